@@ -1,0 +1,1 @@
+//! Requests and responses of Clearway's HTTP interface.

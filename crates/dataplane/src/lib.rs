@@ -1,0 +1,1 @@
+//! Workers that carry frames from port to port along one straight line.

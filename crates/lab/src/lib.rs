@@ -1,0 +1,1 @@
+//! A lab of containers in namespaces, to see Clearway work.

@@ -1,0 +1,171 @@
+//! The frames a worker holds at one moment.
+//!
+//! A batch is one arena, filled from its start each time. It is bounded by frames *and* by bytes:
+//! sixteen small packets or a single 64 KiB superframe fill it, so what a worker touches stays in
+//! the cache (one hot buffer beat a 4 MiB batch by a factor of two). The arena is zeroed once and
+//! never again; a frame only ever sees bytes that its own port wrote.
+
+use crate::frame::{Frame, HEADROOM, MAX_FRAME};
+use wire::VnetHeader;
+
+/// How much one batch may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchLimits {
+    /// Frames at most.
+    pub frames: usize,
+    /// Bytes after which no further frame is taken.
+    pub bytes: usize,
+}
+
+impl Default for BatchLimits {
+    fn default() -> Self {
+        Self { frames: 32, bytes: 64 * 1024 }
+    }
+}
+
+/// What a port says it wrote into the room it was offered: a frame at `room[HEADROOM..][..len]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Received {
+    /// Bytes of the frame, without the virtio header.
+    pub len: usize,
+    /// The virtio header that came with it; the default one where the port has none.
+    pub vnet: VnetHeader,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Slot {
+    start: usize,
+    end: usize,
+    vnet: VnetHeader,
+}
+
+/// Frames in one arena, in order of arrival.
+#[derive(Debug)]
+pub struct Batch {
+    arena: Box<[u8]>,
+    slots: Vec<Slot>,
+    used: usize,
+    limits: BatchLimits,
+}
+
+/// Room offered to a port: headroom and the longest frame.
+const ROOM: usize = HEADROOM + MAX_FRAME;
+/// Frames start on a cache line.
+const ALIGN: usize = 64;
+
+impl Batch {
+    /// An empty batch.
+    #[must_use]
+    pub fn new(limits: BatchLimits) -> Self {
+        let arena = (limits.bytes + ROOM).next_multiple_of(ALIGN);
+        Self {
+            arena: vec![0; arena].into_boxed_slice(),
+            slots: Vec::with_capacity(limits.frames),
+            used: 0,
+            limits,
+        }
+    }
+
+    /// Forgets every frame.
+    pub fn clear(&mut self) {
+        self.slots.clear();
+        self.used = 0;
+    }
+
+    /// Whether the limit of frames or of bytes is reached.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.slots.len() >= self.limits.frames || self.used >= self.limits.bytes
+    }
+
+    /// Frames held.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// Whether no frame is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+
+    /// Offers room for one frame to `receive` and keeps what it says it wrote. Returns whether a
+    /// frame was added; `Ok(false)` also when the batch is full, so a port's loop is
+    /// `while batch.fill(|room| …)? {}`.
+    ///
+    /// # Errors
+    /// What `receive` answers; nothing was added then.
+    pub fn fill<E>(&mut self, receive: impl FnOnce(&mut [u8]) -> Result<Option<Received>, E>) -> Result<bool, E> {
+        if self.is_full() {
+            return Ok(false);
+        }
+        let room = &mut self.arena[self.used..self.used + ROOM];
+        let Some(received) = receive(room)? else {
+            return Ok(false);
+        };
+        let start = self.used + HEADROOM;
+        let end = start + received.len.min(MAX_FRAME);
+        self.slots.push(Slot { start, end, vnet: received.vnet });
+        self.used = end.next_multiple_of(ALIGN);
+        Ok(true)
+    }
+
+    /// The frame that arrived `index`th, counted from zero.
+    ///
+    /// # Panics
+    /// When `index` is not below [`Batch::len`].
+    pub fn frame(&mut self, index: usize) -> Frame<'_> {
+        let slot = self.slots[index];
+        // The room begins with this frame's own headroom and ends with its own last byte, so a
+        // frame can neither see nor touch its neighbours.
+        let room = &mut self.arena[slot.start - HEADROOM..slot.end];
+        Frame::new(room, HEADROOM, HEADROOM + (slot.end - slot.start), slot.vnet)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::convert::Infallible;
+
+    fn put(batch: &mut Batch, len: usize, byte: u8) -> bool {
+        batch
+            .fill(|room| {
+                room[HEADROOM..HEADROOM + len].fill(byte);
+                Ok::<_, Infallible>(Some(Received { len, vnet: VnetHeader::default() }))
+            })
+            .unwrap()
+    }
+
+    #[test]
+    fn one_superframe_fills_a_batch_by_bytes() {
+        let mut batch = Batch::new(BatchLimits::default());
+        assert!(put(&mut batch, MAX_FRAME, 1));
+        assert!(batch.is_full());
+        assert!(!put(&mut batch, 60, 2));
+    }
+
+    #[test]
+    fn small_frames_fill_it_by_count_and_keep_to_themselves() {
+        let limits = BatchLimits { frames: 4, bytes: 64 * 1024 };
+        let mut batch = Batch::new(limits);
+        for byte in 0..4 {
+            assert!(put(&mut batch, 61, byte));
+        }
+        assert!(!put(&mut batch, 61, 9));
+        for byte in 0..4u8 {
+            assert_eq!(batch.frame(usize::from(byte)).bytes(), [byte; 61]);
+        }
+        batch.clear();
+        assert!(batch.is_empty() && put(&mut batch, 60, 1));
+    }
+
+    #[test]
+    fn a_port_with_nothing_to_read_adds_nothing() {
+        let mut batch = Batch::new(BatchLimits::default());
+        assert_eq!(batch.fill(|_| Ok::<_, Infallible>(None)), Ok(false));
+        assert_eq!(batch.fill(|_| Err("gone")), Err("gone"));
+        assert!(batch.is_empty());
+    }
+}

@@ -1,0 +1,36 @@
+//! Identities, each its own type, so that mixing them does not compile.
+
+use std::fmt;
+
+/// A port of the switch. Ids are dense small numbers: they index tables directly and are used
+/// again only after the port that held one is gone from every snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortId(pub u32);
+
+/// A network (bridge domain): ports of different networks never exchange frames at layer 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NetworkId(pub u32);
+
+/// A worker thread of the dataplane, counted from zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u32);
+
+macro_rules! dense_id {
+    ($($id:ident $prefix:literal),+) => {$(
+        impl $id {
+            /// The id as a table index.
+            #[must_use]
+            pub const fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl fmt::Display for $id {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    )+};
+}
+
+dense_id!(PortId "port", NetworkId "network", WorkerId "worker");

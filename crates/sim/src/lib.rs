@@ -1,0 +1,1 @@
+//! A deterministic simulation: fake clock, seeded wires, smoltcp hosts.

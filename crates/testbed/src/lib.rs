@@ -1,0 +1,1 @@
+//! Private network namespaces and traffic for tests, benches and the lab.

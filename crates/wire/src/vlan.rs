@@ -1,0 +1,82 @@
+//! VLAN tags (IEEE 802.1Q, 802.1ad).
+
+use std::fmt;
+
+/// A VLAN identifier, 1 to 4094.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct VlanId(u16);
+
+impl VlanId {
+    /// The VLAN of ports that were not told another one (the default PVID of 802.1Q).
+    pub const DEFAULT: Self = Self(1);
+    /// The lowest identifier.
+    pub const MIN: u16 = 1;
+    /// The highest identifier: 4095 is reserved.
+    pub const MAX: u16 = 4094;
+
+    /// The VLAN `id`; `None` outside 1 to 4094.
+    #[must_use]
+    pub const fn new(id: u16) -> Option<Self> {
+        if id >= Self::MIN && id <= Self::MAX { Some(Self(id)) } else { None }
+    }
+
+    /// The identifier as a number.
+    #[must_use]
+    pub const fn get(self) -> u16 {
+        self.0
+    }
+}
+
+impl fmt::Display for VlanId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The four bytes between source MAC and EtherType.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct VlanTag {
+    /// Tag protocol identifier: [`VlanTag::CTAG`] or [`VlanTag::STAG`].
+    pub tpid: u16,
+    /// Priority (3 bits), drop eligible (1 bit), VLAN identifier (12 bits).
+    pub tci: u16,
+}
+
+impl VlanTag {
+    /// A customer tag, 802.1Q.
+    pub const CTAG: u16 = 0x8100;
+    /// A service tag, 802.1ad.
+    pub const STAG: u16 = 0x88a8;
+
+    /// Whether `ethertype` introduces a VLAN tag.
+    #[must_use]
+    pub const fn is_tpid(ethertype: u16) -> bool {
+        ethertype == Self::CTAG || ethertype == Self::STAG
+    }
+
+    /// The 12 bits of the identifier: 0 is a priority tag, which names no VLAN.
+    #[must_use]
+    pub const fn vid(self) -> u16 {
+        self.tci & 0x0fff
+    }
+
+    /// The same priority with another VLAN.
+    #[must_use]
+    pub const fn with_vid(self, vid: VlanId) -> Self {
+        Self { tpid: self.tpid, tci: (self.tci & 0xf000) | vid.get() }
+    }
+
+    /// The tag as it stands in a frame.
+    #[must_use]
+    pub const fn to_bytes(self) -> [u8; 4] {
+        let ([a, b], [c, d]) = (self.tpid.to_be_bytes(), self.tci.to_be_bytes());
+        [a, b, c, d]
+    }
+
+    /// The tag in these four bytes; `None` when they do not begin with a tag protocol identifier.
+    #[must_use]
+    pub const fn from_bytes([a, b, c, d]: [u8; 4]) -> Option<Self> {
+        let tag = Self { tpid: u16::from_be_bytes([a, b]), tci: u16::from_be_bytes([c, d]) };
+        if Self::is_tpid(tag.tpid) { Some(tag) } else { None }
+    }
+}
