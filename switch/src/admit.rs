@@ -1,0 +1,85 @@
+//! Stage 2, admit: may this port send this frame, and in which VLAN is it?
+//!
+//! The attack: a container is root in its own namespace and puts any bytes on its wire. A port
+//! that was given its addresses is locked to them, so a neighbour's MAC, IP, ARP answers, router
+//! advertisements or DHCP leases cannot be claimed from it. What a lock cannot check it refuses
+//! ([`DropReason::Unverifiable`]): a damaged header is no way around it.
+
+use crate::topology::{Lock, Port};
+use crate::vlan::Admitted;
+use pipeline::{DropReason, Stage, Trace};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use wire::{Headers, Nd, Net, Transport, VlanTag};
+
+/// Decides whether `port` may send a frame with these headers.
+///
+/// # Errors
+/// Why it may not.
+pub fn admit<T: Trace>(port: &Port, headers: &Headers, trace: &mut T) -> Result<Admitted, DropReason> {
+    if !headers.src.is_valid_source() {
+        return Err(DropReason::SourceInvalid);
+    }
+    if let Some(lock) = &port.lock {
+        lock.check(headers)?;
+        trace.tell(Stage::Admit, || format!("the source is the one {} is locked to", port.id));
+    }
+    let admitted = port.vlan.admit(headers)?;
+    trace.tell(Stage::Admit, || format!("in VLAN {}", admitted.vlan));
+    Ok(admitted)
+}
+
+impl Lock {
+    /// Whether a frame with these headers speaks only for the lock's addresses.
+    fn check(&self, headers: &Headers) -> Result<(), DropReason> {
+        if headers.src != self.mac {
+            return Err(DropReason::SpoofedMac);
+        }
+        match &headers.net {
+            Net::Arp(arp) => {
+                // A probe (RFC 5227) asks on behalf of 0.0.0.0.
+                let own_ip = arp.sender_ip == Ipv4Addr::UNSPECIFIED || self.ipv4.contains(&arp.sender_ip);
+                allow(arp.sender_mac == self.mac && own_ip, DropReason::SpoofedArp)
+            }
+            Net::Ipv4(ip) => {
+                let own = self.ipv4.contains(&ip.src) || asks_dhcp(ip.src, &headers.transport);
+                allow(own, DropReason::SpoofedIp)
+            }
+            Net::Ipv6(ip) => {
+                let unspecified = ip.src == Ipv6Addr::UNSPECIFIED && matches!(headers.transport, Transport::Icmpv6(_));
+                allow(unspecified || self.may_use(ip.src), DropReason::SpoofedIp)?;
+                self.check_neighbour(&headers.transport)
+            }
+            Net::Malformed(_) => Err(DropReason::Unverifiable),
+            // More tags than are parsed would hide what they wrap.
+            Net::Other => allow(!VlanTag::is_tpid(headers.ethertype.0), DropReason::Unverifiable),
+        }
+    }
+
+    /// Neighbour discovery (RFC 4861) must not speak for others, nor play router (RFC 6105).
+    fn check_neighbour(&self, transport: &Transport) -> Result<(), DropReason> {
+        let Transport::Icmpv6(icmp) = transport else {
+            return allow(!matches!(transport, Transport::Malformed(_)), DropReason::Unverifiable);
+        };
+        match icmp.nd {
+            Some(Nd::NeighbourAdvert { target }) => allow(self.may_use(target), DropReason::SpoofedArp),
+            Some(Nd::RouterAdvert | Nd::Redirect) => Err(DropReason::SpoofedRouter),
+            Some(Nd::NeighbourSolicit { .. } | Nd::RouterSolicit) | None => Ok(()),
+        }
+    }
+
+    /// A host makes link-local addresses of its own (RFC 4862); they reach no further than the
+    /// network.
+    fn may_use(&self, ip: Ipv6Addr) -> bool {
+        ip.is_unicast_link_local() || self.ipv6.contains(&ip)
+    }
+}
+
+/// A host without an address asks for one (RFC 2131): from 0.0.0.0 port 68 to port 67.
+fn asks_dhcp(src: Ipv4Addr, transport: &Transport) -> bool {
+    let Transport::Udp(udp) = transport else { return false };
+    src == Ipv4Addr::UNSPECIFIED && udp.src_port == 68 && udp.dst_port == 67
+}
+
+fn allow(allowed: bool, otherwise: DropReason) -> Result<(), DropReason> {
+    if allowed { Ok(()) } else { Err(otherwise) }
+}

@@ -1,0 +1,125 @@
+//! Stage 7, egress: may the frame leave there, and in which form?
+
+use crate::forward::Forward;
+use crate::topology::{Network, Port, Topology};
+use crate::vlan::{Admitted, Form};
+use pipeline::{DropReason, Frame, PortId, Stage, Trace};
+use wire::Headers;
+
+/// One copy of a frame, to be sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Transmit {
+    /// Through which port.
+    pub port: PortId,
+    /// In which form.
+    pub form: Form,
+}
+
+/// What is to be sent of one frame. A worker owns one and uses it again for every frame.
+#[derive(Debug, Clone)]
+pub struct Outputs {
+    /// The form the frame arrived in.
+    pub arrived: Form,
+    /// The copies, in the order in which they are sent.
+    pub transmits: Vec<Transmit>,
+}
+
+impl Default for Outputs {
+    fn default() -> Self {
+        Self { arrived: Form::Untagged, transmits: Vec::new() }
+    }
+}
+
+impl Outputs {
+    /// Forgets the frame before.
+    pub fn clear(&mut self) {
+        self.arrived = Form::Untagged;
+        self.transmits.clear();
+    }
+}
+
+/// Notes the form in which a frame arrived and copies it at a mirrored port to the port's mirror, before anything is
+/// decided about it.
+pub fn arrive<T: Trace>(port: &Port, headers: &Headers, out: &mut Outputs, trace: &mut T) {
+    out.arrived = port.vlan.arrived(headers);
+    if let Some(mirror) = port.mirror.filter(|m| m.ingress) {
+        trace.tell(Stage::Admit, || format!("a copy goes to the mirror {}", mirror.to));
+        out.transmits.push(Transmit { port: mirror.to, form: out.arrived });
+    }
+}
+
+/// Decides through which ports, and in which form, a frame of `from` leaves; adds them to `out`.
+///
+/// # Errors
+/// Why it leaves nowhere.
+pub fn egress<T: Trace>(
+    topology: &Topology,
+    network: &Network,
+    from: &Port,
+    admitted: &Admitted,
+    forward: Forward,
+    packet_len: usize,
+    out: &mut Outputs,
+    trace: &mut T,
+) -> Result<(), DropReason> {
+    if packet_len > usize::from(network.mtu) {
+        trace.tell(Stage::Egress, || format!("a packet of {packet_len} bytes, the MTU is {}", network.mtu));
+        return Err(DropReason::MtuExceeded);
+    }
+    match forward {
+        Forward::Unicast(to) => {
+            // A port that left since its address was learned takes its entries with it at once.
+            let to = topology.port(to).filter(|p| p.network == Some(network.id)).ok_or(DropReason::TxGone)?;
+            let form = leave(from, to, admitted)?;
+            push(topology, to, form, out, trace);
+            Ok(())
+        }
+        Forward::Flood(_) => {
+            let before = out.transmits.len();
+            for to in topology.members(network.id).iter().filter_map(|&id| topology.port(id)) {
+                // Not every member takes part in every flood: that is no drop.
+                if to.id != from.id && let Ok(form) = leave(from, to, admitted) {
+                    push(topology, to, form, out, trace);
+                }
+            }
+            if out.transmits.len() > before { Ok(()) } else { Err(DropReason::NoReceiver) }
+        }
+    }
+}
+
+/// The form in which a frame of `from` leaves through `to`.
+fn leave(from: &Port, to: &Port, admitted: &Admitted) -> Result<Form, DropReason> {
+    if !to.up {
+        return Err(DropReason::EgressDown);
+    }
+    if from.isolated && to.isolated {
+        return Err(DropReason::Isolated);
+    }
+    to.vlan.form(admitted).ok_or(DropReason::EgressVlan)
+}
+
+fn push<T: Trace>(topology: &Topology, to: &Port, form: Form, out: &mut Outputs, trace: &mut T) {
+    trace.tell(Stage::Egress, || format!("leaves through {}, {form}", to.id));
+    out.transmits.push(Transmit { port: to.id, form });
+    if let Some(mirror) = to.mirror.filter(|m| m.egress && topology.port(m.to).is_some()) {
+        trace.tell(Stage::Egress, || format!("a copy goes to the mirror {}", mirror.to));
+        out.transmits.push(Transmit { port: mirror.to, form });
+    }
+}
+
+/// Rewrites `frame`, which is in the form `now`, into the form `wanted`.
+///
+/// Always possible: the headroom holds more tags than the switch ever pushes.
+pub fn reform(frame: &mut Frame<'_>, now: &mut Form, wanted: Form) {
+    if *now == wanted {
+        return;
+    }
+    if let Form::Tagged(_) = now {
+        frame.pop_vlan();
+    }
+    if let Form::Tagged(tag) = wanted {
+        let pushed = frame.push_vlan(tag);
+        debug_assert!(pushed, "headroom for one tag");
+    }
+    *now = wanted;
+}

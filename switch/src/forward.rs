@@ -1,0 +1,81 @@
+//! Stage 4, forward: where does the frame go?
+//!
+//! A group address and an address nobody was seen with are flooded; a flood is what a loop or a
+//! hostile container multiplies, so each kind has its own limit a port.
+
+use crate::fdb::Lookup;
+use crate::learn::Effects;
+use crate::topology::{Network, Port};
+use pipeline::{DropReason, Instant, PortId, Stage, Trace};
+use wire::{MacAddr, VlanId};
+
+/// Where a frame goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forward {
+    /// To one port.
+    Unicast(PortId),
+    /// To every other port of the network that carries its VLAN.
+    Flood(Flood),
+}
+
+/// Why a frame is flooded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flood {
+    /// It is for everybody.
+    Broadcast,
+    /// It is for a group.
+    Multicast,
+    /// Nobody knows where its destination is.
+    Unknown,
+}
+
+/// Decides where a frame from `port` to `dst` goes.
+///
+/// # Errors
+/// [`DropReason::ReservedAddress`], [`DropReason::SamePort`], or the limit that is used up.
+pub fn forward<T: Trace>(
+    network: &Network,
+    port: &Port,
+    vlan: VlanId,
+    dst: MacAddr,
+    now: Instant,
+    effects: Effects,
+    trace: &mut T,
+) -> Result<Forward, DropReason> {
+    let flood = if dst.is_group() {
+        if dst.is_reserved() && !network.forward_reserved {
+            return Err(DropReason::ReservedAddress);
+        }
+        if dst.is_broadcast() { Flood::Broadcast } else { Flood::Multicast }
+    } else {
+        match network.fdb.lookup(vlan, dst, now) {
+            Lookup::Found { port: to, .. } if to == port.id => return Err(DropReason::SamePort),
+            Lookup::Found { port: to, .. } => {
+                trace.tell(Stage::Forward, || format!("{dst} is on {to}"));
+                return Ok(Forward::Unicast(to));
+            }
+            Lookup::Unknown => Flood::Unknown,
+        }
+    };
+    trace.tell(Stage::Forward, || match flood {
+        Flood::Broadcast => "to everybody: flood".to_owned(),
+        Flood::Multicast => format!("to the group {dst}: flood"),
+        Flood::Unknown => format!("nobody knows where {dst} is: flood"),
+    });
+    within_limit(port, flood, now, effects)?;
+    Ok(Forward::Flood(flood))
+}
+
+fn within_limit(port: &Port, flood: Flood, now: Instant, effects: Effects) -> Result<(), DropReason> {
+    let (meter, reason) = match flood {
+        Flood::Broadcast => (&port.storm.broadcast, DropReason::StormBroadcast),
+        Flood::Multicast => (&port.storm.multicast, DropReason::StormMulticast),
+        Flood::Unknown => (&port.storm.unknown, DropReason::StormUnknown),
+    };
+    let Some(meter) = meter else { return Ok(()) };
+    let allowed = match effects {
+        Effects::Live => meter.take(now),
+        Effects::None => meter.would_take(now),
+    };
+    if allowed { Ok(()) } else { Err(reason) }
+}

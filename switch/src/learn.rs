@@ -1,0 +1,45 @@
+//! Stage 3, learn: remember behind which port the source is.
+
+use crate::fdb::Learning;
+use crate::topology::Network;
+use pipeline::{DropReason, Instant, PortId, Stage, Trace};
+use wire::{MacAddr, VlanId};
+
+/// Whether a stage leaves traces in the live tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effects {
+    /// A frame that is really there.
+    Live,
+    /// A question: everything is looked at, nothing is changed.
+    None,
+}
+
+/// Learns that `mac` is behind `port` in `vlan`.
+///
+/// # Errors
+/// [`DropReason::StaticElsewhere`]: the address has a static entry on another port.
+pub fn learn<T: Trace>(
+    network: &Network,
+    vlan: VlanId,
+    mac: MacAddr,
+    port: PortId,
+    now: Instant,
+    effects: Effects,
+    trace: &mut T,
+) -> Result<(), DropReason> {
+    let learning = match effects {
+        Effects::Live => network.fdb.learn(vlan, mac, port, now),
+        Effects::None => network.fdb.assess(vlan, mac, port, now),
+    };
+    trace.tell(Stage::Learn, || match learning {
+        Learning::Known => format!("{mac} is known on {port}"),
+        Learning::Refresh => format!("{mac} is known on {port}, its age starts anew"),
+        Learning::New { .. } => format!("{mac} is new, learned on {port}"),
+        Learning::Moved { from } => format!("{mac} moved from {from} to {port}"),
+        Learning::StaticElsewhere { on } => format!("{mac} is static on {on}"),
+    });
+    match learning {
+        Learning::StaticElsewhere { .. } => Err(DropReason::StaticElsewhere),
+        Learning::Known | Learning::Refresh | Learning::New { .. } | Learning::Moved { .. } => Ok(()),
+    }
+}

@@ -1,0 +1,229 @@
+//! What the switch is configured to be, as one immutable snapshot.
+//!
+//! A change builds a new [`Topology`] and publishes it whole; a worker looks at one for as long as
+//! a batch lasts, so a frame never meets half a change. The live state a snapshot points to
+//! (forwarding database, meters) is shared between snapshots by [`Arc`] and has its own
+//! thread-safety; carrying it over is the publisher's business.
+
+use crate::fdb::Fdb;
+use crate::meter::Meter;
+use crate::vlan::VlanMode;
+use pipeline::{DropReason, NetworkId, PortId};
+use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use wire::{MacAddr, VlanId};
+
+/// A network: a bridge domain, isolated from every other.
+#[derive(Debug, Clone)]
+pub struct Network {
+    /// Its identity.
+    pub id: NetworkId,
+    /// The largest IP packet carried, in bytes from the IP header on.
+    pub mtu: u16,
+    /// Whether frames to 01:80:C2:00:00:0x are carried like any other (labs want LLDP, LACP, STP).
+    pub forward_reserved: bool,
+    /// Where each MAC is.
+    pub fdb: Arc<Fdb>,
+}
+
+/// A port's place in the switch.
+#[derive(Debug, Clone)]
+pub struct Port {
+    /// Its identity.
+    pub id: PortId,
+    /// The network it belongs to. A port of none carries nothing.
+    pub network: Option<NetworkId>,
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// Its VLANs.
+    pub vlan: VlanMode,
+    /// A protected port: it exchanges nothing with other protected ports.
+    pub isolated: bool,
+    /// The addresses it may speak for; `None` trusts it with any.
+    pub lock: Option<Lock>,
+    /// How many flooded frames a second it may send.
+    pub storm: Storm,
+    /// Where copies of its frames go.
+    pub mirror: Option<Mirror>,
+}
+
+impl Port {
+    /// A port of `network` that is up, in the default VLAN, trusted and unlimited.
+    #[must_use]
+    pub fn plain(id: PortId, network: NetworkId) -> Self {
+        Self {
+            id,
+            network: Some(network),
+            up: true,
+            vlan: VlanMode::Access(VlanId::DEFAULT),
+            isolated: false,
+            lock: None,
+            storm: Storm::default(),
+            mirror: None,
+        }
+    }
+}
+
+/// The only addresses a port may speak for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lock {
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Its IPv4 addresses.
+    pub ipv4: Vec<Ipv4Addr>,
+    /// Its IPv6 addresses; link-local ones are always allowed beside them.
+    pub ipv6: Vec<Ipv6Addr>,
+}
+
+/// Limits on the frames a port makes the switch flood. The port's worker is their one writer.
+#[derive(Debug, Clone, Default)]
+pub struct Storm {
+    /// Frames to ff:ff:ff:ff:ff:ff.
+    pub broadcast: Option<Arc<Meter>>,
+    /// Frames to other group addresses.
+    pub multicast: Option<Arc<Meter>>,
+    /// Frames to an address nobody was seen with.
+    pub unknown: Option<Arc<Meter>>,
+}
+
+/// Where copies of a port's frames go (SPAN).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mirror {
+    /// The port that gets the copies. It sends nothing else, and what it sends us is dropped.
+    pub to: PortId,
+    /// Copy what arrives at the port, also what is then dropped.
+    pub ingress: bool,
+    /// Copy what leaves it.
+    pub egress: bool,
+}
+
+/// Why networks and ports do not make a topology.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TopologyError {
+    /// Two networks have one id.
+    #[error("{0} is there twice")]
+    DuplicateNetwork(NetworkId),
+    /// Two ports have one id.
+    #[error("{0} is there twice")]
+    DuplicatePort(PortId),
+    /// A port's network is not there.
+    #[error("{0} belongs to {1}, which does not exist")]
+    UnknownNetwork(PortId, NetworkId),
+    /// A mirror's destination is not there, or is the mirrored port itself.
+    #[error("{0} is mirrored to {1}, which is not another port")]
+    BadMirror(PortId, PortId),
+}
+
+#[derive(Debug)]
+struct Member {
+    port: Port,
+    mirror_destination: bool,
+}
+
+/// Networks and ports at one moment.
+#[derive(Debug, Default)]
+pub struct Topology {
+    networks: Vec<Option<(Network, Vec<PortId>)>>,
+    ports: Vec<Option<Member>>,
+}
+
+impl Topology {
+    /// The snapshot of these networks and ports.
+    ///
+    /// # Errors
+    /// [`TopologyError`]: the first contradiction found.
+    pub fn new(networks: Vec<Network>, ports: Vec<Port>) -> Result<Self, TopologyError> {
+        let mut topology = Self::default();
+        for network in networks {
+            let id = network.id;
+            if slot(&mut topology.networks, id.index()).replace((network, Vec::new())).is_some() {
+                return Err(TopologyError::DuplicateNetwork(id));
+            }
+        }
+        for port in ports {
+            let id = port.id;
+            if slot(&mut topology.ports, id.index()).replace(Member { port, mirror_destination: false }).is_some() {
+                return Err(TopologyError::DuplicatePort(id));
+            }
+        }
+        topology.link_mirrors()?;
+        topology.list_members()?;
+        Ok(topology)
+    }
+
+    fn link_mirrors(&mut self) -> Result<(), TopologyError> {
+        let mirrors: Vec<_> = self.ports().filter_map(|p| p.mirror.map(|m| (p.id, m.to))).collect();
+        for (from, to) in mirrors {
+            match self.ports.get_mut(to.index()) {
+                Some(Some(member)) if from != to => member.mirror_destination = true,
+                _ => return Err(TopologyError::BadMirror(from, to)),
+            }
+        }
+        Ok(())
+    }
+
+    fn list_members(&mut self) -> Result<(), TopologyError> {
+        for member in self.ports.iter().flatten() {
+            let Some(id) = member.port.network else { continue };
+            let Some(Some((_, members))) = self.networks.get_mut(id.index()) else {
+                return Err(TopologyError::UnknownNetwork(member.port.id, id));
+            };
+            if !member.mirror_destination {
+                members.push(member.port.id);
+            }
+        }
+        Ok(())
+    }
+
+    /// The port `id`, if the snapshot has it.
+    #[must_use]
+    pub fn port(&self, id: PortId) -> Option<&Port> {
+        self.ports.get(id.index())?.as_ref().map(|m| &m.port)
+    }
+
+    /// The network `id`, if the snapshot has it.
+    #[must_use]
+    pub fn network(&self, id: NetworkId) -> Option<&Network> {
+        self.networks.get(id.index())?.as_ref().map(|(n, _)| n)
+    }
+
+    /// Every port, in the order of ids.
+    pub fn ports(&self) -> impl Iterator<Item = &Port> + '_ {
+        self.ports.iter().flatten().map(|m| &m.port)
+    }
+
+    /// Every network, in the order of ids.
+    pub fn networks(&self) -> impl Iterator<Item = &Network> + '_ {
+        self.networks.iter().flatten().map(|(n, _)| n)
+    }
+
+    /// The ports among which `network` floods, in the order of ids: mirror destinations are not.
+    #[must_use]
+    pub fn members(&self, network: NetworkId) -> &[PortId] {
+        self.networks.get(network.index()).and_then(Option::as_ref).map_or(&[], |(_, members)| members)
+    }
+
+    /// The port and network in which a frame from `id` is to be looked at.
+    ///
+    /// # Errors
+    /// [`DropReason::NoNetwork`], [`DropReason::MirrorIngress`], [`DropReason::IngressDown`].
+    pub fn ingress(&self, id: PortId) -> Result<(&Port, &Network), DropReason> {
+        let member = self.ports.get(id.index()).and_then(Option::as_ref).ok_or(DropReason::NoNetwork)?;
+        if member.mirror_destination {
+            return Err(DropReason::MirrorIngress);
+        }
+        let network = member.port.network.and_then(|n| self.network(n)).ok_or(DropReason::NoNetwork)?;
+        if !member.port.up {
+            return Err(DropReason::IngressDown);
+        }
+        Ok((&member.port, network))
+    }
+}
+
+/// The table's entry at `index`, the table grown to have it.
+fn slot<T>(table: &mut Vec<Option<T>>, index: usize) -> &mut Option<T> {
+    if table.len() <= index {
+        table.resize_with(index + 1, || None);
+    }
+    &mut table[index]
+}
