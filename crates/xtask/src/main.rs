@@ -1,2 +1,80 @@
-//! placeholder
-fn main() {}
+//! The house rules and chores as code.
+//!
+//! What a reviewer would otherwise have to remember is a command here, and the command that a
+//! person runs is the command that CI runs:
+//!
+//! * `cargo xtask arrows` checks who may depend on whom and where `unsafe`, clocks and I/O may stand;
+//! * `cargo xtask test` installs what the tests need and runs everything;
+//! * `cargo xtask compare` measures Clearway beside its peers.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool talks to its terminal"
+)]
+
+mod arrows;
+mod packages;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The house rules and chores as code.")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Check the arrows between crates and the rules that the compiler does not know.
+    Arrows,
+    /// Install missing Debian packages, then check formatting, lints and arrows, and run every test.
+    Test(test::Options),
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::Arrows => arrows::run(&workspace_root()),
+        Chore::Test(options) => test::run(&workspace_root(), &options),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The directory of the workspace's `Cargo.toml`.
+fn workspace_root() -> PathBuf {
+    let this_crate = Path::new(env!("CARGO_MANIFEST_DIR"));
+    this_crate
+        .ancestors()
+        .nth(2)
+        .expect("this crate stands two directories below the workspace root")
+        .to_path_buf()
+}
+
+/// A `cargo` invocation in the workspace root, with the cargo that started this program.
+fn cargo(root: &Path, arguments: &[&str]) -> std::process::Command {
+    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = std::process::Command::new(program);
+    command.current_dir(root).args(arguments);
+    command
+}
+
+/// Runs a command to its end and turns a non-zero exit into an error that names it.
+fn must_succeed(mut command: std::process::Command) -> Result<()> {
+    let shown = format!("{command:?}");
+    let status = command
+        .status()
+        .map_err(|error| anyhow::anyhow!("cannot run {shown}: {error}"))?;
+    anyhow::ensure!(status.success(), "{shown} ended with {status}");
+    Ok(())
+}

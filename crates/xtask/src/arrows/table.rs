@@ -1,0 +1,151 @@
+//! The one table of who may use whom. ARCHITECTURE.md draws it; this is what is checked.
+
+/// What a crate may do besides computing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// No I/O, no thread, no clock outside its tests.
+    Pure,
+    /// Talks to the kernel or the network.
+    Shell,
+    /// Words and client of the API: neither pure nor part of the datapath.
+    Words,
+    /// Tests, benches, chores: nothing that ships depends on it, the lab's testbed excepted.
+    Dev,
+}
+
+/// One crate of the workspace.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Rule {
+    /// Its package name.
+    pub(super) package: &'static str,
+    /// What it may do.
+    pub(super) kind: Kind,
+    /// The workspace packages its normal and build dependencies may name.
+    pub(super) may_use: &'static [&'static str],
+    /// The workspace packages that not even its dev-dependencies may name.
+    pub(super) never: &'static [&'static str],
+}
+
+const WIRE: &str = "clearway-wire";
+const PIPELINE: &str = "clearway-pipeline";
+const SWITCH: &str = "clearway-switch";
+const NAT: &str = "clearway-nat";
+const PORT: &str = "clearway-port";
+const DATAPLANE: &str = "clearway-dataplane";
+const CONTROL: &str = "clearway-control";
+const HOST: &str = "clearway-host";
+const API: &str = "clearway-api";
+const DAEMON: &str = "clearway-daemon";
+const CLI: &str = "clearway-cli";
+const LAB: &str = "clearway-lab";
+const CLEARWAY: &str = "clearway";
+const TESTBED: &str = "clearway-testbed";
+const SIM: &str = "clearway-sim";
+const BENCHES: &str = "clearway-benches";
+const TESTS: &str = "clearway-tests";
+const XTASK: &str = "xtask";
+
+const fn rule(package: &'static str, kind: Kind, may_use: &'static [&'static str]) -> Rule {
+    Rule {
+        package,
+        kind,
+        may_use,
+        never: &[],
+    }
+}
+
+/// Every crate of the workspace; one that is missing here fails the check.
+pub(super) const RULES: &[Rule] = &[
+    rule(WIRE, Kind::Pure, &[]),
+    rule(PIPELINE, Kind::Pure, &[WIRE]),
+    Rule {
+        package: SWITCH,
+        kind: Kind::Pure,
+        may_use: &[WIRE, PIPELINE],
+        never: &[NAT],
+    },
+    Rule {
+        package: NAT,
+        kind: Kind::Pure,
+        may_use: &[WIRE, PIPELINE],
+        never: &[SWITCH],
+    },
+    rule(CONTROL, Kind::Pure, &[WIRE, PIPELINE, SWITCH, NAT]),
+    rule(PORT, Kind::Shell, &[WIRE, PIPELINE]),
+    rule(DATAPLANE, Kind::Shell, &[WIRE, PIPELINE, SWITCH, NAT, PORT]),
+    rule(HOST, Kind::Shell, &[]),
+    rule(API, Kind::Words, &[]),
+    rule(
+        DAEMON,
+        Kind::Shell,
+        &[
+            WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API,
+        ],
+    ),
+    rule(CLI, Kind::Words, &[API]),
+    rule(LAB, Kind::Shell, &[API, HOST, TESTBED]),
+    rule(CLEARWAY, Kind::Shell, &[DAEMON, CLI, LAB]),
+    rule(TESTBED, Kind::Dev, &[]),
+    rule(
+        SIM,
+        Kind::Dev,
+        &[WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL],
+    ),
+    rule(
+        BENCHES,
+        Kind::Dev,
+        &[WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, SIM],
+    ),
+    rule(
+        TESTS,
+        Kind::Dev,
+        &[
+            WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API, DAEMON, SIM, TESTBED,
+        ],
+    ),
+    rule(XTASK, Kind::Dev, &[API, TESTBED]),
+];
+
+/// Crates.io packages that do I/O, keep time or start threads: no pure crate depends on one.
+pub(super) const IMPURE_PACKAGES: &[&str] = &[
+    "axum",
+    "crossbeam",
+    "libc",
+    "nix",
+    "reqwest",
+    "rtnetlink",
+    "socket2",
+    "tempfile",
+    "tokio",
+    "tracing",
+    "tun-tap",
+];
+
+/// Paths that a pure crate does not name outside its tests. `std::net` is allowed for its
+/// addresses; its sockets are told by their type names.
+pub(super) const IMPURE_PATHS: &[&str] = &[
+    "std::fs",
+    "std::thread",
+    "std::process",
+    "std::env",
+    "std::os",
+    "std::time::Instant",
+    "std::time::SystemTime",
+];
+
+/// Names that a pure crate does not use outside its tests, wherever they come from.
+pub(super) const IMPURE_NAMES: &[&str] = &[
+    "TcpStream",
+    "TcpListener",
+    "UdpSocket",
+    "ToSocketAddrs",
+    "UnixStream",
+    "UnixListener",
+    "UnixDatagram",
+];
+
+/// Calls that a pure crate does not make outside its tests.
+pub(super) const IMPURE_CALLS: &[&str] = &["Instant::now", "SystemTime::now"];
+
+/// The longest source file, in lines.
+pub(super) const MAX_LINES: usize = 900;
