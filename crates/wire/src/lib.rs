@@ -1,9 +1,27 @@
 //! Wire formats.
 
+mod arp;
+mod ethernet;
+mod headers;
+mod icmp;
+mod ip;
+mod ipv4;
+mod ipv6;
 mod mac;
+mod offload;
+mod transport;
 mod vlan;
 mod vnet;
 
-pub use mac::MacAddr;
+pub use arp::Arp;
+pub use ethernet::{EtherType, MAX_TAGS};
+pub use headers::{Headers, Malformed, Net, ParseError};
+pub use icmp::{Icmp, Icmpv6, Nd};
+pub use ip::{Fragment, IpProtocol};
+pub use ipv4::Ipv4;
+pub use ipv6::{Ipv6, MAX_EXTENSIONS};
+pub use mac::{MacAddr, ParseMacError};
+pub use offload::{MAX_SEGMENTS, VnetError, check_vnet, wire_mtu};
+pub use transport::{Sctp, Tcp, TcpFlags, Transport, Udp};
 pub use vlan::{VlanId, VlanTag};
 pub use vnet::{GsoKind, VnetHeader};

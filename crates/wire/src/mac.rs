@@ -68,7 +68,9 @@ impl fmt::Debug for MacAddr {
 
 /// The text is not six two-digit hexadecimal numbers joined by colons.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a MAC address: six hexadecimal bytes joined by colons are, as in 02:42:0a:00:00:02")]
+#[error(
+    "`{0}` is not a MAC address: six hexadecimal bytes joined by colons are, as in 02:42:0a:00:00:02"
+)]
 pub struct ParseMacError(String);
 
 impl FromStr for MacAddr {
@@ -79,10 +81,17 @@ impl FromStr for MacAddr {
         let mut bytes = [0; 6];
         let mut parts = text.split(':');
         for byte in &mut bytes {
-            let part = parts.next().filter(|p| p.len() == 2 && !p.starts_with('+')).ok_or_else(wrong)?;
+            let part = parts
+                .next()
+                .filter(|p| p.len() == 2 && !p.starts_with('+'))
+                .ok_or_else(wrong)?;
             *byte = u8::from_str_radix(part, 16).map_err(|_| wrong())?;
         }
-        parts.next().is_none().then_some(Self(bytes)).ok_or_else(wrong)
+        parts
+            .next()
+            .is_none()
+            .then_some(Self(bytes))
+            .ok_or_else(wrong)
     }
 }
 
@@ -95,7 +104,14 @@ mod tests {
         let mac: MacAddr = "02:42:0a:00:00:fe".parse().unwrap();
         assert_eq!(mac.to_string(), "02:42:0a:00:00:fe");
         assert_eq!(MacAddr::from_u64(mac.to_u64()), mac);
-        for wrong in ["", "02:42:0a:00:00", "02:42:0a:00:00:fe:01", "2:42:0a:00:00:fe", "zz:42:0a:00:00:fe", "+2:42:0a:00:00:fe"] {
+        for wrong in [
+            "",
+            "02:42:0a:00:00",
+            "02:42:0a:00:00:fe:01",
+            "2:42:0a:00:00:fe",
+            "zz:42:0a:00:00:fe",
+            "+2:42:0a:00:00:fe",
+        ] {
             assert!(wrong.parse::<MacAddr>().is_err(), "{wrong}");
         }
     }

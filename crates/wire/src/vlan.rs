@@ -17,7 +17,11 @@ impl VlanId {
     /// The VLAN `id`; `None` outside 1 to 4094.
     #[must_use]
     pub const fn new(id: u16) -> Option<Self> {
-        if id >= Self::MIN && id <= Self::MAX { Some(Self(id)) } else { None }
+        if id >= Self::MIN && id <= Self::MAX {
+            Some(Self(id))
+        } else {
+            None
+        }
     }
 
     /// The identifier as a number.
@@ -63,7 +67,10 @@ impl VlanTag {
     /// The same priority with another VLAN.
     #[must_use]
     pub const fn with_vid(self, vid: VlanId) -> Self {
-        Self { tpid: self.tpid, tci: (self.tci & 0xf000) | vid.get() }
+        Self {
+            tpid: self.tpid,
+            tci: (self.tci & 0xf000) | vid.get(),
+        }
     }
 
     /// The tag as it stands in a frame.
@@ -76,7 +83,14 @@ impl VlanTag {
     /// The tag in these four bytes; `None` when they do not begin with a tag protocol identifier.
     #[must_use]
     pub const fn from_bytes([a, b, c, d]: [u8; 4]) -> Option<Self> {
-        let tag = Self { tpid: u16::from_be_bytes([a, b]), tci: u16::from_be_bytes([c, d]) };
-        if Self::is_tpid(tag.tpid) { Some(tag) } else { None }
+        let tag = Self {
+            tpid: u16::from_be_bytes([a, b]),
+            tci: u16::from_be_bytes([c, d]),
+        };
+        if Self::is_tpid(tag.tpid) {
+            Some(tag)
+        } else {
+            None
+        }
     }
 }
