@@ -1,1 +1,22 @@
 //! Private network namespaces and traffic for tests, benches and the lab.
+//!
+//! Everything here makes what it needs in namespaces of its own and leaves nothing behind: a
+//! [`Namespace`] has no name and lives exactly as long as its file descriptor, so neither a panic
+//! nor SIGKILL leaks one. Nothing touches the namespace that the process was started in.
+//!
+//! * [`Namespace`]: make one, run closures and programs inside.
+//! * [`Child`], [`wait_until`]: programs that never outlive their test; conditions, not pauses.
+//! * [`link`]: veth pairs, bridges, VLAN devices, by way of `ip`: for tests.
+//! * [`traffic`]: ping, TCP and UDP without external programs: for tests and the lab.
+
+mod child;
+pub mod link;
+mod namespace;
+#[allow(unsafe_code)]
+mod sys;
+pub mod traffic;
+mod wait;
+
+pub use child::Child;
+pub use namespace::Namespace;
+pub use wait::wait_until;

@@ -1,0 +1,76 @@
+//! A program that does not outlive its guard.
+
+use crate::wait_until;
+use anyhow::{Context, Result};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use std::process::{Command, ExitStatus};
+use std::time::Duration;
+
+/// A running program, killed by its process id and reaped on drop.
+#[derive(Debug)]
+pub struct Child {
+    process: std::process::Child,
+    name: String,
+}
+
+impl Child {
+    /// Starts `command`.
+    ///
+    /// # Errors
+    /// When the program cannot be started.
+    pub fn spawn(command: &mut Command) -> Result<Self> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let process = command
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { process, name })
+    }
+
+    /// The process id.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The process itself: its pipes.
+    pub fn process(&mut self) -> &mut std::process::Child {
+        &mut self.process
+    }
+
+    /// Whether it still runs.
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.process.try_wait(), Ok(None))
+    }
+
+    /// Sends `signal`.
+    ///
+    /// # Errors
+    /// When the process ended before.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let id = Pid::from_raw(i32::try_from(self.id()).expect("a process id fits i32"));
+        kill(id, signal).with_context(|| format!("cannot signal {}", self.name))
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Errors
+    /// When it still runs after `limit`.
+    pub fn wait_within(&mut self, limit: Duration) -> Result<ExitStatus> {
+        let Self { process, name } = self;
+        wait_until(&format!("the end of {name}"), limit, || {
+            !matches!(process.try_wait(), Ok(None))
+        })?;
+        process
+            .wait()
+            .with_context(|| format!("cannot reap {name}"))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        // `kill` does nothing once the process was reaped; an error has nobody to go to.
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}

@@ -1,0 +1,75 @@
+//! Interfaces for tests, by way of `ip` (iproute2). The lab makes its own through netlink.
+
+use crate::Namespace;
+use anyhow::Result;
+
+/// A veth pair: `a_name` in `a`, `b_name` in `b`, both up.
+///
+/// # Errors
+/// What `ip` answers.
+pub fn veth(a: &Namespace, a_name: &str, b: &Namespace, b_name: &str) -> Result<()> {
+    a.ip(&format!(
+        "link add {a_name} type veth peer name {b_name} netns {}",
+        b.path().display()
+    ))?;
+    a.ip(&format!("link set {a_name} up"))?;
+    b.ip(&format!("link set {b_name} up"))?;
+    Ok(())
+}
+
+/// A bridge `name` with `ports`, all up.
+///
+/// # Errors
+/// What `ip` answers.
+pub fn bridge(namespace: &Namespace, name: &str, ports: &[&str]) -> Result<()> {
+    namespace.ip(&format!("link add {name} type bridge"))?;
+    namespace.ip(&format!("link set {name} up"))?;
+    for port in ports {
+        namespace.ip(&format!("link set {port} master {name} up"))?;
+    }
+    Ok(())
+}
+
+/// Gives `interface` the address `cidr` (`10.0.0.1/24`, `2001:db8::1/64`) and sets it up. An IPv6
+/// address is usable at once: its duplicate detection is skipped.
+///
+/// # Errors
+/// What `ip` answers.
+pub fn address(namespace: &Namespace, interface: &str, cidr: &str) -> Result<()> {
+    let nodad = if cidr.contains(':') { "nodad" } else { "" };
+    namespace.ip(&format!("address add {cidr} dev {interface} {nodad}"))?;
+    namespace.ip(&format!("link set {interface} up"))?;
+    Ok(())
+}
+
+/// A VLAN device `parent.vlan` on `parent`, up; answers its name.
+///
+/// # Errors
+/// What `ip` answers.
+pub fn vlan(namespace: &Namespace, parent: &str, vlan: u16) -> Result<String> {
+    let name = format!("{parent}.{vlan}");
+    namespace.ip(&format!(
+        "link add link {parent} name {name} type vlan id {vlan}"
+    ))?;
+    namespace.ip(&format!("link set {name} up"))?;
+    Ok(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bridge_with_addresses_and_a_vlan() {
+        let (host, guest) = (Namespace::new().unwrap(), Namespace::new().unwrap());
+        veth(&host, "p0", &guest, "eth0").unwrap();
+        bridge(&host, "br0", &["p0"]).unwrap();
+        address(&guest, "eth0", "10.9.0.2/24").unwrap();
+        address(&guest, "eth0", "2001:db8:9::2/64").unwrap();
+        assert_eq!(vlan(&guest, "eth0", 7).unwrap(), "eth0.7");
+        let links = guest.ip("-o link").unwrap();
+        assert!(links.contains("eth0.7@eth0"), "{links}");
+        assert!(host.ip("-o link show master br0").unwrap().contains("p0"));
+        assert!(guest.ip("-o address").unwrap().contains("2001:db8:9::2/64"));
+    }
+}
