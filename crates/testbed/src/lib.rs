@@ -20,3 +20,17 @@ mod wait;
 pub use child::Child;
 pub use namespace::Namespace;
 pub use wait::wait_until;
+
+/// Says on standard error why a test cannot run here, and fails it where `CI=true`: a test that is
+/// skipped in silence is worse than none.
+///
+/// # Panics
+/// When the environment has `CI=true`.
+#[expect(clippy::print_stderr, reason = "a skipped test has to say so")]
+pub fn cannot_run(why: &str) {
+    assert!(
+        std::env::var_os("CI").is_none_or(|ci| ci != "true"),
+        "cannot run: {why}"
+    );
+    eprintln!("skipped: {why}");
+}

@@ -36,7 +36,7 @@ pub(crate) fn loopback_up() -> io::Result<()> {
     for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
         *to = from.cast_signed();
     }
-    request.ifr_ifru.ifru_flags = libc::IFF_UP as libc::c_short;
+    request.ifr_ifru.ifru_flags = IFF_UP;
     // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which outlives the call, and writes nothing; the
     // descriptor is open while `socket` lives.
     let answer = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
@@ -46,3 +46,6 @@ pub(crate) fn loopback_up() -> io::Result<()> {
         Ok(())
     }
 }
+
+/// `IFF_UP` in the type that `ifreq` holds flags in.
+const IFF_UP: libc::c_short = 1;
