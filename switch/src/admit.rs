@@ -61,7 +61,7 @@ impl Lock {
             return allow(!matches!(transport, Transport::Malformed(_)), DropReason::Unverifiable);
         };
         match icmp.nd {
-            Some(Nd::NeighbourAdvert { target }) => allow(self.may_use(target), DropReason::SpoofedArp),
+            Some(Nd::NeighbourAdvert { target, .. }) => allow(self.may_use(target), DropReason::SpoofedArp),
             Some(Nd::RouterAdvert | Nd::Redirect) => Err(DropReason::SpoofedRouter),
             Some(Nd::NeighbourSolicit { .. } | Nd::RouterSolicit) | None => Ok(()),
         }

@@ -1,1 +1,318 @@
-//! Workers that carry frames from port to port along one straight line.
+//! The dataplane: workers that carry frames from port to port.
+//!
+//! ```text
+//!   control side                      worker threads
+//!   publish(topology) --- View ---->  one epoll set each, their own receiving halves
+//!   add_port, remove_port - queue ->  serve -> process.rs -> write straight to the egress
+//!   events()          <-- queue ----  a port died
+//! ```
+//! A frame runs to completion on the worker it arrived at. Workers share the [`View`] (immutable),
+//! the forwarding databases (lock-free to read) and the ports' sending halves; each counts in
+//! counters of its own.
+//!
+//! [`Dataplane`] may be used from any thread.
+
+mod explain;
+mod finish;
+mod forwarder;
+mod process;
+mod view;
+mod worker;
+
+pub use explain::{Explanation, explain};
+pub use forwarder::Forwarder;
+pub use process::process;
+pub use view::{Outlet, View};
+
+use arc_swap::{ArcSwap};
+use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use nix::sys::eventfd::EventFd;
+use pipeline::{BatchLimits, Instant, PortId, PortTotals, WorkerId};
+use port::{Gone, Port};
+use std::collections::BTreeMap;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread::JoinHandle;
+use switch::Topology;
+use wire::VnetHeader;
+use worker::{Activity, Command, Worker};
+
+/// How the dataplane runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Config {
+    /// Worker threads, 1 to 256.
+    pub workers: usize,
+    /// How much a worker takes at once.
+    pub limits: BatchLimits,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { workers: default_workers(), limits: BatchLimits::default() }
+    }
+}
+
+/// The number of workers where nobody asked for another: one for every two processors, since the
+/// containers' own stacks need the rest.
+#[must_use]
+pub fn default_workers() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| (n.get() / 2).clamp(1, 8))
+}
+
+/// What happened in the dataplane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// A queue of a port will never receive again. Told once for each queue.
+    PortDied {
+        /// The port.
+        port: PortId,
+        /// What ended it.
+        why: Gone,
+    },
+}
+
+/// Why the dataplane could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// More or fewer workers than can be.
+    #[error("{0} workers: 1 to 256 are possible")]
+    Workers(usize),
+    /// The kernel refused what a worker needs.
+    #[error("starting a worker: {0}")]
+    Start(#[source] nix::errno::Errno),
+    /// A thread could not be started.
+    #[error("starting a worker's thread: {0}")]
+    Thread(#[source] std::io::Error),
+    /// There is a port of that id.
+    #[error("{0} is open already")]
+    AlreadyOpen(PortId),
+}
+
+/// One worker, to look at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerStatus {
+    /// Which one.
+    pub id: WorkerId,
+    /// Queues it receives from.
+    pub queues: usize,
+    /// Times it woke up.
+    pub wakeups: u64,
+    /// Batches it carried.
+    pub batches: u64,
+    /// Frames in them.
+    pub frames: u64,
+}
+
+/// Running workers. Dropping it stops them.
+#[derive(Debug)]
+pub struct Dataplane {
+    published: Arc<ArcSwap<View>>,
+    workers: Vec<Handle>,
+    events: Receiver<Event>,
+    /// Which workers hold a port's queues. Held while the view is replaced, so that no two
+    /// replacements are made from the same one.
+    homes: Mutex<BTreeMap<PortId, Vec<usize>>>,
+    origin: std::time::Instant,
+}
+
+#[derive(Debug)]
+struct Handle {
+    commands: Sender<Command>,
+    wake: Arc<EventFd>,
+    activity: Arc<Activity>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Dataplane {
+    /// Starts the workers, with an empty topology.
+    ///
+    /// # Errors
+    /// [`Error::Workers`], or what the system refused.
+    pub fn start(config: Config) -> Result<Self, Error> {
+        if !(1..=256).contains(&config.workers) {
+            return Err(Error::Workers(config.workers));
+        }
+        let published = Arc::new(ArcSwap::from_pointee(View::default()));
+        let (sender, events) = unbounded();
+        let origin = std::time::Instant::now();
+        let workers = (0..config.workers)
+            .map(|index| Handle::start(index, config.limits, &sender, &published, origin))
+            .collect::<Result<_, _>>()?;
+        Ok(Self { published, workers, events, homes: Mutex::default(), origin })
+    }
+
+    /// Opens a port: its frames are carried as soon as a published topology knows it.
+    ///
+    /// # Errors
+    /// [`Error::AlreadyOpen`].
+    pub fn add_port(&self, id: PortId, port: Port) -> Result<(), Error> {
+        let mut homes = self.homes();
+        if homes.contains_key(&id) {
+            return Err(Error::AlreadyOpen(id));
+        }
+        let outlet = Arc::new(Outlet::new(port.tx, self.workers.len()));
+        self.replace(|view| view.with_outlet(id, Some(outlet)));
+        let mut home = Vec::with_capacity(port.queues.len());
+        for rx in port.queues {
+            let worker = least_loaded(&homes, &home, self.workers.len());
+            self.workers[worker].tell(Command::Add(id, rx));
+            home.push(worker);
+        }
+        homes.insert(id, home);
+        Ok(())
+    }
+
+    /// Closes a port and waits until no worker holds any part of it. False when it was not open.
+    pub fn remove_port(&self, id: PortId) -> bool {
+        let mut homes = self.homes();
+        let Some(home) = homes.remove(&id) else { return false };
+        for worker in home {
+            self.workers[worker].tell(Command::Remove(id));
+        }
+        self.replace(|view| view.with_outlet(id, None));
+        self.sync();
+        true
+    }
+
+    /// Makes `topology` the one every batch from now on is carried by.
+    pub fn publish(&self, topology: Arc<Topology>) {
+        let _homes = self.homes();
+        self.replace(|view| view.with_topology(topology));
+    }
+
+    /// The view in use.
+    #[must_use]
+    pub fn view(&self) -> Arc<View> {
+        self.published.load_full()
+    }
+
+    /// What happens: one receiver, to be read by one reader.
+    #[must_use]
+    pub fn events(&self) -> Receiver<Event> {
+        self.events.clone()
+    }
+
+    /// What was counted at an open port.
+    #[must_use]
+    pub fn counters(&self, id: PortId) -> Option<PortTotals> {
+        self.published.load().outlet(id).map(|o| o.totals())
+    }
+
+    /// The dataplane's clock, for those who look at tables that its workers date.
+    #[must_use]
+    pub fn now(&self) -> Instant {
+        worker::moment(self.origin)
+    }
+
+    /// What would become of a frame: see [`explain()`].
+    #[must_use]
+    pub fn explain(&self, from: PortId, bytes: &[u8], vnet: VnetHeader) -> Explanation {
+        explain(&self.published.load(), from, bytes, vnet, self.now())
+    }
+
+    /// The workers, to look at.
+    #[must_use]
+    pub fn workers(&self) -> Vec<WorkerStatus> {
+        let homes = self.homes();
+        let queues = |index| homes.values().flatten().filter(|&&w| w == index).count();
+        let look = |(index, handle): (usize, &Handle)| WorkerStatus {
+            id: worker_id(index),
+            queues: queues(index),
+            wakeups: handle.activity.wakeups.load(Relaxed),
+            batches: handle.activity.batches.load(Relaxed),
+            frames: handle.activity.frames.load(Relaxed),
+        };
+        self.workers.iter().enumerate().map(look).collect()
+    }
+
+    /// Stops the workers and waits for them. Ports are closed.
+    pub fn stop(mut self) {
+        self.end();
+    }
+
+    fn end(&mut self) {
+        for worker in &self.workers {
+            worker.tell(Command::Stop);
+        }
+        for thread in self.workers.iter_mut().filter_map(|w| w.thread.take()) {
+            if thread.join().is_err() {
+                tracing::error!("a worker had panicked");
+            }
+        }
+    }
+
+    fn homes(&self) -> MutexGuard<'_, BTreeMap<PortId, Vec<usize>>> {
+        self.homes.lock().expect("no code that holds the lock panics")
+    }
+
+    /// Publishes what `change` makes of the current view. The caller holds `homes`.
+    fn replace(&self, change: impl FnOnce(&View) -> View) {
+        let mut next = change(&self.published.load());
+        next.generation += 1;
+        self.published.store(Arc::new(next));
+    }
+
+    /// Waits until every worker did what it was told before and uses the newest view.
+    fn sync(&self) {
+        let (done, all_done) = bounded(self.workers.len());
+        for worker in &self.workers {
+            worker.tell(Command::Sync(done.clone()));
+        }
+        drop(done);
+        // Ends when the last worker answered, or dropped its sender unanswered.
+        while all_done.recv().is_ok() {}
+    }
+}
+
+impl Drop for Dataplane {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Handle {
+    fn start(
+        index: usize,
+        limits: BatchLimits,
+        events: &Sender<Event>,
+        published: &Arc<ArcSwap<View>>,
+        origin: std::time::Instant,
+    ) -> Result<Self, Error> {
+        let (commands, queue) = unbounded();
+        let (wake, activity) = (worker::new_wake()?, Arc::new(Activity::default()));
+        let worker = Worker::new(
+            worker_id(index),
+            limits,
+            Arc::clone(&wake),
+            queue,
+            events.clone(),
+            Arc::clone(published),
+            Arc::clone(&activity),
+            origin,
+        )?;
+        let thread = std::thread::Builder::new()
+            .name(format!("clearway-w{index}"))
+            .spawn(move || worker.run())
+            .map_err(Error::Thread)?;
+        Ok(Self { commands, wake, activity, thread: Some(thread) })
+    }
+
+    fn tell(&self, command: Command) {
+        // A worker that ended early said so in the log; there is nobody to tell.
+        let _ = self.commands.send(command);
+        let _ = self.wake.write(1);
+    }
+}
+
+fn worker_id(index: usize) -> WorkerId {
+    WorkerId(u32::try_from(index).expect("at most 256 workers"))
+}
+
+/// The worker with the fewest queues, those in `pending` counted too.
+fn least_loaded(homes: &BTreeMap<PortId, Vec<usize>>, pending: &[usize], workers: usize) -> usize {
+    let mut load = vec![0usize; workers];
+    for &worker in homes.values().flatten().chain(pending) {
+        load[worker] += 1;
+    }
+    (0..workers).min_by_key(|&w| load[w]).expect("at least one worker")
+}

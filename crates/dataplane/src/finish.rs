@@ -1,0 +1,57 @@
+//! Finishing for an interface what its sender left undone.
+//!
+//! Most interfaces take superframes and unfinished checksums as they are. Where one does not, the
+//! frame is cut and summed here, in software, at the very last moment.
+
+use pipeline::{DropReason, Frame, HEADROOM, VNET_LEN};
+use port::{Offloads, Tx};
+use wire::{GsoKind, VnetHeader};
+
+/// A worker's own room for the segments of a superframe.
+#[derive(Debug)]
+pub(crate) struct Scratch(Box<[u8]>);
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self(vec![0; HEADROOM + pipeline::MAX_FRAME].into_boxed_slice())
+    }
+}
+
+/// Sends `frame` through `tx`, finishing what `tx` cannot.
+pub(crate) fn transmit(tx: &dyn Tx, frame: &mut Frame<'_>, scratch: &mut Scratch) -> Result<(), DropReason> {
+    let offloads = tx.offloads();
+    if frame.vnet.is_gso() && !takes(offloads, frame.vnet.gso_kind()) {
+        return cut(tx, frame, scratch);
+    }
+    if frame.vnet.needs_csum() && !offloads.csum {
+        complete(frame)?;
+    }
+    tx.transmit(frame)
+}
+
+fn takes(offloads: Offloads, kind: Option<GsoKind>) -> bool {
+    match kind {
+        Some(GsoKind::Tcp4 | GsoKind::Tcp6) => offloads.tso,
+        Some(GsoKind::Udp) => offloads.uso,
+        None => false,
+    }
+}
+
+fn complete(frame: &mut Frame<'_>) -> Result<(), DropReason> {
+    let mut vnet = frame.vnet;
+    wire::complete(frame.bytes_mut(), &mut vnet).map_err(|_| DropReason::VnetInvalid)?;
+    frame.vnet = vnet;
+    Ok(())
+}
+
+/// Sends every segment; the first failure is the frame's.
+fn cut(tx: &dyn Tx, frame: &Frame<'_>, scratch: &mut Scratch) -> Result<(), DropReason> {
+    const { assert!(HEADROOM >= VNET_LEN) };
+    let mut result = Ok(());
+    let emit = |room: &mut [u8], start: usize, end: usize| {
+        let mut segment = Frame::new(room, start, end, VnetHeader::default());
+        result = result.and(tx.transmit(&mut segment));
+    };
+    wire::segment(frame.bytes(), &frame.vnet, &mut scratch.0, HEADROOM, emit).map_err(|_| DropReason::CannotSegment)?;
+    result
+}

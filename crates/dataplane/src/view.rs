@@ -1,0 +1,80 @@
+//! What workers look at, and how it is replaced.
+//!
+//! A [`View`] is immutable: the switch's topology and the sending half of every open port. The
+//! control side publishes a new one whole; a worker asks once per batch whether there is a newer
+//! one (a pointer comparison) and then uses it for the whole batch. An old view dies with its last
+//! reader, so whoever closes a port wakes every worker and waits until each looked again.
+
+use arc_swap::ArcSwap;
+use pipeline::{PortCounters, PortId, PortTotals, WorkerId};
+use port::Tx;
+use std::sync::Arc;
+use switch::Topology;
+
+/// An open port, as every worker sees it.
+#[derive(Debug)]
+pub struct Outlet {
+    /// The sending half.
+    pub tx: Arc<dyn Tx>,
+    counters: Arc<[PortCounters]>,
+}
+
+impl Outlet {
+    /// A port with a counter for each of `workers` workers.
+    #[must_use]
+    pub fn new(tx: Arc<dyn Tx>, workers: usize) -> Self {
+        Self { tx, counters: (0..workers).map(|_| PortCounters::default()).collect() }
+    }
+
+    /// The counters that `worker` alone writes.
+    #[must_use]
+    pub fn counters(&self, worker: WorkerId) -> &PortCounters {
+        &self.counters[worker.index()]
+    }
+
+    /// What all workers counted.
+    #[must_use]
+    pub fn totals(&self) -> PortTotals {
+        let mut totals = PortTotals::default();
+        self.counters.iter().for_each(|c| c.add_to(&mut totals));
+        totals
+    }
+}
+
+/// Topology and open ports at one moment.
+#[derive(Debug, Default, Clone)]
+pub struct View {
+    /// What the switch is configured to be.
+    pub topology: Arc<Topology>,
+    outlets: Vec<Option<Arc<Outlet>>>,
+    /// Counts up with every publication.
+    pub generation: u64,
+}
+
+impl View {
+    /// The open port `id`.
+    #[must_use]
+    pub fn outlet(&self, id: PortId) -> Option<&Arc<Outlet>> {
+        self.outlets.get(id.index())?.as_ref()
+    }
+
+    /// The same view with `id` open, or closed.
+    #[must_use]
+    pub fn with_outlet(&self, id: PortId, outlet: Option<Arc<Outlet>>) -> Self {
+        let mut next = self.clone();
+        if next.outlets.len() <= id.index() {
+            next.outlets.resize(id.index() + 1, None);
+        }
+        next.outlets[id.index()] = outlet;
+        next
+    }
+
+    /// The same view with another topology.
+    #[must_use]
+    pub fn with_topology(&self, topology: Arc<Topology>) -> Self {
+        Self { topology, ..self.clone() }
+    }
+}
+
+/// The place where the current view stands.
+pub(crate) type Published = Arc<ArcSwap<View>>;
