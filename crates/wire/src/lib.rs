@@ -1,6 +1,7 @@
 //! Wire formats.
 
 mod arp;
+pub mod checksum;
 mod ethernet;
 mod headers;
 mod icmp;
@@ -9,6 +10,7 @@ mod ipv4;
 mod ipv6;
 mod mac;
 mod offload;
+mod segment;
 mod transport;
 mod vlan;
 mod vnet;
@@ -22,6 +24,7 @@ pub use ipv4::Ipv4;
 pub use ipv6::{Ipv6, MAX_EXTENSIONS};
 pub use mac::{MacAddr, ParseMacError};
 pub use offload::{MAX_SEGMENTS, VnetError, check_vnet, wire_mtu};
+pub use segment::{SegmentError, segment};
 pub use transport::{Sctp, Tcp, TcpFlags, Transport, Udp};
 pub use vlan::{VlanId, VlanTag};
 pub use vnet::{GsoKind, VnetHeader};

@@ -108,7 +108,7 @@ fn check_checksum(vnet: &VnetHeader, headers: &Headers, len: usize) -> Result<()
     let at = usize::from(start);
     let fits = match (
         headers.transport_offset(),
-        checksum_offset(&headers.transport),
+        headers.transport.checksum_offset(),
     ) {
         (Some(transport), Some(field)) if at == transport => offset == field,
         // Neighbour discovery is checked far beyond its header: nothing may land in it.
@@ -122,16 +122,6 @@ fn check_checksum(vnet: &VnetHeader, headers: &Headers, len: usize) -> Result<()
         Ok(())
     } else {
         Err(VnetError::ChecksumMisplaced { start, offset })
-    }
-}
-
-/// Where in its header a transport keeps its 16-bit checksum; SCTP has a CRC instead.
-const fn checksum_offset(transport: &Transport) -> Option<u16> {
-    match transport {
-        Transport::Tcp(_) => Some(16),
-        Transport::Udp(_) => Some(6),
-        Transport::Icmp(_) | Transport::Icmpv6(_) => Some(2),
-        Transport::Sctp(_) | Transport::Malformed(_) | Transport::None => None,
     }
 }
 

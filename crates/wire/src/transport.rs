@@ -226,6 +226,17 @@ impl Transport {
         }
     }
 
+    /// Where in its header the transport keeps its Internet checksum; SCTP has a CRC instead.
+    #[must_use]
+    pub const fn checksum_offset(&self) -> Option<u16> {
+        match self {
+            Self::Tcp(_) => Some(16),
+            Self::Udp(_) => Some(6),
+            Self::Icmp(_) | Self::Icmpv6(_) => Some(2),
+            Self::Sctp(_) | Self::Malformed(_) | Self::None => None,
+        }
+    }
+
     /// Bytes of the transport header; 0 where none was parsed.
     #[must_use]
     pub const fn header_len(&self) -> usize {
