@@ -1,1 +1,42 @@
-//! Requests and responses of Clearway's HTTP interface.
+//! What may be asked of the daemon, what it answers, and the client that asks.
+//!
+//! Every request is a plain value with a `check` that compares it with the ranges its fields name;
+//! the daemon checks again what only it can know (does the network exist, is the name free).
+//! Words that have a form of their own (a name, a MAC address, a VLAN) are types that cannot hold
+//! anything else, so a path such as `../../etc` never gets as far as a file name.
+//!
+//! The crate knows nothing of the dataplane: these types are the interface's, and stay when the
+//! inside changes. [`routes`] is the one list of paths, which the server, the client and the
+//! OpenAPI description share.
+
+mod client;
+mod error;
+mod explain;
+mod fdb;
+mod network;
+mod port;
+pub mod routes;
+mod status;
+mod words;
+
+mod endpoint;
+
+pub use client::{Client, ClientError};
+pub use endpoint::{Attach, Detach, Endpoint};
+pub use error::{ApiError, ErrorCode};
+pub use explain::{
+    ArpFields, ArpOperation, DropInfo, ExplainRequest, Explanation, FrameSpec, IcmpFields,
+    LinkFields, Output, StageName, Step, TagType, TcpFields, TcpFlag, UdpFields, Verdict, VlanTag,
+    parse_hex,
+};
+pub use fdb::{FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed};
+pub use network::{Network, NetworkCreate, StormLimits};
+pub use port::{
+    AdminState, Counters, Direction, Lock, Mirror, PcapSpeed, Port, PortAdd, PortKind, PortSet,
+    PortState, VlanMode,
+};
+pub use status::{DropRow, Drops, PortDrops, PortsStatus, Status, WorkerStatus};
+pub use words::{Mac, Name, Netns, ParseWordError, VlanId};
+
+/// Where the daemon listens when nothing else is said.
+pub const DEFAULT_SOCKET: &str = "/run/clearway/clearway.sock";

@@ -1,0 +1,221 @@
+//! Endpoints: a container's interface on a network.
+
+use crate::error::in_range;
+use crate::port::check_ifname;
+use crate::{ApiError, Mac, Name, Netns, NetworkCreate, VlanId};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use utoipa::ToSchema;
+
+/// A container to be attached: a TAP is made in its namespace, given its addresses and set up.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Attach {
+    /// The network to attach to.
+    pub network: Name,
+    /// The container's network namespace.
+    pub netns: Netns,
+    /// The interface's name inside, 1 to 15 bytes without `/` and space.
+    #[serde(default = "default_ifname")]
+    #[schema(default = "eth0")]
+    pub ifname: String,
+    /// The interface's MAC address. `null`: made from the address, else at random.
+    #[serde(default)]
+    pub mac: Option<Mac>,
+    /// Addresses with prefix length. Empty: one is taken from each of the network's subnets.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["10.1.0.2/16"]))]
+    pub addresses: Vec<IpNet>,
+    /// Default gateways, at most one a family. `null`: the network's.
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub gateways: Option<Vec<IpAddr>>,
+    /// The VLAN the container is in. `null`: the network's default.
+    #[serde(default)]
+    pub vlan: Option<VlanId>,
+    /// The interface's MTU in bytes, 576 to the network's. `null`: the network's.
+    #[serde(default)]
+    #[schema(minimum = 576, maximum = 65535)]
+    pub mtu: Option<u16>,
+    /// The name of endpoint and port. `null`: the daemon makes one.
+    #[serde(default)]
+    pub name: Option<Name>,
+    /// Whether the port refuses frames from other MAC and IP addresses than the given ones.
+    #[serde(default = "yes")]
+    #[schema(default = true)]
+    pub locked: bool,
+    /// Whether the port is protected: protected ports do not talk to each other.
+    #[serde(default)]
+    pub isolated: bool,
+    /// Queues of the TAP, 1 to 16.
+    #[serde(default = "one")]
+    #[schema(minimum = 1, maximum = 16, default = 1)]
+    pub queues: u8,
+    /// Free words for whoever attached it.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl Attach {
+    /// Attaches `netns` to `network` with every default.
+    #[must_use]
+    pub fn new(network: Name, netns: Netns) -> Self {
+        Self {
+            network,
+            netns,
+            ifname: default_ifname(),
+            mac: None,
+            addresses: Vec::new(),
+            gateways: None,
+            vlan: None,
+            mtu: None,
+            name: None,
+            locked: yes(),
+            isolated: false,
+            queues: one(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// Compares every value with its range.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), ApiError> {
+        check_ifname("ifname", &self.ifname)?;
+        in_range("queues", self.queues, &(1..=16))?;
+        if let Some(mtu) = self.mtu {
+            in_range("mtu", mtu, &NetworkCreate::MTU)?;
+        }
+        match self.mac {
+            Some(mac) => check_host_mac("mac", mac),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Refuses a group address and all zeros: no host may send from them.
+pub(crate) fn check_host_mac(key: &str, mac: Mac) -> Result<(), ApiError> {
+    if mac.0[0] & 1 == 1 || mac.0 == [0; 6] {
+        return Err(ApiError::invalid(format!(
+            "{key} is {mac}; allowed is an individual address that is not all zeros"
+        )));
+    }
+    Ok(())
+}
+
+/// Which endpoint to take away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Detach {
+    /// The one with this id.
+    Endpoint(Name),
+    /// The one whose interface this is.
+    Interface {
+        /// The container's network namespace.
+        netns: Netns,
+        /// The interface's name inside.
+        ifname: String,
+    },
+}
+
+/// A container's interface on a network, as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Endpoint {
+    /// Its name, and its port's.
+    pub id: Name,
+    /// The network it is attached to.
+    pub network: Name,
+    /// The namespace as it was named when it was attached.
+    pub netns: Netns,
+    /// The interface's name inside.
+    pub ifname: String,
+    /// The interface's MAC address.
+    pub mac: Mac,
+    /// Its addresses with prefix length.
+    #[schema(value_type = Vec<String>)]
+    pub addresses: Vec<IpNet>,
+    /// Its default gateways.
+    #[schema(value_type = Vec<String>)]
+    pub gateways: Vec<IpAddr>,
+    /// The VLAN it is in.
+    pub vlan: VlanId,
+    /// Its MTU in bytes.
+    pub mtu: u16,
+    /// Whether its port refuses frames from other addresses.
+    pub locked: bool,
+    /// The switch's port it is on.
+    pub port: Name,
+    /// Free words.
+    pub labels: BTreeMap<String, String>,
+}
+
+fn default_ifname() -> String {
+    "eth0".to_owned()
+}
+
+const fn yes() -> bool {
+    true
+}
+
+const fn one() -> u8 {
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn network_and_namespace_are_enough() {
+        let attach: Attach =
+            serde_json::from_str(r#"{"network":"blue","netns":{"name":"web"}}"#).unwrap();
+        assert_eq!(
+            attach,
+            Attach::new("blue".parse().unwrap(), "web".parse().unwrap())
+        );
+        assert_eq!(attach.check(), Ok(()));
+        for (attach, wrong) in [
+            (
+                Attach {
+                    queues: 0,
+                    ..attach.clone()
+                },
+                "queues is 0; allowed are 1 to 16",
+            ),
+            (
+                Attach {
+                    mtu: Some(100),
+                    ..attach.clone()
+                },
+                "mtu is 100; allowed are 576 to 65535",
+            ),
+            (
+                Attach {
+                    mac: Some(Mac([1, 0, 0, 0, 0, 0])),
+                    ..attach.clone()
+                },
+                "mac is 01:00:00:00:00:00; allowed is an individual address that is not all zeros",
+            ),
+        ] {
+            assert_eq!(attach.check().unwrap_err().message, wrong);
+        }
+    }
+
+    #[test]
+    fn detach_names_one_thing() {
+        let by_id: Detach = serde_json::from_str(r#"{"endpoint":"e1"}"#).unwrap();
+        assert_eq!(by_id, Detach::Endpoint("e1".parse().unwrap()));
+        let by_interface: Detach =
+            serde_json::from_str(r#"{"interface":{"netns":{"pid":7},"ifname":"eth0"}}"#).unwrap();
+        assert_eq!(
+            by_interface,
+            Detach::Interface {
+                netns: Netns::Pid(7),
+                ifname: "eth0".into()
+            }
+        );
+    }
+}

@@ -1,0 +1,394 @@
+//! What would happen to a frame, stage by stage, without its happening.
+
+use crate::error::in_range;
+use crate::{ApiError, Mac, Name, VlanId};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use utoipa::ToSchema;
+
+/// A frame to be led through the live tables without side effects.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ExplainRequest {
+    /// The port it would come from.
+    pub port: Name,
+    /// The frame.
+    pub frame: FrameSpec,
+}
+
+/// A frame, byte by byte or by its fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum FrameSpec {
+    /// Hexadecimal digits from the destination MAC on, without the frame check sequence; spaces
+    /// and colons are skipped.
+    Hex(String),
+    /// A TCP segment.
+    Tcp(TcpFields),
+    /// A UDP datagram.
+    Udp(UdpFields),
+    /// An echo message, ICMP or ICMPv6 by the family of its addresses.
+    Icmp(IcmpFields),
+    /// An ARP message.
+    Arp(ArpFields),
+}
+
+impl FrameSpec {
+    /// Compares lengths with their ranges and families with each other.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Hex(text) => parse_hex(text).map(drop),
+            Self::Tcp(tcp) => check_ip(tcp.src_ip, tcp.dst_ip, tcp.payload),
+            Self::Udp(udp) => check_ip(udp.src_ip, udp.dst_ip, udp.payload),
+            Self::Icmp(icmp) => check_ip(icmp.src_ip, icmp.dst_ip, icmp.payload),
+            Self::Arp(arp) if arp.sender_ip.is_ipv6() || arp.target_ip.is_ipv6() => {
+                Err(ApiError::invalid(
+                    "ARP carries IPv4 addresses; for IPv6 ask with the neighbour message in hex",
+                ))
+            }
+            Self::Arp(_) => Ok(()),
+        }
+    }
+}
+
+/// The Ethernet fields of a frame.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct LinkFields {
+    /// `null`: the MAC of the port's endpoint or lock, else 02:00:00:00:00:01.
+    #[serde(default)]
+    pub src_mac: Option<Mac>,
+    /// `null`: the MAC of the endpoint that has the destination address, else broadcast.
+    #[serde(default)]
+    pub dst_mac: Option<Mac>,
+    /// A customer tag. `null`: untagged.
+    #[serde(default)]
+    pub vlan: Option<VlanId>,
+}
+
+/// A TCP segment's fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TcpFields {
+    /// The Ethernet fields.
+    #[serde(flatten)]
+    pub link: LinkFields,
+    /// The source address.
+    #[schema(value_type = String)]
+    pub src_ip: IpAddr,
+    /// The destination address, of the same family.
+    #[schema(value_type = String)]
+    pub dst_ip: IpAddr,
+    /// The source port.
+    #[serde(default = "ephemeral")]
+    #[schema(default = 49152)]
+    pub src_port: u16,
+    /// The destination port.
+    pub dst_port: u16,
+    /// Flags that are set.
+    #[serde(default = "syn")]
+    pub flags: Vec<TcpFlag>,
+    /// Bytes of payload (zeros), 0 to 65000.
+    #[serde(default)]
+    #[schema(maximum = 65000)]
+    pub payload: u16,
+}
+
+/// A TCP flag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TcpFlag {
+    /// No more data.
+    Fin,
+    /// Synchronise.
+    Syn,
+    /// Reset.
+    Rst,
+    /// Push.
+    Psh,
+    /// Acknowledge.
+    Ack,
+}
+
+/// A UDP datagram's fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct UdpFields {
+    /// The Ethernet fields.
+    #[serde(flatten)]
+    pub link: LinkFields,
+    /// The source address.
+    #[schema(value_type = String)]
+    pub src_ip: IpAddr,
+    /// The destination address, of the same family.
+    #[schema(value_type = String)]
+    pub dst_ip: IpAddr,
+    /// The source port.
+    #[serde(default = "ephemeral")]
+    #[schema(default = 49152)]
+    pub src_port: u16,
+    /// The destination port.
+    pub dst_port: u16,
+    /// Bytes of payload (zeros), 0 to 65000.
+    #[serde(default)]
+    #[schema(maximum = 65000)]
+    pub payload: u16,
+}
+
+/// An echo message's fields.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct IcmpFields {
+    /// The Ethernet fields.
+    #[serde(flatten)]
+    pub link: LinkFields,
+    /// The source address.
+    #[schema(value_type = String)]
+    pub src_ip: IpAddr,
+    /// The destination address, of the same family.
+    #[schema(value_type = String)]
+    pub dst_ip: IpAddr,
+    /// Whether it is the reply rather than the request.
+    #[serde(default)]
+    pub reply: bool,
+    /// The identifier.
+    #[serde(default)]
+    pub id: u16,
+    /// Bytes of payload (zeros), 0 to 65000.
+    #[serde(default)]
+    #[schema(maximum = 65000)]
+    pub payload: u16,
+}
+
+/// An ARP message's fields (RFC 826).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ArpFields {
+    /// The Ethernet fields.
+    #[serde(flatten)]
+    pub link: LinkFields,
+    /// Request or reply.
+    #[serde(default)]
+    pub operation: ArpOperation,
+    /// The sender's MAC address. `null`: the frame's source.
+    #[serde(default)]
+    pub sender_mac: Option<Mac>,
+    /// The sender's IPv4 address.
+    #[schema(value_type = String)]
+    pub sender_ip: IpAddr,
+    /// The target's MAC address. `null`: zeros in a request, the frame's destination in a reply.
+    #[serde(default)]
+    pub target_mac: Option<Mac>,
+    /// The target's IPv4 address.
+    #[schema(value_type = String)]
+    pub target_ip: IpAddr,
+}
+
+/// What an ARP message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ArpOperation {
+    /// Who has this address?
+    #[default]
+    Request,
+    /// I have it.
+    Reply,
+}
+
+/// What would happen to the frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Explanation {
+    /// In one word.
+    pub verdict: Verdict,
+    /// Why it would be dropped, when it would be.
+    pub drop: Option<DropInfo>,
+    /// Each stage's decisions, in order.
+    pub steps: Vec<Step>,
+    /// Where it would leave, or not: one line a port that forwarding chose.
+    pub outputs: Vec<Output>,
+    /// The frame as it was understood, hexadecimal.
+    pub frame: String,
+}
+
+/// What would happen to a frame, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It would leave at the one port its destination is behind.
+    Forwarded,
+    /// It would leave at several ports.
+    Flooded,
+    /// It would leave nowhere.
+    Dropped,
+}
+
+/// A reason for which a frame is dropped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct DropInfo {
+    /// Its number in traces.
+    pub code: u8,
+    /// Its short name.
+    pub label: String,
+    /// What it means.
+    pub sentence: String,
+}
+
+/// One decision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Step {
+    /// The stage that decided.
+    pub stage: StageName,
+    /// What it decided, and why.
+    pub what: String,
+}
+
+/// A stage of the straight line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StageName {
+    /// What is this frame?
+    Parse,
+    /// May this port send it, and in which VLAN is it?
+    Admit,
+    /// Where is its source?
+    Learn,
+    /// Where does it go?
+    Forward,
+    /// May it leave there, and in which form?
+    Egress,
+}
+
+impl StageName {
+    /// The stage's name.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Parse => "parse",
+            Self::Admit => "admit",
+            Self::Learn => "learn",
+            Self::Forward => "forward",
+            Self::Egress => "egress",
+        }
+    }
+}
+
+/// One port that forwarding chose.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Output {
+    /// The port.
+    pub port: Name,
+    /// The tags the frame would leave with, outermost first; empty is untagged.
+    pub tags: Vec<VlanTag>,
+    /// Whether this is a mirror's copy.
+    pub mirror: bool,
+    /// Why it would not leave here after all.
+    pub drop: Option<DropInfo>,
+}
+
+/// A VLAN tag.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VlanTag {
+    /// Customer or service.
+    pub r#type: TagType,
+    /// The VLAN, 0 (a priority tag) to 4095.
+    #[schema(maximum = 4095)]
+    pub vid: u16,
+    /// The priority, 0 to 7.
+    #[schema(maximum = 7)]
+    pub priority: u8,
+}
+
+/// Who a VLAN tag belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum TagType {
+    /// The customer's: 802.1Q, 0x8100.
+    #[serde(rename = "802.1q")]
+    Customer,
+    /// The service provider's: 802.1ad, 0x88a8.
+    #[serde(rename = "802.1ad")]
+    Service,
+}
+
+/// The bytes that hexadecimal digits stand for; white space and colons are skipped.
+///
+/// # Errors
+/// [`crate::ErrorCode::Invalid`] for another letter, half a byte, or a length outside 1 to 65535.
+pub fn parse_hex(text: &str) -> Result<Vec<u8>, ApiError> {
+    let mut digits = Vec::with_capacity(text.len());
+    for letter in text.chars().filter(|c| !c.is_whitespace() && *c != ':') {
+        let digit = letter
+            .to_digit(16)
+            .and_then(|digit| u8::try_from(digit).ok());
+        digits.push(digit.ok_or_else(|| {
+            ApiError::invalid(format!(
+                "`{}` is not a hexadecimal digit",
+                letter.escape_debug()
+            ))
+        })?);
+    }
+    if digits.len() % 2 == 1 {
+        return Err(ApiError::invalid(format!(
+            "{} hexadecimal digits end in half a byte",
+            digits.len()
+        )));
+    }
+    in_range("the frame's length", digits.len() / 2, &(1..=65_535))?;
+    Ok(digits
+        .chunks_exact(2)
+        .map(|pair| pair[0] << 4 | pair[1])
+        .collect())
+}
+
+fn check_ip(src: IpAddr, dst: IpAddr, payload: u16) -> Result<(), ApiError> {
+    if src.is_ipv4() != dst.is_ipv4() {
+        return Err(ApiError::invalid(format!(
+            "{src} and {dst} are of different families"
+        )));
+    }
+    in_range("payload", payload, &(0..=65_000))
+}
+
+const fn ephemeral() -> u16 {
+    49152
+}
+
+fn syn() -> Vec<TcpFlag> {
+    vec![TcpFlag::Syn]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hex_is_bytes_or_a_clear_refusal() {
+        assert_eq!(parse_hex("ff:FF 0a\n00").unwrap(), [0xff, 0xff, 0x0a, 0]);
+        for (text, wrong) in [
+            ("", "the frame's length is 0; allowed are 1 to 65535"),
+            ("abc", "3 hexadecimal digits end in half a byte"),
+            ("zz", "`z` is not a hexadecimal digit"),
+        ] {
+            assert_eq!(parse_hex(text).unwrap_err().message, wrong);
+        }
+    }
+
+    #[test]
+    fn a_tcp_segment_needs_addresses_and_a_port() {
+        let request: ExplainRequest =
+            serde_json::from_str(r#"{"port":"p1","frame":{"tcp":{"src_ip":"10.1.0.2","dst_ip":"10.1.0.3","dst_port":80,"vlan":7}}}"#).unwrap();
+        let FrameSpec::Tcp(tcp) = &request.frame else {
+            panic!("{request:?}")
+        };
+        assert_eq!(
+            (tcp.src_port, &tcp.flags[..], tcp.link.vlan.map(VlanId::get)),
+            (49152, &[TcpFlag::Syn][..], Some(7))
+        );
+        assert_eq!(request.frame.check(), Ok(()));
+        let mixed = FrameSpec::Tcp(TcpFields {
+            dst_ip: "2001:db8::1".parse().unwrap(),
+            ..tcp.clone()
+        });
+        assert_eq!(
+            mixed.check().unwrap_err().message,
+            "10.1.0.2 and 2001:db8::1 are of different families"
+        );
+    }
+}

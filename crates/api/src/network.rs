@@ -1,0 +1,303 @@
+//! Networks: bridge domains that never exchange frames at layer 2.
+
+use crate::error::in_range;
+use crate::{ApiError, Name, VlanId};
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use utoipa::ToSchema;
+
+/// A network to be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NetworkCreate {
+    /// Its name, free until now.
+    pub name: Name,
+    /// Address ranges that endpoints get their addresses from, none overlapping another network's.
+    /// Empty: endpoints have only the addresses they are given.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["10.1.0.0/16", "2001:db8:1::/64"]))]
+    pub subnets: Vec<IpNet>,
+    /// The default gateways endpoints are told, at most one per subnet and inside it. Empty: no
+    /// default route.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>, example = json!(["10.1.0.1"]))]
+    pub gateways: Vec<IpAddr>,
+    /// The largest IP packet in bytes, 576 to 65535 (at least 1280 with an IPv6 subnet).
+    #[serde(default = "default_mtu")]
+    #[schema(minimum = 576, maximum = 65535, default = 1500)]
+    pub mtu: u16,
+    /// The VLAN of ports that are told no other, 1 to 4094.
+    #[serde(default)]
+    #[schema(default = 1)]
+    pub default_vlan: VlanId,
+    /// Whether the link-local protocols' addresses 01:80:C2:00:00:0x (LLDP, LACP, STP) are
+    /// forwarded. 802.1D 7.12.6 says no; labs say yes.
+    #[serde(default)]
+    pub forward_reserved: bool,
+    /// Seconds after which a MAC address that was not seen again is forgotten, 1 to 1000000.
+    #[serde(default = "default_ageing")]
+    #[schema(minimum = 1, maximum = 1_000_000, default = 300)]
+    pub ageing_seconds: u32,
+    /// MAC addresses the network remembers at most, 1 to 16777216.
+    #[serde(default = "default_max_macs")]
+    #[schema(minimum = 1, maximum = 16_777_216, default = 65_536)]
+    pub max_macs: u32,
+    /// MAC addresses remembered at one port at most, 1 to 16777216; a port may say another number.
+    #[serde(default = "default_max_macs_per_port")]
+    #[schema(minimum = 1, maximum = 16_777_216, default = 4096)]
+    pub max_macs_per_port: u32,
+    /// What each port may flood; a port may say otherwise.
+    #[serde(default)]
+    pub storm: StormLimits,
+    /// Free words for whoever made the network.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl NetworkCreate {
+    /// Allowed MTUs, in bytes.
+    pub const MTU: RangeInclusive<u16> = 576..=u16::MAX;
+    /// Allowed ageing times, in seconds.
+    pub const AGEING: RangeInclusive<u32> = 1..=1_000_000;
+    /// Allowed limits of remembered MAC addresses.
+    pub const MACS: RangeInclusive<u32> = 1..=1 << 24;
+
+    /// A network of that name with every default.
+    #[must_use]
+    pub fn new(name: Name) -> Self {
+        Self {
+            name,
+            subnets: Vec::new(),
+            gateways: Vec::new(),
+            mtu: default_mtu(),
+            default_vlan: VlanId::DEFAULT,
+            forward_reserved: false,
+            ageing_seconds: default_ageing(),
+            max_macs: default_max_macs(),
+            max_macs_per_port: default_max_macs_per_port(),
+            storm: StormLimits::default(),
+            labels: BTreeMap::new(),
+        }
+    }
+
+    /// Compares every value with its range, and gateways with subnets.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), ApiError> {
+        in_range("mtu", self.mtu, &Self::MTU)?;
+        in_range("ageing_seconds", self.ageing_seconds, &Self::AGEING)?;
+        in_range("max_macs", self.max_macs, &Self::MACS)?;
+        in_range("max_macs_per_port", self.max_macs_per_port, &Self::MACS)?;
+        self.storm.check()?;
+        self.check_addresses()
+    }
+
+    fn check_addresses(&self) -> Result<(), ApiError> {
+        if self.mtu < 1280 && self.subnets.iter().any(|net| matches!(net, IpNet::V6(_))) {
+            return Err(ApiError::invalid(format!(
+                "mtu is {}; a network with an IPv6 subnet needs 1280 to 65535 (RFC 8200 5)",
+                self.mtu
+            )));
+        }
+        for (i, net) in self.subnets.iter().enumerate() {
+            if let Some(other) = self.subnets[..i]
+                .iter()
+                .find(|other| other.contains(net) || net.contains(*other))
+            {
+                return Err(ApiError::invalid(format!(
+                    "subnets {other} and {net} overlap"
+                )));
+            }
+            let count = self
+                .gateways
+                .iter()
+                .filter(|gateway| net.contains(*gateway))
+                .count();
+            if count > 1 {
+                return Err(ApiError::invalid(format!(
+                    "subnet {net} has {count} gateways; allowed is 1"
+                )));
+            }
+        }
+        match self
+            .gateways
+            .iter()
+            .find(|gateway| !self.subnets.iter().any(|net| net.contains(*gateway)))
+        {
+            Some(gateway) => Err(ApiError::invalid(format!(
+                "gateway {gateway} lies in none of the network's subnets"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Frames a second that a port may send to be flooded; what is over is dropped and counted.
+/// `null` is no limit, 0 lets none pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StormLimits {
+    /// Broadcast frames a second, 0 to 100000000.
+    #[serde(default)]
+    #[schema(maximum = 100_000_000)]
+    pub broadcast: Option<u32>,
+    /// Multicast frames a second, 0 to 100000000.
+    #[serde(default)]
+    #[schema(maximum = 100_000_000)]
+    pub multicast: Option<u32>,
+    /// Frames a second to a unicast address nobody has learned, 0 to 100000000.
+    #[serde(default)]
+    #[schema(maximum = 100_000_000)]
+    pub unknown_unicast: Option<u32>,
+}
+
+impl StormLimits {
+    /// Allowed limits, in frames a second.
+    pub const RATE: RangeInclusive<u32> = 0..=100_000_000;
+
+    /// Compares every limit with its range.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), ApiError> {
+        let named = [
+            ("storm.broadcast", self.broadcast),
+            ("storm.multicast", self.multicast),
+            ("storm.unknown_unicast", self.unknown_unicast),
+        ];
+        named.into_iter().try_for_each(|(key, rate)| {
+            rate.map_or(Ok(()), |rate| in_range(key, rate, &Self::RATE))
+        })
+    }
+}
+
+/// A network as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Network {
+    /// Its number in traces.
+    pub id: u32,
+    /// What it was made with.
+    pub spec: NetworkCreate,
+    /// Ports in it.
+    pub ports: u32,
+    /// Endpoints in it.
+    pub endpoints: u32,
+    /// MAC addresses it remembers now.
+    pub macs: u64,
+}
+
+const fn default_mtu() -> u16 {
+    1500
+}
+
+const fn default_ageing() -> u32 {
+    300
+}
+
+const fn default_max_macs() -> u32 {
+    65_536
+}
+
+const fn default_max_macs_per_port() -> u32 {
+    4096
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blue() -> NetworkCreate {
+        NetworkCreate::new("blue".parse().unwrap())
+    }
+
+    #[test]
+    fn a_name_is_enough_and_unknown_fields_are_refused() {
+        assert_eq!(
+            serde_json::from_str::<NetworkCreate>(r#"{"name":"blue"}"#).unwrap(),
+            blue()
+        );
+        let error =
+            serde_json::from_str::<NetworkCreate>(r#"{"name":"blue","mtv":9000}"#).unwrap_err();
+        assert!(
+            error.to_string().starts_with("unknown field `mtv`"),
+            "{error}"
+        );
+        assert_eq!(blue().check(), Ok(()));
+    }
+
+    #[test]
+    fn refusals_name_field_value_and_range() {
+        let message = |network: NetworkCreate| network.check().unwrap_err().message;
+        assert_eq!(
+            message(NetworkCreate { mtu: 575, ..blue() }),
+            "mtu is 575; allowed are 576 to 65535"
+        );
+        assert_eq!(
+            message(NetworkCreate {
+                ageing_seconds: 0,
+                ..blue()
+            }),
+            "ageing_seconds is 0; allowed are 1 to 1000000"
+        );
+        assert_eq!(
+            message(NetworkCreate {
+                max_macs: 0,
+                ..blue()
+            }),
+            "max_macs is 0; allowed are 1 to 16777216"
+        );
+        let storm = StormLimits {
+            multicast: Some(200_000_000),
+            ..StormLimits::default()
+        };
+        assert_eq!(
+            message(NetworkCreate { storm, ..blue() }),
+            "storm.multicast is 200000000; allowed are 0 to 100000000"
+        );
+    }
+
+    #[test]
+    fn addresses_must_fit_together() {
+        let with = |subnets: &[&str], gateways: &[&str]| NetworkCreate {
+            subnets: subnets.iter().map(|net| net.parse().unwrap()).collect(),
+            gateways: gateways.iter().map(|ip| ip.parse().unwrap()).collect(),
+            ..blue()
+        };
+        assert_eq!(
+            with(
+                &["10.1.0.0/16", "2001:db8::/64"],
+                &["10.1.0.1", "2001:db8::1"]
+            )
+            .check(),
+            Ok(())
+        );
+        for (network, wrong) in [
+            (
+                with(&["10.1.0.0/16", "10.1.2.0/24"], &[]),
+                "subnets 10.1.0.0/16 and 10.1.2.0/24 overlap",
+            ),
+            (
+                with(&["10.1.0.0/16"], &["10.2.0.1"]),
+                "gateway 10.2.0.1 lies in none of the network's subnets",
+            ),
+            (
+                with(&["10.1.0.0/16"], &["10.1.0.1", "10.1.0.2"]),
+                "subnet 10.1.0.0/16 has 2 gateways; allowed is 1",
+            ),
+        ] {
+            assert_eq!(network.check().unwrap_err().message, wrong);
+        }
+        assert!(
+            NetworkCreate {
+                mtu: 1279,
+                ..with(&["2001:db8::/64"], &[])
+            }
+            .check()
+            .is_err()
+        );
+    }
+}

@@ -1,0 +1,587 @@
+//! Ports of the switch: what they are, what they may do, what they counted.
+
+use crate::endpoint::check_host_mac;
+use crate::error::in_range;
+use crate::{ApiError, Mac, Name, Netns, NetworkCreate, StormLimits, VlanId};
+use serde::{Deserialize, Deserializer, Serialize};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use utoipa::ToSchema;
+
+/// A port to be added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortAdd {
+    /// Its name, free until now.
+    pub name: Name,
+    /// What is behind it.
+    pub kind: PortKind,
+    /// The network it belongs to. `null`: none, and its frames are dropped (`no_network`).
+    #[serde(default)]
+    pub network: Option<Name>,
+    /// Whether it carries frames.
+    #[serde(default)]
+    pub admin: AdminState,
+    /// How it treats VLAN tags. `null`: access, in the network's default VLAN.
+    #[serde(default)]
+    pub vlan: Option<VlanMode>,
+    /// Whether it is protected: protected ports do not talk to each other.
+    #[serde(default)]
+    pub isolated: bool,
+    /// The only addresses it may send from. `null`: any.
+    #[serde(default)]
+    pub lock: Option<Lock>,
+    /// MAC addresses remembered at it at most, 1 to 16777216. `null`: the network's number.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 16_777_216)]
+    pub max_macs: Option<u32>,
+    /// What it may flood. `null`: the network's limits.
+    #[serde(default)]
+    pub storm: Option<StormLimits>,
+    /// Makes it a mirror's destination: it gets copies and may not send. `null`: an ordinary port.
+    #[serde(default)]
+    pub mirror: Option<Mirror>,
+}
+
+impl PortAdd {
+    /// A port without a network, with every default.
+    #[must_use]
+    pub fn new(name: Name, kind: PortKind) -> Self {
+        Self {
+            name,
+            kind,
+            network: None,
+            admin: AdminState::Up,
+            vlan: None,
+            isolated: false,
+            lock: None,
+            max_macs: None,
+            storm: None,
+            mirror: None,
+        }
+    }
+
+    /// Compares every value with its range.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), ApiError> {
+        self.kind.check()?;
+        check_vlan(self.vlan.as_ref())?;
+        check_lock(self.lock.as_ref())?;
+        check_limits(self.max_macs, self.storm.as_ref())?;
+        check_mirror(&self.name, self.mirror.as_ref())
+    }
+}
+
+/// What is behind a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum PortKind {
+    /// A TAP that the daemon makes: the fast way into a namespace.
+    Tap {
+        /// The namespace it is made in. `null`: the daemon's own.
+        #[serde(default)]
+        netns: Option<Netns>,
+        /// Its name there, 1 to 15 bytes without `/` and space.
+        ifname: String,
+        /// Its queues, 1 to 16.
+        #[serde(default = "one")]
+        #[schema(minimum = 1, maximum = 16, default = 1)]
+        queues: u8,
+    },
+    /// An interface that exists, a veth or a NIC, opened with AF_PACKET.
+    Packet {
+        /// The namespace it is in. `null`: the daemon's own.
+        #[serde(default)]
+        netns: Option<Netns>,
+        /// Its name there, 1 to 15 bytes without `/` and space.
+        interface: String,
+    },
+    /// Capture files: frames come from one and go to the other. At least one is named.
+    Pcap {
+        /// The pcap or pcapng file frames come from.
+        #[serde(default)]
+        #[schema(value_type = Option<String>)]
+        read: Option<PathBuf>,
+        /// The pcapng file frames go to; made anew.
+        #[serde(default)]
+        #[schema(value_type = Option<String>)]
+        write: Option<PathBuf>,
+        /// How fast frames come.
+        #[serde(default)]
+        speed: PcapSpeed,
+    },
+}
+
+impl PortKind {
+    /// The kind's name.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Tap { .. } => "tap",
+            Self::Packet { .. } => "packet",
+            Self::Pcap { .. } => "pcap",
+        }
+    }
+
+    fn check(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Tap { ifname, queues, .. } => {
+                check_ifname("kind.ifname", ifname)?;
+                in_range("kind.queues", *queues, &(1..=16))
+            }
+            Self::Packet { interface, .. } => check_ifname("kind.interface", interface),
+            Self::Pcap {
+                read: None,
+                write: None,
+                ..
+            } => Err(ApiError::invalid(
+                "a pcap port needs kind.read, kind.write or both",
+            )),
+            Self::Pcap { .. } => Ok(()),
+        }
+    }
+}
+
+/// How fast frames come out of a capture file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PcapSpeed {
+    /// With the pauses that were recorded.
+    #[default]
+    Recorded,
+    /// As fast as they can be read.
+    Full,
+}
+
+/// Whether a port is meant to carry frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminState {
+    /// It carries frames.
+    #[default]
+    Up,
+    /// Its frames are dropped in both directions.
+    Down,
+}
+
+/// How a port treats VLAN tags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
+pub enum VlanMode {
+    /// Untagged frames belong to one VLAN; tagged ones are refused.
+    Access {
+        /// The VLAN.
+        vid: VlanId,
+    },
+    /// Tagged frames of several VLANs.
+    Trunk {
+        /// The VLANs it carries; empty is all 4094.
+        #[serde(default)]
+        allowed: Vec<VlanId>,
+        /// The VLAN of untagged frames. `null`: they are refused.
+        #[serde(default)]
+        native: Option<VlanId>,
+        /// Whether frames of the native VLAN leave with a tag.
+        #[serde(default)]
+        native_tagged: bool,
+    },
+    /// Whatever arrives, tagged or not, is wrapped in a service tag (802.1ad).
+    Dot1qTunnel {
+        /// The service VLAN.
+        vid: VlanId,
+    },
+}
+
+/// The only addresses a port may send from: anti-spoofing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// The source MAC address.
+    pub mac: Mac,
+    /// Source IP addresses, in IP headers, ARP and neighbour messages. Empty: any.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub ips: Vec<IpAddr>,
+}
+
+/// What a mirror's destination gets copies of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// The watched ports, at least one, not the port itself.
+    pub of: Vec<Name>,
+    /// Which of their frames.
+    #[serde(default)]
+    pub direction: Direction,
+}
+
+/// A direction, seen from the switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Frames the switch receives from the port.
+    Rx,
+    /// Frames the switch sends to the port.
+    Tx,
+    /// Both.
+    #[default]
+    Both,
+}
+
+/// Changes to a port: an absent field stays, `null` takes the setting away.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PortSet {
+    /// Moves it to another network, or to none.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<Name>)]
+    pub network: Option<Option<Name>>,
+    /// Whether it carries frames.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admin: Option<AdminState>,
+    /// How it treats VLAN tags.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<VlanMode>)]
+    pub vlan: Option<Option<VlanMode>>,
+    /// Whether it is protected.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub isolated: Option<bool>,
+    /// The only addresses it may send from.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<Lock>)]
+    pub lock: Option<Option<Lock>>,
+    /// MAC addresses remembered at it at most, 1 to 16777216.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<u32>, minimum = 1, maximum = 16_777_216)]
+    pub max_macs: Option<Option<u32>>,
+    /// What it may flood.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<StormLimits>)]
+    pub storm: Option<Option<StormLimits>>,
+    /// Makes it a mirror's destination, or an ordinary port again.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<Mirror>)]
+    pub mirror: Option<Option<Mirror>>,
+}
+
+impl PortSet {
+    /// The port's settings with the changes made.
+    #[must_use]
+    pub fn applied_to(&self, port: &PortAdd) -> PortAdd {
+        fn pick<T: Clone>(change: Option<&T>, old: &T) -> T {
+            change.unwrap_or(old).clone()
+        }
+        PortAdd {
+            name: port.name.clone(),
+            kind: port.kind.clone(),
+            network: pick(self.network.as_ref(), &port.network),
+            admin: pick(self.admin.as_ref(), &port.admin),
+            vlan: pick(self.vlan.as_ref(), &port.vlan),
+            isolated: pick(self.isolated.as_ref(), &port.isolated),
+            lock: pick(self.lock.as_ref(), &port.lock),
+            max_macs: pick(self.max_macs.as_ref(), &port.max_macs),
+            storm: pick(self.storm.as_ref(), &port.storm),
+            mirror: pick(self.mirror.as_ref(), &port.mirror),
+        }
+    }
+
+    /// Whether nothing changes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// Compares every value with its range.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), ApiError> {
+        check_vlan(self.vlan.as_ref().and_then(Option::as_ref))?;
+        check_lock(self.lock.as_ref().and_then(Option::as_ref))?;
+        check_limits(
+            self.max_macs.flatten(),
+            self.storm.as_ref().and_then(Option::as_ref),
+        )
+    }
+}
+
+/// A port as it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Port {
+    /// Its number in traces.
+    pub id: u32,
+    /// What it was added with, and changed to since.
+    pub spec: PortAdd,
+    /// Whether it carries frames.
+    pub state: PortState,
+    /// Why it does not.
+    pub why: Option<String>,
+    /// The endpoint it belongs to.
+    pub endpoint: Option<Name>,
+    /// The workers that own its queues.
+    pub workers: Vec<u32>,
+    /// MAC addresses remembered at it now.
+    pub macs: u64,
+    /// What it counted since it was added.
+    pub counters: Counters,
+}
+
+/// Whether a port carries frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PortState {
+    /// It does.
+    Up,
+    /// It does not: it was set down, here or in its namespace.
+    Down,
+    /// Its interface or its namespace is gone; it never will again.
+    Dead,
+}
+
+/// What a port counted. A superframe is one frame.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct Counters {
+    /// Frames that came from the port.
+    pub rx_frames: u64,
+    /// Their bytes.
+    pub rx_bytes: u64,
+    /// Frames that were sent to the port.
+    pub tx_frames: u64,
+    /// Their bytes.
+    pub tx_bytes: u64,
+    /// Frames dropped, by the reason's label; reasons that never happened are absent.
+    pub drops: BTreeMap<String, u64>,
+}
+
+impl Counters {
+    /// Frames dropped for any reason.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.drops.values().sum()
+    }
+}
+
+/// Refuses what the kernel would not take as an interface's name.
+pub(crate) fn check_ifname(key: &str, name: &str) -> Result<(), ApiError> {
+    let good = (1..=15).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"/:%".contains(&b))
+        && name != "."
+        && name != "..";
+    if good {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "{key} is `{}`; allowed are 1 to 15 printable letters without `/`, `:`, `%` and space",
+        name.escape_debug()
+    )))
+}
+
+fn check_vlan(vlan: Option<&VlanMode>) -> Result<(), ApiError> {
+    let Some(VlanMode::Trunk {
+        allowed,
+        native: Some(native),
+        ..
+    }) = vlan
+    else {
+        return Ok(());
+    };
+    if allowed.is_empty() || allowed.contains(native) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "vlan.native is {native}, which is not among vlan.allowed"
+    )))
+}
+
+fn check_lock(lock: Option<&Lock>) -> Result<(), ApiError> {
+    lock.map_or(Ok(()), |lock| check_host_mac("lock.mac", lock.mac))
+}
+
+fn check_limits(max_macs: Option<u32>, storm: Option<&StormLimits>) -> Result<(), ApiError> {
+    max_macs.map_or(Ok(()), |max| {
+        in_range("max_macs", max, &NetworkCreate::MACS)
+    })?;
+    storm.map_or(Ok(()), StormLimits::check)
+}
+
+fn check_mirror(name: &Name, mirror: Option<&Mirror>) -> Result<(), ApiError> {
+    let Some(mirror) = mirror else { return Ok(()) };
+    if mirror.of.is_empty() {
+        return Err(ApiError::invalid(
+            "mirror.of is empty; at least one port is needed",
+        ));
+    }
+    if mirror.of.contains(name) {
+        return Err(ApiError::invalid(format!(
+            "port {name} cannot mirror itself"
+        )));
+    }
+    Ok(())
+}
+
+/// Tells a field that is `null` from one that is absent (the latter never gets here).
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
+}
+
+const fn one() -> u8 {
+    1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tap() -> PortAdd {
+        PortAdd::new(
+            "p1".parse().unwrap(),
+            PortKind::Tap {
+                netns: None,
+                ifname: "tap0".into(),
+                queues: 1,
+            },
+        )
+    }
+
+    #[test]
+    fn absent_stays_and_null_clears() {
+        let old = PortAdd {
+            max_macs: Some(5),
+            isolated: true,
+            network: Some("blue".parse().unwrap()),
+            ..tap()
+        };
+        let set: PortSet = serde_json::from_str(r#"{"max_macs":null,"admin":"down"}"#).unwrap();
+        assert_eq!(
+            set.applied_to(&old),
+            PortAdd {
+                max_macs: None,
+                admin: AdminState::Down,
+                ..old.clone()
+            }
+        );
+        assert_eq!(
+            serde_json::to_string(&set).unwrap(),
+            r#"{"admin":"down","max_macs":null}"#
+        );
+        assert!(serde_json::from_str::<PortSet>("{}").unwrap().is_empty());
+    }
+
+    #[test]
+    fn kinds_and_modes_are_closed() {
+        let port: PortAdd = serde_json::from_str(
+            r#"{"name":"p1","kind":{"type":"tap","ifname":"tap0"},"vlan":{"mode":"trunk","allowed":[10,20],"native":10}}"#,
+        )
+        .unwrap();
+        let [ten, twenty] = [10, 20].map(|id: u16| VlanId::try_from(id).unwrap());
+        let trunk = VlanMode::Trunk {
+            allowed: vec![ten, twenty],
+            native: Some(ten),
+            native_tagged: false,
+        };
+        assert_eq!(
+            port,
+            PortAdd {
+                vlan: Some(trunk),
+                ..tap()
+            }
+        );
+        assert!(serde_json::from_str::<PortKind>(r#"{"type":"veth"}"#).is_err());
+        assert!(
+            serde_json::from_str::<PortKind>(r#"{"type":"tap","ifname":"a","queue":2}"#).is_err()
+        );
+    }
+
+    #[test]
+    fn refusals_name_field_value_and_range() {
+        let native = Some(VlanMode::Trunk {
+            allowed: vec![VlanId::DEFAULT],
+            native: Some(VlanId::try_from(2).unwrap()),
+            native_tagged: false,
+        });
+        let mirror = |of: &[&str]| {
+            Some(Mirror {
+                of: of.iter().map(|n| n.parse().unwrap()).collect(),
+                direction: Direction::Both,
+            })
+        };
+        for (port, wrong) in [
+            (
+                PortAdd {
+                    kind: PortKind::Pcap {
+                        read: None,
+                        write: None,
+                        speed: PcapSpeed::Full,
+                    },
+                    ..tap()
+                },
+                "a pcap port needs kind.read, kind.write or both",
+            ),
+            (
+                PortAdd {
+                    vlan: native,
+                    ..tap()
+                },
+                "vlan.native is 2, which is not among vlan.allowed",
+            ),
+            (
+                PortAdd {
+                    mirror: mirror(&[]),
+                    ..tap()
+                },
+                "mirror.of is empty; at least one port is needed",
+            ),
+            (
+                PortAdd {
+                    mirror: mirror(&["p1"]),
+                    ..tap()
+                },
+                "port p1 cannot mirror itself",
+            ),
+            (
+                PortAdd {
+                    max_macs: Some(0),
+                    ..tap()
+                },
+                "max_macs is 0; allowed are 1 to 16777216",
+            ),
+        ] {
+            assert_eq!(port.check().unwrap_err().message, wrong);
+        }
+        for wrong in ["", "a/b", "0123456789abcdef", "a b", ".."] {
+            assert!(check_ifname("ifname", wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(tap().check(), Ok(()));
+    }
+}
