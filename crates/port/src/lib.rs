@@ -3,6 +3,22 @@
 //! A [`Port`] is a receiving half per queue, each owned by one worker, and one sending half that
 //! any worker may use. Kinds are modules of this crate (`tap`, `packet`, `pcap`, `memory`); a
 //! tracer or a fault injector is a port that wraps a port. All `unsafe` of the crate is in `sys`.
+//!
+//! A frame of exactly [`pipeline::MAX_FRAME`] bytes is one that was cut off: no interface that
+//! obeys its own limits makes one, and the kernel does not say how long it was. Whoever parses
+//! frames drops it as too long.
+
+mod error;
+pub mod memory;
+mod name;
+pub mod packet;
+pub mod pcap;
+#[allow(unsafe_code)]
+mod sys;
+pub mod tap;
+
+pub use error::PortError;
+pub use name::InterfaceName;
 
 use pipeline::{Batch, DropReason, Frame};
 use std::fmt::Debug;
@@ -65,9 +81,17 @@ pub struct Offloads {
 
 impl Offloads {
     /// Everything is finished for us: a TAP with a vnet header.
-    pub const ALL: Self = Self { csum: true, tso: true, uso: true };
+    pub const ALL: Self = Self {
+        csum: true,
+        tso: true,
+        uso: true,
+    };
     /// Only finished frames: a capture file, a TAP without a vnet header.
-    pub const NONE: Self = Self { csum: false, tso: false, uso: false };
+    pub const NONE: Self = Self {
+        csum: false,
+        tso: false,
+        uso: false,
+    };
 }
 
 /// An open port.

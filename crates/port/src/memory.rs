@@ -1,0 +1,242 @@
+//! A port made of two queues: for tests, benches, fuzzing and simulation.
+//!
+//! ```text
+//!   Peer::send  --> [ bounded queue + eventfd ] --> Rx::receive
+//!   Peer::recv  <-- [ bounded queue + eventfd ] <-- Tx::transmit
+//! ```
+//!
+//! The eventfd makes the receiving half as waitable as a real one, so a worker needs to know
+//! nothing. Its rules: a sender writes it once after the queue was last found quiet, a receiver
+//! reads it *before* it empties the queue, and writes it again when it leaves frames behind. So
+//! it is readable whenever a frame waits, and at worst once when none does.
+//!
+//! Both ends may be used from any thread.
+
+use crate::{Gone, Offloads, Port, PortError, Rx, Tx};
+use crossbeam::queue::ArrayQueue;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use pipeline::{Batch, DropReason, Frame, HEADROOM, MAX_FRAME, Received};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use wire::VnetHeader;
+
+/// What pair to make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// What the port says it finishes by itself.
+    pub offloads: Offloads,
+    /// Frames that each direction holds before it is full: at least one.
+    pub capacity: usize,
+}
+
+impl Default for MemoryConfig {
+    fn default() -> Self {
+        Self {
+            offloads: Offloads::ALL,
+            capacity: 1024,
+        }
+    }
+}
+
+/// A port and the far end of its wire, as [`MemoryConfig::default`] has it.
+///
+/// # Errors
+/// [`PortError::Event`] when the process has no descriptors left.
+pub fn pair() -> Result<(Port, Peer), PortError> {
+    pair_with(MemoryConfig::default())
+}
+
+/// A port and the far end of its wire.
+///
+/// # Errors
+/// [`PortError::Event`] when the process has no descriptors left.
+pub fn pair_with(config: MemoryConfig) -> Result<(Port, Peer), PortError> {
+    let inward = Arc::new(Lane::new(config.capacity)?);
+    let outward = Arc::new(Lane::new(config.capacity)?);
+    let port = Port {
+        queues: vec![Box::new(MemoryRx {
+            lane: Arc::clone(&inward),
+        })],
+        tx: Arc::new(MemoryTx {
+            lane: Arc::clone(&outward),
+            offloads: config.offloads,
+        }),
+    };
+    Ok((port, Peer { inward, outward }))
+}
+
+/// The far end of a memory port's wire: what would be the container. Dropping it closes the port.
+#[derive(Debug)]
+pub struct Peer {
+    inward: Arc<Lane>,
+    outward: Arc<Lane>,
+}
+
+impl Peer {
+    /// Sends a frame to the port.
+    ///
+    /// # Errors
+    /// [`DropReason::TxFull`] when the port does not keep up, [`DropReason::TxGone`] when it was
+    /// closed.
+    pub fn send(&self, frame: &[u8], vnet: VnetHeader) -> Result<(), DropReason> {
+        self.inward.push(frame, vnet)
+    }
+
+    /// The next frame that the port sent, if one waits.
+    #[must_use]
+    pub fn recv(&self) -> Option<(Vec<u8>, VnetHeader)> {
+        self.outward.frames.pop()
+    }
+
+    /// The next frame that the port sent, waiting for it at most `limit`.
+    #[must_use]
+    pub fn recv_within(&self, limit: Duration) -> Option<(Vec<u8>, VnetHeader)> {
+        let end = Instant::now() + limit;
+        loop {
+            self.outward.quiet();
+            if let Some(frame) = self.recv() {
+                return Some(frame);
+            }
+            let left = end.checked_duration_since(Instant::now())?;
+            self.outward.wait(left);
+        }
+    }
+
+    /// Ends the port as if its interface had been removed: it receives what was sent before, then
+    /// answers [`Gone::Removed`]; it sends nothing more.
+    pub fn close(&self) {
+        self.inward.close();
+        self.outward.close();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// One direction.
+#[derive(Debug)]
+struct Lane {
+    frames: ArrayQueue<(Vec<u8>, VnetHeader)>,
+    event: EventFd,
+    /// Whether the event was written since the lane was last found quiet.
+    signalled: AtomicBool,
+    closed: AtomicBool,
+}
+
+impl Lane {
+    fn new(capacity: usize) -> Result<Self, PortError> {
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+        Ok(Self {
+            frames: ArrayQueue::new(capacity.max(1)),
+            event: EventFd::from_flags(flags).map_err(|error| PortError::Event(error.into()))?,
+            signalled: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
+        })
+    }
+
+    fn push(&self, frame: &[u8], vnet: VnetHeader) -> Result<(), DropReason> {
+        if self.closed.load(Ordering::Acquire) {
+            return Err(DropReason::TxGone);
+        }
+        self.frames
+            .push((frame.to_vec(), vnet))
+            .map_err(|_| DropReason::TxFull)?;
+        self.signal();
+        Ok(())
+    }
+
+    fn signal(&self) {
+        if !self.signalled.swap(true, Ordering::AcqRel) {
+            // EAGAIN means that the counter stands at its highest value: it is readable already.
+            let _ = self.event.write(1);
+        }
+    }
+
+    /// Makes the event unreadable. A frame pushed before is seen by the pops that follow; one
+    /// pushed after signals anew.
+    fn quiet(&self) {
+        // EAGAIN: it is unreadable already.
+        let _ = self.event.read();
+        self.signalled.swap(false, Ordering::AcqRel);
+    }
+
+    fn wait(&self, limit: Duration) {
+        let mut waiting = [PollFd::new(self.event.as_fd(), PollFlags::POLLIN)];
+        // Rounded up, lest the last fraction of a millisecond be spent spinning.
+        let millis = limit.as_millis().saturating_add(1);
+        let timeout = PollTimeout::try_from(millis).unwrap_or(PollTimeout::MAX);
+        // Woken or not, by whatever: the caller looks again.
+        let _ = poll(&mut waiting, timeout);
+    }
+
+    fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.signalled.store(true, Ordering::Release);
+        let _ = self.event.write(1);
+    }
+}
+
+#[derive(Debug)]
+struct MemoryRx {
+    lane: Arc<Lane>,
+}
+
+impl Rx for MemoryRx {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.lane.event.as_fd()
+    }
+
+    fn receive(&mut self, batch: &mut Batch) -> Result<(), Gone> {
+        let lane = &self.lane;
+        lane.quiet();
+        // After the event, lest a close in between be read away; before the frames, so that what
+        // was sent before the close is still delivered.
+        let closed = lane.closed.load(Ordering::Acquire);
+        while batch.fill(|room| {
+            Ok::<_, Gone>(
+                lane.frames
+                    .pop()
+                    .map(|(frame, vnet)| put(&frame, vnet, room)),
+            )
+        })? {}
+        match (lane.frames.is_empty(), closed) {
+            (true, true) => {
+                lane.close(); // stays readable, as a removed interface does
+                Err(Gone::Removed)
+            }
+            (true, false) => Ok(()),
+            (false, _) => {
+                lane.signal();
+                Ok(())
+            }
+        }
+    }
+}
+
+fn put(frame: &[u8], vnet: VnetHeader, room: &mut [u8]) -> Received {
+    let len = frame.len().min(MAX_FRAME);
+    room[HEADROOM..HEADROOM + len].copy_from_slice(&frame[..len]);
+    Received { len, vnet }
+}
+
+#[derive(Debug)]
+struct MemoryTx {
+    lane: Arc<Lane>,
+    offloads: Offloads,
+}
+
+impl Tx for MemoryTx {
+    fn offloads(&self) -> Offloads {
+        self.offloads
+    }
+
+    fn transmit(&self, frame: &mut Frame<'_>) -> Result<(), DropReason> {
+        self.lane.push(frame.bytes(), frame.vnet)
+    }
+}
