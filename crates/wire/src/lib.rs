@@ -2,6 +2,7 @@
 
 mod arp;
 pub mod checksum;
+pub mod craft;
 mod ethernet;
 mod headers;
 mod icmp;

@@ -72,7 +72,7 @@ pub struct Sctp {
 }
 
 /// The eight flags of a TCP header.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct TcpFlags(pub u8);
 
 impl TcpFlags {
