@@ -1,1 +1,670 @@
-//! The forwarding database.
+//! The forwarding database: behind which port of one network is which MAC address?
+//!
+//! One [`Fdb`] belongs to one network and is shared by all workers. It is asked twice for every
+//! frame (who sent it, where does it go), so the two questions that have the usual answer take no
+//! lock, and everything else takes one.
+//!
+//! ```text
+//!              learn(known)   lookup                learn(new, moved)  add_static
+//!                    |          |                   remove  flush  expire
+//!                    v          v                          |  one Mutex
+//!   table.rs   [ buckets of atomics ] <--- writes ---- [ ledger ]   ledger.rs
+//!                 no lock, fixed size                  who holds what, in which order
+//! ```
+//!
+//! # The attack
+//! A container sends frames from random source addresses as fast as it can. What it wants and
+//! what it gets:
+//!
+//! * *Memory.* The table is allocated once. Nothing grows with the number of addresses.
+//! * *Other ports' entries*, so that their traffic is flooded where the attacker hears it. A port
+//!   at its own limit loses its own stalest entry; a full table takes the stalest entry of the
+//!   port that holds the most, and of the learning port itself when none holds more. So a port
+//!   never loses an entry to a port that holds as many or more: the flooder hurts itself.
+//! * *Long chains.* Where an address may stand is decided by a hash with a secret seed, and it is
+//!   one of two buckets of seven places: fourteen comparisons are the most that any question
+//!   costs, crafted addresses or not. When both buckets are full (less than one address in ten
+//!   million at full load) the same rule of fairness picks which of the fourteen makes room.
+//! * *Time under the lock.* A new address costs O(log ports): a few list links and a step in a
+//!   heap; the search for the stalest entry looks at [`ledger::CHANCES`] entries at most. Known
+//!   addresses, however many frames they send, never take the lock.
+//!
+//! # Time
+//! Entries remember the second of the last frame. An entry is found until its age in whole
+//! seconds exceeds the ageing time (rounded up to seconds), so it lives at least the ageing time
+//! and less than a second more; this is exact whether or not [`Fdb::expire`] came by. An aged
+//! entry that was not swept still counts in [`Fdb::len`]. A clock that steps back makes entries
+//! young, never old, and a refresh never takes back a later one.
+//!
+//! # Threads
+//! Every method may be called from every thread. A lookup beside a writer answers what was true at
+//! some moment during the call; it never answers a port that did not hold that address (why is
+//! told in table.rs). Two harmless things can happen: a lookup that finds its bucket changed under
+//! its eyes several times over answers [`Lookup::Unknown`] (one frame is flooded), and a refresh
+//! that loses its slot between two instructions to another address *of the same port and the same
+//! second* refreshes that one.
+
+mod ledger;
+mod table;
+#[cfg(test)]
+mod tests;
+
+use ledger::Ledger;
+use pipeline::{Instant, PortId};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+use table::{Key, Place, Second, Table, Value};
+use wire::{MacAddr, VlanId};
+
+/// How large a forwarding database is and how long it remembers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FdbConfig {
+    /// Entries at most, static ones included, within [`FdbConfig::MAX_ENTRIES`].
+    pub max_entries: u32,
+    /// Learned entries of one port at most; 0 for no limit but the table's.
+    pub max_per_port: u32,
+    /// How long an address is remembered after its last frame, in whole seconds (rounded up);
+    /// zero for ever.
+    pub ageing: Duration,
+}
+
+impl FdbConfig {
+    /// What `max_entries` may be.
+    pub const MAX_ENTRIES: RangeInclusive<u32> = 16..=4_194_304;
+}
+
+impl Default for FdbConfig {
+    fn default() -> Self {
+        Self {
+            max_entries: 8192,
+            max_per_port: 0,
+            ageing: Duration::from_secs(300),
+        }
+    }
+}
+
+/// Where an address is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "the answer says where the frame goes"]
+pub enum Lookup {
+    /// Behind `port`.
+    Found {
+        /// The port.
+        port: PortId,
+        /// How it is known.
+        kind: Kind,
+    },
+    /// Nobody knows, or the entry is older than the ageing time.
+    Unknown,
+}
+
+/// How an address became known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    /// A frame came from it.
+    Learned,
+    /// It was configured: it never ages, never moves and is never evicted.
+    Static,
+}
+
+/// What a frame from an address on a port taught.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use = "an address with a static entry elsewhere is a reason to drop"]
+pub enum Learning {
+    /// Nothing: the address is there, and was heard in this very second or is static.
+    Known,
+    /// The address is there; its age starts anew.
+    Refresh,
+    /// The address is new here, or its entry had aged.
+    New {
+        /// The entry that had to make room.
+        evicted: Option<Evicted>,
+    },
+    /// The address was behind another port. At the limit of the new port that port's stalest
+    /// entry makes room, which [`FdbStats::evicted`] counts.
+    Moved {
+        /// Where it was.
+        from: PortId,
+    },
+    /// The address has a static entry on another port, which stays.
+    StaticElsewhere {
+        /// That port.
+        on: PortId,
+    },
+    /// There is no room that may be taken: static entries fill the table, or both places are held
+    /// by ports that have fewer entries.
+    NoRoom,
+}
+
+/// A learned entry that made room for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Evicted {
+    /// Its VLAN.
+    pub vlan: VlanId,
+    /// Its address.
+    pub mac: MacAddr,
+    /// The port it was on.
+    pub port: PortId,
+}
+
+/// One line of the table, for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry {
+    /// The VLAN.
+    pub vlan: VlanId,
+    /// The address.
+    pub mac: MacAddr,
+    /// The port it is behind.
+    pub port: PortId,
+    /// How it is known.
+    pub kind: Kind,
+    /// Time since its last frame, in whole seconds; zero for a static entry.
+    pub age: Duration,
+}
+
+/// What [`Fdb::remove`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Removal {
+    /// The entry is gone.
+    Removed {
+        /// The port it was on.
+        port: PortId,
+        /// How it was known.
+        kind: Kind,
+    },
+    /// There was none.
+    Absent,
+}
+
+/// Which entries [`Fdb::flush`] removes: those that meet every condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FlushFilter {
+    /// Only of this port.
+    pub port: Option<PortId>,
+    /// Only of this VLAN.
+    pub vlan: Option<VlanId>,
+    /// Static entries too.
+    pub statics: bool,
+}
+
+/// What happened since the table was made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct FdbStats {
+    /// Addresses learned: [`Learning::New`].
+    pub learned: u64,
+    /// Addresses that changed port: [`Learning::Moved`].
+    pub moved: u64,
+    /// Entries that made room for others before they aged.
+    pub evicted: u64,
+    /// Entries removed because they aged.
+    pub expired: u64,
+    /// Frames that taught nothing: [`Learning::StaticElsewhere`] and [`Learning::NoRoom`].
+    pub refused: u64,
+}
+
+/// Why an entry cannot be configured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FdbError {
+    /// No frame may come from that address, so no port can hold it.
+    #[error(
+        "{mac} cannot be behind a port: an individual address (even first byte) that is not all zeros can"
+    )]
+    NotIndividual {
+        /// The address.
+        mac: MacAddr,
+    },
+    /// It is configured on another port already.
+    #[error("{mac} in VLAN {vlan} is already static on {on}: remove that entry first")]
+    StaticElsewhere {
+        /// The VLAN.
+        vlan: VlanId,
+        /// The address.
+        mac: MacAddr,
+        /// The port that has it.
+        on: PortId,
+    },
+    /// Static entries fill the table, or the two buckets where this one could stand.
+    #[error("no room for a static entry: the table holds {max} entries at most")]
+    Full {
+        /// The table's limit.
+        max: u32,
+    },
+}
+
+/// The forwarding database of one network.
+#[derive(Debug)]
+pub struct Fdb {
+    table: Table,
+    ageing: Second,
+    max_entries: u32,
+    max_per_port: u32,
+    ledger: Apart<Mutex<Ledger>>,
+    refused: Apart<AtomicU64>,
+    swept: AtomicUsize,
+}
+
+/// Keeps what is written often off the cache lines that every lookup reads.
+#[derive(Debug)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
+/// What an entry means to a frame from its address.
+enum Sight {
+    Known,
+    Refresh,
+    Pinned(PortId),
+    Other(PortId),
+    Aged,
+}
+
+impl Fdb {
+    /// An empty table for `config` (its `max_entries` brought into [`FdbConfig::MAX_ENTRIES`]).
+    /// `seed` decides where addresses stand and is a secret: drawn at random by the caller, and
+    /// told to nobody.
+    #[must_use]
+    pub fn new(config: FdbConfig, seed: u64) -> Self {
+        let max_entries = config.max_entries.clamp(
+            *FdbConfig::MAX_ENTRIES.start(),
+            *FdbConfig::MAX_ENTRIES.end(),
+        );
+        Self::with_table(config, max_entries, Table::new(max_entries, seed))
+    }
+
+    fn with_table(config: FdbConfig, max_entries: u32, table: Table) -> Self {
+        let whole = config.ageing.as_secs() + u64::from(config.ageing.subsec_nanos() > 0);
+        let ageing = if whole == 0 {
+            Second::NEVER
+        } else {
+            Second::new(whole)
+        };
+        Self {
+            ledger: Apart(Mutex::new(Ledger::new(table.numbers()))),
+            table,
+            ageing,
+            max_entries,
+            max_per_port: if config.max_per_port == 0 {
+                u32::MAX
+            } else {
+                config.max_per_port
+            },
+            refused: Apart(AtomicU64::new(0)),
+            swept: AtomicUsize::new(0),
+        }
+    }
+
+    /// Where `mac` is in `vlan`. Takes no lock.
+    #[inline]
+    pub fn lookup(&self, vlan: VlanId, mac: MacAddr, now: Instant) -> Lookup {
+        match self.table.find(Key::new(vlan, mac)) {
+            Some((_, value)) if !value.is_older(self.ageing, Second::of(now)) => Lookup::Found {
+                port: value.port(),
+                kind: value.kind(),
+            },
+            Some(_) | None => Lookup::Unknown,
+        }
+    }
+
+    /// Brings the entry of `mac` towards the cache, so that the misses of a whole batch are waited
+    /// for together. Changes and answers nothing.
+    #[inline]
+    pub fn warm(&self, vlan: VlanId, mac: MacAddr) {
+        self.table.warm(Key::new(vlan, mac));
+    }
+
+    /// Remembers that a frame from `mac` in `vlan` came from `port`. Takes no lock for an address
+    /// that is known there. The caller has checked that `mac` is an individual address.
+    #[inline]
+    pub fn learn(&self, vlan: VlanId, mac: MacAddr, port: PortId, now: Instant) -> Learning {
+        let (key, now) = (Key::new(vlan, mac), Second::of(now));
+        if let Some((place, value)) = self.table.find(key) {
+            match self.sight(value, port, now) {
+                Sight::Known => return Learning::Known,
+                Sight::Refresh if self.table.refresh(place, value, now) => {
+                    return Learning::Refresh;
+                }
+                Sight::Pinned(on) => {
+                    self.refused.0.fetch_add(1, Relaxed);
+                    return Learning::StaticElsewhere { on };
+                }
+                // Somebody was faster, or the ledger is needed.
+                Sight::Refresh | Sight::Other(_) | Sight::Aged => {}
+            }
+        }
+        self.learn_locked(key, port, now)
+    }
+
+    /// What [`Fdb::learn`] would answer now; changes nothing.
+    pub fn assess(&self, vlan: VlanId, mac: MacAddr, port: PortId, now: Instant) -> Learning {
+        let (key, now) = (Key::new(vlan, mac), Second::of(now));
+        let ledger = self.lock();
+        match self
+            .table
+            .find(key)
+            .map(|(_, value)| self.sight(value, port, now))
+        {
+            Some(Sight::Known) => Learning::Known,
+            Some(Sight::Refresh) => Learning::Refresh,
+            Some(Sight::Pinned(on)) => Learning::StaticElsewhere { on },
+            Some(Sight::Other(from)) => Learning::Moved { from },
+            // The aged entry itself makes room, at least for its own successor.
+            Some(Sight::Aged) => Learning::New { evicted: None },
+            None => match self.victim(&ledger, key, port) {
+                Ok(victim) => Learning::New {
+                    evicted: victim.and_then(|place| self.evictee(place, now)),
+                },
+                Err(NoRoom) => Learning::NoRoom,
+            },
+        }
+    }
+
+    /// Configures that `mac` in `vlan` is behind `port`. A learned entry becomes static; a full
+    /// table evicts a learned one.
+    ///
+    /// # Errors
+    /// The address is no individual one, is static on another port, or no room is left.
+    pub fn add_static(&self, vlan: VlanId, mac: MacAddr, port: PortId) -> Result<(), FdbError> {
+        if !mac.is_valid_source() {
+            return Err(FdbError::NotIndividual { mac });
+        }
+        let key = Key::new(vlan, mac);
+        let mut ledger = self.lock();
+        if let Some((place, value)) = self.table.find(key) {
+            match value.kind() {
+                Kind::Static if value.port() == port => return Ok(()),
+                Kind::Static => {
+                    return Err(FdbError::StaticElsewhere {
+                        vlan,
+                        mac,
+                        on: value.port(),
+                    });
+                }
+                Kind::Learned => self.vacate(&mut ledger, place),
+            }
+        }
+        let full = FdbError::Full {
+            max: self.max_entries,
+        };
+        let victim = self
+            .victim_for_static(&ledger, key)
+            .map_err(|NoRoom| full)?;
+        if let Some(place) = victim {
+            self.vacate(&mut ledger, place);
+            ledger.stats.evicted += 1;
+        }
+        self.occupy(&mut ledger, key, Value::pinned(port));
+        Ok(())
+    }
+
+    /// Forgets `mac` in `vlan`, static or learned.
+    pub fn remove(&self, vlan: VlanId, mac: MacAddr) -> Removal {
+        let mut ledger = self.lock();
+        let Some((place, value)) = self.table.find(Key::new(vlan, mac)) else {
+            return Removal::Absent;
+        };
+        self.vacate(&mut ledger, place);
+        Removal::Removed {
+            port: value.port(),
+            kind: value.kind(),
+        }
+    }
+
+    /// Forgets what `filter` names and answers how many entries that were. The cost grows with the
+    /// entries of the port, or of the table when no port is named.
+    pub fn flush(&self, filter: FlushFilter) -> usize {
+        let mut ledger = self.lock();
+        let mut places = Vec::new();
+        ledger.collect(filter.port, filter.statics, &mut places);
+        places.retain(|&place| {
+            filter
+                .vlan
+                .is_none_or(|vlan| self.table.key(place).vlan() == vlan)
+        });
+        for &place in &places {
+            self.vacate(&mut ledger, place);
+        }
+        places.len()
+    }
+
+    /// Every entry that has not aged, sorted by VLAN and address. Takes no lock; an entry that
+    /// comes or goes meanwhile may be in the answer or not.
+    #[must_use]
+    pub fn entries(&self, now: Instant) -> Vec<Entry> {
+        let now = Second::of(now);
+        let mut entries: Vec<_> = (0..self.table.places())
+            .filter_map(|index| self.table.read(Place::new(index)))
+            .filter(|(_, value)| !value.is_older(self.ageing, now))
+            .map(|(key, value)| Entry {
+                vlan: key.vlan(),
+                mac: key.mac(),
+                port: value.port(),
+                kind: value.kind(),
+                age: value.age(now),
+            })
+            .collect();
+        entries.sort_by_key(|entry| (entry.vlan, entry.mac));
+        // Removed and learned again behind the reader's back, an entry may be seen in two places.
+        entries.dedup_by_key(|entry| (entry.vlan, entry.mac));
+        entries
+    }
+
+    /// Looks at the next `budget` places of the table (there are [`Fdb::places`]; one call looks at
+    /// each once at most) and removes what has aged there. Answers how many entries that were. To be
+    /// called every second; takes the lock only where something has aged.
+    pub fn expire(&self, now: Instant, budget: usize) -> usize {
+        let (now, places) = (Second::of(now), self.table.places());
+        let budget = budget.min(places);
+        let from = self.swept.fetch_add(budget, Relaxed);
+        let mut expired = 0;
+        for step in 0..budget {
+            let place = Place::new(from.wrapping_add(step) % places);
+            let aged = |(_, value): (Key, Value)| value.is_older(self.ageing, now);
+            if !self.table.read(place).is_some_and(aged) {
+                continue;
+            }
+            let mut ledger = self.lock();
+            // Asked again under the lock: it may have been refreshed or replaced.
+            if self.table.read(place).is_some_and(aged) {
+                self.vacate(&mut ledger, place);
+                ledger.stats.expired += 1;
+                expired += 1;
+            }
+        }
+        expired
+    }
+
+    /// Entries held, those included that aged and were not swept yet.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether no entry is held.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Places of the table, about twice its entries: the budget of a complete [`Fdb::expire`].
+    #[must_use]
+    pub fn places(&self) -> usize {
+        self.table.places()
+    }
+
+    /// What happened since the table was made.
+    #[must_use]
+    pub fn stats(&self) -> FdbStats {
+        let ledger = self.lock();
+        FdbStats {
+            refused: self.refused.0.load(Relaxed),
+            ..ledger.stats
+        }
+    }
+}
+
+/// No entry may make room.
+struct NoRoom;
+
+/// The half that works under the ledger's lock.
+impl Fdb {
+    fn lock(&self) -> MutexGuard<'_, Ledger> {
+        self.ledger
+            .0
+            .lock()
+            .expect("nothing panics while it holds the ledger")
+    }
+
+    fn sight(&self, value: Value, port: PortId, now: Second) -> Sight {
+        if value.port() == port && value.is_fresh(now) {
+            return Sight::Known;
+        }
+        if value.is_older(self.ageing, now) {
+            return Sight::Aged;
+        }
+        match (value.port() == port, value.kind()) {
+            (true, _) => Sight::Refresh,
+            (false, Kind::Static) => Sight::Pinned(value.port()),
+            (false, Kind::Learned) => Sight::Other(value.port()),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn learn_locked(&self, key: Key, port: PortId, now: Second) -> Learning {
+        let mut ledger = self.lock();
+        let Some((place, value)) = self.table.find(key) else {
+            return self.insert(&mut ledger, key, port, now);
+        };
+        match self.sight(value, port, now) {
+            Sight::Known => Learning::Known,
+            Sight::Refresh if self.table.refresh(place, value, now) => Learning::Refresh,
+            // Only another worker's refresh can have been faster: values change under the lock else.
+            Sight::Refresh => Learning::Known,
+            Sight::Pinned(on) => {
+                self.refused.0.fetch_add(1, Relaxed);
+                Learning::StaticElsewhere { on }
+            }
+            Sight::Other(from) => {
+                if ledger.learned(port) >= self.max_per_port
+                    && let Some(victim) = self.stalest(&ledger, port)
+                {
+                    self.evict(&mut ledger, victim, now);
+                }
+                ledger.unlink(place, from, Kind::Learned);
+                ledger.link(place, port, Kind::Learned, now);
+                self.table.set(place, Value::learned(port, now));
+                ledger.stats.moved += 1;
+                Learning::Moved { from }
+            }
+            Sight::Aged => {
+                self.vacate(&mut ledger, place);
+                ledger.stats.expired += 1;
+                self.insert(&mut ledger, key, port, now)
+            }
+        }
+    }
+
+    fn insert(&self, ledger: &mut Ledger, key: Key, port: PortId, now: Second) -> Learning {
+        let Ok(victim) = self.victim(ledger, key, port) else {
+            self.refused.0.fetch_add(1, Relaxed);
+            return Learning::NoRoom;
+        };
+        let evicted = victim.and_then(|place| self.evict(ledger, place, now));
+        self.occupy(ledger, key, Value::learned(port, now));
+        ledger.stats.learned += 1;
+        Learning::New { evicted }
+    }
+
+    /// Which entry makes room for `key` on `port`, by the rules of fairness in the header.
+    fn victim(&self, ledger: &Ledger, key: Key, port: PortId) -> Result<Option<Place>, NoRoom> {
+        let own = ledger.learned(port);
+        let at_limit = own >= self.max_per_port;
+        if self.table.vacancy(key).is_none() {
+            return self.crowded(ledger, key, |count, holder| {
+                holder == port || (count > own && !at_limit)
+            });
+        }
+        let loser = if at_limit {
+            port
+        } else if ledger.len() >= self.max_entries as usize {
+            let (most, holder) = ledger.largest().ok_or(NoRoom)?;
+            if most > own { holder } else { port }
+        } else {
+            return Ok(None);
+        };
+        self.stalest(ledger, loser).map(Some).ok_or(NoRoom)
+    }
+
+    /// Which entry makes room for the static entry `key`: any learned one will do.
+    fn victim_for_static(&self, ledger: &Ledger, key: Key) -> Result<Option<Place>, NoRoom> {
+        if self.table.vacancy(key).is_none() {
+            return self.crowded(ledger, key, |_, _| true);
+        }
+        if ledger.len() < self.max_entries as usize {
+            return Ok(None);
+        }
+        let (_, holder) = ledger.largest().ok_or(NoRoom)?;
+        self.stalest(ledger, holder).map(Some).ok_or(NoRoom)
+    }
+
+    /// Among the learned entries in both (full) buckets of `key` whose port `may_lose` by its
+    /// number of entries: the stalest of the port that holds most.
+    fn crowded(
+        &self,
+        ledger: &Ledger,
+        key: Key,
+        may_lose: impl Fn(u32, PortId) -> bool,
+    ) -> Result<Option<Place>, NoRoom> {
+        let candidates = self.table.candidates(key).filter_map(|place| {
+            let (_, value) = self.table.read(place)?;
+            let count = ledger.learned(value.port());
+            let may = value.kind() == Kind::Learned && may_lose(count, value.port());
+            may.then_some((count, std::cmp::Reverse(value.seen()), place))
+        });
+        candidates
+            .max()
+            .map(|(_, _, place)| Some(place))
+            .ok_or(NoRoom)
+    }
+
+    fn stalest(&self, ledger: &Ledger, port: PortId) -> Option<Place> {
+        ledger.stalest(port, |place| self.table.value(place).seen())
+    }
+
+    /// What evicting `place` takes from the table, if it has not aged anyway.
+    fn evictee(&self, place: Place, now: Second) -> Option<Evicted> {
+        let (key, value) = (self.table.key(place), self.table.value(place));
+        let live = !value.is_older(self.ageing, now);
+        live.then(|| Evicted {
+            vlan: key.vlan(),
+            mac: key.mac(),
+            port: value.port(),
+        })
+    }
+
+    fn evict(&self, ledger: &mut Ledger, place: Place, now: Second) -> Option<Evicted> {
+        let evicted = self.evictee(place, now);
+        match evicted {
+            Some(_) => ledger.stats.evicted += 1,
+            None => ledger.stats.expired += 1,
+        }
+        ledger.pass_over(self.table.value(place).port(), place, |place| {
+            self.table.value(place).seen()
+        });
+        self.vacate(ledger, place);
+        evicted
+    }
+
+    fn occupy(&self, ledger: &mut Ledger, key: Key, value: Value) {
+        let place = self.table.vacancy(key).expect("the caller made room");
+        self.table.occupy(place, key, value);
+        ledger.link(place, value.port(), value.kind(), value.seen());
+    }
+
+    fn vacate(&self, ledger: &mut Ledger, place: Place) {
+        let value = self.table.value(place);
+        ledger.unlink(place, value.port(), value.kind());
+        self.table.vacate(place);
+    }
+}

@@ -37,9 +37,14 @@ pub fn learn<T: Trace>(
         Learning::New { .. } => format!("{mac} is new, learned on {port}"),
         Learning::Moved { from } => format!("{mac} moved from {from} to {port}"),
         Learning::StaticElsewhere { on } => format!("{mac} is static on {on}"),
+        Learning::NoRoom => format!("{mac} is not learned: no room"),
     });
     match learning {
         Learning::StaticElsewhere { .. } => Err(DropReason::StaticElsewhere),
-        Learning::Known | Learning::Refresh | Learning::New { .. } | Learning::Moved { .. } => Ok(()),
+        Learning::Known
+        | Learning::Refresh
+        | Learning::New { .. }
+        | Learning::Moved { .. }
+        | Learning::NoRoom => Ok(()),
     }
 }
