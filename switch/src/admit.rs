@@ -15,13 +15,19 @@ use wire::{Headers, Nd, Net, Transport, VlanTag};
 ///
 /// # Errors
 /// Why it may not.
-pub fn admit<T: Trace>(port: &Port, headers: &Headers, trace: &mut T) -> Result<Admitted, DropReason> {
+pub fn admit<T: Trace>(
+    port: &Port,
+    headers: &Headers,
+    trace: &mut T,
+) -> Result<Admitted, DropReason> {
     if !headers.src.is_valid_source() {
         return Err(DropReason::SourceInvalid);
     }
     if let Some(lock) = &port.lock {
         lock.check(headers)?;
-        trace.tell(Stage::Admit, || format!("the source is the one {} is locked to", port.id));
+        trace.tell(Stage::Admit, || {
+            format!("the source is the one {} is locked to", port.id)
+        });
     }
     let admitted = port.vlan.admit(headers)?;
     trace.tell(Stage::Admit, || format!("in VLAN {}", admitted.vlan));
@@ -37,7 +43,8 @@ impl Lock {
         match &headers.net {
             Net::Arp(arp) => {
                 // A probe (RFC 5227) asks on behalf of 0.0.0.0.
-                let own_ip = arp.sender_ip == Ipv4Addr::UNSPECIFIED || self.ipv4.contains(&arp.sender_ip);
+                let own_ip =
+                    arp.sender_ip == Ipv4Addr::UNSPECIFIED || self.ipv4.contains(&arp.sender_ip);
                 allow(arp.sender_mac == self.mac && own_ip, DropReason::SpoofedArp)
             }
             Net::Ipv4(ip) => {
@@ -45,23 +52,32 @@ impl Lock {
                 allow(own, DropReason::SpoofedIp)
             }
             Net::Ipv6(ip) => {
-                let unspecified = ip.src == Ipv6Addr::UNSPECIFIED && matches!(headers.transport, Transport::Icmpv6(_));
+                let unspecified = ip.src == Ipv6Addr::UNSPECIFIED
+                    && matches!(headers.transport, Transport::Icmpv6(_));
                 allow(unspecified || self.may_use(ip.src), DropReason::SpoofedIp)?;
                 self.check_neighbour(&headers.transport)
             }
             Net::Malformed(_) => Err(DropReason::Unverifiable),
             // More tags than are parsed would hide what they wrap.
-            Net::Other => allow(!VlanTag::is_tpid(headers.ethertype.0), DropReason::Unverifiable),
+            Net::Other => allow(
+                !VlanTag::is_tpid(headers.ethertype.0),
+                DropReason::Unverifiable,
+            ),
         }
     }
 
     /// Neighbour discovery (RFC 4861) must not speak for others, nor play router (RFC 6105).
     fn check_neighbour(&self, transport: &Transport) -> Result<(), DropReason> {
         let Transport::Icmpv6(icmp) = transport else {
-            return allow(!matches!(transport, Transport::Malformed(_)), DropReason::Unverifiable);
+            return allow(
+                !matches!(transport, Transport::Malformed(_)),
+                DropReason::Unverifiable,
+            );
         };
         match icmp.nd {
-            Some(Nd::NeighbourAdvert { target, .. }) => allow(self.may_use(target), DropReason::SpoofedArp),
+            Some(Nd::NeighbourAdvert { target, .. }) => {
+                allow(self.may_use(target), DropReason::SpoofedArp)
+            }
             Some(Nd::RouterAdvert | Nd::Redirect) => Err(DropReason::SpoofedRouter),
             Some(Nd::NeighbourSolicit { .. } | Nd::RouterSolicit) | None => Ok(()),
         }
@@ -76,7 +92,9 @@ impl Lock {
 
 /// A host without an address asks for one (RFC 2131): from 0.0.0.0 port 68 to port 67.
 fn asks_dhcp(src: Ipv4Addr, transport: &Transport) -> bool {
-    let Transport::Udp(udp) = transport else { return false };
+    let Transport::Udp(udp) = transport else {
+        return false;
+    };
     src == Ipv4Addr::UNSPECIFIED && udp.src_port == 68 && udp.dst_port == 67
 }
 

@@ -1,7 +1,7 @@
 //! Stage 7, egress: may the frame leave there, and in which form?
 
 use crate::forward::Forward;
-use crate::topology::{Network, Port, Topology};
+use crate::topology::{Ingress, Port, Topology};
 use crate::vlan::{Admitted, Form};
 use pipeline::{DropReason, Frame, PortId, Stage, Trace};
 use wire::Headers;
@@ -26,7 +26,10 @@ pub struct Outputs {
 
 impl Default for Outputs {
     fn default() -> Self {
-        Self { arrived: Form::Untagged, transmits: Vec::new() }
+        Self {
+            arrived: Form::Untagged,
+            transmits: Vec::new(),
+        }
     }
 }
 
@@ -43,46 +46,69 @@ impl Outputs {
 pub fn arrive<T: Trace>(port: &Port, headers: &Headers, out: &mut Outputs, trace: &mut T) {
     out.arrived = port.vlan.arrived(headers);
     if let Some(mirror) = port.mirror.filter(|m| m.ingress) {
-        trace.tell(Stage::Admit, || format!("a copy goes to the mirror {}", mirror.to));
-        out.transmits.push(Transmit { port: mirror.to, form: out.arrived });
+        trace.tell(Stage::Admit, || {
+            format!("a copy goes to the mirror {}", mirror.to)
+        });
+        out.transmits.push(Transmit {
+            port: mirror.to,
+            form: out.arrived,
+        });
     }
 }
 
-/// Decides through which ports, and in which form, a frame of `from` leaves; adds them to `out`.
+/// Decides through which ports, and in which form, a frame leaves; adds them to `out`.
 ///
 /// # Errors
 /// Why it leaves nowhere.
 pub fn egress<T: Trace>(
     topology: &Topology,
-    network: &Network,
-    from: &Port,
+    ingress: Ingress<'_>,
     admitted: &Admitted,
     forward: Forward,
     packet_len: usize,
     out: &mut Outputs,
     trace: &mut T,
 ) -> Result<(), DropReason> {
+    let Ingress {
+        port: from,
+        network,
+    } = ingress;
     if packet_len > usize::from(network.mtu) {
-        trace.tell(Stage::Egress, || format!("a packet of {packet_len} bytes, the MTU is {}", network.mtu));
+        trace.tell(Stage::Egress, || {
+            format!("a packet of {packet_len} bytes, the MTU is {}", network.mtu)
+        });
         return Err(DropReason::MtuExceeded);
     }
     match forward {
         Forward::Unicast(to) => {
             // A port that left since its address was learned takes its entries with it at once.
-            let to = topology.port(to).filter(|p| p.network == Some(network.id)).ok_or(DropReason::TxGone)?;
+            let to = topology
+                .port(to)
+                .filter(|p| p.network == Some(network.id))
+                .ok_or(DropReason::TxGone)?;
             let form = leave(from, to, admitted)?;
             push(topology, to, form, out, trace);
             Ok(())
         }
         Forward::Flood(_) => {
             let before = out.transmits.len();
-            for to in topology.members(network.id).iter().filter_map(|&id| topology.port(id)) {
+            for to in topology
+                .members(network.id)
+                .iter()
+                .filter_map(|&id| topology.port(id))
+            {
                 // Not every member takes part in every flood: that is no drop.
-                if to.id != from.id && let Ok(form) = leave(from, to, admitted) {
+                if to.id != from.id
+                    && let Ok(form) = leave(from, to, admitted)
+                {
                     push(topology, to, form, out, trace);
                 }
             }
-            if out.transmits.len() > before { Ok(()) } else { Err(DropReason::NoReceiver) }
+            if out.transmits.len() > before {
+                Ok(())
+            } else {
+                Err(DropReason::NoReceiver)
+            }
         }
     }
 }
@@ -99,11 +125,21 @@ fn leave(from: &Port, to: &Port, admitted: &Admitted) -> Result<Form, DropReason
 }
 
 fn push<T: Trace>(topology: &Topology, to: &Port, form: Form, out: &mut Outputs, trace: &mut T) {
-    trace.tell(Stage::Egress, || format!("leaves through {}, {form}", to.id));
+    trace.tell(Stage::Egress, || {
+        format!("leaves through {}, {form}", to.id)
+    });
     out.transmits.push(Transmit { port: to.id, form });
-    if let Some(mirror) = to.mirror.filter(|m| m.egress && topology.port(m.to).is_some()) {
-        trace.tell(Stage::Egress, || format!("a copy goes to the mirror {}", mirror.to));
-        out.transmits.push(Transmit { port: mirror.to, form });
+    if let Some(mirror) = to
+        .mirror
+        .filter(|m| m.egress && topology.port(m.to).is_some())
+    {
+        trace.tell(Stage::Egress, || {
+            format!("a copy goes to the mirror {}", mirror.to)
+        });
+        out.transmits.push(Transmit {
+            port: mirror.to,
+            form,
+        });
     }
 }
 

@@ -5,7 +5,7 @@
 
 use crate::fdb::Lookup;
 use crate::learn::Effects;
-use crate::topology::{Network, Port};
+use crate::topology::{Ingress, Port};
 use pipeline::{DropReason, Instant, PortId, Stage, Trace};
 use wire::{MacAddr, VlanId};
 
@@ -29,24 +29,28 @@ pub enum Flood {
     Unknown,
 }
 
-/// Decides where a frame from `port` to `dst` goes.
+/// Decides where a frame to `dst` goes.
 ///
 /// # Errors
 /// [`DropReason::ReservedAddress`], [`DropReason::SamePort`], or the limit that is used up.
 pub fn forward<T: Trace>(
-    network: &Network,
-    port: &Port,
+    ingress: Ingress<'_>,
     vlan: VlanId,
     dst: MacAddr,
     now: Instant,
     effects: Effects,
     trace: &mut T,
 ) -> Result<Forward, DropReason> {
+    let Ingress { port, network } = ingress;
     let flood = if dst.is_group() {
         if dst.is_reserved() && !network.forward_reserved {
             return Err(DropReason::ReservedAddress);
         }
-        if dst.is_broadcast() { Flood::Broadcast } else { Flood::Multicast }
+        if dst.is_broadcast() {
+            Flood::Broadcast
+        } else {
+            Flood::Multicast
+        }
     } else {
         match network.fdb.lookup(vlan, dst, now) {
             Lookup::Found { port: to, .. } if to == port.id => return Err(DropReason::SamePort),
@@ -66,7 +70,12 @@ pub fn forward<T: Trace>(
     Ok(Forward::Flood(flood))
 }
 
-fn within_limit(port: &Port, flood: Flood, now: Instant, effects: Effects) -> Result<(), DropReason> {
+fn within_limit(
+    port: &Port,
+    flood: Flood,
+    now: Instant,
+    effects: Effects,
+) -> Result<(), DropReason> {
     let (meter, reason) = match flood {
         Flood::Broadcast => (&port.storm.broadcast, DropReason::StormBroadcast),
         Flood::Multicast => (&port.storm.multicast, DropReason::StormMulticast),

@@ -1,8 +1,8 @@
 //! Stage 3, learn: remember behind which port the source is.
 
 use crate::fdb::Learning;
-use crate::topology::Network;
-use pipeline::{DropReason, Instant, PortId, Stage, Trace};
+use crate::topology::Ingress;
+use pipeline::{DropReason, Instant, Stage, Trace};
 use wire::{MacAddr, VlanId};
 
 /// Whether a stage leaves traces in the live tables.
@@ -14,22 +14,22 @@ pub enum Effects {
     None,
 }
 
-/// Learns that `mac` is behind `port` in `vlan`.
+/// Learns that `mac` is behind the ingress port in `vlan`.
 ///
 /// # Errors
 /// [`DropReason::StaticElsewhere`]: the address has a static entry on another port.
 pub fn learn<T: Trace>(
-    network: &Network,
+    ingress: Ingress<'_>,
     vlan: VlanId,
     mac: MacAddr,
-    port: PortId,
     now: Instant,
     effects: Effects,
     trace: &mut T,
 ) -> Result<(), DropReason> {
+    let (fdb, port) = (&ingress.network.fdb, ingress.port.id);
     let learning = match effects {
-        Effects::Live => network.fdb.learn(vlan, mac, port, now),
-        Effects::None => network.fdb.assess(vlan, mac, port, now),
+        Effects::Live => fdb.learn(vlan, mac, port, now),
+        Effects::None => fdb.assess(vlan, mac, port, now),
     };
     trace.tell(Stage::Learn, || match learning {
         Learning::Known => format!("{mac} is known on {port}"),

@@ -27,5 +27,5 @@ pub use admit::admit;
 pub use egress::{Outputs, Transmit, arrive, egress, reform};
 pub use forward::{Flood, Forward, forward};
 pub use learn::{Effects, learn};
-pub use topology::{Lock, Mirror, Network, Port, Storm, Topology, TopologyError};
+pub use topology::{Ingress, Lock, Mirror, Network, Port, Storm, Topology, TopologyError};
 pub use vlan::{Admitted, Form, Native, VlanMode, VlanSet};

@@ -97,6 +97,15 @@ pub struct Mirror {
     pub egress: bool,
 }
 
+/// Where a frame entered the switch.
+#[derive(Debug, Clone, Copy)]
+pub struct Ingress<'t> {
+    /// Through which port.
+    pub port: &'t Port,
+    /// Into which network.
+    pub network: &'t Network,
+}
+
 /// Why networks and ports do not make a topology.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TopologyError {
@@ -136,13 +145,22 @@ impl Topology {
         let mut topology = Self::default();
         for network in networks {
             let id = network.id;
-            if slot(&mut topology.networks, id.index()).replace((network, Vec::new())).is_some() {
+            if slot(&mut topology.networks, id.index())
+                .replace((network, Vec::new()))
+                .is_some()
+            {
                 return Err(TopologyError::DuplicateNetwork(id));
             }
         }
         for port in ports {
             let id = port.id;
-            if slot(&mut topology.ports, id.index()).replace(Member { port, mirror_destination: false }).is_some() {
+            if slot(&mut topology.ports, id.index())
+                .replace(Member {
+                    port,
+                    mirror_destination: false,
+                })
+                .is_some()
+            {
                 return Err(TopologyError::DuplicatePort(id));
             }
         }
@@ -152,7 +170,10 @@ impl Topology {
     }
 
     fn link_mirrors(&mut self) -> Result<(), TopologyError> {
-        let mirrors: Vec<_> = self.ports().filter_map(|p| p.mirror.map(|m| (p.id, m.to))).collect();
+        let mirrors: Vec<_> = self
+            .ports()
+            .filter_map(|p| p.mirror.map(|m| (p.id, m.to)))
+            .collect();
         for (from, to) in mirrors {
             match self.ports.get_mut(to.index()) {
                 Some(Some(member)) if from != to => member.mirror_destination = true,
@@ -164,7 +185,9 @@ impl Topology {
 
     fn list_members(&mut self) -> Result<(), TopologyError> {
         for member in self.ports.iter().flatten() {
-            let Some(id) = member.port.network else { continue };
+            let Some(id) = member.port.network else {
+                continue;
+            };
             let Some(Some((_, members))) = self.networks.get_mut(id.index()) else {
                 return Err(TopologyError::UnknownNetwork(member.port.id, id));
             };
@@ -200,23 +223,37 @@ impl Topology {
     /// The ports among which `network` floods, in the order of ids: mirror destinations are not.
     #[must_use]
     pub fn members(&self, network: NetworkId) -> &[PortId] {
-        self.networks.get(network.index()).and_then(Option::as_ref).map_or(&[], |(_, members)| members)
+        self.networks
+            .get(network.index())
+            .and_then(Option::as_ref)
+            .map_or(&[], |(_, members)| members)
     }
 
     /// The port and network in which a frame from `id` is to be looked at.
     ///
     /// # Errors
     /// [`DropReason::NoNetwork`], [`DropReason::MirrorIngress`], [`DropReason::IngressDown`].
-    pub fn ingress(&self, id: PortId) -> Result<(&Port, &Network), DropReason> {
-        let member = self.ports.get(id.index()).and_then(Option::as_ref).ok_or(DropReason::NoNetwork)?;
+    pub fn ingress(&self, id: PortId) -> Result<Ingress<'_>, DropReason> {
+        let member = self
+            .ports
+            .get(id.index())
+            .and_then(Option::as_ref)
+            .ok_or(DropReason::NoNetwork)?;
         if member.mirror_destination {
             return Err(DropReason::MirrorIngress);
         }
-        let network = member.port.network.and_then(|n| self.network(n)).ok_or(DropReason::NoNetwork)?;
+        let network = member
+            .port
+            .network
+            .and_then(|n| self.network(n))
+            .ok_or(DropReason::NoNetwork)?;
         if !member.port.up {
             return Err(DropReason::IngressDown);
         }
-        Ok((&member.port, network))
+        Ok(Ingress {
+            port: &member.port,
+            network,
+        })
     }
 }
 

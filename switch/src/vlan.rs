@@ -58,7 +58,9 @@ impl VlanMode {
     pub fn arrived(&self, headers: &Headers) -> Form {
         match self {
             Self::Tunnel(_) => Form::Untagged,
-            Self::Access(_) | Self::Trunk { .. } => headers.outer.map_or(Form::Untagged, Form::Tagged),
+            Self::Access(_) | Self::Trunk { .. } => {
+                headers.outer.map_or(Form::Untagged, Form::Tagged)
+            }
         }
     }
 
@@ -70,18 +72,28 @@ impl VlanMode {
     pub fn admit(&self, headers: &Headers) -> Result<Admitted, DropReason> {
         let tag = headers.outer;
         let named = tag.and_then(|t| VlanId::new(t.vid()));
-        let customer = |vlan| Admitted { vlan, tag, tpid: VlanTag::CTAG };
+        let customer = |vlan| Admitted {
+            vlan,
+            tag,
+            tpid: VlanTag::CTAG,
+        };
         match self {
             Self::Access(vlan) => match tag {
                 Some(t) if t.vid() != 0 => Err(DropReason::VlanTaggedRefused),
                 _ => Ok(customer(*vlan)),
             },
-            Self::Tunnel(vlan) => Ok(Admitted { vlan: *vlan, tag: None, tpid: VlanTag::STAG }),
+            Self::Tunnel(vlan) => Ok(Admitted {
+                vlan: *vlan,
+                tag: None,
+                tpid: VlanTag::STAG,
+            }),
             Self::Trunk { allowed, native } => match (tag, named, native) {
                 (Some(t), None, _) if t.vid() != 0 => Err(DropReason::VlanNotAllowed),
                 (_, Some(vlan), native) => {
                     let carried = allowed.contains(vlan) || native.is_some_and(|n| n.vid == vlan);
-                    carried.then(|| customer(vlan)).ok_or(DropReason::VlanNotAllowed)
+                    carried
+                        .then(|| customer(vlan))
+                        .ok_or(DropReason::VlanNotAllowed)
                 }
                 (_, None, Some(native)) => Ok(customer(native.vid)),
                 (_, None, None) => Err(DropReason::VlanUntaggedRefused),
@@ -94,7 +106,9 @@ impl VlanMode {
     #[must_use]
     pub fn form(&self, frame: &Admitted) -> Option<Form> {
         match self {
-            Self::Access(vlan) | Self::Tunnel(vlan) => (*vlan == frame.vlan).then_some(Form::Untagged),
+            Self::Access(vlan) | Self::Tunnel(vlan) => {
+                (*vlan == frame.vlan).then_some(Form::Untagged)
+            }
             Self::Trunk { allowed, native } => match native {
                 Some(native) if native.vid == frame.vlan && !native.tagged => Some(Form::Untagged),
                 Some(native) if native.vid == frame.vlan => Some(frame.tagged()),
@@ -106,7 +120,10 @@ impl VlanMode {
 
 impl Admitted {
     fn tagged(&self) -> Form {
-        let template = self.tag.unwrap_or(VlanTag { tpid: self.tpid, tci: 0 });
+        let template = self.tag.unwrap_or(VlanTag {
+            tpid: self.tpid,
+            tci: 0,
+        });
         Form::Tagged(template.with_vid(self.vlan))
     }
 }
@@ -143,7 +160,9 @@ impl VlanSet {
     /// Every VLAN, 1 to 4094.
     #[must_use]
     pub fn all() -> Self {
-        (VlanId::MIN..=VlanId::MAX).filter_map(VlanId::new).collect()
+        (VlanId::MIN..=VlanId::MAX)
+            .filter_map(VlanId::new)
+            .collect()
     }
 
     /// Whether `vlan` is in the set.
@@ -161,7 +180,9 @@ impl VlanSet {
 
     /// The VLANs in the set, rising.
     pub fn iter(&self) -> impl Iterator<Item = VlanId> + '_ {
-        (VlanId::MIN..=VlanId::MAX).filter_map(VlanId::new).filter(|&v| self.contains(v))
+        (VlanId::MIN..=VlanId::MAX)
+            .filter_map(VlanId::new)
+            .filter(|&v| self.contains(v))
     }
 }
 

@@ -21,21 +21,46 @@ pub struct Explanation {
 
 /// Explains what would become of a frame of these bytes from the port `from`, at `now`.
 #[must_use]
-pub fn explain(view: &View, from: PortId, bytes: &[u8], vnet: VnetHeader, now: Instant) -> Explanation {
+pub fn explain(
+    view: &View,
+    from: PortId,
+    bytes: &[u8],
+    vnet: VnetHeader,
+    now: Instant,
+) -> Explanation {
     let mut trace = Recorder::default();
     if bytes.len() > MAX_FRAME {
-        return Explanation { verdict: Err(DropReason::FrameTooLong), steps: Vec::new(), outputs: Vec::new() };
+        return Explanation {
+            verdict: Err(DropReason::FrameTooLong),
+            steps: Vec::new(),
+            outputs: Vec::new(),
+        };
     }
     let mut room = vec![0; HEADROOM + bytes.len()];
     room[HEADROOM..].copy_from_slice(bytes);
     let end = room.len();
     let frame = Frame::new(&mut room, HEADROOM, end, vnet);
     let mut out = Outputs::default();
-    let verdict = process(&frame, from, &view.topology, now, Effects::None, &mut out, &mut trace);
+    let verdict = process(
+        &frame,
+        from,
+        &view.topology,
+        now,
+        Effects::None,
+        &mut out,
+        &mut trace,
+    );
     for copy in &out.transmits {
         if view.outlet(copy.port).is_none() {
-            trace.events.push(Event { stage: Stage::Egress, what: format!("{} is not open: the copy is lost", copy.port) });
+            trace.events.push(Event {
+                stage: Stage::Egress,
+                what: format!("{} is not open: the copy is lost", copy.port),
+            });
         }
     }
-    Explanation { verdict, steps: trace.events, outputs: out.transmits }
+    Explanation {
+        verdict,
+        steps: trace.events,
+        outputs: out.transmits,
+    }
 }

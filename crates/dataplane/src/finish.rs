@@ -18,7 +18,11 @@ impl Default for Scratch {
 }
 
 /// Sends `frame` through `tx`, finishing what `tx` cannot.
-pub(crate) fn transmit(tx: &dyn Tx, frame: &mut Frame<'_>, scratch: &mut Scratch) -> Result<(), DropReason> {
+pub(crate) fn transmit(
+    tx: &dyn Tx,
+    frame: &mut Frame<'_>,
+    scratch: &mut Scratch,
+) -> Result<(), DropReason> {
     let offloads = tx.offloads();
     if frame.vnet.is_gso() && !takes(offloads, frame.vnet.gso_kind()) {
         return cut(tx, frame, scratch);
@@ -39,7 +43,7 @@ fn takes(offloads: Offloads, kind: Option<GsoKind>) -> bool {
 
 fn complete(frame: &mut Frame<'_>) -> Result<(), DropReason> {
     let mut vnet = frame.vnet;
-    wire::complete(frame.bytes_mut(), &mut vnet).map_err(|_| DropReason::VnetInvalid)?;
+    wire::checksum::complete(frame.bytes_mut(), &mut vnet).map_err(|_| DropReason::VnetInvalid)?;
     frame.vnet = vnet;
     Ok(())
 }
@@ -48,10 +52,15 @@ fn complete(frame: &mut Frame<'_>) -> Result<(), DropReason> {
 fn cut(tx: &dyn Tx, frame: &Frame<'_>, scratch: &mut Scratch) -> Result<(), DropReason> {
     const { assert!(HEADROOM >= VNET_LEN) };
     let mut result = Ok(());
-    let emit = |room: &mut [u8], start: usize, end: usize| {
-        let mut segment = Frame::new(room, start, end, VnetHeader::default());
-        result = result.and(tx.transmit(&mut segment));
+    let emit = |room: &mut [u8]| {
+        let end = room.len();
+        let mut segment = Frame::new(room, HEADROOM, end, VnetHeader::default());
+        let sent = tx.transmit(&mut segment);
+        if result.is_ok() {
+            result = sent;
+        }
     };
-    wire::segment(frame.bytes(), &frame.vnet, &mut scratch.0, HEADROOM, emit).map_err(|_| DropReason::CannotSegment)?;
+    wire::segment(frame.bytes(), &frame.vnet, &mut scratch.0, HEADROOM, emit)
+        .map_err(|_| DropReason::CannotSegment)?;
     result
 }

@@ -7,7 +7,9 @@
 use crate::finish::{self, Scratch};
 use crate::process::process;
 use crate::view::{Outlet, View};
-use pipeline::{Batch, BatchLimits, DropReason, Frame, Instant, NoTrace, PortCounters, PortId, WorkerId};
+use pipeline::{
+    Batch, BatchLimits, DropReason, Frame, Instant, NoTrace, PortCounters, PortId, WorkerId,
+};
 use port::{Gone, Rx};
 use switch::{Effects, Outputs, reform};
 
@@ -24,7 +26,12 @@ impl Forwarder {
     /// A forwarder that counts as `worker`.
     #[must_use]
     pub fn new(worker: WorkerId, limits: BatchLimits) -> Self {
-        Self { worker, batch: Batch::new(limits), out: Outputs::default(), scratch: Scratch::default() }
+        Self {
+            worker,
+            batch: Batch::new(limits),
+            out: Outputs::default(),
+            scratch: Scratch::default(),
+        }
     }
 
     /// Takes one batch from `rx`, which is a queue of the port `from`, and carries it to where it
@@ -33,7 +40,12 @@ impl Forwarder {
     ///
     /// # Errors
     /// [`Gone`] when `rx` will never receive again. The frames it still had were carried.
-    pub fn serve<'v>(&mut self, from: PortId, rx: &mut dyn Rx, begin: impl FnOnce() -> (Instant, &'v View)) -> Result<usize, Gone> {
+    pub fn serve<'v>(
+        &mut self,
+        from: PortId,
+        rx: &mut dyn Rx,
+        begin: impl FnOnce() -> (Instant, &'v View),
+    ) -> Result<usize, Gone> {
         self.batch.clear();
         let end = rx.receive(&mut self.batch);
         let frames = self.batch.len();
@@ -47,12 +59,25 @@ impl Forwarder {
     }
 
     fn carry(&mut self, from: PortId, inlet: &Outlet, view: &View, now: Instant) {
-        let Self { worker, batch, out, scratch } = self;
+        let Self {
+            worker,
+            batch,
+            out,
+            scratch,
+        } = self;
         let counters = inlet.counters(*worker);
         for index in 0..batch.len() {
             let mut frame = batch.frame(index);
             counters.count_rx(frame.len());
-            let verdict = process(&frame, from, &view.topology, now, Effects::Live, out, &mut NoTrace);
+            let verdict = process(
+                &frame,
+                from,
+                &view.topology,
+                now,
+                Effects::Live,
+                out,
+                &mut NoTrace,
+            );
             if let Err(reason) = verdict {
                 counters.count_drop(reason);
             }
@@ -63,7 +88,14 @@ impl Forwarder {
 
 /// Sends every copy in `out`. What a port refuses is counted at that port; what goes to a port
 /// that is configured but not open, at the one it came from.
-fn send(frame: &mut Frame<'_>, out: &Outputs, view: &View, worker: WorkerId, inlet: &PortCounters, scratch: &mut Scratch) {
+fn send(
+    frame: &mut Frame<'_>,
+    out: &Outputs,
+    view: &View,
+    worker: WorkerId,
+    inlet: &PortCounters,
+    scratch: &mut Scratch,
+) {
     let mut form = out.arrived;
     for copy in &out.transmits {
         reform(frame, &mut form, copy.form);

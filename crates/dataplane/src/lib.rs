@@ -24,7 +24,7 @@ pub use forwarder::Forwarder;
 pub use process::process;
 pub use view::{Outlet, View};
 
-use arc_swap::{ArcSwap};
+use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use nix::sys::eventfd::EventFd;
 use pipeline::{BatchLimits, Instant, PortId, PortTotals, WorkerId};
@@ -48,7 +48,10 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
-        Self { workers: default_workers(), limits: BatchLimits::default() }
+        Self {
+            workers: default_workers(),
+            limits: BatchLimits::default(),
+        }
     }
 }
 
@@ -138,7 +141,13 @@ impl Dataplane {
         let workers = (0..config.workers)
             .map(|index| Handle::start(index, config.limits, &sender, &published, origin))
             .collect::<Result<_, _>>()?;
-        Ok(Self { published, workers, events, homes: Mutex::default(), origin })
+        Ok(Self {
+            published,
+            workers,
+            events,
+            homes: Mutex::default(),
+            origin,
+        })
     }
 
     /// Opens a port: its frames are carried as soon as a published topology knows it.
@@ -165,7 +174,9 @@ impl Dataplane {
     /// Closes a port and waits until no worker holds any part of it. False when it was not open.
     pub fn remove_port(&self, id: PortId) -> bool {
         let mut homes = self.homes();
-        let Some(home) = homes.remove(&id) else { return false };
+        let Some(home) = homes.remove(&id) else {
+            return false;
+        };
         for worker in home {
             self.workers[worker].tell(Command::Remove(id));
         }
@@ -242,7 +253,9 @@ impl Dataplane {
     }
 
     fn homes(&self) -> MutexGuard<'_, BTreeMap<PortId, Vec<usize>>> {
-        self.homes.lock().expect("no code that holds the lock panics")
+        self.homes
+            .lock()
+            .expect("no code that holds the lock panics")
     }
 
     /// Publishes what `change` makes of the current view. The caller holds `homes`.
@@ -294,7 +307,12 @@ impl Handle {
             .name(format!("clearway-w{index}"))
             .spawn(move || worker.run())
             .map_err(Error::Thread)?;
-        Ok(Self { commands, wake, activity, thread: Some(thread) })
+        Ok(Self {
+            commands,
+            wake,
+            activity,
+            thread: Some(thread),
+        })
     }
 
     fn tell(&self, command: Command) {
@@ -314,5 +332,7 @@ fn least_loaded(homes: &BTreeMap<PortId, Vec<usize>>, pending: &[usize], workers
     for &worker in homes.values().flatten().chain(pending) {
         load[worker] += 1;
     }
-    (0..workers).min_by_key(|&w| load[w]).expect("at least one worker")
+    (0..workers)
+        .min_by_key(|&w| load[w])
+        .expect("at least one worker")
 }

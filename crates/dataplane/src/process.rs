@@ -36,13 +36,13 @@ pub fn process<T: Trace>(
 ) -> Result<Forward, DropReason> {
     out.clear();
     let headers = parse(frame, trace)?;
-    let (port, network) = view.ingress(from)?;
-    switch::arrive(port, &headers, out, trace);
-    let admitted = switch::admit(port, &headers, trace)?;
-    switch::learn(network, admitted.vlan, headers.src, from, now, effects, trace)?;
-    let forward = switch::forward(network, port, admitted.vlan, headers.dst, now, effects, trace)?;
+    let ingress = view.ingress(from)?;
+    switch::arrive(ingress.port, &headers, out, trace);
+    let admitted = switch::admit(ingress.port, &headers, trace)?;
+    switch::learn(ingress, admitted.vlan, headers.src, now, effects, trace)?;
+    let forward = switch::forward(ingress, admitted.vlan, headers.dst, now, effects, trace)?;
     let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
-    switch::egress(view, network, port, &admitted, forward, packet_len, out, trace)?;
+    switch::egress(view, ingress, &admitted, forward, packet_len, out, trace)?;
     Ok(forward)
 }
 
@@ -55,8 +55,22 @@ fn parse<T: Trace>(frame: &Frame<'_>, trace: &mut T) -> Result<Headers, DropReas
 }
 
 fn describe(headers: &Headers, frame: &Frame<'_>) -> String {
-    let Headers { src, dst, ethertype, .. } = headers;
-    let tag = headers.outer.map_or_else(String::new, |t| format!(", tag {}", t.vid()));
-    let gso = if frame.vnet.is_gso() { format!(", superframe of {}", frame.vnet.gso_size) } else { String::new() };
-    format!("{src} -> {dst}, {ethertype}{tag}, {} bytes{gso}", frame.len())
+    let Headers {
+        src,
+        dst,
+        ethertype,
+        ..
+    } = headers;
+    let tag = headers
+        .outer
+        .map_or_else(String::new, |t| format!(", tag {}", t.vid()));
+    let gso = if frame.vnet.is_gso() {
+        format!(", superframe of {}", frame.vnet.gso_size)
+    } else {
+        String::new()
+    };
+    format!(
+        "{src} -> {dst}, {ethertype}{tag}, {} bytes{gso}",
+        frame.len()
+    )
 }

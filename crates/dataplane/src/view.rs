@@ -23,7 +23,10 @@ impl Outlet {
     /// A port with a counter for each of `workers` workers.
     #[must_use]
     pub fn new(tx: Arc<dyn Tx>, workers: usize) -> Self {
-        Self { tx, counters: (0..workers).map(|_| PortCounters::default()).collect() }
+        Self {
+            tx,
+            counters: (0..workers).map(|_| PortCounters::default()).collect(),
+        }
     }
 
     /// The counters that `worker` alone writes.
@@ -72,7 +75,10 @@ impl View {
     /// The same view with another topology.
     #[must_use]
     pub fn with_topology(&self, topology: Arc<Topology>) -> Self {
-        Self { topology, ..self.clone() }
+        Self {
+            topology,
+            ..self.clone()
+        }
     }
 }
 

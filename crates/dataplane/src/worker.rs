@@ -8,7 +8,7 @@
 
 use crate::forwarder::Forwarder;
 use crate::view::{Published, View};
-use crate::{Event, Error};
+use crate::{Error, Event};
 use arc_swap::Cache;
 use crossbeam::channel::{Receiver, Sender};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -60,7 +60,10 @@ const WAKE: u64 = u64::MAX;
 const READY: usize = 64;
 
 impl Worker {
-    #[expect(clippy::too_many_arguments, reason = "called once, by the dataplane that owns all of it")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, by the dataplane that owns all of it"
+    )]
     pub(crate) fn new(
         id: WorkerId,
         limits: BatchLimits,
@@ -72,7 +75,9 @@ impl Worker {
         origin: std::time::Instant,
     ) -> Result<Self, Error> {
         let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC).map_err(Error::Start)?;
-        epoll.add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE)).map_err(Error::Start)?;
+        epoll
+            .add(&*wake, EpollEvent::new(EpollFlags::EPOLLIN, WAKE))
+            .map_err(Error::Start)?;
         Ok(Self {
             id,
             epoll,
@@ -114,19 +119,32 @@ impl Worker {
 
     /// Serves the queue that `event` names one batch.
     fn serve(&mut self, event: &EpollEvent) {
-        let Self { queues, forwarder, view, origin, activity, .. } = self;
+        let Self {
+            queues,
+            forwarder,
+            view,
+            origin,
+            activity,
+            ..
+        } = self;
         let index = usize::try_from(event.data()).expect("queue keys are indices");
         // Removed by a command earlier in this very round.
-        let Some(Some((port, rx))) = queues.get_mut(index) else { return };
+        let Some(Some((port, rx))) = queues.get_mut(index) else {
+            return;
+        };
         let port = *port;
         let served = forwarder.serve(port, &mut **rx, || (moment(*origin), &**view.load()));
-        let broken = event.events().intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
+        let broken = event
+            .events()
+            .intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
         match served {
             // Level-triggered: an error that reading does not clear would wake us for ever.
             Ok(0) if broken => self.retire(index, port, Gone::Removed),
             Ok(frames) => {
                 bump(&activity.batches);
-                activity.frames.store(activity.frames.load(Relaxed) + frames as u64, Relaxed);
+                activity
+                    .frames
+                    .store(activity.frames.load(Relaxed) + frames as u64, Relaxed);
             }
             Err(why) => self.retire(index, port, why),
         }
@@ -148,7 +166,8 @@ impl Worker {
             match command {
                 Command::Add(port, rx) => self.open(port, rx),
                 Command::Remove(port) => {
-                    let held = |q: &Option<(PortId, _)>| q.as_ref().is_some_and(|(p, _)| *p == port);
+                    let held =
+                        |q: &Option<(PortId, _)>| q.as_ref().is_some_and(|(p, _)| *p == port);
                     while let Some(index) = self.queues.iter().position(held) {
                         self.close(index);
                     }
@@ -164,10 +183,17 @@ impl Worker {
     }
 
     fn open(&mut self, port: PortId, rx: Box<dyn Rx>) {
-        let index = self.queues.iter().position(Option::is_none).unwrap_or(self.queues.len());
+        let index = self
+            .queues
+            .iter()
+            .position(Option::is_none)
+            .unwrap_or(self.queues.len());
         let event = EpollEvent::new(EpollFlags::EPOLLIN, index as u64);
         if let Err(error) = self.epoll.add(rx.as_fd(), event) {
-            let _ = self.events.send(Event::PortDied { port, why: Gone::Io(error.to_string()) });
+            let _ = self.events.send(Event::PortDied {
+                port,
+                why: Gone::Io(error.to_string()),
+            });
             return;
         }
         if index == self.queues.len() {
@@ -191,7 +217,9 @@ pub(crate) fn moment(origin: std::time::Instant) -> Instant {
 
 pub(crate) fn new_wake() -> Result<Arc<EventFd>, Error> {
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
-    EventFd::from_value_and_flags(0, flags).map(Arc::new).map_err(Error::Start)
+    EventFd::from_value_and_flags(0, flags)
+        .map(Arc::new)
+        .map_err(Error::Start)
 }
 
 fn bump(counter: &AtomicU64) {

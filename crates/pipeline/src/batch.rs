@@ -19,7 +19,10 @@ pub struct BatchLimits {
 
 impl Default for BatchLimits {
     fn default() -> Self {
-        Self { frames: 32, bytes: 64 * 1024 }
+        Self {
+            frames: 32,
+            bytes: 64 * 1024,
+        }
     }
 }
 
@@ -96,7 +99,10 @@ impl Batch {
     ///
     /// # Errors
     /// What `receive` answers; nothing was added then.
-    pub fn fill<E>(&mut self, receive: impl FnOnce(&mut [u8]) -> Result<Option<Received>, E>) -> Result<bool, E> {
+    pub fn fill<E>(
+        &mut self,
+        receive: impl FnOnce(&mut [u8]) -> Result<Option<Received>, E>,
+    ) -> Result<bool, E> {
         if self.is_full() {
             return Ok(false);
         }
@@ -106,7 +112,11 @@ impl Batch {
         };
         let start = self.used + HEADROOM;
         let end = start + received.len.min(MAX_FRAME);
-        self.slots.push(Slot { start, end, vnet: received.vnet });
+        self.slots.push(Slot {
+            start,
+            end,
+            vnet: received.vnet,
+        });
         self.used = end.next_multiple_of(ALIGN);
         Ok(true)
     }
@@ -120,7 +130,12 @@ impl Batch {
         // The room begins with this frame's own headroom and ends with its own last byte, so a
         // frame can neither see nor touch its neighbours.
         let room = &mut self.arena[slot.start - HEADROOM..slot.end];
-        Frame::new(room, HEADROOM, HEADROOM + (slot.end - slot.start), slot.vnet)
+        Frame::new(
+            room,
+            HEADROOM,
+            HEADROOM + (slot.end - slot.start),
+            slot.vnet,
+        )
     }
 }
 
@@ -133,7 +148,10 @@ mod tests {
         batch
             .fill(|room| {
                 room[HEADROOM..HEADROOM + len].fill(byte);
-                Ok::<_, Infallible>(Some(Received { len, vnet: VnetHeader::default() }))
+                Ok::<_, Infallible>(Some(Received {
+                    len,
+                    vnet: VnetHeader::default(),
+                }))
             })
             .unwrap()
     }
@@ -148,7 +166,10 @@ mod tests {
 
     #[test]
     fn small_frames_fill_it_by_count_and_keep_to_themselves() {
-        let limits = BatchLimits { frames: 4, bytes: 64 * 1024 };
+        let limits = BatchLimits {
+            frames: 4,
+            bytes: 64 * 1024,
+        };
         let mut batch = Batch::new(limits);
         for byte in 0..4 {
             assert!(put(&mut batch, 61, byte));

@@ -82,7 +82,13 @@ pub struct PortTotals {
 
 impl Default for PortTotals {
     fn default() -> Self {
-        Self { rx_frames: 0, rx_bytes: 0, tx_frames: 0, tx_bytes: 0, drops: [0; DropReason::COUNT] }
+        Self {
+            rx_frames: 0,
+            rx_bytes: 0,
+            tx_frames: 0,
+            tx_bytes: 0,
+            drops: [0; DropReason::COUNT],
+        }
     }
 }
 
@@ -95,7 +101,10 @@ impl PortTotals {
 
     /// The reasons that happened, with their counts, in the order of their codes.
     pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
-        DropReason::ALL.iter().map(|&r| (r, self.dropped(r))).filter(|&(_, n)| n > 0)
+        DropReason::ALL
+            .iter()
+            .map(|&r| (r, self.dropped(r)))
+            .filter(|&(_, n)| n > 0)
     }
 
     /// Frames dropped for any reason.
@@ -118,8 +127,19 @@ mod tests {
         workers[0].count_drop(DropReason::SamePort);
         let mut totals = PortTotals::default();
         workers.iter().for_each(|w| w.add_to(&mut totals));
-        assert_eq!((totals.rx_frames, totals.rx_bytes, totals.tx_frames, totals.tx_bytes), (2, 1560, 1, 99));
-        assert_eq!(totals.drops().collect::<Vec<_>>(), [(DropReason::SamePort, 1)]);
+        assert_eq!(
+            (
+                totals.rx_frames,
+                totals.rx_bytes,
+                totals.tx_frames,
+                totals.tx_bytes
+            ),
+            (2, 1560, 1, 99)
+        );
+        assert_eq!(
+            totals.drops().collect::<Vec<_>>(),
+            [(DropReason::SamePort, 1)]
+        );
         assert_eq!(totals.dropped_in_all(), 1);
     }
 }

@@ -101,14 +101,26 @@ mod tests {
     fn labels_and_codes_are_unique_and_codes_rise() {
         let labels: BTreeSet<_> = DropReason::ALL.iter().map(|r| r.label()).collect();
         assert_eq!(labels.len(), DropReason::ALL.len());
-        assert!(DropReason::ALL.windows(2).all(|w| w[0].code() < w[1].code()));
-        assert!(DropReason::ALL.iter().all(|r| r.index() < DropReason::COUNT));
+        assert!(
+            DropReason::ALL
+                .windows(2)
+                .all(|w| w[0].code() < w[1].code())
+        );
+        assert!(
+            DropReason::ALL
+                .iter()
+                .all(|r| r.index() < DropReason::COUNT)
+        );
     }
 
     #[test]
     fn every_reason_has_a_sentence() {
         for reason in DropReason::ALL {
-            assert!(reason.describe().ends_with('.'), "{reason}: {}", reason.describe());
+            assert!(
+                reason.describe().ends_with('.'),
+                "{reason}: {}",
+                reason.describe()
+            );
         }
     }
 }

@@ -25,7 +25,7 @@ pub const VNET_LEN: usize = VnetHeader::LEN;
 pub const MAX_FRAME: usize = 65_535 + 14 + 8;
 
 const MACS: usize = 12;
-const TAG: usize = 4;
+const TAG: u8 = 4;
 
 /// One Ethernet frame inside a larger room.
 #[derive(Debug)]
@@ -44,8 +44,17 @@ impl<'a> Frame<'a> {
     /// When `start..end` is not a range of `room`.
     #[must_use]
     pub fn new(room: &'a mut [u8], start: usize, end: usize, vnet: VnetHeader) -> Self {
-        assert!(start <= end && end <= room.len(), "{start}..{end} of {}", room.len());
-        Self { room, start, end, vnet }
+        assert!(
+            start <= end && end <= room.len(),
+            "{start}..{end} of {}",
+            room.len()
+        );
+        Self {
+            room,
+            start,
+            end,
+            vnet,
+        }
     }
 
     /// The frame's bytes, from its destination MAC on.
@@ -82,23 +91,29 @@ impl<'a> Frame<'a> {
     /// used up or the frame has no MAC addresses.
     #[must_use = "a tag that did not fit was not pushed"]
     pub fn push_vlan(&mut self, tag: VlanTag) -> bool {
-        if self.start < TAG + VNET_LEN || self.len() < MACS {
+        if self.start < usize::from(TAG) + VNET_LEN || self.len() < MACS {
             return false;
         }
-        let new = self.start - TAG;
+        let new = self.start - usize::from(TAG);
         self.room.copy_within(self.start..self.start + MACS, new);
-        self.room[new + MACS..new + MACS + TAG].copy_from_slice(&tag.to_bytes());
+        self.room[new + MACS..][..usize::from(TAG)].copy_from_slice(&tag.to_bytes());
         self.start = new;
-        self.vnet.shift(TAG as i16);
+        self.vnet.shift(i16::from(TAG));
         true
     }
 
     /// Takes the outermost tag off. Returns `None`, and changes nothing, when there is none.
     pub fn pop_vlan(&mut self) -> Option<VlanTag> {
-        let tag = VlanTag::from_bytes(self.bytes().get(MACS..MACS + TAG)?.try_into().ok()?)?;
-        self.room.copy_within(self.start..self.start + MACS, self.start + TAG);
-        self.start += TAG;
-        self.vnet.shift(-(TAG as i16));
+        let tag = VlanTag::from_bytes(
+            self.bytes()
+                .get(MACS..MACS + usize::from(TAG))?
+                .try_into()
+                .ok()?,
+        )?;
+        self.room
+            .copy_within(self.start..self.start + MACS, self.start + usize::from(TAG));
+        self.start += usize::from(TAG);
+        self.vnet.shift(-i16::from(TAG));
         Some(tag)
     }
 

@@ -65,7 +65,10 @@ pub trait Trace {
         Self: Sized,
     {
         if Self::ENABLED {
-            self.record(Event { stage, what: what() });
+            self.record(Event {
+                stage,
+                what: what(),
+            });
         }
     }
 }
