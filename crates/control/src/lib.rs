@@ -1,1 +1,51 @@
-//! Desired state: networks, endpoints, sandboxes, addresses; from it a plan and a topology.
+//! What the operator wants: networks, endpoints, sandboxes and ports, in the words of Docker's
+//! container network model.
+//!
+//! ```text
+//!   sandbox (a container's namespace)         network (bridge domain, subnets, MTU)
+//!        |                                         |
+//!        +-- endpoint (interface, MAC, addresses) -+
+//!                  |
+//!                port (a place in the switch) <-- also: plain TAPs, NICs, capture files
+//! ```
+//! Everything here is a value: no I/O, no clock, no randomness. A request is checked against the
+//! [`State`] first and whole, and answered with a [`Change`] to the state and, where the kernel
+//! has work to do, a [`Plan`] for it:
+//!
+//! ```text
+//!   state.attach(request)? ==> (change, plan)     nothing has happened yet
+//!   carry out plan                                the shell's work, undone on failure
+//!   undo = state.commit(change)                   cannot fail
+//!   write the state file, else state.commit(undo)
+//!   publish state.topology(&mut live)
+//! ```
+//! Two requests must not interleave between check and commit; whoever owns the state holds one
+//! lock across both.
+
+mod attach;
+mod change;
+mod check;
+mod error;
+mod ipam;
+mod live;
+mod model;
+mod names;
+mod network;
+mod plan;
+mod port;
+mod state;
+mod statics;
+mod stored;
+
+pub use attach::AttachRequest;
+pub use change::Change;
+pub use error::Error;
+pub use live::Live;
+pub use model::{
+    Endpoint, EndpointId, FdbLimits, Lock, Mirror, Namespace, NamespaceId, Network, Port, PortKind,
+    PortSettings, Sandbox, StaticEntry, StormLimits, Subnet,
+};
+pub use network::{NetworkRequest, SubnetRequest};
+pub use plan::{Plan, Step, TAP_MTU_MAX};
+pub use port::PortRequest;
+pub use state::State;

@@ -1,0 +1,350 @@
+//! Requests to put a sandbox into a network, and to take it out.
+
+use crate::ipam::derive_mac;
+use crate::model::{Endpoint, EndpointId, Lock, Network, Port, PortKind, PortSettings, Sandbox};
+use crate::names::{check_ifname, check_name};
+use crate::network::{check_range, is_special};
+use crate::plan::{Plan, Step, TAP_MTU_MAX};
+use crate::{Change, Error, State};
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use switch::VlanMode;
+use wire::{MacAddr, VlanId};
+
+/// An endpoint to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttachRequest {
+    /// The namespace.
+    pub sandbox: Sandbox,
+    /// The network's name.
+    pub network: String,
+    /// The interface's name.
+    pub ifname: String,
+    /// Its addresses. Each subnet of a family without one gives its next free address.
+    pub addresses: Vec<IpNet>,
+    /// Its default routers; the subnets' gateways if none.
+    pub gateways: Option<Vec<IpAddr>>,
+    /// Its MAC address; derived if none.
+    pub mac: Option<MacAddr>,
+    /// Its VLAN; the network's default if none.
+    pub vlan: Option<VlanId>,
+    /// Its interface's MTU; the network's if none.
+    pub mtu: Option<u16>,
+    /// The port's name; the endpoint's id if none.
+    pub name: Option<String>,
+    /// Whether the port is locked to its addresses.
+    pub locked: bool,
+    /// Whether the port is protected.
+    pub isolated: bool,
+    /// The TAP's queues, 1 to 16.
+    pub queues: u8,
+    /// Free words.
+    pub labels: BTreeMap<String, String>,
+}
+
+impl AttachRequest {
+    /// The plainest request: locked, everything else derived.
+    #[must_use]
+    pub fn new(sandbox: Sandbox, network: &str, ifname: &str) -> Self {
+        Self {
+            sandbox,
+            network: network.to_owned(),
+            ifname: ifname.to_owned(),
+            addresses: Vec::new(),
+            gateways: None,
+            mac: None,
+            vlan: None,
+            mtu: None,
+            name: None,
+            locked: true,
+            isolated: false,
+            queues: 1,
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+impl State {
+    /// Checks an endpoint to be made. The plan is what the kernel has to do for it.
+    ///
+    /// # Errors
+    /// Which value does not do, and what would.
+    pub fn attach(&self, request: &AttachRequest) -> Result<(Endpoint, Change, Plan), Error> {
+        let network = self.network_named(&request.network)?;
+        check_ifname(&request.ifname)?;
+        self.check_interface_free(Some(&request.sandbox), &request.ifname)?;
+        check_range("queues", request.queues.into(), 1..=16)?;
+        let id = EndpointId(self.next_endpoint);
+        let name = request.name.clone().unwrap_or_else(|| id.to_string());
+        check_name("port", &name)?;
+        if self.port_named(&name).is_ok() {
+            return Err(Error::NameTaken { what: "port", name });
+        }
+        let addresses = self.choose_addresses(network, request)?;
+        let endpoint = Endpoint {
+            id,
+            network: network.id,
+            port: self.free_port_id(),
+            sandbox: request.sandbox.clone(),
+            ifname: request.ifname.clone(),
+            mac: self.choose_mac(network, request, id, &addresses)?,
+            gateways: choose_gateways(network, request, &addresses)?,
+            mtu: choose_mtu(network, request, &addresses)?,
+            addresses,
+            queues: request.queues,
+            labels: request.labels.clone(),
+        };
+        let (port, plan) = (port_of(&endpoint, name, request), plan_of(&endpoint));
+        Ok((
+            endpoint.clone(),
+            Change::PutEndpoint(Box::new((endpoint, port))),
+            plan,
+        ))
+    }
+
+    /// Checks an endpoint's removal.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn detach(&self, id: EndpointId) -> Result<(Endpoint, Change, Plan), Error> {
+        let endpoint = self.endpoint(id).ok_or_else(|| Error::NotFound {
+            what: "endpoint",
+            name: id.to_string(),
+        })?;
+        let plan = Plan {
+            steps: vec![Step::RemoveTap {
+                ifname: endpoint.ifname.clone(),
+            }],
+        };
+        Ok((
+            endpoint.clone(),
+            self.without_mentions(endpoint.port, Change::DropEndpoint(id)),
+            plan,
+        ))
+    }
+
+    fn choose_addresses(
+        &self,
+        network: &Network,
+        request: &AttachRequest,
+    ) -> Result<Vec<IpNet>, Error> {
+        let mut chosen = Vec::new();
+        for &wanted in &request.addresses {
+            check_address(network, wanted)?;
+            self.check_address_free(network, &request.sandbox, wanted.addr(), &chosen)?;
+            chosen.push(wanted);
+        }
+        let asked = |ipv4| {
+            request
+                .addresses
+                .iter()
+                .any(|net| net.addr().is_ipv4() == ipv4)
+        };
+        let taken: BTreeSet<_> = self.taken_addresses(network).collect();
+        for subnet in network
+            .subnets
+            .iter()
+            .filter(|s| !asked(s.net.addr().is_ipv4()))
+        {
+            let full = || Error::SubnetFull(subnet.net, network.name.clone());
+            let address = subnet.lowest_free(&taken).ok_or_else(full)?;
+            let length = subnet.net.prefix_len();
+            chosen.push(
+                IpNet::new(address, length).expect("the subnet's own length fits its addresses"),
+            );
+        }
+        Ok(chosen)
+    }
+
+    fn choose_mac(
+        &self,
+        network: &Network,
+        request: &AttachRequest,
+        id: EndpointId,
+        addresses: &[IpNet],
+    ) -> Result<MacAddr, Error> {
+        let identity = request.sandbox.identity;
+        let near = |e: &&Endpoint| e.network == network.id || e.sandbox.identity == identity;
+        let owner = |mac| self.endpoints().filter(near).find(|e| e.mac == mac);
+        let Some(mac) = request.mac else {
+            return Ok(derive_mac(self.seed, id, addresses, |mac| {
+                owner(mac).is_some()
+            }));
+        };
+        if !mac.is_valid_source() {
+            return Err(Error::BadMac(mac));
+        }
+        match owner(mac) {
+            Some(owner) => Err(Error::MacTaken {
+                mac,
+                owner: owner.id.to_string(),
+            }),
+            None => Ok(mac),
+        }
+    }
+
+    fn taken_addresses<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = IpAddr> + 'a {
+        self.endpoints()
+            .filter(|e| e.network == network.id)
+            .flat_map(|e| e.addresses.iter().map(IpNet::addr))
+    }
+
+    fn check_address_free(
+        &self,
+        network: &Network,
+        sandbox: &Sandbox,
+        address: IpAddr,
+        chosen: &[IpNet],
+    ) -> Result<(), Error> {
+        let taken = |owner: String| Err(Error::AddressTaken { address, owner });
+        if chosen.iter().any(|net| net.addr() == address) {
+            return taken("that is being made".to_owned());
+        }
+        let near =
+            |e: &&Endpoint| e.network == network.id || e.sandbox.identity == sandbox.identity;
+        match self
+            .endpoints()
+            .filter(near)
+            .find(|e| e.addresses.iter().any(|net| net.addr() == address))
+        {
+            Some(owner) => taken(owner.id.to_string()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Endpoint {
+    /// What the kernel has to do for the endpoint.
+    pub fn plan(&self) -> Plan {
+        plan_of(self)
+    }
+}
+
+/// Refuses an address that an endpoint of the network cannot have.
+fn check_address(network: &Network, wanted: IpNet) -> Result<(), Error> {
+    let address = wanted.addr();
+    let refuse = |why: String| Err(Error::BadAddress { address, why });
+    if is_special(address) {
+        return refuse("it is a loopback, link-local, multicast or reserved address".to_owned());
+    }
+    if network.subnets.is_empty() {
+        return Ok(());
+    }
+    let Some(subnet) = network.subnet_of(address) else {
+        let subnets_ = network.subnets.iter().map(|s| s.net).collect();
+        return Err(Error::NotInSubnet {
+            address,
+            network: network.name.clone(),
+            subnets_,
+        });
+    };
+    subnet.check_host(address)?;
+    if wanted.prefix_len() != subnet.net.prefix_len() {
+        return refuse(format!(
+            "its prefix length is {}, its subnet's is {}",
+            wanted.prefix_len(),
+            subnet.net.prefix_len()
+        ));
+    }
+    Ok(())
+}
+
+/// The gateways asked for, or those of the subnets; one a family.
+fn choose_gateways(
+    network: &Network,
+    request: &AttachRequest,
+    addresses: &[IpNet],
+) -> Result<Vec<IpAddr>, Error> {
+    let mut chosen: Vec<IpAddr> = Vec::new();
+    let has = |chosen: &[IpAddr], gateway: IpAddr| {
+        chosen.iter().any(|g| g.is_ipv4() == gateway.is_ipv4())
+    };
+    let Some(wanted) = &request.gateways else {
+        let subnets = addresses.iter().filter_map(|a| network.subnet_of(a.addr()));
+        for gateway in subnets.filter_map(|s| s.gateway) {
+            if !has(&chosen, gateway) {
+                chosen.push(gateway);
+            }
+        }
+        return Ok(chosen);
+    };
+    for &gateway in wanted {
+        let refuse = |why| Err(Error::UnreachableGateway { gateway, why });
+        if !addresses
+            .iter()
+            .any(|net| net.contains(&gateway) && net.addr() != gateway)
+        {
+            return refuse("it is in none of the endpoint's subnets");
+        }
+        if has(&chosen, gateway) {
+            return refuse("there is another of its family");
+        }
+        chosen.push(gateway);
+    }
+    Ok(chosen)
+}
+
+fn choose_mtu(
+    network: &Network,
+    request: &AttachRequest,
+    addresses: &[IpNet],
+) -> Result<u16, Error> {
+    let most = network.mtu.min(TAP_MTU_MAX);
+    let Some(mtu) = request.mtu else {
+        return Ok(most);
+    };
+    let least = if addresses.iter().any(|a| a.addr().is_ipv6()) {
+        1280
+    } else {
+        576
+    };
+    check_range("mtu", u64::from(mtu), least..=u64::from(most))?;
+    Ok(mtu)
+}
+
+fn port_of(endpoint: &Endpoint, name: String, request: &AttachRequest) -> Port {
+    // Without an address of ours the sandbox finds its own (DHCP, say): the lock then binds its
+    // MAC alone.
+    let lock = request.locked.then(|| Lock {
+        mac: endpoint.mac,
+        addresses: endpoint.addresses.iter().map(IpNet::addr).collect(),
+    });
+    let settings = PortSettings {
+        vlan: request.vlan.map(VlanMode::Access),
+        isolated: request.isolated,
+        lock,
+        ..PortSettings::default()
+    };
+    Port {
+        id: endpoint.port,
+        name,
+        kind: PortKind::Endpoint(endpoint.id),
+        network: Some(endpoint.network),
+        settings,
+    }
+}
+
+fn plan_of(endpoint: &Endpoint) -> Plan {
+    let ifname = || endpoint.ifname.clone();
+    let mut steps = vec![
+        Step::MakeTap {
+            ifname: ifname(),
+            queues: endpoint.queues,
+        },
+        Step::Configure {
+            ifname: ifname(),
+            mac: endpoint.mac,
+            mtu: endpoint.mtu,
+        },
+    ];
+    steps.extend(endpoint.addresses.iter().map(|&address| Step::AddAddress {
+        ifname: ifname(),
+        address,
+    }));
+    steps.extend(endpoint.gateways.iter().map(|&gateway| Step::DefaultRoute {
+        ifname: ifname(),
+        gateway,
+    }));
+    Plan { steps }
+}

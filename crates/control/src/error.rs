@@ -1,0 +1,233 @@
+//! Why a request is refused: the value, and what would have been accepted.
+
+use ipnet::IpNet;
+use std::net::IpAddr;
+use wire::{MacAddr, VlanId};
+
+/// A request that does not fit the state. Nothing has happened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// A name with other characters, or too long.
+    #[error(
+        "`{name}` cannot be the name of a {what}: letters, digits, `_`, `.` and `-`, beginning with a letter or digit, at most {max} characters"
+    )]
+    BadName {
+        /// What was to be named.
+        what: &'static str,
+        /// The name.
+        name: String,
+        /// Characters at most.
+        max: usize,
+    },
+    /// A name the kernel does not take for an interface.
+    #[error(
+        "`{name}` cannot be the name of an interface: 1 to {max} bytes without space, `/`, `:` or `%`"
+    )]
+    BadIfname {
+        /// The name.
+        name: String,
+        /// Bytes at most.
+        max: usize,
+    },
+    /// A number outside its range.
+    #[error("{what} is {value}; allowed are {min} to {max}")]
+    OutOfRange {
+        /// What it is.
+        what: &'static str,
+        /// The number.
+        value: u64,
+        /// The lowest accepted.
+        min: u64,
+        /// The highest accepted.
+        max: u64,
+    },
+    /// The name is taken.
+    #[error("a {what} named `{name}` already exists")]
+    NameTaken {
+        /// What it names.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Nothing has this name or id.
+    #[error("there is no {what} `{name}`")]
+    NotFound {
+        /// What was looked for.
+        what: &'static str,
+        /// By which name.
+        name: String,
+    },
+    /// The network still has ports.
+    #[error("network `{name}` is in use by {}", ports.join(", "))]
+    NetworkInUse {
+        /// The network.
+        name: String,
+        /// Its ports.
+        ports: Vec<String>,
+    },
+    /// An entry to be configured is configured elsewhere.
+    #[error(
+        "{mac} in VLAN {vlan} of network `{network}` is already static on port `{port}`: remove that entry first"
+    )]
+    StaticElsewhere {
+        /// The network.
+        network: String,
+        /// The VLAN.
+        vlan: VlanId,
+        /// The address.
+        mac: MacAddr,
+        /// The port that has it.
+        port: String,
+    },
+    /// An endpoint's own entry goes with the endpoint.
+    #[error("{mac} in VLAN {vlan} belongs to endpoint {endpoint}; detach that instead")]
+    StaticOfEndpoint {
+        /// The VLAN.
+        vlan: VlanId,
+        /// The address.
+        mac: MacAddr,
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// A port in another network, or in none.
+    #[error("port `{port}` is not in network `{network}`")]
+    NotInNetwork {
+        /// The port.
+        port: String,
+        /// The network.
+        network: String,
+    },
+    /// An endpoint's port stays in the network whose addresses it has.
+    #[error(
+        "port `{port}` belongs to endpoint {endpoint}, which cannot change its network: detach and attach again"
+    )]
+    EndpointStays {
+        /// The port.
+        port: String,
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// A default router that cannot be reached directly, or a second one.
+    #[error("{gateway} cannot be the endpoint's gateway: {why}")]
+    UnreachableGateway {
+        /// The gateway.
+        gateway: IpAddr,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A port that belongs to an endpoint.
+    #[error("port `{name}` belongs to endpoint {endpoint}; detach that instead")]
+    PortOfEndpoint {
+        /// The port.
+        name: String,
+        /// The endpoint.
+        endpoint: String,
+    },
+    /// A subnet that overlaps another network's, or another of its own.
+    #[error("subnet {net} overlaps {other} of network `{network}`")]
+    SubnetOverlaps {
+        /// The subnet asked for.
+        net: IpNet,
+        /// The subnet in the way.
+        other: IpNet,
+        /// The network that has it.
+        network: String,
+    },
+    /// A subnet that cannot be one.
+    #[error("{net} cannot be a subnet: {why}")]
+    BadSubnet {
+        /// The subnet.
+        net: IpNet,
+        /// Why not.
+        why: String,
+    },
+    /// A gateway that cannot be one.
+    #[error("{gateway} cannot be the gateway of {net}: it is not a host's address there")]
+    BadGateway {
+        /// The gateway.
+        gateway: IpAddr,
+        /// The subnet.
+        net: IpNet,
+    },
+    /// An address in none of the network's subnets.
+    #[error(
+        "{address} is in no subnet of network `{network}` ({})",
+        subnets(subnets_)
+    )]
+    NotInSubnet {
+        /// The address.
+        address: IpAddr,
+        /// The network.
+        network: String,
+        /// Its subnets.
+        subnets_: Vec<IpNet>,
+    },
+    /// An address nobody may have.
+    #[error("{address} cannot be an endpoint's address: {why}")]
+    BadAddress {
+        /// The address.
+        address: IpAddr,
+        /// Why not.
+        why: String,
+    },
+    /// An address that is taken.
+    #[error("{address} already belongs to endpoint {owner}")]
+    AddressTaken {
+        /// The address.
+        address: IpAddr,
+        /// The endpoint.
+        owner: String,
+    },
+    /// No address is left.
+    #[error("subnet {0} of network `{1}` has no free address left")]
+    SubnetFull(IpNet, String),
+    /// A MAC address that cannot be an interface's.
+    #[error("{0} cannot be an interface's MAC address: it is a group address or all zeros")]
+    BadMac(MacAddr),
+    /// A MAC address that is taken.
+    #[error("{mac} already belongs to endpoint {owner}")]
+    MacTaken {
+        /// The MAC address.
+        mac: MacAddr,
+        /// The endpoint.
+        owner: String,
+    },
+    /// The sandbox has an interface of that name.
+    #[error("{sandbox} already has an interface `{ifname}`, of port `{owner}`")]
+    IfnameTaken {
+        /// The namespace.
+        sandbox: String,
+        /// The interface.
+        ifname: String,
+        /// The port it belongs to.
+        owner: String,
+    },
+    /// A mirror of the port itself, or of one that is a mirror's destination.
+    #[error("port `{name}` cannot mirror `{of}`: {why}")]
+    BadMirror {
+        /// The destination.
+        name: String,
+        /// The watched port.
+        of: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A port of capture files without a file.
+    #[error("a capture port needs a file to read or a file to write")]
+    NoFile,
+    /// A forwarding database without room for a static entry.
+    #[error("the forwarding database of network `{0}` has {1}")]
+    TableFull(String, String),
+    /// A state file that contradicts itself.
+    #[error("the state contradicts itself: {0}")]
+    Contradiction(String),
+}
+
+fn subnets(subnets: &[IpNet]) -> String {
+    let list: Vec<_> = subnets.iter().map(IpNet::to_string).collect();
+    if list.is_empty() {
+        "it has none".to_owned()
+    } else {
+        list.join(", ")
+    }
+}

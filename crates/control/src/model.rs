@@ -1,0 +1,296 @@
+//! The nouns, as they stand in the state file.
+//!
+//! Every field is public: these are plain records. What makes a set of them sound is checked where
+//! a request enters (`network.rs`, `attach.rs`, `port.rs`) and where a file is loaded (`check.rs`).
+
+use crate::stored;
+use ipnet::IpNet;
+use pipeline::{NetworkId, PortId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use switch::VlanMode;
+use wire::{MacAddr, VlanId};
+
+/// A network: a bridge domain with its address space.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Network {
+    /// Its identity.
+    #[serde(with = "stored::id")]
+    pub id: NetworkId,
+    /// Its name, unique among networks.
+    pub name: String,
+    /// Where its addresses come from; none for a network that only switches.
+    pub subnets: Vec<Subnet>,
+    /// The largest IP packet carried, in bytes.
+    pub mtu: u16,
+    /// Whether frames to 01:80:C2:00:00:0x are carried.
+    pub forward_reserved: bool,
+    /// The VLAN of ports that were told no other.
+    #[serde(with = "stored::vlan")]
+    pub default_vlan: VlanId,
+    /// Bounds of its forwarding database.
+    pub fdb: FdbLimits,
+    /// What each port may flood that has no limits of its own.
+    pub storm: StormLimits,
+    /// Addresses whose port was configured, beside those of endpoints.
+    pub statics: Vec<StaticEntry>,
+    /// Free words of whoever made it.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A configured entry of a forwarding database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StaticEntry {
+    /// The VLAN.
+    #[serde(with = "stored::vlan")]
+    pub vlan: VlanId,
+    /// The address.
+    #[serde(with = "stored::text")]
+    pub mac: MacAddr,
+    /// The port it is behind.
+    #[serde(with = "stored::id")]
+    pub port: PortId,
+}
+
+/// A range of addresses of a network.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Subnet {
+    /// The range; its host bits are zero.
+    pub net: IpNet,
+    /// The router that endpoints use by default. Without one they get no default route, and the
+    /// first address is kept free for one all the same.
+    pub gateway: Option<IpAddr>,
+}
+
+/// Bounds of a forwarding database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FdbLimits {
+    /// Entries in all.
+    pub max_entries: u32,
+    /// Learned entries of one port.
+    pub max_per_port: u32,
+    /// Seconds after which an entry that was not refreshed is forgotten.
+    pub ageing_secs: u32,
+}
+
+impl Default for FdbLimits {
+    fn default() -> Self {
+        Self {
+            max_entries: 65_536,
+            max_per_port: 4_096,
+            ageing_secs: 300,
+        }
+    }
+}
+
+/// An endpoint's identity: never used again in the life of a state file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct EndpointId(pub u32);
+
+impl fmt::Display for EndpointId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ep-{}", self.0)
+    }
+}
+
+/// A sandbox's membership in a network: one interface with its addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Endpoint {
+    /// Its identity.
+    pub id: EndpointId,
+    /// The network it is in.
+    #[serde(with = "stored::id")]
+    pub network: NetworkId,
+    /// Its port of the switch.
+    #[serde(with = "stored::id")]
+    pub port: PortId,
+    /// Where its interface is.
+    pub sandbox: Sandbox,
+    /// The interface's name there.
+    pub ifname: String,
+    /// The interface's MAC address.
+    #[serde(with = "stored::text")]
+    pub mac: MacAddr,
+    /// Its addresses, each with its subnet's prefix length.
+    pub addresses: Vec<IpNet>,
+    /// Its default routers, one a family at most.
+    pub gateways: Vec<IpAddr>,
+    /// Its interface's MTU.
+    pub mtu: u16,
+    /// Its TAP's queues.
+    pub queues: u8,
+    /// Free words of whoever attached it.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A network namespace: how to find it, and which one it was.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sandbox {
+    /// How to find it.
+    pub namespace: Namespace,
+    /// Which one it was when it was named.
+    pub identity: NamespaceId,
+}
+
+/// How a namespace is named.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Namespace {
+    /// By a name under /run/netns.
+    Name(String),
+    /// By a file that stands for it.
+    Path(PathBuf),
+    /// The one a process lives in.
+    Pid(u32),
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Path(path) => path.display().fmt(f),
+            Self::Pid(pid) => write!(f, "pid {pid}"),
+        }
+    }
+}
+
+/// The kernel's identity of a namespace: two names of one namespace have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NamespaceId {
+    /// The device of the namespace's file.
+    pub device: u64,
+    /// Its inode.
+    pub inode: u64,
+}
+
+/// A port of the switch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Port {
+    /// Its identity: a small number, used again after the port is gone.
+    #[serde(with = "stored::id")]
+    pub id: PortId,
+    /// Its name, unique among ports.
+    pub name: String,
+    /// What is behind it.
+    pub kind: PortKind,
+    /// The network it is in.
+    #[serde(with = "stored::id_option")]
+    pub network: Option<NetworkId>,
+    /// What may be changed while it lives.
+    pub settings: PortSettings,
+}
+
+/// What is behind a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PortKind {
+    /// An endpoint's TAP.
+    Endpoint(EndpointId),
+    /// A TAP of its own.
+    Tap {
+        /// The interface's name.
+        ifname: String,
+        /// The namespace it is made in; the daemon's own if none.
+        sandbox: Option<Sandbox>,
+        /// Its queues.
+        queues: u8,
+    },
+    /// An interface that exists already: a veth, a NIC.
+    Packet {
+        /// The interface's name.
+        ifname: String,
+        /// The namespace it is in; the daemon's own if none.
+        sandbox: Option<Sandbox>,
+    },
+    /// Capture files.
+    Pcap {
+        /// The file whose frames arrive from the port.
+        read: Option<PathBuf>,
+        /// The file that frames sent to the port are written to.
+        write: Option<PathBuf>,
+        /// Whether frames arrive at the pace they were recorded at, not as fast as they can.
+        paced: bool,
+    },
+}
+
+impl PortKind {
+    /// The namespace the port's interface is in, where it has one of its own.
+    #[must_use]
+    pub fn sandbox(&self) -> Option<&Sandbox> {
+        match self {
+            Self::Tap { sandbox, .. } | Self::Packet { sandbox, .. } => sandbox.as_ref(),
+            Self::Endpoint(_) | Self::Pcap { .. } => None,
+        }
+    }
+}
+
+/// What may be changed while a port lives.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PortSettings {
+    /// Whether it is administratively up.
+    pub up: bool,
+    /// Its VLANs; access to the network's default one if none.
+    #[serde(with = "stored::vlan_mode")]
+    pub vlan: Option<VlanMode>,
+    /// Whether it is protected: protected ports exchange nothing with each other.
+    pub isolated: bool,
+    /// The addresses it may speak for; `None` trusts it with any.
+    pub lock: Option<Lock>,
+    /// Addresses remembered at it at most; as its network says if none.
+    pub max_macs: Option<u32>,
+    /// How many flooded frames a second it may send; as its network says if none.
+    pub storm: Option<StormLimits>,
+    /// Makes it a mirror's destination: it gets copies and sends nothing.
+    pub mirror: Option<Mirror>,
+}
+
+impl Default for PortSettings {
+    fn default() -> Self {
+        Self {
+            up: true,
+            vlan: None,
+            isolated: false,
+            lock: None,
+            max_macs: None,
+            storm: None,
+            mirror: None,
+        }
+    }
+}
+
+/// The only addresses a port may speak for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lock {
+    /// Its MAC address.
+    #[serde(with = "stored::text")]
+    pub mac: MacAddr,
+    /// Its IP addresses; none binds it to its MAC alone.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Frames a second that a port may make the switch flood; `None` is no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct StormLimits {
+    /// Broadcast.
+    pub broadcast: Option<u32>,
+    /// Multicast.
+    pub multicast: Option<u32>,
+    /// Unknown unicast.
+    pub unknown: Option<u32>,
+}
+
+/// Which ports' frames a mirror's destination gets copies of (SPAN).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mirror {
+    /// The watched ports.
+    #[serde(with = "stored::ids")]
+    pub of: Vec<PortId>,
+    /// Copy what arrives at them.
+    pub ingress: bool,
+    /// Copy what leaves them.
+    pub egress: bool,
+}

@@ -1,0 +1,231 @@
+//! Requests about networks.
+
+use crate::model::{FdbLimits, Network, Port, StormLimits, Subnet};
+use crate::names::check_name;
+use crate::{Change, Error, State};
+use ipnet::IpNet;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use switch::fdb::FdbConfig;
+use wire::VlanId;
+
+/// A network to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NetworkRequest {
+    /// Its name.
+    pub name: String,
+    /// Where its addresses come from; none for a network that only switches.
+    pub subnets: Vec<SubnetRequest>,
+    /// The largest IP packet, in bytes.
+    pub mtu: u32,
+    /// Whether frames to 01:80:C2:00:00:0x are carried.
+    pub forward_reserved: bool,
+    /// The VLAN of ports that are told no other.
+    pub default_vlan: VlanId,
+    /// Bounds of the forwarding database.
+    pub fdb: FdbLimits,
+    /// What each port may flood that has no limits of its own.
+    pub storm: StormLimits,
+    /// Free words.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A range of addresses of a network to be made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SubnetRequest {
+    /// The range.
+    pub net: IpNet,
+    /// The router that endpoints use by default.
+    pub gateway: Option<IpAddr>,
+}
+
+impl Default for NetworkRequest {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            subnets: Vec::new(),
+            mtu: 1500,
+            forward_reserved: false,
+            default_vlan: VlanId::DEFAULT,
+            fdb: FdbLimits::default(),
+            storm: StormLimits::default(),
+            labels: BTreeMap::new(),
+        }
+    }
+}
+
+impl State {
+    /// Checks a network to be made.
+    ///
+    /// # Errors
+    /// Which value does not do, and what would.
+    pub fn add_network(&self, request: &NetworkRequest) -> Result<(Network, Change), Error> {
+        let NetworkRequest {
+            name,
+            subnets,
+            mtu,
+            fdb,
+            ..
+        } = request;
+        check_name("network", name)?;
+        if self.network_named(name).is_ok() {
+            return Err(Error::NameTaken {
+                what: "network",
+                name: name.clone(),
+            });
+        }
+        check_limits(fdb)?;
+        let ipv6 = subnets.iter().any(|s| s.net.addr().is_ipv6());
+        let range = if ipv6 { MTU_WITH_IPV6 } else { MTU };
+        check_range("mtu", u64::from(*mtu), range)?;
+        let network = Network {
+            id: self.free_network_id(),
+            name: name.clone(),
+            subnets: self.check_subnets(name, subnets)?,
+            mtu: u16::try_from(*mtu).expect("the range ends at 65535"),
+            forward_reserved: request.forward_reserved,
+            default_vlan: request.default_vlan,
+            fdb: *fdb,
+            storm: request.storm,
+            statics: Vec::new(),
+            labels: request.labels.clone(),
+        };
+        Ok((network.clone(), Change::PutNetwork(network)))
+    }
+
+    /// Checks the removal of a network: nothing may use it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NetworkInUse`].
+    pub fn remove_network(&self, name: &str) -> Result<(Network, Change), Error> {
+        let network = self.network_named(name)?;
+        let ports: Vec<_> = self.ports_of(network).map(|p| p.name.clone()).collect();
+        if !ports.is_empty() {
+            return Err(Error::NetworkInUse {
+                name: name.to_owned(),
+                ports,
+            });
+        }
+        Ok((network.clone(), Change::DropNetwork(network.id)))
+    }
+
+    /// The ports of a network, in the order of ids.
+    pub fn ports_of<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = &'a Port> + 'a {
+        self.ports().filter(|p| p.network == Some(network.id))
+    }
+
+    fn check_subnets(&self, name: &str, requests: &[SubnetRequest]) -> Result<Vec<Subnet>, Error> {
+        let mut accepted: Vec<Subnet> = Vec::new();
+        for &SubnetRequest { net, gateway } in requests {
+            let subnet = Subnet { net, gateway };
+            check_subnet(&subnet)?;
+            let others = self
+                .networks()
+                .flat_map(|n| n.subnets.iter().map(|s| (n.name.as_str(), s.net)));
+            let own = accepted.iter().map(|s| (name, s.net));
+            if let Some((network, other)) =
+                others.chain(own).find(|(_, other)| overlap(net, *other))
+            {
+                return Err(Error::SubnetOverlaps {
+                    net,
+                    other,
+                    network: network.to_owned(),
+                });
+            }
+            accepted.push(subnet);
+        }
+        Ok(accepted)
+    }
+}
+
+/// Two ranges of whole prefixes overlap exactly when one holds the other.
+pub(crate) fn overlap(a: IpNet, b: IpNet) -> bool {
+    a.contains(&b) || b.contains(&a)
+}
+
+pub(crate) fn check_subnet(subnet: &Subnet) -> Result<(), Error> {
+    let net = subnet.net;
+    let refuse = |why: String| Err(Error::BadSubnet { net, why });
+    if net.trunc() != net {
+        return refuse(format!(
+            "its host bits are not zero; {} is one",
+            net.trunc()
+        ));
+    }
+    let lengths = if net.addr().is_ipv4() {
+        PREFIX_V4
+    } else {
+        PREFIX_V6
+    };
+    if !lengths.contains(&net.prefix_len()) {
+        return refuse(format!(
+            "its prefix length is not in {} to {}",
+            lengths.start(),
+            lengths.end()
+        ));
+    }
+    if is_special(net.addr()) {
+        return refuse("it lies in a loopback, link-local, multicast or reserved range".to_owned());
+    }
+    let Some(gateway) = subnet.gateway else {
+        return Ok(());
+    };
+    let (first, last) = subnet.hosts();
+    if gateway.is_ipv4() != net.addr().is_ipv4() || gateway < first || gateway > last {
+        return Err(Error::BadGateway { gateway, net });
+    }
+    Ok(())
+}
+
+/// Whether no host has an address like this one.
+pub(crate) fn is_special(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => {
+            v4.octets()[0] == 0 || v4.is_loopback() || v4.is_link_local() || v4.octets()[0] >= 224
+        }
+        IpAddr::V6(v6) => {
+            v6.is_unspecified()
+                || v6.is_loopback()
+                || v6.is_unicast_link_local()
+                || v6.is_multicast()
+        }
+    }
+}
+
+fn check_limits(fdb: &FdbLimits) -> Result<(), Error> {
+    let entries = FdbConfig::MAX_ENTRIES;
+    check_range(
+        "max_macs",
+        fdb.max_entries.into(),
+        u64::from(*entries.start())..=u64::from(*entries.end()),
+    )?;
+    check_range("max_macs_per_port", fdb.max_per_port.into(), MACS_PER_PORT)?;
+    check_range("ageing_seconds", fdb.ageing_secs.into(), 1..=1_000_000)
+}
+
+pub(crate) fn check_range(
+    what: &'static str,
+    value: u64,
+    range: RangeInclusive<u64>,
+) -> Result<(), Error> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(Error::OutOfRange {
+        what,
+        value,
+        min: *range.start(),
+        max: *range.end(),
+    })
+}
+
+/// From the packet every IPv4 host must take whole (RFC 791 3.1) to the largest there is.
+const MTU: RangeInclusive<u64> = 576..=65_535;
+/// IPv6 does not run below 1280 (RFC 8200 5).
+const MTU_WITH_IPV6: RangeInclusive<u64> = 1280..=65_535;
+/// What a limit of addresses at one port may be: one above the table's own limits nothing.
+pub(crate) const MACS_PER_PORT: RangeInclusive<u64> = 1..=1 << 24;
+/// Room for a router and at least one endpoint beside network and broadcast address.
+const PREFIX_V4: RangeInclusive<u8> = 8..=30;
+const PREFIX_V6: RangeInclusive<u8> = 16..=126;

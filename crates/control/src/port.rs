@@ -1,0 +1,221 @@
+//! Requests about ports.
+
+use crate::model::{Port, PortKind, PortSettings};
+use crate::names::{check_ifname, check_name};
+use crate::network::{MACS_PER_PORT, check_range};
+use crate::{Change, Error, State};
+use pipeline::{NetworkId, PortId};
+
+/// A port to be made that is not an endpoint's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PortRequest {
+    /// Its name.
+    pub name: String,
+    /// What is behind it: anything but [`PortKind::Endpoint`].
+    pub kind: PortKind,
+    /// The network it joins; a port of none carries nothing but a mirror's copies.
+    pub network: Option<NetworkId>,
+    /// Everything else.
+    pub settings: PortSettings,
+}
+
+impl State {
+    /// Checks a port to be made.
+    ///
+    /// # Errors
+    /// Which value does not do, and what would.
+    pub fn add_port(&self, request: &PortRequest) -> Result<(Port, Change), Error> {
+        check_name("port", &request.name)?;
+        if self.port_named(&request.name).is_ok() {
+            return Err(Error::NameTaken {
+                what: "port",
+                name: request.name.clone(),
+            });
+        }
+        self.check_kind(request)?;
+        let port = Port {
+            id: self.free_port_id(),
+            name: request.name.clone(),
+            kind: request.kind.clone(),
+            network: request.network,
+            settings: request.settings.clone(),
+        };
+        self.check_settings(&port)?;
+        Ok((port.clone(), Change::PutPort(Box::new(port))))
+    }
+
+    /// Checks new settings of a port, and the network it is to be in.
+    ///
+    /// # Errors
+    /// Which value does not do, and what would.
+    pub fn set_port(
+        &self,
+        id: PortId,
+        network: Option<NetworkId>,
+        settings: PortSettings,
+    ) -> Result<(Port, Change), Error> {
+        let old = self.port(id).ok_or_else(|| Error::NotFound {
+            what: "port",
+            name: id.to_string(),
+        })?;
+        if let PortKind::Endpoint(endpoint) = old.kind
+            && network != old.network
+        {
+            return Err(Error::EndpointStays {
+                port: old.name.clone(),
+                endpoint: endpoint.to_string(),
+            });
+        }
+        let port = Port {
+            network,
+            settings,
+            ..old.clone()
+        };
+        self.check_settings(&port)?;
+        Ok((port.clone(), Change::PutPort(Box::new(port))))
+    }
+
+    /// Checks a port's removal.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::PortOfEndpoint`].
+    pub fn remove_port(&self, name: &str) -> Result<(Port, Change), Error> {
+        let port = self.port_named(name)?;
+        if let PortKind::Endpoint(endpoint) = port.kind {
+            return Err(Error::PortOfEndpoint {
+                name: name.to_owned(),
+                endpoint: endpoint.to_string(),
+            });
+        }
+        Ok((
+            port.clone(),
+            self.without_mentions(port.id, Change::DropPort(port.id)),
+        ))
+    }
+
+    /// `removal` of the port `id` after everything that mentions it: mirrors and configured
+    /// entries. Ids are used again, so a mention left behind would come to mean another port.
+    pub(crate) fn without_mentions(&self, id: PortId, removal: Change) -> Change {
+        let mirrors = self.ports().filter(|p| watches(p, id)).map(|port| {
+            let mut port = port.clone();
+            port.settings
+                .mirror
+                .iter_mut()
+                .for_each(|m| m.of.retain(|&of| of != id));
+            Change::PutPort(Box::new(port))
+        });
+        let statics = self
+            .networks()
+            .map(|network| self.flush_statics(network, |s| s.port == id));
+        let mut changes: Vec<_> = mirrors
+            .chain(statics)
+            .filter(|change| *change != Change::Nothing)
+            .collect();
+        changes.push(removal);
+        Change::All(changes)
+    }
+
+    fn check_kind(&self, request: &PortRequest) -> Result<(), Error> {
+        match &request.kind {
+            PortKind::Endpoint(endpoint) => Err(Error::PortOfEndpoint {
+                name: request.name.clone(),
+                endpoint: endpoint.to_string(),
+            }),
+            PortKind::Tap {
+                ifname,
+                sandbox,
+                queues,
+            } => {
+                check_range("queues", (*queues).into(), 1..=16)?;
+                check_ifname(ifname)?;
+                self.check_interface_free(sandbox.as_ref(), ifname)
+            }
+            PortKind::Packet { ifname, sandbox } => {
+                check_ifname(ifname)?;
+                self.check_interface_free(sandbox.as_ref(), ifname)
+            }
+            PortKind::Pcap {
+                read: None,
+                write: None,
+                ..
+            } => Err(Error::NoFile),
+            PortKind::Pcap { .. } => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_settings(&self, port: &Port) -> Result<(), Error> {
+        if let Some(id) = port.network.filter(|&id| self.network(id).is_none()) {
+            return Err(Error::NotFound {
+                what: "network",
+                name: id.to_string(),
+            });
+        }
+        if let Some(lock) = port
+            .settings
+            .lock
+            .as_ref()
+            .filter(|lock| !lock.mac.is_valid_source())
+        {
+            return Err(Error::BadMac(lock.mac));
+        }
+        if let Some(max) = port.settings.max_macs {
+            check_range("max_macs", max.into(), MACS_PER_PORT)?;
+        }
+        self.check_mirror(port)
+    }
+
+    /// A mirror watches other ports that are no mirror's destination themselves (copies of copies
+    /// would have no end), and a port is watched by one mirror at most.
+    fn check_mirror(&self, port: &Port) -> Result<(), Error> {
+        let Some(mirror) = &port.settings.mirror else {
+            return Ok(());
+        };
+        let watcher = |of| self.ports().find(|p| p.id != port.id && watches(p, of));
+        for &of in &mirror.of {
+            let refuse = |why| {
+                Err(Error::BadMirror {
+                    name: port.name.clone(),
+                    of: self.name_of(of),
+                    why,
+                })
+            };
+            let Some(watched) = self.port(of) else {
+                return refuse("there is no such port");
+            };
+            if of == port.id {
+                return refuse("it is the port itself");
+            }
+            if watched.settings.mirror.is_some() {
+                return refuse("that port is a mirror's destination");
+            }
+            if watcher(of).is_some() {
+                return refuse("that port is mirrored already");
+            }
+        }
+        if watcher(port.id).is_some() {
+            let of = mirror
+                .of
+                .first()
+                .map_or_else(String::new, |&of| self.name_of(of));
+            return Err(Error::BadMirror {
+                name: port.name.clone(),
+                of,
+                why: "it is mirrored itself",
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn name_of(&self, id: PortId) -> String {
+        self.port(id)
+            .map_or_else(|| id.to_string(), |p| p.name.clone())
+    }
+}
+
+/// Whether `port` is the destination of a mirror of `of`.
+fn watches(port: &Port, of: PortId) -> bool {
+    port.settings
+        .mirror
+        .as_ref()
+        .is_some_and(|m| m.of.contains(&of))
+}

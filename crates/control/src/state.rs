@@ -1,0 +1,197 @@
+//! Everything that is wanted at one moment, and how to find things in it.
+
+use crate::Error;
+use crate::model::{Endpoint, EndpointId, NamespaceId, Network, Port, PortKind, Sandbox};
+use crate::stored;
+use pipeline::{NetworkId, PortId};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The desired state: what the state file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// Makes derived MAC addresses differ between daemons. Chosen once, by whoever has randomness.
+    pub(crate) seed: u64,
+    /// The id of the next endpoint.
+    pub(crate) next_endpoint: u32,
+    #[serde(with = "stored::table")]
+    pub(crate) networks: BTreeMap<NetworkId, Network>,
+    #[serde(with = "stored::table")]
+    pub(crate) endpoints: BTreeMap<EndpointId, Endpoint>,
+    #[serde(with = "stored::table")]
+    pub(crate) ports: BTreeMap<PortId, Port>,
+}
+
+impl State {
+    /// Nothing yet. `seed` is random, so that two daemons derive different MAC addresses.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            next_endpoint: 1,
+            networks: BTreeMap::new(),
+            endpoints: BTreeMap::new(),
+            ports: BTreeMap::new(),
+        }
+    }
+
+    /// The state's seed.
+    #[must_use]
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Every network, in the order of ids.
+    pub fn networks(&self) -> impl Iterator<Item = &Network> + '_ {
+        self.networks.values()
+    }
+
+    /// Every endpoint, in the order of ids.
+    pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> + '_ {
+        self.endpoints.values()
+    }
+
+    /// Every port, in the order of ids.
+    pub fn ports(&self) -> impl Iterator<Item = &Port> + '_ {
+        self.ports.values()
+    }
+
+    /// The network `id`.
+    #[must_use]
+    pub fn network(&self, id: NetworkId) -> Option<&Network> {
+        self.networks.get(&id)
+    }
+
+    /// The endpoint `id`.
+    #[must_use]
+    pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
+        self.endpoints.get(&id)
+    }
+
+    /// The port `id`.
+    #[must_use]
+    pub fn port(&self, id: PortId) -> Option<&Port> {
+        self.ports.get(&id)
+    }
+
+    /// The network named `name`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn network_named(&self, name: &str) -> Result<&Network, Error> {
+        self.networks
+            .values()
+            .find(|n| n.name == name)
+            .ok_or_else(|| not_found("network", name))
+    }
+
+    /// The port named `name`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn port_named(&self, name: &str) -> Result<&Port, Error> {
+        self.ports
+            .values()
+            .find(|p| p.name == name)
+            .ok_or_else(|| not_found("port", name))
+    }
+
+    /// The endpoint whose id (`ep-3`) or port is named `name`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn endpoint_named(&self, name: &str) -> Result<&Endpoint, Error> {
+        let is = |e: &&Endpoint| {
+            e.id.to_string() == name || self.port(e.port).is_some_and(|p| p.name == name)
+        };
+        self.endpoints
+            .values()
+            .find(is)
+            .ok_or_else(|| not_found("endpoint", name))
+    }
+
+    /// The endpoints of one namespace, in the order of ids.
+    pub fn endpoints_in(&self, namespace: NamespaceId) -> impl Iterator<Item = &Endpoint> + '_ {
+        self.endpoints
+            .values()
+            .filter(move |e| e.sandbox.identity == namespace)
+    }
+
+    /// The endpoint that `port` belongs to.
+    #[must_use]
+    pub fn endpoint_of(&self, port: &Port) -> Option<&Endpoint> {
+        match port.kind {
+            PortKind::Endpoint(id) => self.endpoint(id),
+            PortKind::Tap { .. } | PortKind::Packet { .. } | PortKind::Pcap { .. } => None,
+        }
+    }
+
+    /// The namespace and name of the interface behind `port`. No namespace is the daemon's own;
+    /// `None` in all is a port without an interface.
+    #[must_use]
+    pub fn interface_of<'a>(&'a self, port: &'a Port) -> Option<(Option<&'a Sandbox>, &'a str)> {
+        match &port.kind {
+            PortKind::Endpoint(id) => self
+                .endpoint(*id)
+                .map(|e| (Some(&e.sandbox), e.ifname.as_str())),
+            PortKind::Tap {
+                ifname, sandbox, ..
+            }
+            | PortKind::Packet { ifname, sandbox } => Some((sandbox.as_ref(), ifname.as_str())),
+            PortKind::Pcap { .. } => None,
+        }
+    }
+
+    /// The lowest id no network has: ids index tables, so they stay dense.
+    pub(crate) fn free_network_id(&self) -> NetworkId {
+        NetworkId(lowest_free(self.networks.keys().map(|id| id.0)))
+    }
+
+    /// The lowest id no port has.
+    pub(crate) fn free_port_id(&self) -> PortId {
+        PortId(lowest_free(self.ports.keys().map(|id| id.0)))
+    }
+
+    /// Refuses a second interface `ifname` in one namespace.
+    pub(crate) fn check_interface_free(
+        &self,
+        sandbox: Option<&Sandbox>,
+        ifname: &str,
+    ) -> Result<(), Error> {
+        let identity = |s: Option<&Sandbox>| s.map(|s| s.identity);
+        let wanted = (identity(sandbox), ifname);
+        let owner = self.ports.values().find(|p| {
+            self.interface_of(p)
+                .is_some_and(|(s, name)| (identity(s), name) == wanted)
+        });
+        let Some(owner) = owner else { return Ok(()) };
+        let sandbox = sandbox.map_or_else(
+            || "the daemon's namespace".to_owned(),
+            |s| s.namespace.to_string(),
+        );
+        Err(Error::IfnameTaken {
+            sandbox,
+            ifname: ifname.to_owned(),
+            owner: owner.name.clone(),
+        })
+    }
+}
+
+fn not_found(what: &'static str, name: &str) -> Error {
+    Error::NotFound {
+        what,
+        name: name.to_owned(),
+    }
+}
+
+/// The lowest number that is not among `taken`, which rise.
+fn lowest_free(taken: impl Iterator<Item = u32>) -> u32 {
+    let mut free = 0;
+    for taken in taken {
+        if taken != free {
+            break;
+        }
+        free += 1;
+    }
+    free
+}

@@ -1,0 +1,140 @@
+//! Configured entries of the forwarding databases: those that were asked for, and those that
+//! every endpoint brings along, so that its first frame is not flooded and nobody else can be
+//! learned with its address.
+
+use crate::model::{Endpoint, Network, Port, StaticEntry};
+use crate::{Change, Error, State};
+use pipeline::{NetworkId, PortId};
+use std::collections::BTreeMap;
+use switch::VlanMode;
+use wire::{MacAddr, VlanId};
+
+impl State {
+    /// Checks an entry to be configured.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::BadMac`], [`Error::NotInNetwork`], [`Error::StaticElsewhere`].
+    pub fn add_static(&self, network: &str, entry: StaticEntry) -> Result<Change, Error> {
+        let network = self.network_named(network)?;
+        let StaticEntry { vlan, mac, port } = entry;
+        if !mac.is_valid_source() {
+            return Err(Error::BadMac(mac));
+        }
+        let Some(port) = self.port(port).filter(|p| p.network == Some(network.id)) else {
+            return Err(Error::NotInNetwork {
+                port: self.name_of(port),
+                network: network.name.clone(),
+            });
+        };
+        let mut changed = network.clone();
+        match self.statics(network.id).get(&(vlan, mac)) {
+            Some(&on) if on != port.id => {
+                let (network, port) = (network.name.clone(), self.name_of(on));
+                return Err(Error::StaticElsewhere {
+                    network,
+                    vlan,
+                    mac,
+                    port,
+                });
+            }
+            Some(_) => {}
+            None => changed.statics.push(entry),
+        }
+        Ok(Change::PutNetwork(changed))
+    }
+
+    /// Checks the removal of a configured entry; a change of nothing when there is none.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::StaticOfEndpoint`].
+    pub fn remove_static(
+        &self,
+        network: &str,
+        vlan: VlanId,
+        mac: MacAddr,
+    ) -> Result<Change, Error> {
+        let network = self.network_named(network)?;
+        let mut changed = network.clone();
+        changed.statics.retain(|s| (s.vlan, s.mac) != (vlan, mac));
+        if changed.statics.len() < network.statics.len() {
+            return Ok(Change::PutNetwork(changed));
+        }
+        let mut owners = self
+            .endpoints()
+            .filter(|e| e.network == network.id && e.mac == mac);
+        match owners.find(|e| self.home_vlan(e) == Some(vlan)) {
+            Some(endpoint) => Err(Error::StaticOfEndpoint {
+                vlan,
+                mac,
+                endpoint: endpoint.id.to_string(),
+            }),
+            None => Ok(Change::Nothing),
+        }
+    }
+
+    /// Removes the configured entries that `of` names from a network; endpoints keep theirs.
+    pub fn flush_statics(&self, network: &Network, of: impl Fn(&StaticEntry) -> bool) -> Change {
+        let mut changed = network.clone();
+        changed.statics.retain(|s| !of(s));
+        if changed == *network {
+            Change::Nothing
+        } else {
+            Change::PutNetwork(changed)
+        }
+    }
+
+    /// Every static entry that a network's database is to have.
+    pub(crate) fn statics(&self, network: NetworkId) -> Statics {
+        self.all_statics().remove(&network).unwrap_or_default()
+    }
+
+    /// The same for all networks that have any.
+    pub(crate) fn all_statics(&self) -> BTreeMap<NetworkId, Statics> {
+        let mut all: BTreeMap<NetworkId, Statics> = BTreeMap::new();
+        for network in self.networks() {
+            // An entry of a port that left the network waits for its return.
+            let here = |s: &&StaticEntry| {
+                self.port(s.port)
+                    .is_some_and(|p| p.network == Some(network.id))
+            };
+            for entry in network.statics.iter().filter(here) {
+                all.entry(network.id)
+                    .or_default()
+                    .insert((entry.vlan, entry.mac), entry.port);
+            }
+        }
+        for endpoint in self.endpoints() {
+            if let Some(vlan) = self.home_vlan(endpoint) {
+                all.entry(endpoint.network)
+                    .or_default()
+                    .insert((vlan, endpoint.mac), endpoint.port);
+            }
+        }
+        all
+    }
+
+    /// The VLAN mode of a port: its own, or access to its network's default VLAN.
+    #[must_use]
+    pub fn vlan_of(&self, port: &Port) -> VlanMode {
+        let default = || {
+            port.network
+                .and_then(|id| self.network(id))
+                .map_or(VlanId::DEFAULT, |n| n.default_vlan)
+        };
+        port.settings
+            .vlan
+            .clone()
+            .unwrap_or_else(|| VlanMode::Access(default()))
+    }
+
+    /// The VLAN of an endpoint's untagged frames.
+    fn home_vlan(&self, endpoint: &Endpoint) -> Option<VlanId> {
+        match self.vlan_of(self.port(endpoint.port)?) {
+            VlanMode::Access(vlan) | VlanMode::Tunnel(vlan) => Some(vlan),
+            VlanMode::Trunk { native, .. } => native.map(|n| n.vid),
+        }
+    }
+}
+
+/// Which port an address in a VLAN is configured on.
+pub(crate) type Statics = BTreeMap<(VlanId, MacAddr), PortId>;
