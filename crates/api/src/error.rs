@@ -70,7 +70,7 @@ constructors! {
 }
 
 /// Refuses a `value` of `key` outside `range`.
-pub(crate) fn in_range<T: PartialOrd + Display>(
+pub(crate) fn in_range<T: PartialOrd + Display + Copy>(
     key: &str,
     value: T,
     range: &RangeInclusive<T>,

@@ -1,1 +1,21 @@
 //! The daemon: one process that owns ports, workers and state, and answers the API.
+//!
+//! ```text
+//! run ── config      what the operator wrote
+//!  ├──── socket      one daemon a socket: lock, mode, group
+//!  ├──── http ────── calls (trait) ◁── manager: networks, endpoints, ports, the dataplane
+//!  └──── signals     SIGTERM, SIGINT: a clean stop
+//! ```
+//!
+//! No frame ever comes here: the dataplane's workers carry them on threads of their own.
+
+pub mod calls;
+pub mod config;
+pub mod craft;
+pub mod http;
+pub mod manager;
+mod notify;
+mod run;
+mod socket;
+
+pub use run::{Args, run};

@@ -1,0 +1,120 @@
+//! The interface over HTTP: a route each call, JSON in and out, errors as [`api::ApiError`].
+//!
+//! A request is checked as far as that goes without the state, then made into one call of
+//! [`Calls`]. The call runs as a task of its own: a client that hangs up in the middle of an
+//! attach must not leave half an attach behind, and a call that panics is one refused request and
+//! not the end of the daemon.
+
+mod extract;
+mod handlers;
+
+use crate::calls::Calls;
+use api::{ApiError, routes};
+use axum::http::{Method, StatusCode, Uri};
+use axum::routing::{delete, get, post};
+use axum::{Json, Router};
+use extract::Refusal;
+use std::sync::Arc;
+use utoipa::OpenApi;
+
+/// Answers every route of [`routes::ALL`] with `calls`.
+pub fn router<C: Calls>(calls: Arc<C>) -> Router {
+    Router::new()
+        .route(
+            routes::NETWORKS,
+            get(handlers::networks::<C>).post(handlers::network_create::<C>),
+        )
+        .route(
+            routes::NETWORK,
+            get(handlers::network::<C>).delete(handlers::network_remove::<C>),
+        )
+        .route(
+            routes::ENDPOINTS,
+            get(handlers::endpoints::<C>).post(handlers::attach::<C>),
+        )
+        .route(routes::ENDPOINT, delete(handlers::endpoint_remove::<C>))
+        .route(routes::DETACH, post(handlers::detach::<C>))
+        .route(
+            routes::PORTS,
+            get(handlers::ports::<C>).post(handlers::port_add::<C>),
+        )
+        .route(
+            routes::PORT,
+            get(handlers::port::<C>)
+                .patch(handlers::port_set::<C>)
+                .delete(handlers::port_remove::<C>),
+        )
+        .route(
+            routes::FDB,
+            get(handlers::fdb::<C>).post(handlers::fdb_add::<C>),
+        )
+        .route(routes::FDB_REMOVE, post(handlers::fdb_remove::<C>))
+        .route(routes::FDB_FLUSH, post(handlers::fdb_flush::<C>))
+        .route(routes::DROPS, get(handlers::drops::<C>))
+        .route(routes::STATUS, get(handlers::status::<C>))
+        .route(routes::EXPLAIN, post(handlers::explain::<C>))
+        .route(routes::OPENAPI, get(handlers::openapi))
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(no_such_method)
+        .with_state(calls)
+}
+
+/// The interface's description.
+#[must_use]
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Description::openapi()
+}
+
+/// Where [`openapi`] gathers the handlers' descriptions; the schemas come with them.
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Clearway",
+        description = "A userspace switch for containers, over its unix socket.",
+        license(name = "MIT OR Apache-2.0")
+    ),
+    paths(
+        handlers::networks,
+        handlers::network_create,
+        handlers::network,
+        handlers::network_remove,
+        handlers::endpoints,
+        handlers::attach,
+        handlers::endpoint_remove,
+        handlers::detach,
+        handlers::ports,
+        handlers::port_add,
+        handlers::port,
+        handlers::port_set,
+        handlers::port_remove,
+        handlers::fdb,
+        handlers::fdb_add,
+        handlers::fdb_remove,
+        handlers::fdb_flush,
+        handlers::drops,
+        handlers::status,
+        handlers::explain,
+        handlers::openapi,
+    )
+)]
+struct Description;
+
+async fn no_such_route(method: Method, uri: Uri) -> Refusal {
+    Refusal(ApiError::not_found(format!(
+        "there is no route {method} {}; {} lists them",
+        uri.path(),
+        routes::OPENAPI
+    )))
+}
+
+async fn no_such_method(method: Method, uri: Uri) -> (StatusCode, Json<ApiError>) {
+    let error = ApiError::invalid(format!(
+        "{} takes no {method}; {} lists what it takes",
+        uri.path(),
+        routes::OPENAPI
+    ));
+    (StatusCode::METHOD_NOT_ALLOWED, Json(error))
+}
+
+#[cfg(test)]
+mod tests;

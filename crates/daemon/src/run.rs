@@ -1,0 +1,276 @@
+//! The daemon's life: settings, log, locks, state, socket, and a clean stop.
+//!
+//! ```text
+//! read settings ─> lock state dir ─> bind socket ─> start the manager ─> declared networks, ports
+//!      ─> answer calls (READY) ─── SIGTERM, SIGINT ──> no new calls ─> stop the workers
+//! ```
+//! The locks come first: a second daemon is refused before it has touched anything of the first.
+
+use crate::calls::Calls;
+use crate::config::{Config, ConfigError};
+use crate::manager::Manager;
+use crate::socket::{self, Socket, SocketError};
+use crate::{http, notify};
+use api::{ApiError, ErrorCode};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing_subscriber::EnvFilter;
+
+/// What the command line says to the daemon; it wins over the file.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Args {
+    /// Read settings from this TOML file
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Answer the API on this unix socket [default: /run/clearway/clearway.sock]
+    #[arg(long, value_name = "PATH", env = "CLEARWAY_SOCKET")]
+    pub socket: Option<PathBuf>,
+    /// Remember networks, endpoints and ports in this directory [default: /var/lib/clearway]
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// Let this group (name or number) use the socket, too
+    #[arg(long, value_name = "GROUP")]
+    pub socket_group: Option<String>,
+    /// Carry frames with this many threads
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: Option<u16>,
+    /// Log from this level on: error, warn, info, debug or trace
+    #[arg(long, value_name = "LEVEL")]
+    pub log: Option<String>,
+}
+
+/// Why the daemon does not run.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RunError {
+    /// The settings are not accepted.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// What to log is not understood.
+    #[error(
+        "log is `{value}`: {why}; allowed are error, warn, info, debug, trace, or a filter as in RUST_LOG"
+    )]
+    Log {
+        /// What was said.
+        value: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The socket or the state directory cannot be had.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The dataplane or a declared network cannot be had.
+    #[error("{what}: {source}")]
+    Start {
+        /// What was tried.
+        what: String,
+        /// Why it failed.
+        source: ApiError,
+    },
+    /// The kernel refused what every process needs.
+    #[error("{what}: {source}")]
+    Io {
+        /// What was tried.
+        what: &'static str,
+        /// What the kernel said.
+        source: std::io::Error,
+    },
+}
+
+/// Runs the daemon until a signal stops it. Trouble is told on stderr.
+#[must_use]
+pub fn run(args: &Args) -> ExitCode {
+    match try_run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(
+                clippy::print_stderr,
+                reason = "the log may be filtered; the reason of a failed start may not"
+            )]
+            {
+                eprintln!("clearway daemon: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn try_run(args: &Args) -> Result<(), RunError> {
+    let config = settings(args)?;
+    start_log(&config.log)?;
+    // Two threads: one may wait for the kernel while the other answers. Neither ever sees a frame.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|source| RunError::Io {
+        what: "cannot start the runtime",
+        source,
+    })?;
+    let outcome = runtime.block_on(serve(&config));
+    runtime.shutdown_timeout(PATIENCE);
+    outcome
+}
+
+/// The file's settings, with the command line's over them.
+fn settings(args: &Args) -> Result<Config, RunError> {
+    let file = args
+        .config
+        .as_deref()
+        .map_or_else(|| Ok(Config::default()), Config::read)?;
+    Ok(Config {
+        socket: args.socket.clone().unwrap_or(file.socket),
+        socket_group: args.socket_group.clone().or(file.socket_group),
+        state_dir: args.state_dir.clone().unwrap_or(file.state_dir),
+        workers: args.workers.or(file.workers),
+        log: args.log.clone().unwrap_or(file.log),
+        ..file
+    })
+}
+
+fn start_log(level: &str) -> Result<(), RunError> {
+    let (value, filter) = match std::env::var("RUST_LOG") {
+        Ok(filter) if !filter.is_empty() => (filter.clone(), EnvFilter::try_new(filter)),
+        Ok(_) | Err(_) => (level.to_owned(), EnvFilter::try_new(level)),
+    };
+    let filter = filter.map_err(|error| RunError::Log {
+        value,
+        why: error.to_string(),
+    })?;
+    let ansi = std::io::stderr().is_terminal();
+    // An error says that a test has already set one up.
+    let _ = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(ansi)
+        .try_init();
+    Ok(())
+}
+
+async fn serve(config: &Config) -> Result<(), RunError> {
+    let stop = stop_signal()?;
+    let _state = socket::lock_state(&config.state_dir)?;
+    let (_socket, listener) = Socket::bind(&config.socket, config.socket_group.as_deref())?;
+    let listener = tokio::net::UnixListener::from_std(listener);
+    let listener = listener.map_err(|source| RunError::Io {
+        what: "cannot listen on the socket",
+        source,
+    })?;
+
+    let manager = Manager::start(config)
+        .await
+        .map_err(|source| RunError::Start {
+            what: "cannot start the switch".into(),
+            source,
+        })?;
+    let manager = Arc::new(manager);
+    let outcome = match declare(&*manager, config).await {
+        Ok(()) => answer(listener, Arc::clone(&manager), config, stop).await,
+        Err(error) => Err(error),
+    };
+    manager.shutdown().await;
+    tracing::info!("stopped");
+    outcome
+}
+
+/// Answers calls until `stop`, then lets those under way end.
+async fn answer(
+    listener: tokio::net::UnixListener,
+    manager: Arc<Manager>,
+    config: &Config,
+    stop: impl Future<Output = &'static str> + Send + 'static,
+) -> Result<(), RunError> {
+    tracing::info!(socket = %config.socket.display(), state = %config.state_dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
+    notify::tell("READY=1");
+    let (stopping, stopped) = oneshot::channel();
+    let graceful = async move {
+        let signal = stop.await;
+        tracing::info!(signal, "stopping");
+        notify::tell("STOPPING=1");
+        // Nobody listens any more when the server has failed by itself.
+        let _ = stopping.send(());
+    };
+    let server = axum::serve(listener, http::router(manager)).with_graceful_shutdown(graceful);
+    let late = async {
+        let _ = stopped.await;
+        tokio::time::sleep(PATIENCE).await;
+    };
+    tokio::select! {
+        served = server => served.map_err(|source| RunError::Io { what: "cannot answer on the socket", source }),
+        () = late => {
+            tracing::warn!("calls under way were not waited for any longer");
+            Ok(())
+        }
+    }
+}
+
+/// Makes what the settings declare. What exists already stays as it is: a container's traffic is
+/// worth more than a changed line in a file. A port that cannot be opened is told and left out,
+/// for every other port shall have its traffic.
+async fn declare(calls: &impl Calls, config: &Config) -> Result<(), RunError> {
+    for network in &config.networks {
+        let name = &network.name;
+        match calls.network_create(network.clone()).await {
+            Ok(_) => tracing::info!(network = %name, "made as declared"),
+            Err(error) if error.code == ErrorCode::AlreadyExists => {
+                if calls
+                    .network(name)
+                    .await
+                    .is_ok_and(|there| there.spec != *network)
+                {
+                    tracing::warn!(network = %name, "exists with other settings than declared; remove it to have them");
+                }
+            }
+            Err(source) => {
+                return Err(RunError::Start {
+                    what: format!("cannot make network {name}"),
+                    source,
+                });
+            }
+        }
+    }
+    for port in &config.ports {
+        let name = &port.name;
+        match calls.port_add(port.clone()).await {
+            Ok(_) => tracing::info!(port = %name, "added as declared"),
+            Err(error) if error.code == ErrorCode::AlreadyExists => {
+                if calls
+                    .port(name)
+                    .await
+                    .is_ok_and(|there| there.spec != *port)
+                {
+                    tracing::warn!(port = %name, "exists with other settings than declared; remove it to have them");
+                }
+            }
+            Err(error) => tracing::error!(port = %name, %error, "cannot be added as declared"),
+        }
+    }
+    Ok(())
+}
+
+/// Waits for SIGTERM or SIGINT; either is caught from this call on.
+fn stop_signal() -> Result<impl Future<Output = &'static str> + Send + 'static, RunError> {
+    let catch = |kind| {
+        signal(kind).map_err(|source| RunError::Io {
+            what: "cannot catch signals",
+            source,
+        })
+    };
+    let (mut terminate, mut interrupt) = (
+        catch(SignalKind::terminate())?,
+        catch(SignalKind::interrupt())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        }
+    })
+}
+
+/// How long calls under way are waited for at the end.
+const PATIENCE: Duration = Duration::from_secs(5);
