@@ -1,5 +1,7 @@
 //! Wire formats.
 
+#[cfg(test)]
+mod arbitrary;
 mod arp;
 pub mod checksum;
 pub mod craft;
@@ -11,6 +13,8 @@ mod ipv4;
 mod ipv6;
 mod mac;
 mod offload;
+#[cfg(test)]
+mod oracle;
 mod segment;
 mod transport;
 mod vlan;
