@@ -301,3 +301,135 @@ const fn fold(wide: u64) -> u16 {
     let sum = (sum & 0xffff) + (sum >> 16);
     sum as u16
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arbitrary::{Ip, L4, specs};
+    use crate::craft::unfinish;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    /// Word by word, as RFC 1071 words it.
+    fn slow(bytes: &[u8]) -> u16 {
+        let mut sum = 0_u32;
+        for pair in bytes.chunks(2) {
+            sum += u32::from(pair[0]) << 8 | u32::from(*pair.get(1).unwrap_or(&0));
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        u16::try_from(sum).unwrap()
+    }
+
+    #[test]
+    fn the_example_of_rfc_1071() {
+        assert_eq!(
+            Sum::of(&[0x00, 0x01, 0xf2, 0x03, 0xf4, 0xf5, 0xf6, 0xf7]).unfinished(),
+            0xddf2
+        );
+    }
+
+    #[test]
+    fn the_example_of_rfc_1624() {
+        // Section 4: the case in which the older equation answered 0xffff.
+        assert_eq!(
+            Change::default().word(0x5555, 0x3285).finished(0xdd2f),
+            0x0000
+        );
+    }
+
+    #[test]
+    fn sixty_four_kib_of_ones_do_not_overflow() {
+        let bytes = vec![0xff; 65_557];
+        assert_eq!(Sum::of(&bytes).unfinished(), slow(&bytes));
+    }
+
+    #[test]
+    fn udp_says_none_with_zero() {
+        assert_eq!(Change::default().word(1, 2).finished_udp(0), 0);
+        // A change whose result would be zero is sent as the other zero.
+        assert_eq!(Change::default().word(0, 1).finished(1), 0);
+        assert_eq!(Change::default().word(0, 1).finished_udp(1), 0xffff);
+    }
+
+    #[test]
+    fn a_checksum_outside_its_frame_is_not_written() {
+        let mut frame = vec![9; 40];
+        for (csum_start, csum_offset) in [(41, 0), (38, 1), (39, 0), (0, 39), (u16::MAX, u16::MAX)]
+        {
+            let mut vnet = VnetHeader {
+                flags: VnetHeader::NEEDS_CSUM,
+                csum_start,
+                csum_offset,
+                ..VnetHeader::default()
+            };
+            assert!(complete(&mut frame, &mut vnet).is_err());
+            assert!(vnet.needs_csum() && frame == [9; 40]);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn fast_and_slow_sums_agree(bytes in vec(any::<u8>(), 0..300)) {
+            prop_assert_eq!(Sum::of(&bytes).unfinished(), slow(&bytes));
+        }
+
+        #[test]
+        fn a_completed_checksum_is_the_one_that_was_taken_back(spec in specs()) {
+            let finished = spec.build();
+            let mut frame = finished.clone();
+            if let Some(mut vnet) = unfinish(&mut frame) {
+                complete(&mut frame, &mut vnet).unwrap();
+                prop_assert_eq!(vnet, VnetHeader::default());
+                let headers = Headers::parse(&frame).unwrap();
+                prop_assert_eq!(verify_transport(&frame, &headers), Verified::Right);
+                // TCP may be finished to either zero.
+                let at = headers.transport_offset().unwrap() + usize::from(headers.transport.checksum_offset().unwrap());
+                let field = |f: &[u8]| u16::from_be_bytes([f[at], f[at + 1]]) % 0xffff;
+                prop_assert_eq!(field(&frame), field(&finished));
+                frame[at..at + 2].copy_from_slice(&finished[at..at + 2]);
+                prop_assert_eq!(frame, finished);
+            }
+        }
+
+        /// What a NAT does: addresses and ports are rewritten, and the checksum field moves by the
+        /// change alone. Both states of it must come out as if computed anew.
+        #[test]
+        fn an_update_is_what_a_full_sum_would_be(spec in specs(), v4 in any::<[u8; 4]>(), v6 in any::<[u8; 16]>(), port in any::<u16>()) {
+            let mut rewritten = spec.clone();
+            let addresses = match &mut rewritten.ip {
+                Ip::V4 { src, .. } => {
+                    let old = std::mem::replace(src, v4.into());
+                    Change::default().ipv4(old, v4.into())
+                }
+                Ip::V6 { src, .. } => {
+                    let old = std::mem::replace(src, v6.into());
+                    Change::default().ipv6(old, v6.into())
+                }
+            };
+            let ports = match &mut rewritten.l4 {
+                L4::Tcp { ports, .. } | L4::Udp { ports } => {
+                    let old = std::mem::replace(&mut ports.0, port);
+                    Change::default().word(old, port)
+                }
+                L4::Echo { .. } | L4::Raw { .. } => return Ok(()),
+            };
+            let (mut old, mut new) = (spec.build(), rewritten.build());
+            let headers = Headers::parse(&old).unwrap();
+            let at = headers.transport_offset().unwrap() + usize::from(headers.transport.checksum_offset().unwrap());
+            let field = |f: &[u8]| u16::from_be_bytes([f[at], f[at + 1]]);
+
+            let both = addresses.and(ports);
+            let updated = match headers.transport {
+                Transport::Udp(_) => both.finished_udp(field(&old)),
+                _ => both.finished(field(&old)),
+            };
+            prop_assert_eq!(updated, field(&new));
+
+            unfinish(&mut old).unwrap();
+            unfinish(&mut new).unwrap();
+            prop_assert_eq!(addresses.unfinished(field(&old)), field(&new));
+        }
+    }
+}

@@ -157,3 +157,214 @@ fn check_gso(vnet: &VnetHeader, headers: &Headers) -> Result<(), VnetError> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::craft::{Link, Packet, TcpSegment, superframe, unfinish};
+    use crate::{MacAddr, TcpFlags};
+
+    fn link() -> Link {
+        Link::new(MacAddr([2; 6]), MacAddr([4; 6]))
+    }
+
+    fn v4() -> Packet {
+        link().ipv4([10, 0, 0, 1].into(), [10, 0, 0, 2].into())
+    }
+
+    fn tcp(payload: usize) -> Vec<u8> {
+        v4().tcp(TcpSegment {
+            flags: TcpFlags::ACK,
+            payload: &vec![1; payload],
+            ..TcpSegment::default()
+        })
+    }
+
+    fn check(vnet: &VnetHeader, frame: &[u8]) -> Result<(), VnetError> {
+        check_vnet(vnet, &Headers::parse(frame).unwrap(), frame.len())
+    }
+
+    #[test]
+    fn what_a_kernel_says_is_accepted() {
+        let mut frame = tcp(5000);
+        let vnet = superframe(&mut frame, 1448).unwrap();
+        assert_eq!(check(&vnet, &frame), Ok(()));
+        let mut frame = v4().udp(1, 2, &[0; 5000]);
+        let vnet = superframe(&mut frame, 1400).unwrap();
+        assert_eq!(check(&vnet, &frame), Ok(()));
+        assert_eq!(
+            check(
+                &VnetHeader {
+                    flags: VnetHeader::DATA_VALID,
+                    ..VnetHeader::default()
+                },
+                &frame
+            ),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn the_checksum_of_a_tunnel_s_inner_packet_is_accepted() {
+        let inner = tcp(10);
+        let outer = v4().udp(1, 8472, &[&[8, 0, 0, 0, 0, 0, 1, 0], &inner[..]].concat());
+        let vnet = VnetHeader {
+            flags: VnetHeader::NEEDS_CSUM,
+            csum_start: 42 + 8 + 34,
+            csum_offset: 16,
+            ..VnetHeader::default()
+        };
+        assert_eq!(check(&vnet, &outer), Ok(()));
+    }
+
+    #[test]
+    fn a_checksum_may_not_land_outside_or_on_what_was_checked() {
+        let mut frame = tcp(100);
+        let sound = unfinish(&mut frame).unwrap();
+        let with = |start, offset| {
+            check(
+                &VnetHeader {
+                    csum_start: start,
+                    csum_offset: offset,
+                    ..sound
+                },
+                &frame,
+            )
+        };
+        assert_eq!(with(34, 16), Ok(()));
+        let len = frame.len();
+        for (start, offset) in [
+            (0, 16),
+            (13, 40),
+            (34, 119),
+            (34, u16::MAX),
+            (u16::MAX, u16::MAX),
+            (u16::MAX, 0),
+        ] {
+            assert_eq!(
+                with(start, offset),
+                Err(VnetError::ChecksumOutside { start, offset, len })
+            );
+        }
+        // The source address, a port, a sequence number, and 16 bytes into the header by another way.
+        for (start, offset) in [(14, 12), (34, 0), (34, 4), (26, 0), (36, 14), (53, 0)] {
+            assert_eq!(
+                with(start, offset),
+                Err(VnetError::ChecksumMisplaced { start, offset })
+            );
+        }
+        assert_eq!(with(54, 0), Ok(()), "behind the header is payload");
+    }
+
+    #[test]
+    fn a_checksum_may_not_land_on_a_claimed_address() {
+        let needs = |start, offset| VnetHeader {
+            flags: VnetHeader::NEEDS_CSUM,
+            csum_start: start,
+            csum_offset: offset,
+            ..VnetHeader::default()
+        };
+        let arp = link().arp_request([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let misplaced = |start, offset| Err(VnetError::ChecksumMisplaced { start, offset });
+        assert_eq!(check(&needs(28, 0), &arp), misplaced(28, 0));
+        let target = "fe80::1".parse().unwrap();
+        let advert = link().neighbour_advert(target, "ff02::1".parse().unwrap(), target);
+        assert_eq!(check(&needs(62, 0), &advert), misplaced(62, 0));
+        assert_eq!(check(&needs(54, 8), &advert), misplaced(54, 8));
+        assert_eq!(check(&needs(54, 2), &advert), Ok(()));
+    }
+
+    #[test]
+    fn a_superframe_agrees_with_its_headers() {
+        let mut frame = tcp(3000);
+        let sound = superframe(&mut frame, 1000).unwrap();
+        let with = |gso_type, gso_size| {
+            check(
+                &VnetHeader {
+                    gso_type,
+                    gso_size,
+                    ..sound
+                },
+                &frame,
+            )
+        };
+        assert_eq!(
+            with(VnetHeader::GSO_TCPV4 | VnetHeader::GSO_ECN, 1000),
+            Ok(())
+        );
+        assert_eq!(
+            with(VnetHeader::GSO_TCPV6, 1000),
+            Err(VnetError::GsoMismatch(GsoKind::Tcp6))
+        );
+        assert_eq!(
+            with(VnetHeader::GSO_UDP_L4, 1000),
+            Err(VnetError::GsoMismatch(GsoKind::Udp))
+        );
+        assert_eq!(
+            with(VnetHeader::GSO_UDP, 1000),
+            Err(VnetError::GsoUnknown(3))
+        );
+        assert_eq!(with(VnetHeader::GSO_TCPV4, 0), Err(VnetError::GsoSizeZero));
+        assert_eq!(
+            with(VnetHeader::GSO_TCPV4, 2),
+            Err(VnetError::TooManySegments(1500))
+        );
+        assert_eq!(with(VnetHeader::GSO_TCPV4, 3), Ok(()));
+        let hdr_len = u16::try_from(frame.len() + 1).unwrap();
+        assert_eq!(
+            check(&VnetHeader { hdr_len, ..sound }, &frame),
+            Err(VnetError::HeaderLength {
+                hdr_len,
+                len: frame.len()
+            })
+        );
+        // Its checksum is said to be that of an inner packet: the segments' own would stay unfinished.
+        assert_eq!(
+            check(
+                &VnetHeader {
+                    csum_start: 60,
+                    ..sound
+                },
+                &frame
+            ),
+            Err(VnetError::GsoMismatch(GsoKind::Tcp4))
+        );
+        // A datagram that ends before its packet does.
+        let mut datagram = v4().udp(1, 2, &[0; 100]);
+        let vnet = superframe(&mut datagram, 10).unwrap();
+        datagram[39] -= 1;
+        assert_eq!(
+            check(&vnet, &datagram),
+            Err(VnetError::GsoMismatch(GsoKind::Udp))
+        );
+        // A fragment is a piece of one packet, not many packets.
+        frame[20] = 0x20;
+        assert_eq!(
+            check(&sound, &frame),
+            Err(VnetError::GsoMismatch(GsoKind::Tcp4))
+        );
+    }
+
+    #[test]
+    fn an_mtu_is_compared_with_what_goes_on_the_wire() {
+        let mut frame = tcp(5000);
+        let headers = Headers::parse(&frame).unwrap();
+        assert_eq!(
+            wire_mtu(&VnetHeader::default(), &headers, frame.len()),
+            5040
+        );
+        let vnet = superframe(&mut frame, 1448).unwrap();
+        assert_eq!(wire_mtu(&vnet, &headers, frame.len()), 1488);
+        assert_eq!(
+            wire_mtu(
+                &VnetHeader {
+                    gso_size: 9000,
+                    ..vnet
+                },
+                &headers,
+                frame.len()
+            ),
+            5040
+        );
+    }
+}

@@ -9,7 +9,6 @@ use crate::ip::{Fragment, IpProtocol};
 use crate::ipv4::Ipv4;
 use crate::ipv6::Ipv6;
 use crate::transport::Transport;
-use pnet::packet::Packet;
 use pnet::packet::ethernet::EthernetPacket;
 use pnet::packet::icmp::echo_request::EchoRequestPacket;
 use pnet::packet::icmp::{self, IcmpPacket};

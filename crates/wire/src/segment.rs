@@ -199,3 +199,267 @@ const fn low16(len: usize) -> u16 {
 const fn low32(len: usize) -> u32 {
     len as u32
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::arbitrary::{Ip, L4, Spec, large_specs};
+    use crate::checksum::{Verified, verify_ipv4, verify_transport};
+    use crate::craft::{Link, TcpSegment, superframe};
+    use crate::{Ipv4, MacAddr};
+    use proptest::prelude::*;
+
+    const START: usize = 64;
+
+    fn cut(frame: &[u8], vnet: &VnetHeader) -> Result<Vec<Vec<u8>>, SegmentError> {
+        let mut room = vec![0xee; START + frame.len()];
+        let mut segments = Vec::new();
+        let count = segment(frame, vnet, &mut room, START, |room| {
+            segments.push(room[START..].to_vec());
+            // Whoever takes a segment may scribble over it and the room before it.
+            room.fill(0x5a);
+        })?;
+        assert_eq!(count, segments.len());
+        Ok(segments)
+    }
+
+    fn tcp_frame(flags: TcpFlags, payload: &[u8]) -> Vec<u8> {
+        let link = Link::new(MacAddr([2; 6]), MacAddr([4; 6]));
+        let packet = link
+            .ipv4([10, 0, 0, 1].into(), [10, 0, 0, 2].into())
+            .id(u16::MAX);
+        packet.tcp(TcpSegment {
+            src_port: 1,
+            dst_port: 2,
+            flags,
+            seq: u32::MAX,
+            payload,
+            ..TcpSegment::default()
+        })
+    }
+
+    #[test]
+    fn flags_numbers_and_identifications() {
+        let every = TcpFlags(0xff);
+        let mut frame = tcp_frame(every, &[7; 25]);
+        let vnet = superframe(&mut frame, 10).unwrap();
+        let segments = cut(&frame, &vnet).unwrap();
+        let found: Vec<_> = segments
+            .iter()
+            .map(|segment| {
+                let headers = Headers::parse(segment).unwrap();
+                let (Net::Ipv4(ip), Transport::Tcp(tcp)) = (headers.net, headers.transport) else {
+                    panic!("{headers:?}")
+                };
+                (
+                    ip.id,
+                    tcp.seq,
+                    tcp.flags.0,
+                    headers.payload_len(),
+                    segment.len(),
+                )
+            })
+            .collect();
+        let (fin_psh, cwr) = (TcpFlags::FIN.union(TcpFlags::PSH).0, TcpFlags::CWR.0);
+        assert_eq!(
+            found,
+            [
+                (u16::MAX, u32::MAX, 0xff & !fin_psh, 10, 64),
+                (0, 9, 0xff & !fin_psh & !cwr, 10, 64),
+                (1, 19, 0xff & !cwr, 5, 59),
+            ]
+        );
+    }
+
+    #[test]
+    fn padding_is_left_out_and_no_payload_is_one_segment() {
+        let mut frame = tcp_frame(TcpFlags::ACK, &[]);
+        let vnet = superframe(&mut frame, 10).unwrap();
+        frame.resize(60, 0);
+        let segments = cut(&frame, &vnet).unwrap();
+        assert_eq!(segments.iter().map(Vec::len).collect::<Vec<_>>(), [54]);
+    }
+
+    #[test]
+    fn udp_without_a_checksum_stays_without() {
+        let link = Link::new(MacAddr([2; 6]), MacAddr([4; 6]));
+        let mut frame = link
+            .ipv4([10, 0, 0, 1].into(), [10, 0, 0, 2].into())
+            .udp(1, 2, &[7; 30]);
+        let vnet = VnetHeader {
+            flags: 0,
+            csum_start: 0,
+            csum_offset: 0,
+            ..superframe(&mut frame, 10).unwrap()
+        };
+        frame[40..42].fill(0);
+        for segment in cut(&frame, &vnet).unwrap() {
+            assert_eq!(
+                verify_transport(&segment, &Headers::parse(&segment).unwrap()),
+                Verified::Absent
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_cut_is_refused_before_anything_is_emitted() {
+        let mut frame = tcp_frame(TcpFlags::ACK, &[7; 30]);
+        assert_eq!(
+            cut(&frame, &VnetHeader::default()),
+            Err(SegmentError::NotASuperframe)
+        );
+        assert_eq!(
+            cut(&frame[..13], &VnetHeader::default()),
+            Err(SegmentError::Parse(ParseError::FrameTooShort))
+        );
+        let vnet = superframe(&mut frame, 10).unwrap();
+        assert_eq!(
+            cut(
+                &frame,
+                &VnetHeader {
+                    gso_size: 0,
+                    ..vnet
+                }
+            ),
+            Err(SegmentError::Vnet(VnetError::GsoSizeZero))
+        );
+        let mut room = [0; 63 + 64];
+        let refused = segment(&frame, &vnet, &mut room, 64, |_| panic!("emitted"));
+        assert_eq!(
+            refused,
+            Err(SegmentError::NoRoom {
+                needed: 128,
+                room: 127
+            })
+        );
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+
+        #[test]
+        fn segments_verify_and_make_up_the_superframe(spec in large_specs(), size in 20..3000_u16) {
+            let mut frame = spec.build();
+            let vnet = superframe(&mut frame, size).unwrap();
+            prop_assert_eq!(check_vnet(&vnet, &Headers::parse(&frame).unwrap(), frame.len()), Ok(()));
+            let segments = cut(&frame, &vnet).unwrap();
+            prop_assert_eq!(segments.len(), spec.payload.len().div_ceil(size.into()).max(1));
+            for (index, segment) in segments.iter().enumerate() {
+                let headers = Headers::parse(segment).unwrap();
+                prop_assert_eq!(headers.packet_end(), Some(segment.len()));
+                prop_assert_eq!(verify_transport(segment, &headers), Verified::Right);
+                let v4 = if matches!(spec.ip, Ip::V4 { .. }) { Verified::Right } else { Verified::Nothing };
+                prop_assert_eq!(verify_ipv4(segment, &headers), v4);
+                let full = index + 1 < segments.len();
+                prop_assert!(headers.payload_len() == usize::from(size) || !full && headers.payload_len() <= size.into());
+            }
+            prop_assert_eq!(reassemble(&segments), spec.build());
+        }
+
+        #[test]
+        fn a_finished_superframe_is_cut_into_the_same_segments(spec in large_specs(), size in 200..3000_u16) {
+            let mut frame = spec.build();
+            let vnet = superframe(&mut frame, size).unwrap();
+            let finished = VnetHeader { flags: VnetHeader::DATA_VALID, csum_start: 0, csum_offset: 0, ..vnet };
+            prop_assert_eq!(cut(&frame, &vnet).unwrap(), cut(&spec.build(), &finished).unwrap());
+        }
+
+        #[test]
+        fn any_virtio_header_on_any_frame_is_cut_or_refused(
+            frame in crate::arbitrary::damaged(), bytes in any::<[u8; 10]>(), sound in any::<bool>(), size in 1..50_u16,
+        ) {
+            let mut frame = frame;
+            let vnet = superframe(&mut frame, size).filter(|_| sound).unwrap_or(VnetHeader::from_bytes(bytes));
+            if let Ok(segments) = cut(&frame, &vnet) {
+                prop_assert!(segments.iter().all(|segment| segment.len() <= frame.len()));
+            }
+        }
+    }
+
+    /// What a receiver that merges segments would make of them: built by the crafting side anew,
+    /// from what every segment says, so that nothing but the segments decides.
+    fn reassemble(segments: &[Vec<u8>]) -> Vec<u8> {
+        let mut payload = Vec::new();
+        let mut flags = 0;
+        let mut next_seq = None;
+        for (index, segment) in segments.iter().enumerate() {
+            let headers = Headers::parse(segment).unwrap();
+            if let Transport::Tcp(tcp) = headers.transport {
+                assert!(next_seq.is_none_or(|seq| seq == tcp.seq));
+                next_seq = Some(
+                    tcp.seq
+                        .wrapping_add(u32::try_from(headers.payload_len()).unwrap()),
+                );
+                flags |= tcp.flags.0;
+            }
+            if let Net::Ipv4(ip) = headers.net {
+                let first = Headers::parse(&segments[0]).unwrap();
+                let Net::Ipv4(Ipv4 { id, .. }) = first.net else {
+                    panic!("{first:?}")
+                };
+                assert_eq!(ip.id, id.wrapping_add(u16::try_from(index).unwrap()));
+            }
+            payload.extend_from_slice(&segment[headers.header_len()..]);
+        }
+        let first = Headers::parse(&segments[0]).unwrap();
+        let l3 = usize::from(first.l3);
+        let transport = first.transport_offset().unwrap();
+        let ip = match first.net {
+            Net::Ipv4(ip) => Ip::V4 {
+                src: ip.src,
+                dst: ip.dst,
+                hops: ip.ttl,
+                id: ip.id,
+                dont_fragment: ip.dont_fragment,
+                options: segments[0][l3 + 20..transport].to_vec(),
+            },
+            Net::Ipv6(ip) => {
+                let mut extensions = Vec::new();
+                let (mut kind, mut at) = (segments[0][l3 + 6], l3 + 40);
+                while at < transport {
+                    let words = usize::from(segments[0][at + 1]);
+                    let len = if kind == 51 {
+                        (words + 2) * 4
+                    } else {
+                        (words + 1) * 8
+                    };
+                    extensions.push((
+                        crate::IpProtocol(kind),
+                        segments[0][at + 1..at + len].to_vec(),
+                    ));
+                    (kind, at) = (segments[0][at], at + len);
+                }
+                Ip::V6 {
+                    src: ip.src,
+                    dst: ip.dst,
+                    hops: ip.hop_limit,
+                    extensions,
+                }
+            }
+            other => panic!("{other:?}"),
+        };
+        let l4 = match first.transport {
+            Transport::Tcp(tcp) => L4::Tcp {
+                ports: (tcp.src_port, tcp.dst_port),
+                flags,
+                seq: tcp.seq,
+                ack: tcp.ack,
+                options: segments[0][transport + 20..first.header_len()].to_vec(),
+            },
+            Transport::Udp(udp) => L4::Udp {
+                ports: (udp.src_port, udp.dst_port),
+            },
+            other => panic!("{other:?}"),
+        };
+        let tags = [first.outer, first.inner].into_iter().flatten().collect();
+        Spec {
+            src: first.src,
+            dst: first.dst,
+            tags,
+            ip,
+            l4,
+            payload,
+        }
+        .build()
+    }
+}
