@@ -1,0 +1,142 @@
+//! A host with a TCP/IP stack of its own (smoltcp), and the programs that run on it.
+
+use crate::app::App;
+use crate::nic::{Nic, Packet, Refused};
+use crate::rng::Rng;
+use pipeline::Instant;
+use smoltcp::iface::{Config, Interface, PollResult, SocketSet};
+use smoltcp::wire::{EthernetAddress, HardwareAddress, IpAddress, IpCidr};
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
+use wire::{MacAddr, VlanTag};
+
+/// What a host is configured with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HostConfig {
+    /// Its MAC address.
+    pub mac: MacAddr,
+    /// Its IPv4 address, in a network of 16 bits.
+    pub ipv4: Ipv4Addr,
+    /// Its IPv6 address, in a network of 64 bits.
+    pub ipv6: Ipv6Addr,
+    /// The largest IP packet it sends.
+    pub mtu: u16,
+    /// The VLAN tag its card wears.
+    pub tag: Option<VlanTag>,
+    /// Whether its card takes and gives superframes.
+    pub superframes: bool,
+}
+
+impl HostConfig {
+    /// Host `number` of the network 10.0.0.0/16 and fd00::/64, counted from one.
+    #[must_use]
+    pub fn numbered(number: u16) -> Self {
+        let [high, low] = number.to_be_bytes();
+        Self {
+            mac: MacAddr([0x02, 0x42, 0, 0, high, low]),
+            ipv4: Ipv4Addr::new(10, 0, high, low),
+            ipv6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number),
+            mtu: 1500,
+            tag: None,
+            superframes: false,
+        }
+    }
+
+    /// Its addresses.
+    #[must_use]
+    pub fn addresses(&self) -> [IpAddr; 2] {
+        [IpAddr::V4(self.ipv4), IpAddr::V6(self.ipv6)]
+    }
+}
+
+/// What a program sees of its host.
+#[expect(missing_debug_implementations, reason = "smoltcp's interface has none")]
+pub struct Stack<'a> {
+    /// The interface, for `connect`.
+    pub interface: &'a mut Interface,
+    /// The sockets.
+    pub sockets: &'a mut SocketSet<'static>,
+    /// The host's own luck.
+    pub rng: &'a mut Rng,
+    /// What time it is.
+    pub now: Instant,
+}
+
+pub(crate) struct Host {
+    interface: Interface,
+    sockets: SocketSet<'static>,
+    nic: Nic,
+    rng: Rng,
+    pub(crate) apps: Vec<Box<dyn App>>,
+}
+
+/// Rounds of stack and programs at one moment. Only a program that never rests needs more.
+const ROUNDS: usize = 256;
+/// A stack that says "at once" after everything was done is asked again this much later.
+const BREATH: Duration = Duration::from_micros(100);
+
+impl Host {
+    pub(crate) fn new(config: &HostConfig, mut rng: Rng) -> Self {
+        let mut nic = Nic::new(config.mtu, config.tag, config.superframes);
+        let mut settings = Config::new(HardwareAddress::Ethernet(EthernetAddress(config.mac.0)));
+        settings.random_seed = rng.next_u64();
+        let mut interface = Interface::new(settings, &mut nic, smoltcp::time::Instant::ZERO);
+        interface.update_ip_addrs(|addresses| {
+            let v4 = IpCidr::new(IpAddress::from(config.ipv4), 16);
+            let v6 = IpCidr::new(IpAddress::from(config.ipv6), 64);
+            for cidr in [v4, v6] {
+                addresses.push(cidr).expect("room for two addresses");
+            }
+        });
+        Self { interface, sockets: SocketSet::new(Vec::new()), nic, rng, apps: Vec::new() }
+    }
+
+    /// Takes a frame from the wire; [`Host::run`] looks at it.
+    pub(crate) fn take(&mut self, packet: Packet) {
+        self.nic.take(packet);
+    }
+
+    /// Lets stack and programs do all they can at `now`. Answers the frames that leave and when
+    /// to run next.
+    pub(crate) fn run(&mut self, now: Instant) -> (Vec<Packet>, Option<Instant>) {
+        let at = smoltcp::time::Instant::from_micros(i64::try_from(now.as_nanos() / 1000).unwrap_or(i64::MAX));
+        let mut wake = None;
+        for _ in 0..ROUNDS {
+            let changed = self.interface.poll(at, &mut self.nic, &mut self.sockets) != PollResult::None;
+            let Self { interface, sockets, rng, apps, .. } = self;
+            let mut stack = Stack { interface, sockets, rng, now };
+            wake = apps.iter_mut().filter_map(|app| app.poll(&mut stack)).min();
+            let pending = self.interface.poll_at(at, &self.sockets).is_some_and(|next| next <= at);
+            if !changed && !pending {
+                break;
+            }
+            if !changed {
+                // Pending without change: the stack waits for a neighbour it may not ask for yet.
+                wake = earlier(wake, Some(now + BREATH));
+                break;
+            }
+        }
+        let next = self.interface.poll_at(at, &self.sockets).map(|next| Instant::from_nanos(next.total_micros().unsigned_abs() * 1000));
+        let next = earlier(wake, next).map(|next| next.max(now + BREATH));
+        (self.nic.tx.drain(..).collect(), next)
+    }
+
+    pub(crate) fn refused(&self) -> Refused {
+        self.nic.refused
+    }
+
+    pub(crate) fn done(&self) -> bool {
+        self.apps.iter().all(|app| app.done())
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("nic", &self.nic).field("apps", &self.apps).finish_non_exhaustive()
+    }
+}
+
+fn earlier(a: Option<Instant>, b: Option<Instant>) -> Option<Instant> {
+    a.into_iter().chain(b).min()
+}

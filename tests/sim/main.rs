@@ -1,0 +1,5 @@
+//! Tests that need no privileges: whole frames through the whole pipeline, in virtual time.
+
+#![cfg(test)]
+
+mod scenarios;

@@ -1,0 +1,1 @@
+//! What hostile ones do.
