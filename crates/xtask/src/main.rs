@@ -13,6 +13,7 @@
 )]
 
 mod arrows;
+mod compare;
 mod packages;
 mod test;
 
@@ -35,12 +36,15 @@ enum Chore {
     Arrows,
     /// Install missing Debian packages, then check formatting, lints and arrows, and run every test.
     Test(test::Options),
+    /// Measure Clearway beside docker0, a bare bridge and Open vSwitch, as root.
+    Compare(compare::Options),
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Arrows => arrows::run(&workspace_root()),
         Chore::Test(options) => test::run(&workspace_root(), &options),
+        Chore::Compare(options) => compare::run(&workspace_root(), &options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

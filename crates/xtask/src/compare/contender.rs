@@ -1,0 +1,108 @@
+//! What is compared: a way to connect containers, as one value behind one small trait.
+
+use std::net::Ipv4Addr;
+
+use anyhow::{Context, Result};
+use testbed::Namespace;
+
+use crate::packages::Need;
+
+/// Two containers that can reach each other through a contender.
+#[derive(Debug, Clone)]
+pub(super) struct Pair {
+    /// Where the load's server runs.
+    pub(super) server: Namespace,
+    /// Where the load's client runs.
+    pub(super) client: Namespace,
+    /// The server's address, which the client connects to.
+    pub(super) address: Ipv4Addr,
+}
+
+/// A way to connect containers. Dropping the value takes everything down.
+pub(super) trait Contender {
+    /// A short name for tables and JSON: `clearway`, `docker0`, `bridge`, `ovs`.
+    fn name(&self) -> &'static str;
+
+    /// The programs it takes, and the Debian packages that bring them.
+    fn needs(&self) -> &'static [Need];
+
+    /// What exactly was measured: name and version of the thing.
+    ///
+    /// # Errors
+    /// When the thing cannot be asked.
+    fn version(&self) -> Result<String>;
+
+    /// Makes the switch in a host namespace of its own and connects `pairs` pairs of containers.
+    /// Called once.
+    ///
+    /// # Errors
+    /// When any step fails; what was made goes away with the value.
+    fn setup(&mut self, pairs: usize) -> Result<Vec<Pair>>;
+}
+
+/// The address of a contender's `index`th container in a /16: `.0.2`, `.0.3`, and so on.
+///
+/// # Panics
+/// Beyond 60 000 containers, which a /16 does not hold.
+pub(super) fn address(network: [u8; 2], index: usize) -> Ipv4Addr {
+    let host = u16::try_from(index + 2).expect("fewer containers than a /16 has addresses");
+    let [high, low] = host.to_be_bytes();
+    Ipv4Addr::new(network[0], network[1], high, low)
+}
+
+/// Connects `pairs` pairs of containers that hang on one end of a veth each. `plug` puts the host's
+/// end onto the switch; it is told the host end's name and the container.
+///
+/// # Errors
+/// When an interface cannot be made or plugged.
+pub(super) fn veth_pairs(
+    host: &Namespace,
+    network: [u8; 2],
+    pairs: usize,
+    mut plug: impl FnMut(&str, &Namespace) -> Result<()>,
+) -> Result<Vec<Pair>> {
+    let mut container = |index: usize| -> Result<(Namespace, Ipv4Addr)> {
+        let namespace = Namespace::new()?;
+        let (outside, address) = (format!("veth{index}"), address(network, index));
+        testbed::link::veth(host, &outside, &namespace, "eth0")?;
+        testbed::link::address(&namespace, "eth0", &format!("{address}/16"))?;
+        plug(&outside, &namespace).with_context(|| format!("cannot plug {outside}"))?;
+        Ok((namespace, address))
+    };
+    (0..pairs)
+        .map(|pair| {
+            let (server, address) = container(2 * pair)?;
+            let (client, _) = container(2 * pair + 1)?;
+            Ok(Pair {
+                server,
+                client,
+                address,
+            })
+        })
+        .collect()
+}
+
+/// The first line that a program prints when asked for its version.
+///
+/// # Errors
+/// When it cannot be run.
+pub(super) fn version_line(program: &str, arguments: &[&str]) -> Result<String> {
+    let output = std::process::Command::new(program)
+        .args(arguments)
+        .output()
+        .with_context(|| format!("cannot run {program}"))?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    Ok(text.lines().next().unwrap_or_default().trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_go_on_past_the_third_byte() {
+        assert_eq!(address([10, 80], 0), Ipv4Addr::new(10, 80, 0, 2));
+        assert_eq!(address([10, 80], 253), Ipv4Addr::new(10, 80, 0, 255));
+        assert_eq!(address([10, 80], 254), Ipv4Addr::new(10, 80, 1, 0));
+    }
+}

@@ -1,0 +1,222 @@
+//! The load: iperf3 and sockperf, run inside a pair's containers.
+//!
+//! Each run starts a fresh server and waits until the kernel lists its listening socket. All
+//! programs are started from the calling thread, which outlives them; on any error, and when this
+//! program dies, they are killed by their process id.
+
+use std::io::Read;
+use std::net::Ipv4Addr;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use testbed::{Child, wait_until};
+
+use super::contender::Pair;
+use crate::packages::{Need, need};
+
+/// The programs of this module.
+pub(super) const NEEDS: &[Need] = &[need("iperf3", "iperf3"), need("sockperf", "sockperf")];
+
+/// Bulk TCP over all pairs at once: what the receivers got, added up, in Gbit/s.
+///
+/// # Errors
+/// When a program fails or prints something else than expected.
+pub(super) fn bulk(pairs: &[Pair], seconds: u32) -> Result<f64> {
+    let _servers = pairs
+        .iter()
+        .map(iperf_server)
+        .collect::<Result<Vec<Child>>>()?;
+    let mut clients = pairs
+        .iter()
+        .map(|pair| iperf_client(pair, &["-t", &seconds.to_string()]))
+        .collect::<Result<Vec<Child>>>()?;
+    let mut total = 0.0;
+    for client in &mut clients {
+        let answer = iperf_answer(client, seconds)?;
+        total += number(&answer, "/end/sum_received/bits_per_second")?;
+    }
+    Ok(total / 1e9)
+}
+
+/// A datagram rate and what became of it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Datagrams {
+    /// What arrived, in datagrams a second.
+    pub(super) delivered: f64,
+    /// The share that did not, 0 to 1.
+    pub(super) loss: f64,
+}
+
+/// Sends datagrams of `payload` bytes at `rate` a second and asks the receiver what arrived.
+///
+/// The sender is woken every 100 µs: with iperf3's default of 1 ms its bursts alone overrun a
+/// default receive buffer, and every contender is measured as that buffer.
+///
+/// # Errors
+/// As [`bulk`].
+pub(super) fn datagrams(pair: &Pair, payload: u32, rate: f64, seconds: u32) -> Result<Datagrams> {
+    let _server = iperf_server(pair)?;
+    let bits = format!("{:.0}", rate * f64::from(payload) * 8.0);
+    let arguments = [
+        "-u",
+        "-l",
+        &payload.to_string(),
+        "-b",
+        &bits,
+        "-t",
+        &seconds.to_string(),
+        "--pacing-timer",
+        "100",
+    ];
+    let answer = iperf_answer(&mut iperf_client(pair, &arguments)?, seconds)?;
+    let sent = number(&answer, "/end/sum/packets")?;
+    let lost = number(&answer, "/end/sum/lost_packets")?;
+    let time = number(&answer, "/end/sum/seconds")?;
+    ensure!(sent > 0.0 && time > 0.0, "iperf3 sent nothing");
+    Ok(Datagrams {
+        delivered: (sent - lost) / time,
+        loss: lost / sent,
+    })
+}
+
+/// Half the round trip of a 64-byte TCP message, in microseconds.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Latency {
+    /// The mean.
+    pub(super) mean: f64,
+    /// The 99th percentile.
+    pub(super) p99: f64,
+}
+
+/// One TCP message of 64 bytes to and fro, again and again.
+///
+/// # Errors
+/// As [`bulk`].
+pub(super) fn ping_pong(pair: &Pair, seconds: u32) -> Result<Latency> {
+    let (address, port) = (pair.address.to_string(), SOCKPERF_PORT.to_string());
+    let at = ["--tcp", "-i", &address, "-p", &port];
+    let server = spawn(pair.server.command("sockperf").arg("server").args(at))?;
+    await_listener(&server, pair.address, SOCKPERF_PORT)?;
+    let mut client = spawn(
+        pair.client
+            .command("sockperf")
+            .arg("ping-pong")
+            .args(at)
+            .args(["-m", "64", "-t", &seconds.to_string()]),
+    )?;
+    let text = finish(&mut client, seconds)?;
+    Ok(Latency {
+        mean: after(&text, "avg-latency=")?,
+        p99: after(&text, "percentile 99.000 =")?,
+    })
+}
+
+const IPERF_PORT: u16 = 5201;
+const SOCKPERF_PORT: u16 = 11111;
+/// How much longer than asked a load may take before it counts as stuck.
+const GRACE: Duration = Duration::from_secs(20);
+
+fn iperf_server(pair: &Pair) -> Result<Child> {
+    let address = pair.address.to_string();
+    let server = spawn(
+        pair.server
+            .command("iperf3")
+            .args(["-s", "-1", "-4", "-B", &address]),
+    )?;
+    await_listener(&server, pair.address, IPERF_PORT)?;
+    Ok(server)
+}
+
+fn iperf_client(pair: &Pair, arguments: &[&str]) -> Result<Child> {
+    let address = pair.address.to_string();
+    spawn(
+        pair.client
+            .command("iperf3")
+            .args(["-c", &address, "-J", "-i", "0"])
+            .args(arguments),
+    )
+}
+
+fn iperf_answer(client: &mut Child, seconds: u32) -> Result<Value> {
+    let text = finish(client, seconds)?;
+    let answer: Value =
+        serde_json::from_str(&text).context("iperf3 printed something else than JSON")?;
+    if let Some(error) = answer.get("error") {
+        anyhow::bail!("iperf3: {error}");
+    }
+    Ok(answer)
+}
+
+fn number(answer: &Value, pointer: &str) -> Result<f64> {
+    answer
+        .pointer(pointer)
+        .and_then(Value::as_f64)
+        .with_context(|| format!("iperf3's answer has no number {pointer}"))
+}
+
+/// The number that follows `label` in sockperf's report.
+fn after(text: &str, label: &str) -> Result<f64> {
+    let (_, rest) = text
+        .split_once(label)
+        .with_context(|| format!("sockperf did not print `{label}`"))?;
+    let rest = rest.trim_start();
+    let end = rest
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(rest.len());
+    rest[..end]
+        .parse()
+        .with_context(|| format!("sockperf printed no number after `{label}`"))
+}
+
+fn spawn(command: &mut Command) -> Result<Child> {
+    Child::spawn(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null()),
+    )
+}
+
+/// Waits for a client's end and answers what it printed. That is a few kilobytes: less than the
+/// pipe holds, so that it can be read afterwards.
+fn finish(client: &mut Child, seconds: u32) -> Result<String> {
+    client.wait_within(Duration::from_secs(seconds.into()) + GRACE)?;
+    let mut text = String::new();
+    client
+        .process()
+        .stdout
+        .take()
+        .expect("stdout was asked to be a pipe")
+        .read_to_string(&mut text)
+        .context("cannot read the load's output")?;
+    Ok(text)
+}
+
+/// Waits until the kernel lists a TCP listener of that address in the server's namespace.
+fn await_listener(server: &Child, address: Ipv4Addr, port: u16) -> Result<()> {
+    let entry = format!(
+        "{:08X}:{port:04X} 00000000:0000 0A",
+        u32::from_ne_bytes(address.octets())
+    );
+    let table = format!("/proc/{}/net/tcp", server.id());
+    wait_until(&format!("a listener on {address}:{port}"), GRACE, || {
+        std::fs::read_to_string(&table).is_ok_and(|text| text.contains(&entry))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sockperfs_numbers_are_read_between_its_colours() {
+        let text = "sockperf: \u{1b}[2;35m====> avg-latency=30.415 (std-dev=22.236)\u{1b}[0m\n\
+                    sockperf: ---> percentile 99.900 =  128.251\n\
+                    sockperf: ---> percentile 99.000 =   60.784\n";
+        assert_eq!(after(text, "avg-latency=").unwrap(), 30.415);
+        assert_eq!(after(text, "percentile 99.000 =").unwrap(), 60.784);
+        assert!(after(text, "percentile 42").is_err());
+    }
+}
