@@ -1,1 +1,463 @@
+//! The router against a stub, in memory and over a real socket.
 
+use super::*;
+use api::routes::{ALL, Method as Verb};
+use api::{
+    Attach, Client, ClientError, Detach, Drops, Endpoint, ErrorCode, ExplainRequest, Explanation,
+    FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed, Name, Netns, Network,
+    NetworkCreate, Port, PortAdd, PortSet, Status, VlanId,
+};
+use axum::body::{Body, to_bytes};
+use axum::http::Request;
+use serde_json::{Value, json};
+use std::path::Path;
+use tokio::sync::Notify;
+use tower::ServiceExt;
+
+/// Makes networks, echoes filters, panics on attach, and refuses the rest by name.
+#[derive(Debug, Default)]
+struct Stub {
+    /// Told when an entry is added, which takes as long as somebody wants.
+    adding: Notify,
+    /// Lets the adding go on.
+    go_on: Notify,
+    /// Told when the entry was added.
+    added: Notify,
+}
+
+fn called<T>(name: &str) -> Result<T, ApiError> {
+    Err(ApiError::unavailable(name))
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+impl Calls for Stub {
+    async fn network_create(&self, spec: NetworkCreate) -> Result<Network, ApiError> {
+        if spec.name.as_str() == "called" {
+            return called("network_create");
+        }
+        Ok(Network {
+            id: 7,
+            spec,
+            ports: 0,
+            endpoints: 0,
+            macs: 0,
+        })
+    }
+    async fn networks(&self) -> Result<Vec<Network>, ApiError> {
+        called("networks")
+    }
+    async fn network(&self, name: &Name) -> Result<Network, ApiError> {
+        called(&format!("network {name}"))
+    }
+    async fn network_remove(&self, name: &Name) -> Result<(), ApiError> {
+        if name.as_str() == "blue" {
+            Ok(())
+        } else {
+            called(&format!("network_remove {name}"))
+        }
+    }
+    async fn attach(&self, attach: Attach) -> Result<Endpoint, ApiError> {
+        assert_ne!(attach.ifname, "panic");
+        called("attach")
+    }
+    async fn detach(&self, detach: Detach) -> Result<Endpoint, ApiError> {
+        called(&format!("detach {detach:?}"))
+    }
+    async fn endpoints(&self) -> Result<Vec<Endpoint>, ApiError> {
+        called("endpoints")
+    }
+    async fn port_add(&self, _: PortAdd) -> Result<Port, ApiError> {
+        called("port_add")
+    }
+    async fn ports(&self) -> Result<Vec<Port>, ApiError> {
+        called("ports")
+    }
+    async fn port(&self, name: &Name) -> Result<Port, ApiError> {
+        called(&format!("port {name}"))
+    }
+    async fn port_set(&self, name: &Name, set: PortSet) -> Result<Port, ApiError> {
+        called(&format!("port_set {name} {:?}", set.isolated))
+    }
+    async fn port_remove(&self, name: &Name) -> Result<(), ApiError> {
+        called(&format!("port_remove {name}"))
+    }
+    async fn fdb(&self, filter: FdbFilter) -> Result<Vec<FdbEntry>, ApiError> {
+        let (Some(network), Some(port)) = (filter.network, filter.port) else {
+            return called("fdb");
+        };
+        let mac = "02:00:00:00:00:0a".parse().unwrap();
+        Ok(vec![FdbEntry {
+            network,
+            vlan: VlanId::DEFAULT,
+            mac,
+            port,
+            kind: FdbKind::Learned,
+            age_seconds: Some(3),
+        }])
+    }
+    async fn fdb_add(&self, _: FdbAdd) -> Result<FdbEntry, ApiError> {
+        self.adding.notify_one();
+        self.go_on.notified().await;
+        self.added.notify_one();
+        called("fdb_add")
+    }
+    async fn fdb_remove(&self, _: FdbKey) -> Result<(), ApiError> {
+        called("fdb_remove")
+    }
+    async fn fdb_flush(&self, _: FdbFlush) -> Result<Flushed, ApiError> {
+        called("fdb_flush")
+    }
+    async fn drops(&self) -> Result<Drops, ApiError> {
+        called("drops")
+    }
+    async fn status(&self) -> Result<Status, ApiError> {
+        called("status")
+    }
+    async fn explain(&self, _: ExplainRequest) -> Result<Explanation, ApiError> {
+        called("explain")
+    }
+    async fn shutdown(&self) {}
+}
+
+/// The status and body that a request is answered with.
+async fn ask(stub: Stub, method: &str, path: &str, body: &str) -> (u16, Value) {
+    let request = Request::builder()
+        .method(method)
+        .uri(path)
+        .body(Body::from(body.to_owned()))
+        .unwrap();
+    let response = router(Arc::new(stub)).oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let bytes = to_bytes(response.into_body(), 1 << 20).await.unwrap();
+    (
+        status,
+        if bytes.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_slice(&bytes).unwrap()
+        },
+    )
+}
+
+#[tokio::test]
+async fn each_route_makes_its_call() {
+    let entry = json!({"network": "blue", "mac": "02:00:00:00:00:0a", "port": "p"});
+    let key = json!({"network": "blue", "mac": "02:00:00:00:00:0a"});
+    let tap = json!({"name": "p", "kind": {"type": "tap", "ifname": "t"}});
+    let frame = json!({"port": "p", "frame": {"hex": "00"}});
+    let table: &[(Verb, &str, Value, &str)] = &[
+        (Verb::Get, routes::NETWORKS, Value::Null, "networks"),
+        (
+            Verb::Post,
+            routes::NETWORKS,
+            json!({"name": "called"}),
+            "network_create",
+        ),
+        (Verb::Get, routes::NETWORK, Value::Null, "network x"),
+        (
+            Verb::Delete,
+            routes::NETWORK,
+            Value::Null,
+            "network_remove x",
+        ),
+        (Verb::Get, routes::ENDPOINTS, Value::Null, "endpoints"),
+        (
+            Verb::Post,
+            routes::ENDPOINTS,
+            json!({"network": "blue", "netns": {"pid": 7}}),
+            "attach",
+        ),
+        (
+            Verb::Delete,
+            routes::ENDPOINT,
+            Value::Null,
+            "detach Endpoint(Name(\"x\"))",
+        ),
+        (
+            Verb::Post,
+            routes::DETACH,
+            json!({"endpoint": "y"}),
+            "detach Endpoint(Name(\"y\"))",
+        ),
+        (Verb::Get, routes::PORTS, Value::Null, "ports"),
+        (Verb::Post, routes::PORTS, tap, "port_add"),
+        (Verb::Get, routes::PORT, Value::Null, "port x"),
+        (
+            Verb::Patch,
+            routes::PORT,
+            json!({"isolated": true}),
+            "port_set x Some(true)",
+        ),
+        (Verb::Delete, routes::PORT, Value::Null, "port_remove x"),
+        (Verb::Get, routes::FDB, Value::Null, "fdb"),
+        (Verb::Post, routes::FDB, entry, "fdb_add"),
+        (Verb::Post, routes::FDB_REMOVE, key, "fdb_remove"),
+        (Verb::Post, routes::FDB_FLUSH, json!({}), "fdb_flush"),
+        (Verb::Get, routes::DROPS, Value::Null, "drops"),
+        (Verb::Get, routes::STATUS, Value::Null, "status"),
+        (Verb::Post, routes::EXPLAIN, frame, "explain"),
+    ];
+    for (verb, route, body, call) in table {
+        let stub = Stub::default();
+        stub.go_on.notify_one();
+        let (status, answer) = ask(
+            stub,
+            verb.as_str(),
+            &route.replace("{name}", "x"),
+            &body.to_string(),
+        )
+        .await;
+        assert_eq!(
+            (status, &answer),
+            (503, &json!({"code": "unavailable", "message": call})),
+            "{verb:?} {route}"
+        );
+    }
+    let mut tried: Vec<_> = table
+        .iter()
+        .map(|(verb, route, ..)| (*verb, *route))
+        .chain([(Verb::Get, routes::OPENAPI)])
+        .collect();
+    let mut all = ALL.to_vec();
+    tried.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(tried, all);
+}
+
+#[tokio::test]
+async fn the_description_lists_each_route_and_no_other() {
+    let (status, document) = ask(Stub::default(), "GET", routes::OPENAPI, "").await;
+    assert_eq!(status, 200);
+    let paths = document["paths"].as_object().unwrap();
+    let mut described: Vec<_> = paths
+        .iter()
+        .flat_map(|(path, item)| {
+            item.as_object()
+                .unwrap()
+                .keys()
+                .map(move |verb| (verb.to_uppercase(), path.as_str()))
+        })
+        .collect();
+    let mut all: Vec<_> = ALL
+        .iter()
+        .map(|(verb, path)| (verb.as_str().to_owned(), *path))
+        .collect();
+    described.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(described, all);
+}
+
+#[tokio::test]
+async fn the_description_names_ranges_and_resolves_every_schema() {
+    let document = serde_json::to_value(openapi()).unwrap();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    let text = document.to_string();
+    for reference in text.split("#/components/schemas/").skip(1) {
+        let schema = reference.split('"').next().unwrap();
+        assert!(
+            schemas.contains_key(schema),
+            "{schema} is referred to and not described"
+        );
+    }
+    let mtu = &schemas["NetworkCreate"]["properties"]["mtu"];
+    assert_eq!(
+        (&mtu["minimum"], &mtu["maximum"], &mtu["default"]),
+        (&json!(576), &json!(65535), &json!(1500)),
+        "{mtu}"
+    );
+    assert_eq!(schemas["VlanId"]["maximum"], json!(4094));
+    for (name, schema) in schemas {
+        assert!(
+            schema.get("description").is_some(),
+            "{name} is not explained"
+        );
+        for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+            assert!(
+                property.to_string().contains(r#""description""#),
+                "{name}.{field} is not explained: {property}"
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn bad_requests_say_what_was_wrong() {
+    for (method, path, body, status, wrong) in [
+        (
+            "POST",
+            "/v1/networks",
+            "{",
+            400,
+            "the request's body: EOF while parsing an object at line 1 column 1",
+        ),
+        (
+            "POST",
+            "/v1/networks",
+            r#"{"name":"b","mtu":100}"#,
+            400,
+            "mtu is 100; allowed are 576 to 65535",
+        ),
+        (
+            "POST",
+            "/v1/networks",
+            r#"{"name":"../b"}"#,
+            400,
+            "`../b` is not a name",
+        ),
+        (
+            "POST",
+            "/v1/networks",
+            r#"{"name":"b","mtv":1}"#,
+            400,
+            "unknown field `mtv`",
+        ),
+        (
+            "POST",
+            "/v1/explain",
+            r#"{"port":"p","frame":{"hex":"abc"}}"#,
+            400,
+            "3 hexadecimal digits end in half a byte",
+        ),
+        ("GET", "/v1/networks/a%2Fb", "", 400, "`a/b` is not a name"),
+        (
+            "GET",
+            "/v1/fdb?netwrok=b",
+            "",
+            400,
+            "unknown field `netwrok`",
+        ),
+        (
+            "GET",
+            "/v1/nothing",
+            "",
+            404,
+            "there is no route GET /v1/nothing; /openapi.json lists them",
+        ),
+        ("PUT", "/v1/networks", "", 405, "/v1/networks takes no PUT"),
+    ] {
+        let (answered, error) = ask(Stub::default(), method, path, body).await;
+        assert_eq!(answered, status, "{method} {path}: {error}");
+        assert!(
+            error["message"].as_str().unwrap().contains(wrong),
+            "{error}"
+        );
+    }
+    let (status, _) = ask(
+        Stub::default(),
+        "POST",
+        "/v1/networks",
+        &" ".repeat(3 << 20),
+    )
+    .await;
+    assert_eq!(status, 400, "a giant body is refused");
+}
+
+/// Serves `stub` on a socket and lets `client` ask it.
+async fn served<T: Send + 'static>(
+    stub: Arc<Stub>,
+    client: impl FnOnce(Client) -> T + Send + 'static,
+) -> T {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("a.sock");
+    let listener = tokio::net::UnixListener::bind(&socket).unwrap();
+    let server = tokio::spawn(async move { axum::serve(listener, router(stub)).await });
+    let answer = tokio::task::spawn_blocking(move || client(Client::new(socket)))
+        .await
+        .unwrap();
+    server.abort();
+    answer
+}
+
+#[tokio::test]
+async fn the_client_reaches_the_calls() {
+    served(Arc::default(), |client| {
+        let spec = NetworkCreate {
+            mtu: 9000,
+            ..NetworkCreate::new(name("blue"))
+        };
+        assert_eq!(client.network_create(&spec).unwrap().spec, spec);
+        client.network_remove(&name("blue")).unwrap();
+        let filter = FdbFilter {
+            network: Some(name("blue")),
+            port: Some(name("p1")),
+        };
+        let entries = client.fdb(&filter).unwrap();
+        assert_eq!(
+            (entries[0].network.as_str(), entries[0].port.as_str()),
+            ("blue", "p1")
+        );
+        let Err(ClientError::Refused(error)) = client.status() else {
+            panic!("a refusal is expected")
+        };
+        assert_eq!(
+            (error.code, error.message.as_str()),
+            (ErrorCode::Unavailable, "status")
+        );
+        let Err(ClientError::Refused(error)) = client.fdb(&FdbFilter::default()) else {
+            panic!("a refusal is expected")
+        };
+        assert_eq!(error.message, "fdb");
+        assert_eq!(client.openapi().unwrap()["info"]["title"], "Clearway");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_call_that_panics_is_one_refused_request() {
+    served(Arc::default(), |client| {
+        let attach = Attach {
+            ifname: "panic".into(),
+            ..Attach::new(name("blue"), Netns::Pid(7))
+        };
+        let Err(ClientError::Refused(error)) = client.attach(&attach) else {
+            panic!("a refusal is expected")
+        };
+        assert_eq!(error.code, ErrorCode::Internal);
+        assert!(
+            client
+                .network_create(&NetworkCreate::new(name("blue")))
+                .is_ok(),
+            "the daemon goes on"
+        );
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_client_that_hangs_up_ends_no_call_half_way() {
+    let stub = Arc::new(Stub::default());
+    let entry = FdbAdd {
+        network: name("blue"),
+        vlan: None,
+        mac: "02:00:00:00:00:0a".parse().unwrap(),
+        port: name("p"),
+    };
+    let asking = Arc::clone(&stub);
+    let error = served(Arc::clone(&stub), move |client| {
+        client
+            .with_timeout(std::time::Duration::from_millis(200))
+            .fdb_add(&entry)
+            .map_err(|error| error.to_string())
+    })
+    .await;
+    assert!(error.unwrap_err().contains("gave no answer: waited 0.2 s"));
+    asking.adding.notified().await;
+    asking.go_on.notify_one();
+    asking.added.notified().await;
+}
+
+#[tokio::test]
+async fn without_a_daemon_the_client_says_so() {
+    let error =
+        tokio::task::spawn_blocking(|| Client::new(Path::new("/nonexistent/a.sock")).status())
+            .await
+            .unwrap()
+            .unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "no daemon answers on /nonexistent/a.sock: No such file or directory (os error 2); start one with `clearway daemon`"
+    );
+}
