@@ -1,5 +1,7 @@
-//! What can go wrong while a port is opened. Trouble with one frame is a `DropReason` instead.
+//! What can go wrong while a port is opened; and the name of what can go wrong with one frame.
 
+use nix::errno::Errno;
+use pipeline::DropReason;
 use std::io;
 use std::path::PathBuf;
 
@@ -53,5 +55,16 @@ impl PortError {
             Self::Interface { error, .. } | Self::Event(error) => error.raw_os_error(),
             Self::Name(_) | Self::Queues { .. } | Self::Capture { .. } => None,
         }
+    }
+}
+
+/// What it means that the kernel did not take a frame. A TAP says EIO when it is down and EBADFD
+/// when it is gone, a packet socket ENETDOWN and ENXIO.
+pub(crate) fn drop_reason(error: Errno) -> DropReason {
+    match error as i32 {
+        libc::EAGAIN | libc::ENOBUFS | libc::ENOMEM => DropReason::TxFull,
+        libc::EIO | libc::ENETDOWN => DropReason::TxDown,
+        libc::EBADFD | libc::ENODEV | libc::ENXIO => DropReason::TxGone,
+        _ => DropReason::TxRefused,
     }
 }

@@ -9,6 +9,8 @@
 //! frames drops it as too long.
 
 mod error;
+#[cfg(test)]
+mod kernel_tests;
 pub mod memory;
 mod name;
 pub mod packet;

@@ -240,3 +240,160 @@ impl Tx for MemoryTx {
         self.lane.push(frame.bytes(), frame.vnet)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipeline::BatchLimits;
+
+    const NO_WAIT: Duration = Duration::ZERO;
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn readable(rx: &dyn Rx, limit: Duration) -> bool {
+        let mut fds = [PollFd::new(rx.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::try_from(limit.as_millis()).unwrap()).unwrap() > 0
+    }
+
+    fn transmit(port: &Port, bytes: &[u8], vnet: VnetHeader) -> Result<(), DropReason> {
+        let mut room = [&[0; HEADROOM], bytes].concat();
+        let end = room.len();
+        port.tx
+            .transmit(&mut Frame::new(&mut room, HEADROOM, end, vnet))
+    }
+
+    #[test]
+    fn frames_and_headers_pass_both_ways() {
+        let (mut port, peer) = pair().unwrap();
+        let vnet = VnetHeader {
+            gso_type: VnetHeader::GSO_TCPV4,
+            gso_size: 1448,
+            ..VnetHeader::default()
+        };
+        peer.send(b"inward", vnet).unwrap();
+        let mut batch = Batch::new(BatchLimits::default());
+        port.queues[0].receive(&mut batch).unwrap();
+        assert_eq!(
+            (batch.frame(0).bytes(), batch.frame(0).vnet),
+            (&b"inward"[..], vnet)
+        );
+        assert_eq!(batch.len(), 1);
+
+        transmit(&port, b"outward", vnet).unwrap();
+        assert_eq!(peer.recv(), Some((b"outward".to_vec(), vnet)));
+        assert_eq!(peer.recv(), None);
+        assert_eq!(peer.recv_within(Duration::from_millis(1)), None);
+    }
+
+    #[test]
+    fn it_is_readable_exactly_while_frames_wait() {
+        let (mut port, peer) = pair().unwrap();
+        let mut batch = Batch::new(BatchLimits {
+            frames: 2,
+            ..BatchLimits::default()
+        });
+        assert!(!readable(&*port.queues[0], NO_WAIT));
+        for _ in 0..3 {
+            peer.send(&[0; 60], VnetHeader::default()).unwrap();
+        }
+        assert!(readable(&*port.queues[0], NO_WAIT));
+        port.queues[0].receive(&mut batch).unwrap();
+        assert!(readable(&*port.queues[0], NO_WAIT), "one was left behind");
+        batch.clear();
+        port.queues[0].receive(&mut batch).unwrap();
+        assert_eq!(batch.len(), 1);
+        assert!(!readable(&*port.queues[0], NO_WAIT));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_in_either_direction() {
+        let (port, peer) = pair_with(MemoryConfig {
+            capacity: 1,
+            ..MemoryConfig::default()
+        })
+        .unwrap();
+        peer.send(&[0; 60], VnetHeader::default()).unwrap();
+        assert_eq!(
+            peer.send(&[0; 60], VnetHeader::default()),
+            Err(DropReason::TxFull)
+        );
+        transmit(&port, &[0; 60], VnetHeader::default()).unwrap();
+        assert_eq!(
+            transmit(&port, &[0; 60], VnetHeader::default()),
+            Err(DropReason::TxFull)
+        );
+    }
+
+    #[test]
+    fn closing_delivers_what_was_sent_and_then_ends_the_port() {
+        let (mut port, peer) = pair().unwrap();
+        peer.send(&[1; 60], VnetHeader::default()).unwrap();
+        drop(peer);
+        assert_eq!(
+            transmit(&port, &[0; 60], VnetHeader::default()),
+            Err(DropReason::TxGone)
+        );
+        let mut batch = Batch::new(BatchLimits {
+            frames: 1,
+            ..BatchLimits::default()
+        });
+        assert!(readable(&*port.queues[0], NO_WAIT));
+        assert_eq!(port.queues[0].receive(&mut batch), Err(Gone::Removed));
+        assert_eq!(batch.len(), 1, "the frame sent before stays");
+        assert!(readable(&*port.queues[0], NO_WAIT));
+        assert_eq!(port.queues[0].receive(&mut batch), Err(Gone::Removed));
+    }
+
+    #[test]
+    fn what_is_longer_than_a_frame_is_marked_as_cut_off() {
+        let (mut port, peer) = pair().unwrap();
+        peer.send(&vec![0; MAX_FRAME + 1], VnetHeader::default())
+            .unwrap();
+        let mut batch = Batch::new(BatchLimits::default());
+        port.queues[0].receive(&mut batch).unwrap();
+        assert_eq!(batch.frame(0).len(), MAX_FRAME);
+    }
+
+    /// No wake-up is lost: a receiver that only ever receives when told to gets every frame.
+    #[test]
+    fn a_waiting_receiver_gets_everything() {
+        const FRAMES: u32 = 20_000;
+        let (mut port, peer) = pair_with(MemoryConfig {
+            capacity: 8,
+            ..MemoryConfig::default()
+        })
+        .unwrap();
+        let receiver = std::thread::spawn(move || {
+            let mut batch = Batch::new(BatchLimits {
+                frames: 3,
+                ..BatchLimits::default()
+            });
+            let mut expected = 0..FRAMES;
+            loop {
+                assert!(
+                    readable(&*port.queues[0], LIMIT),
+                    "a wake-up was lost, {expected:?} left"
+                );
+                batch.clear();
+                let answer = port.queues[0].receive(&mut batch);
+                for index in 0..batch.len() {
+                    let number =
+                        u32::from_be_bytes(*batch.frame(index).bytes().first_chunk().unwrap());
+                    assert_eq!(Some(number), expected.next());
+                    transmit(&port, batch.frame(index).bytes(), VnetHeader::default()).unwrap();
+                }
+                if answer.is_err() {
+                    return expected.count();
+                }
+            }
+        });
+        for number in 0..FRAMES {
+            while peer.send(&number.to_be_bytes(), VnetHeader::default()) == Err(DropReason::TxFull)
+            {
+                std::thread::yield_now();
+            }
+            assert!(peer.recv_within(LIMIT).is_some(), "no echo of {number}");
+        }
+        peer.close();
+        assert_eq!(receiver.join().unwrap(), 0);
+    }
+}

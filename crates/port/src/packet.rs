@@ -20,6 +20,7 @@
 //! The socket belongs to the network namespace of the thread that opened it. Both halves may be
 //! used from any thread.
 
+use crate::error::drop_reason;
 use crate::{Gone, InterfaceName, Offloads, Port, PortError, Rx, Tx, sys};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
@@ -153,6 +154,7 @@ fn put_back(
 ) -> (usize, VnetHeader) {
     const MACS: usize = 12;
     const TAG: usize = 4;
+    const TAG_SHIFT: i16 = 4;
     if len < MACS {
         return (len, vnet);
     }
@@ -160,7 +162,7 @@ fn put_back(
     let end = (HEADROOM + len).min(room.len() - TAG);
     room.copy_within(gap..end, gap + TAG);
     room[gap..gap + TAG].copy_from_slice(&tag.to_bytes());
-    vnet.shift(TAG as i16);
+    vnet.shift(TAG_SHIFT);
     (len + TAG, vnet)
 }
 
@@ -201,17 +203,8 @@ impl Tx for PacketTx {
             match send(self.socket.as_raw_fd(), bytes, MsgFlags::empty()) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(drop_reason(error)),
             }
         }
-    }
-}
-
-fn refused(error: Errno) -> DropReason {
-    match error {
-        Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => DropReason::TxFull,
-        Errno::ENETDOWN => DropReason::TxDown,
-        Errno::ENXIO | Errno::ENODEV => DropReason::TxGone,
-        _ => DropReason::TxRefused,
     }
 }

@@ -19,6 +19,7 @@
 //! that flow, so each thread keeps writing to one queue of its own: a worker gets the answers to
 //! what it sent.
 
+use crate::error::drop_reason;
 use crate::{Gone, InterfaceName, Offloads, Port, PortError, Rx, Tx, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -215,7 +216,7 @@ fn set_offloads(fd: BorrowedFd<'_>, vnet: bool) -> io::Result<Offloads> {
         sys::tun_set_offloads(fd, 0)?;
         return Ok(Offloads::NONE);
     }
-    sys::tun_set_vnet_length(fd, VNET_LEN as i32)?;
+    sys::tun_set_vnet_length(fd, VNET_HEADER_BYTES)?;
     match sys::tun_set_offloads(fd, BASE | USO) {
         Ok(()) => Ok(Offloads::ALL),
         Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -228,6 +229,9 @@ fn set_offloads(fd: BorrowedFd<'_>, vnet: bool) -> io::Result<Offloads> {
         Err(error) => Err(error),
     }
 }
+
+#[expect(clippy::cast_possible_truncation, reason = "ten bytes")]
+const VNET_HEADER_BYTES: i32 = VNET_LEN as i32;
 
 #[derive(Debug)]
 struct TapRx {
@@ -300,18 +304,9 @@ impl Tx for TapTx {
             match write(&self.queues[queue], bytes) {
                 Ok(_) => return Ok(()),
                 Err(Errno::EINTR) => {}
-                Err(error) => return Err(refused(error)),
+                Err(error) => return Err(drop_reason(error)),
             }
         }
-    }
-}
-
-fn refused(error: Errno) -> DropReason {
-    match error {
-        Errno::EAGAIN | Errno::ENOBUFS | Errno::ENOMEM => DropReason::TxFull,
-        Errno::EIO => DropReason::TxDown,
-        Errno::EBADFD | Errno::ENODEV => DropReason::TxGone,
-        _ => DropReason::TxRefused,
     }
 }
 

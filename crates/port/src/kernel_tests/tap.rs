@@ -1,24 +1,14 @@
-//! TAP ports against the real kernel. They need root, and make their own namespaces.
+//! TAP ports.
 
-mod support;
-
+use super::{
+    LIMIT, PEER, Wire, arp_request, config, gone, is_arp, namespace, next, open, readable, transmit,
+};
+use crate::tap::{Tap, TapConfig};
+use crate::{Gone, Offloads, PortError};
 use nix::errno::Errno;
-use pipeline::{DropReason, Frame, HEADROOM, MAX_FRAME};
-use port::tap::{Tap, TapConfig};
-use port::{Gone, Offloads, PortError, Tx};
-use std::sync::atomic::Ordering;
-use support::{LIMIT, Wire, arp_request, config, gone, is_arp, namespace, next, open, readable};
-use testbed::{Namespace, link, wait_until};
+use pipeline::{Batch, BatchLimits, DropReason, MAX_FRAME};
+use testbed::{Namespace, link, traffic, wait_until};
 use wire::VnetHeader;
-
-const PEER: [u8; 6] = [2, 0, 0, 0, 0, 0x63];
-
-fn transmit(tx: &dyn Tx, bytes: &[u8], vnet: VnetHeader) -> Result<(), DropReason> {
-    let mut room = vec![0; HEADROOM];
-    room.extend_from_slice(bytes);
-    let end = room.len();
-    tx.transmit(&mut Frame::new(&mut room, HEADROOM, end, vnet))
-}
 
 fn arp_round_trip(config: TapConfig) {
     let guest = namespace();
@@ -163,7 +153,7 @@ fn several_queues_are_one_interface() {
         VnetHeader::default(),
     )
     .unwrap();
-    let mut batch = pipeline::Batch::new(pipeline::BatchLimits::default());
+    let mut batch = Batch::new(BatchLimits::default());
     wait_until("the reply in one of the queues", LIMIT, || {
         port.queues.iter_mut().any(|queue| {
             batch.clear();
@@ -218,7 +208,7 @@ fn an_interface_that_is_down_drops_what_is_sent_and_recovers() {
         transmit(&*port.tx, &frame, VnetHeader::default()),
         Err(DropReason::TxDown)
     );
-    let mut batch = pipeline::Batch::new(pipeline::BatchLimits::default());
+    let mut batch = Batch::new(BatchLimits::default());
     assert_eq!(
         port.queues[0].receive(&mut batch),
         Ok(()),
@@ -278,20 +268,16 @@ fn two_guests_on_a_wire(config: &TapConfig) -> (Namespace, Namespace, Wire) {
 #[test]
 fn superframes_pass_whole() {
     let (a, b, wire) = two_guests_on_a_wire(&config("eth0"));
-    let report = testbed::traffic::tcp_bulk(
+    let report = traffic::tcp_bulk(
         &a,
         &b,
         "10.1.0.1".parse().unwrap(),
-        testbed::traffic::Amount::Bytes(32 << 20),
+        traffic::Amount::Bytes(32 << 20),
         1,
     );
     assert_eq!(report.unwrap().bytes, 32 << 20);
-    assert!(wire.superframes.load(Ordering::Relaxed) > 0);
-    assert!(
-        wire.longest.load(Ordering::Relaxed) > 30_000,
-        "{:?}",
-        wire.longest
-    );
+    assert!(wire.superframes() > 0);
+    assert!(wire.longest() > 30_000, "{:?}", wire.longest());
 }
 
 #[test]
@@ -300,18 +286,14 @@ fn a_plain_tap_carries_the_same_bytes_in_plain_frames() {
         vnet: false,
         ..config("eth0")
     });
-    let report = testbed::traffic::tcp_bulk(
+    let report = traffic::tcp_bulk(
         &a,
         &b,
         "10.1.0.1".parse().unwrap(),
-        testbed::traffic::Amount::Bytes(4 << 20),
+        traffic::Amount::Bytes(4 << 20),
         1,
     );
     assert_eq!(report.unwrap().bytes, 4 << 20);
-    assert_eq!(wire.superframes.load(Ordering::Relaxed), 0);
-    assert!(
-        wire.longest.load(Ordering::Relaxed) <= 1514,
-        "{:?}",
-        wire.longest
-    );
+    assert_eq!(wire.superframes(), 0);
+    assert!(wire.longest() <= 1514, "{:?}", wire.longest());
 }
