@@ -17,7 +17,10 @@ pub(crate) const NET: NetworkId = NetworkId(0);
 
 /// A world with one network, and the seed printed.
 pub(crate) fn world() -> World {
-    let seed = std::env::var("CLEARWAY_SIM_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
+    let seed = std::env::var("CLEARWAY_SIM_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or(1);
     println!("CLEARWAY_SIM_SEED={seed}");
     let mut world = World::new(seed);
     world.network(network(NET));
@@ -26,7 +29,12 @@ pub(crate) fn world() -> World {
 
 pub(crate) fn network(id: NetworkId) -> Network {
     let fdb = Arc::new(Fdb::new(FdbConfig::default(), 0x5eed));
-    Network { id, mtu: 1500, forward_reserved: false, fdb }
+    Network {
+        id,
+        mtu: 1500,
+        forward_reserved: false,
+        fdb,
+    }
 }
 
 pub(crate) fn port(id: u32) -> Port {
@@ -35,7 +43,10 @@ pub(crate) fn port(id: u32) -> Port {
 
 /// A decent local wire: 1 Gbit/s and 20 microseconds.
 pub(crate) fn lan() -> Wire {
-    Wire { bandwidth: Some(1_000_000_000), ..Wire::of(Duration::from_micros(20)) }
+    Wire {
+        bandwidth: Some(1_000_000_000),
+        ..Wire::of(Duration::from_micros(20))
+    }
 }
 
 /// Hosts 1 to `count` on the ports 1 to `count`.

@@ -1,0 +1,10 @@
+//! Clearway on the real kernel: containers are network namespaces with the kernel's own stack, the
+//! daemon is the built binary. Needs root. Every namespace is anonymous and the daemon's own is one
+//! of them, so nothing of the machine's network is touched and nothing is left behind.
+
+mod fixture;
+mod hostile;
+mod lifecycle;
+mod stacks;
+mod switching;
+mod vlans;

@@ -1,0 +1,160 @@
+//! Networks, learning, isolation and mirrors between real stacks.
+
+use crate::fixture::{Clearway, SOON, name};
+use api::{FdbFilter, FdbKind, PortAdd, PortKind, PortSet};
+use testbed::traffic::{UdpLoad, udp_count};
+use testbed::{link, wait_until};
+
+#[test]
+fn containers_of_one_network_talk_over_both_ip_versions() {
+    let clearway = Clearway::start();
+    let net = clearway.network("blue", 10);
+    let (a, b) = (clearway.container(&net), clearway.container(&net));
+    for index in 0..2 {
+        a.reaches(b.ip(index));
+        assert!(b.ping(a.ip(index), 5).is_complete());
+    }
+    let drops = clearway.client().drops().unwrap();
+    let unexpected: Vec<_> = drops
+        .reasons
+        .iter()
+        .filter(|r| r.count > 0 && r.label != "no_receiver")
+        .collect();
+    assert!(unexpected.is_empty(), "{unexpected:?}");
+}
+
+#[test]
+fn networks_are_isolated_from_each_other() {
+    let clearway = Clearway::start();
+    let (blue, red) = (clearway.network("blue", 10), clearway.network("red", 11));
+    let (a, b, c) = (
+        clearway.container(&blue),
+        clearway.container(&blue),
+        clearway.container(&red),
+    );
+    a.reaches(b.ip(0));
+    // An address of the other network, made reachable by a route: still nobody answers.
+    a.ns.ip("route add 10.11.0.0/16 dev eth0").unwrap();
+    c.ns.ip("route add 10.10.0.0/16 dev eth0").unwrap();
+    assert_eq!(a.ping(c.ip(0), 2).received, 0);
+}
+
+#[test]
+fn addresses_are_learned_on_ports_that_are_not_locked_and_static_on_those_that_are() {
+    let clearway = Clearway::start();
+    let net = clearway.network("blue", 10);
+    let locked = clearway.container(&net);
+    let free = clearway.container_with(&net, |a| a.locked = false);
+    locked.reaches(free.ip(0));
+    let entries = clearway.client().fdb(&FdbFilter::default()).unwrap();
+    let kind = |mac| entries.iter().find(|e| e.mac == mac).map(|e| e.kind);
+    assert_eq!(kind(locked.endpoint.mac), Some(FdbKind::Static));
+    assert_eq!(kind(free.endpoint.mac), Some(FdbKind::Learned));
+}
+
+#[test]
+fn protected_ports_reach_others_but_not_each_other() {
+    let clearway = Clearway::start();
+    let net = clearway.network("blue", 10);
+    let server = clearway.container(&net);
+    let protected = || clearway.container_with(&net, |a| a.isolated = true);
+    let (a, b) = (protected(), protected());
+    a.reaches(server.ip(0));
+    b.reaches(server.ip(0));
+    assert_eq!(a.ping(b.ip(0), 2).received, 0);
+    let set = PortSet {
+        isolated: Some(false),
+        ..PortSet::default()
+    };
+    clearway.client().port_set(&a.endpoint.port, &set).unwrap();
+    a.reaches(b.ip(0));
+}
+
+#[test]
+fn a_mirror_writes_what_a_container_sends_and_gets() {
+    let clearway = Clearway::start();
+    let net = clearway.network("blue", 10);
+    let (a, b) = (clearway.container(&net), clearway.container(&net));
+    let file = clearway.dir.path().join("a.pcapng");
+    let kind = PortKind::Pcap {
+        read: None,
+        write: Some(file.clone()),
+        speed: api::PcapSpeed::Full,
+    };
+    let mut span = PortAdd::new(name("span"), kind);
+    span.network = Some(net.clone());
+    span.mirror = Some(api::Mirror {
+        of: vec![a.endpoint.port.clone()],
+        direction: api::Direction::Both,
+    });
+    clearway.client().port_add(&span).unwrap();
+    a.reaches(b.ip(0));
+    assert!(a.ping(b.ip(0), 10).is_complete());
+    let copied = || {
+        clearway
+            .client()
+            .port(&name("span"))
+            .unwrap()
+            .counters
+            .tx_frames
+    };
+    wait_until("twenty copies", SOON, || copied() >= 20).unwrap();
+    clearway.client().port_remove(&name("span")).unwrap();
+    assert!(std::fs::metadata(&file).unwrap().len() > 20 * 98);
+}
+
+#[test]
+fn multicast_reaches_every_member_and_reserved_groups_nobody() {
+    let clearway = Clearway::start();
+    let net = clearway.network("blue", 10);
+    let (a, b) = (clearway.container(&net), clearway.container(&net));
+    a.reaches(b.ip(0));
+    // All hosts of the link (RFC 4291, 2.7.1) answer a ping to it.
+    wait_until("an answer to ff02::1", SOON, || {
+        a.ns.output("ping", &["-6", "-c1", "-W1", "ff02::1%eth0"])
+            .is_ok_and(|out| out.contains("bytes from"))
+    })
+    .unwrap();
+    assert_eq!(clearway.dropped("reserved_address"), 0);
+    // A bridge in a container speaks STP to 01:80:c2:00:00:00.
+    a.ns.ip("link add br0 type bridge stp_state 1 hello_time 100")
+        .unwrap();
+    clearway
+        .client()
+        .port_set(
+            &a.endpoint.port,
+            &PortSet {
+                lock: Some(None),
+                ..PortSet::default()
+            },
+        )
+        .unwrap();
+    a.ns.ip("link set eth0 master br0").unwrap();
+    a.ns.ip("link set br0 up").unwrap();
+    wait_until("a refused BPDU", SOON, || {
+        clearway.dropped("reserved_address") > 0
+    })
+    .unwrap();
+}
+
+#[test]
+fn a_veth_that_is_not_ours_joins_by_a_packet_port() {
+    let clearway = Clearway::start();
+    let net = clearway.network("blue", 10);
+    let a = clearway.container(&net);
+    let guest = testbed::Namespace::new().unwrap();
+    link::veth(&clearway.host, "v0", &guest, "eth0").unwrap();
+    link::address(&guest, "eth0", "10.10.99.1/16").unwrap();
+    clearway.packet_port("veth", "v0", |p| p.network = Some(net.clone()));
+    a.reaches("10.10.99.1".parse().unwrap());
+    let load = UdpLoad {
+        size: 1000,
+        packets: 500,
+        per_second: Some(2000),
+    };
+    let report = udp_count(&guest, &a.ns, "10.10.99.1".parse().unwrap(), &load).unwrap();
+    assert_eq!((report.received, report.duplicates), (500, 0));
+    let back = testbed::traffic::tcp_exact(&a.ns, &guest, a.ip(0), 20 << 20).unwrap();
+    assert_eq!(back.bytes, 20 << 20);
+    testbed::traffic::tcp_exact(&guest, &a.ns, "10.10.99.1".parse().unwrap(), 20 << 20).unwrap();
+}
