@@ -1,0 +1,73 @@
+//! What the kernel refused: which operation, on which interface, in which namespace.
+
+use std::io;
+
+/// Something that could not be done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The namespace cannot be looked up.
+    #[error("network namespace {netns}: {source}")]
+    NoNamespace {
+        /// The namespace.
+        netns: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// What was named is no network namespace.
+    #[error("{netns} is not a network namespace")]
+    NotANamespace {
+        /// The name.
+        netns: String,
+    },
+    /// The name stands for another namespace than it did.
+    #[error("network namespace {netns} is gone; another one has its name now")]
+    Replaced {
+        /// The namespace.
+        netns: String,
+    },
+    /// The kernel refused to let the thread in.
+    #[error("cannot enter network namespace {netns}: {source}")]
+    Enter {
+        /// The namespace.
+        netns: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// A thread or a netlink socket could not be made.
+    #[error("cannot {what} for network namespace {netns}: {source}")]
+    Resources {
+        /// What could not be done.
+        what: &'static str,
+        /// The namespace.
+        netns: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The kernel refused to change or show an interface.
+    #[error("cannot {what} interface {ifname} in network namespace {netns}: {source}")]
+    Link {
+        /// What could not be done.
+        what: String,
+        /// The interface.
+        ifname: String,
+        /// The namespace.
+        netns: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// Whether the namespace itself is no longer there.
+    #[must_use]
+    pub fn is_namespace_gone(&self) -> bool {
+        match self {
+            Self::NoNamespace { source, .. } => source.kind() == io::ErrorKind::NotFound,
+            Self::Replaced { .. } => true,
+            Self::NotANamespace { .. }
+            | Self::Enter { .. }
+            | Self::Resources { .. }
+            | Self::Link { .. } => false,
+        }
+    }
+}

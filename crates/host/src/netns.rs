@@ -1,0 +1,309 @@
+//! Network namespaces: found by name, entered on threads made for it, watched for their end.
+//!
+//! A [`Netns`] holds no descriptor of its namespace, because that would keep the namespace alive:
+//! it remembers the device and inode of the namespace's file and looks again each time. So a name
+//! that has come to mean another namespace is never entered by mistake, and a container that ended
+//! is seen as such although its interface's descriptor, held open by us, keeps its namespace in
+//! being. For the same reason the inode is not given to another namespace meanwhile. A process is
+//! watched in the same way, by the namespace its /proc entry names: a pid that was given to another
+//! process means another namespace, or, harmlessly, the same one.
+//!
+//! Entering is per thread. A thread is made for each call and ends with it, so no thread that has
+//! other work to do is ever in a foreign namespace.
+
+use crate::{Error, Links};
+use nix::sched::{CloneFlags, setns};
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::panic::resume_unwind;
+use std::path::{Path, PathBuf};
+
+/// How a namespace is found.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// By its name under /run/netns.
+    Name(String),
+    /// By a file that stands for it.
+    Path(PathBuf),
+    /// As the one a process is in.
+    Pid(u32),
+    /// The one this process is in.
+    Own,
+}
+
+impl Place {
+    /// The file that stands for the namespace.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        match self {
+            Self::Name(name) => Path::new(NAMES).join(name),
+            Self::Path(path) => path.clone(),
+            Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
+            Self::Own => PathBuf::from("/proc/self/ns/net"),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Name(name) => f.write_str(name),
+            Self::Path(path) => path.display().fmt(f),
+            Self::Pid(pid) => write!(f, "of process {pid}"),
+            Self::Own => f.write_str("of the daemon"),
+        }
+    }
+}
+
+/// Where `ip netns` keeps names.
+const NAMES: &str = "/run/netns";
+
+/// The kernel's identity of a namespace: two names of one namespace have the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Identity {
+    /// The device of the namespace's file.
+    pub device: u64,
+    /// Its inode.
+    pub inode: u64,
+}
+
+impl Identity {
+    fn of(metadata: &fs::Metadata) -> Self {
+        Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+        }
+    }
+}
+
+/// A network namespace.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Netns {
+    place: Place,
+    identity: Identity,
+}
+
+impl Netns {
+    /// The namespace that `place` names now.
+    ///
+    /// # Errors
+    /// [`Error::NoNamespace`], [`Error::NotANamespace`].
+    pub fn find(place: Place) -> Result<Self, Error> {
+        let found = fs::metadata(place.path());
+        let metadata = found.map_err(|source| Error::NoNamespace {
+            netns: place.to_string(),
+            source,
+        })?;
+        // All namespaces of all kinds live in one little file system of the kernel's, to which
+        // this process's own belongs.
+        let nsfs = fs::metadata(Place::Own.path()).map_err(|source| Error::NoNamespace {
+            netns: Place::Own.to_string(),
+            source,
+        })?;
+        if metadata.dev() != nsfs.dev() {
+            return Err(Error::NotANamespace {
+                netns: place.to_string(),
+            });
+        }
+        Ok(Self {
+            place,
+            identity: Identity::of(&metadata),
+        })
+    }
+
+    /// The namespace that was found at `place` once, whether or not it is still there.
+    #[must_use]
+    pub fn known(place: Place, identity: Identity) -> Self {
+        Self { place, identity }
+    }
+
+    /// How it is found.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Which one it is.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        self.identity
+    }
+
+    /// Whether its place still names it. Costs one stat(2).
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        fs::metadata(self.place.path())
+            .is_ok_and(|metadata| Identity::of(&metadata) == self.identity)
+    }
+
+    /// Runs `work` on a fresh thread inside the namespace and waits for it. A panic of `work` goes
+    /// on in the caller. What was opened inside (a TAP, a socket) stays inside and may be handed
+    /// out.
+    ///
+    /// # Errors
+    /// When the namespace cannot be entered; else what `work` answers.
+    pub fn run<T, E>(&self, work: impl FnOnce(&Inside) -> Result<T, E> + Send) -> Result<T, E>
+    where
+        T: Send,
+        E: Send + From<Error>,
+    {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new()
+                .name("clearway-netns".to_owned())
+                .spawn_scoped(scope, || {
+                    self.enter()?;
+                    work(&Inside {
+                        netns: self.place.to_string(),
+                    })
+                })
+                .map_err(|source| Error::Resources {
+                    what: "start a thread",
+                    netns: self.place.to_string(),
+                    source,
+                })?;
+            thread.join().unwrap_or_else(|panic| resume_unwind(panic))
+        })
+    }
+
+    /// Puts the calling thread into the namespace.
+    fn enter(&self) -> Result<(), Error> {
+        let netns = || self.place.to_string();
+        let no_namespace = |source| Error::NoNamespace {
+            netns: netns(),
+            source,
+        };
+        let file = File::open(self.place.path()).map_err(no_namespace)?;
+        if Identity::of(&file.metadata().map_err(no_namespace)?) != self.identity {
+            return Err(Error::Replaced { netns: netns() });
+        }
+        setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| {
+            let source = io::Error::from(errno);
+            match source.raw_os_error() {
+                // A namespace, but of another kind.
+                Some(nix::libc::EINVAL) => Error::NotANamespace { netns: netns() },
+                _ => Error::Enter {
+                    netns: netns(),
+                    source,
+                },
+            }
+        })
+    }
+}
+
+/// Proof that the current thread is inside a namespace.
+#[derive(Debug)]
+pub struct Inside {
+    netns: String,
+}
+
+impl Inside {
+    /// The namespace's interfaces.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] when no netlink socket can be made.
+    pub fn links(&self) -> Result<Links, Error> {
+        Links::open(&self.netns)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testbed::Namespace;
+
+    fn found(namespace: &Namespace) -> Netns {
+        Netns::find(Place::Path(namespace.path())).unwrap()
+    }
+
+    #[test]
+    fn work_is_done_inside_and_nowhere_else() {
+        let namespace = Namespace::new().unwrap();
+        let netns = found(&namespace);
+        let current = || Identity::of(&fs::metadata("/proc/thread-self/ns/net").unwrap());
+        let before = current();
+        let inside = netns.run(|_| Ok::<_, Error>(current())).unwrap();
+        assert_eq!(inside, netns.identity());
+        assert_ne!(inside, before);
+        assert_eq!(current(), before);
+    }
+
+    #[test]
+    fn two_names_of_one_namespace_have_one_identity() {
+        let namespace = Namespace::new().unwrap();
+        let mut child = namespace
+            .command("cat")
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        let by_pid = Netns::find(Place::Pid(child.id())).unwrap();
+        assert_eq!(by_pid.identity(), found(&namespace).identity());
+        assert!(by_pid.is_alive());
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert!(!by_pid.is_alive());
+    }
+
+    #[test]
+    fn the_end_is_seen_although_a_socket_holds_the_namespace() {
+        let namespace = Namespace::new().unwrap();
+        let netns = found(&namespace);
+        let open = netns
+            .run(|_| Ok::<_, Error>(std::net::UdpSocket::bind("127.0.0.1:0")))
+            .unwrap();
+        assert!(netns.is_alive());
+        drop(namespace);
+        assert!(!netns.is_alive());
+        assert!(
+            netns
+                .run(|_| Ok::<_, Error>(()))
+                .unwrap_err()
+                .is_namespace_gone()
+        );
+        drop(open);
+    }
+
+    #[test]
+    fn a_name_that_means_another_namespace_is_not_entered() {
+        let dir = tempfile::tempdir().unwrap();
+        let link = dir.path().join("name");
+        let [first, second] = [(); 2].map(|()| Namespace::new().unwrap());
+        std::os::unix::fs::symlink(first.path(), &link).unwrap();
+        let netns = Netns::find(Place::Path(link.clone())).unwrap();
+        fs::remove_file(&link).unwrap();
+        std::os::unix::fs::symlink(second.path(), &link).unwrap();
+        assert!(!netns.is_alive());
+        let error = netns.run(|_| Ok::<_, Error>(())).unwrap_err();
+        assert!(
+            matches!(error, Error::Replaced { .. }) && error.is_namespace_gone(),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn what_is_no_namespace_is_refused() {
+        let missing = Netns::find(Place::Name("no-such-namespace".into())).unwrap_err();
+        assert!(
+            missing.to_string().contains("no-such-namespace"),
+            "{missing}"
+        );
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let file = Netns::find(Place::Path(file.path().into())).unwrap_err();
+        assert!(matches!(file, Error::NotANamespace { .. }), "{file}");
+        let mounts = Netns::find(Place::Path("/proc/self/ns/mnt".into())).unwrap();
+        let other_kind = mounts.run(|_| Ok::<_, Error>(())).unwrap_err();
+        assert!(
+            matches!(other_kind, Error::NotANamespace { .. }),
+            "{other_kind}"
+        );
+    }
+
+    #[test]
+    #[should_panic(expected = "inside")]
+    fn a_panic_inside_goes_on_outside() {
+        let namespace = Namespace::new().unwrap();
+        let _ = found(&namespace).run(|_| -> Result<(), Error> { panic!("inside") });
+    }
+}
