@@ -1,0 +1,209 @@
+//! The lab from its first word to its exit code.
+//!
+//! ```text
+//!   become root ─> daemon, network, containers ─> scenes, one after the other ─> [--keep: Ctrl-C]
+//!        │                     │                          │                              │
+//!        └── a sentence, 1 <───┘     a failed check, go on┘          cleanup scene, summary, 0 | 1
+//! ```
+
+use crate::Args;
+use crate::container::{CAST, Container, NETWORK};
+use crate::finding::{Check, Finding, Kept, KeptContainer, Machine, Report, SceneReport};
+use crate::interrupt::Interrupt;
+use crate::running::{Running, Slot};
+use crate::scenes::{CLEANUP, SCENES, Scene};
+use crate::screen::Screen;
+use crate::{render, rootless};
+use anyhow::{Context, Result};
+use api::{Client, NetworkCreate};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// Plays every scene, shows what was found out and takes everything away again.
+///
+/// It must be called while the process has one thread: without root it moves into a user
+/// namespace. The exit code is 0 when every check held, 1 when one did not or the lab could not
+/// run; a signal ends the process with 130 once everything is taken away.
+#[must_use = "the exit code says whether every check held"]
+pub fn run(args: &Args) -> ExitCode {
+    let screen = Screen::new(args.json);
+    let begin = Instant::now();
+    let mut report = Report::new(machine());
+    if let Err(error) = play(args, screen, begin, &mut report) {
+        report.error = Some(format!("{error:#}"));
+    }
+    close(&mut report, begin);
+    if report.kept.is_none() {
+        publish(&report, args, screen);
+    } else {
+        // The document, or the summary, was published before the wait for Ctrl-C.
+        screen.show(&render::last_word(&report, screen.style));
+    }
+    if let Some(error) = &report.error {
+        screen.complain(&format!("clearway lab: {error}"));
+    }
+    if report.ok {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn play(args: &Args, screen: Screen, begin: Instant, report: &mut Report) -> Result<()> {
+    report.machine.rootless = rootless::become_root()?;
+    screen.show(&render::header(report, screen.style));
+    let slot = Slot::default();
+    let interrupt = Interrupt::watch({
+        let slot = slot.clone();
+        move || {
+            screen.complain("clearway lab: interrupted, cleaning up");
+            drop(slot.take());
+        }
+    })?;
+    let stage = Stage::build(*args, screen, slot)?;
+    for scene in &SCENES {
+        perform(scene, &stage, report);
+    }
+    if args.keep {
+        report.kept = Some(stage.kept());
+        close(report, begin);
+        publish(report, args, screen);
+        interrupt.wait();
+    }
+    perform(&CLEANUP, &stage, report);
+    Ok(())
+}
+
+/// Everything a scene works with. Dropping it, by a panic too, takes the daemon away.
+#[derive(Debug)]
+pub(crate) struct Stage {
+    /// What the lab was told.
+    pub(crate) args: Args,
+    /// The daemon.
+    pub(crate) client: Client,
+    /// Where the daemon is kept.
+    pub(crate) slot: Slot,
+    screen: Screen,
+    cast: Vec<Container>,
+}
+
+impl Stage {
+    fn build(args: Args, screen: Screen, slot: Slot) -> Result<Self> {
+        screen.progress("starting the daemon");
+        let running = Running::start()?;
+        let client = Client::new(running.socket());
+        slot.put(running);
+        let mut stage = Self {
+            args,
+            client,
+            slot,
+            screen,
+            cast: Vec::new(),
+        };
+        let network = NetworkCreate {
+            subnets: vec!["10.80.0.0/24".parse()?, "2001:db8:80::/64".parse()?],
+            ..NetworkCreate::new(NETWORK.parse()?)
+        };
+        stage
+            .client
+            .network_create(&network)
+            .context("cannot make a network")?;
+        for (number, (name, vlan)) in (2..).zip(CAST) {
+            screen.progress(&format!("attaching {name}"));
+            let container = Container::attach(&stage.client, name, vlan, number)?;
+            stage.cast.push(container);
+        }
+        Ok(stage)
+    }
+
+    /// The container called `name`, one of [`CAST`].
+    pub(crate) fn container(&self, name: &str) -> &Container {
+        let found = self
+            .cast
+            .iter()
+            .find(|container| container.name.as_str() == name);
+        found.expect("scenes name containers of the cast only")
+    }
+
+    /// All containers.
+    pub(crate) fn containers(&self) -> &[Container] {
+        &self.cast
+    }
+
+    /// What is being done now.
+    pub(crate) fn progress(&self, what: &str) {
+        self.screen.progress(what);
+    }
+
+    fn kept(&self) -> Kept {
+        let kept = |container: &Container| KeptContainer {
+            name: container.name.to_string(),
+            netns: container.namespace.path(),
+            addresses: container
+                .endpoint
+                .addresses
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        };
+        Kept {
+            pid: std::process::id(),
+            socket: self.client.socket().to_owned(),
+            containers: self.cast.iter().map(kept).collect(),
+        }
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        drop(self.slot.take());
+    }
+}
+
+/// A scene that cannot go on is a failed check, and the next one is played.
+fn perform(scene: &Scene, stage: &Stage, report: &mut Report) {
+    stage.progress(scene.title);
+    let begin = Instant::now();
+    let mut finding = Finding::default();
+    if let Err(error) = (scene.run)(stage, &mut finding) {
+        finding.checks.push(Check {
+            what: format!("the scene `{}` runs to its end", scene.name),
+            ok: false,
+            why: Some(format!("{error:#}")),
+        });
+    }
+    let played = SceneReport {
+        name: scene.name,
+        title: scene.title,
+        seconds: begin.elapsed().as_secs_f64(),
+        ok: finding.all_held(),
+        finding,
+    };
+    stage
+        .screen
+        .show(&render::scene(&played, stage.screen.style));
+    report.scenes.push(played);
+}
+
+fn close(report: &mut Report, begin: Instant) {
+    report.seconds = begin.elapsed().as_secs_f64();
+    report.ok = report.all_held();
+}
+
+fn publish(report: &Report, args: &Args, screen: Screen) {
+    if args.json {
+        let document = serde_json::to_string_pretty(report);
+        screen.document(&document.expect("a report has string keys only"));
+    } else {
+        screen.show(&render::summary(report, screen.style));
+    }
+}
+
+fn machine() -> Machine {
+    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    Machine {
+        kernel: kernel.trim().to_owned(),
+        cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        rootless: false,
+    }
+}

@@ -1,0 +1,240 @@
+//! Findings as text for a terminal of 80 columns. Pure.
+
+mod bars;
+
+use crate::finding::{Kept, Report, SceneReport};
+use std::fmt::Write;
+
+/// How text looks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Style {
+    /// Colours (ECMA-48 SGR).
+    pub(crate) colour: bool,
+    /// Characters beyond ASCII.
+    pub(crate) unicode: bool,
+}
+
+/// A colour's number.
+#[derive(Debug, Clone, Copy)]
+enum Paint {
+    Bold = 1,
+    Dim = 2,
+    Red = 31,
+    Green = 32,
+    Cyan = 36,
+}
+
+impl Style {
+    /// Spaces at the end stay outside, so that a line can be trimmed.
+    fn paint(self, paint: Paint, text: &str) -> String {
+        let inked = text.trim_end();
+        if self.colour && !inked.is_empty() {
+            let spaces = &text[inked.len()..];
+            format!("\x1b[{}m{inked}\x1b[0m{spaces}", paint as u8)
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// Columns of a terminal.
+const WIDTH: usize = 80;
+/// Columns of a fact's label, and where its text starts.
+const LABEL: usize = 13;
+
+/// What is about to happen.
+pub(crate) fn header(report: &Report, style: Style) -> String {
+    let machine = &report.machine;
+    let rights = if machine.rootless {
+        "without root, in a user namespace"
+    } else {
+        "as root"
+    };
+    let title = style.paint(Paint::Bold, &format!("Clearway {} lab", report.version));
+    let place = format!(
+        "  Linux {}, {} CPUs, {rights}",
+        machine.kernel, machine.cpus
+    );
+    format!(
+        "{title}{}\n{}",
+        style.paint(Paint::Dim, &place),
+        style.paint(Paint::Dim, PROMISE)
+    )
+}
+
+const PROMISE: &str = "Six containers on one switch, in namespaces of their own; this machine's network\n\
+                       is not touched.\n";
+
+/// One scene: what it is about, what was found out, what failed.
+pub(crate) fn scene(scene: &SceneReport, style: Style) -> String {
+    let mut text = String::from("\n");
+    let seconds = format!("{:.1} s", scene.seconds);
+    let gap = WIDTH.saturating_sub(scene.name.len() + 2 + scene.title.len() + seconds.len());
+    line(
+        &mut text,
+        &format!(
+            "{}  {}{:gap$}{}",
+            style.paint(Paint::Cyan, scene.name),
+            style.paint(Paint::Bold, scene.title),
+            "",
+            style.paint(Paint::Dim, &seconds)
+        ),
+    );
+    let finding = &scene.finding;
+    for (index, fact) in finding.facts.iter().enumerate() {
+        let again = index > 0 && finding.facts[index - 1].label == fact.label;
+        let label = if again { "" } else { fact.label.as_str() };
+        labelled(&mut text, label, Paint::Dim, &fact.text, style);
+    }
+    text.push_str(&bars::bars(&finding.numbers, style));
+    for why in &finding.skipped {
+        labelled(&mut text, "skipped", Paint::Dim, why, style);
+    }
+    for check in finding.checks.iter().filter(|check| !check.ok) {
+        let why = check.why.as_deref().unwrap_or("no reason given");
+        labelled(
+            &mut text,
+            "FAILED",
+            Paint::Red,
+            &format!("{}: {why}", check.what),
+            style,
+        );
+    }
+    text
+}
+
+/// Every check, and what it comes to.
+pub(crate) fn summary(report: &Report, style: Style) -> String {
+    let mut text = String::new();
+    let mut scene_before = "";
+    for (scene, check) in report.checks() {
+        if scene_before.is_empty() {
+            text.push('\n');
+        }
+        let name = if scene.name == scene_before {
+            ""
+        } else {
+            scene.name
+        };
+        scene_before = scene.name;
+        let outcome = if check.ok {
+            style.paint(Paint::Green, "ok    ")
+        } else {
+            style.paint(Paint::Red, "FAILED")
+        };
+        let name = style.paint(Paint::Cyan, &format!("{name:<LABEL$}"));
+        line(&mut text, &format!("{name}{outcome}  {}", check.what));
+    }
+    text.push_str(&last_word(report, style));
+    if let Some(kept) = &report.kept {
+        text.push_str(&look(kept, report.machine.rootless, style));
+    }
+    text
+}
+
+/// What all checks come to, in one line.
+pub(crate) fn last_word(report: &Report, style: Style) -> String {
+    let all = report.checks().count();
+    let failed = report.checks().filter(|(_, check)| !check.ok).count();
+    if all == 0 {
+        return String::new();
+    }
+    let (paint, words) = if failed > 0 {
+        (Paint::Red, format!("{failed} of {all} checks FAILED"))
+    } else if report.error.is_some() {
+        (
+            Paint::Red,
+            format!("{all} checks held, then the lab had to end"),
+        )
+    } else {
+        (Paint::Green, format!("all {all} checks held"))
+    };
+    let left = if report
+        .scenes
+        .last()
+        .is_some_and(|scene| scene.name == "cleanup" && scene.ok)
+    {
+        "; nothing is left behind"
+    } else {
+        ""
+    };
+    format!(
+        "\n{} in {:.1} s{left}.\n",
+        style.paint(paint, &words),
+        report.seconds
+    )
+}
+
+/// How to look at what was left running.
+fn look(kept: &Kept, rootless: bool, style: Style) -> String {
+    let mut text = String::from("\n");
+    let Some(first) = kept.containers.first() else {
+        return text;
+    };
+    line(
+        &mut text,
+        &style.paint(
+            Paint::Bold,
+            "Everything is left running until Ctrl-C. From another terminal:",
+        ),
+    );
+    let enter = if rootless {
+        format!("nsenter -U --preserve-credentials -t {}", kept.pid)
+    } else {
+        "nsenter".into()
+    };
+    let clearway = format!("clearway --socket {}", kept.socket.display());
+    for command in ["port ls", "fdb show", "drops"] {
+        line(&mut text, &format!("  {clearway} {command}"));
+    }
+    line(
+        &mut text,
+        &format!("  {enter} --net={} ip address", first.netns.display()),
+    );
+    line(&mut text, "");
+    for container in &kept.containers {
+        let _ = writeln!(
+            text,
+            "  {}  --net={}  {}",
+            container.name,
+            container.netns.display(),
+            container.addresses.join("  ")
+        );
+    }
+    text
+}
+
+/// A label and its text, wrapped beside it.
+fn labelled(text: &mut String, label: &str, paint: Paint, words: &str, style: Style) {
+    let mut label = style.paint(paint, &format!("{label:<LABEL$}"));
+    for part in wrap(words, WIDTH - 2 - LABEL) {
+        line(text, &format!("  {label}{part}"));
+        label = format!("{:LABEL$}", "");
+    }
+}
+
+fn line(text: &mut String, words: &str) {
+    text.push_str(words.trim_end());
+    text.push('\n');
+}
+
+/// Breaks at spaces into lines of at most `width` characters; a longer word stands alone.
+fn wrap(words: &str, width: usize) -> Vec<String> {
+    let mut lines = vec![String::new()];
+    for word in words.split_whitespace() {
+        let last = lines.last_mut().expect("there is always a line");
+        let used = last.chars().count();
+        if used == 0 {
+            last.push_str(word);
+        } else if used + 1 + word.chars().count() <= width {
+            last.push(' ');
+            last.push_str(word);
+        } else {
+            lines.push(word.to_owned());
+        }
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests;

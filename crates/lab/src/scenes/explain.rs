@@ -1,0 +1,63 @@
+//! `explain`: a frame is led through the live tables without being sent.
+
+use crate::finding::Finding;
+use crate::lab::Stage;
+use anyhow::Result;
+use api::{ExplainRequest, FrameSpec, LinkFields, TcpFields, TcpFlag, Verdict};
+
+pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
+    let (ann, bob) = (stage.container("ann"), stage.container("bob"));
+    let request = ExplainRequest {
+        port: ann.name.clone(),
+        frame: FrameSpec::Tcp(TcpFields {
+            link: LinkFields {
+                src_mac: Some(ann.endpoint.mac),
+                dst_mac: Some(bob.endpoint.mac),
+                vlan: None,
+            },
+            src_ip: ann.v4.into(),
+            dst_ip: bob.v4.into(),
+            src_port: 49152,
+            dst_port: 443,
+            flags: vec![TcpFlag::Syn],
+            payload: 0,
+        }),
+    };
+    let before = stage.client.port(&bob.name)?.counters;
+    let explanation = stage.client.explain(&request)?;
+    let after = stage.client.port(&bob.name)?.counters;
+    finding.fact(
+        "frame",
+        format!("TCP SYN, {} to {}:443, from port ann", ann.v4, bob.v4),
+    );
+    for step in &explanation.steps {
+        finding.fact(step.stage.label(), step.what.as_str());
+    }
+    let verdict = match explanation.verdict {
+        Verdict::Forwarded => "forwarded",
+        Verdict::Flooded => "flooded",
+        Verdict::Dropped => "dropped",
+    };
+    let ports: Vec<&str> = explanation
+        .outputs
+        .iter()
+        .map(|output| output.port.as_str())
+        .collect();
+    finding.fact("verdict", format!("{verdict} to {}", ports.join(", ")));
+    finding.check(
+        "explain: a TCP SYN from ann would leave at bob, and only there",
+        explanation.verdict == Verdict::Forwarded && ports == ["bob"],
+        || format!("{verdict} to {ports:?}"),
+    );
+    finding.check(
+        "explain sends nothing",
+        before.tx_frames == after.tx_frames,
+        || {
+            format!(
+                "bob was sent {} frames meanwhile",
+                after.tx_frames - before.tx_frames
+            )
+        },
+    );
+    Ok(())
+}
