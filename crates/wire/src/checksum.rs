@@ -306,7 +306,8 @@ const fn fold(wide: u64) -> u16 {
 mod tests {
     use super::*;
     use crate::arbitrary::{Ip, L4, specs};
-    use crate::craft::unfinish;
+    use crate::craft::{Link, unfinish};
+    use crate::{Fragment, MacAddr};
     use proptest::collection::vec;
     use proptest::prelude::*;
 
@@ -349,6 +350,41 @@ mod tests {
         // A change whose result would be zero is sent as the other zero.
         assert_eq!(Change::default().word(0, 1).finished(1), 0);
         assert_eq!(Change::default().word(0, 1).finished_udp(1), 0xffff);
+    }
+
+    #[test]
+    fn a_datagram_s_checksum_covers_what_its_length_says() {
+        let link = Link::new(MacAddr([2; 6]), MacAddr([4; 6]));
+        let packet = link.ipv4([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let datagram = packet.udp(1, 2, b"even")[34..].to_vec();
+        // The packet goes on behind the datagram.
+        let frame = packet.raw(IpProtocol::UDP, &[&datagram[..], b"more"].concat());
+        assert_eq!(
+            verify_transport(&frame, &Headers::parse(&frame).unwrap()),
+            Verified::Right
+        );
+    }
+
+    #[test]
+    fn a_fragment_s_checksum_cannot_be_told() {
+        let link = Link::new(MacAddr([2; 6]), MacAddr([4; 6]));
+        let packet = link.ipv4([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let datagram = packet.udp(1, 2, &[7; 40])[34..].to_vec();
+        let frame = packet
+            .fragment(Fragment {
+                id: 1,
+                offset: 0,
+                more: true,
+            })
+            .raw(IpProtocol::UDP, &datagram[..24]);
+        let headers = Headers::parse(&frame).unwrap();
+        assert_eq!(
+            (
+                verify_transport(&frame, &headers),
+                verify_ipv4(&frame, &headers)
+            ),
+            (Verified::Nothing, Verified::Right)
+        );
     }
 
     #[test]
@@ -421,10 +457,8 @@ mod tests {
             let field = |f: &[u8]| u16::from_be_bytes([f[at], f[at + 1]]);
 
             let both = addresses.and(ports);
-            let updated = match headers.transport {
-                Transport::Udp(_) => both.finished_udp(field(&old)),
-                _ => both.finished(field(&old)),
-            };
+            let udp = matches!(headers.transport, Transport::Udp(_));
+            let updated = if udp { both.finished_udp(field(&old)) } else { both.finished(field(&old)) };
             prop_assert_eq!(updated, field(&new));
 
             unfinish(&mut old).unwrap();

@@ -205,6 +205,10 @@ fn parse_ipv6(frame: &[u8], l3: u16) -> (Net, Transport) {
 }
 
 #[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "any other variant fails the test"
+)]
 mod tests {
     use super::*;
     use crate::arbitrary::{Ip, L4, Spec, damaged, specs};
@@ -500,6 +504,77 @@ mod tests {
     }
 
     #[test]
+    fn broken_options_break_a_neighbour_message() {
+        let (src, dst) = ("fe80::1".parse().unwrap(), "fe80::2".parse().unwrap());
+        let sound = link().neighbour_advert(src, dst, src);
+        let with = |at: usize, byte: u8| {
+            let mut frame = sound.clone();
+            frame[at] = byte;
+            parse(&frame).transport
+        };
+        assert_eq!(
+            with(79, 0),
+            Transport::Malformed(Malformed::HeaderLength),
+            "an option without a length"
+        );
+        assert_eq!(
+            with(79, 2),
+            Transport::Malformed(Malformed::Truncated),
+            "an option beyond the message"
+        );
+        assert_eq!(
+            with(19, 20),
+            Transport::Malformed(Malformed::Truncated),
+            "no room for a target"
+        );
+        let Transport::Icmpv6(message) = with(78, 1) else {
+            panic!("another option is no harm")
+        };
+        assert_eq!(
+            message.nd,
+            Some(Nd::NeighbourAdvert {
+                target: src,
+                lladdr: None
+            })
+        );
+    }
+
+    #[test]
+    fn a_fragment_header_has_reserved_bits() {
+        let fragment = Fragment {
+            id: 7,
+            offset: 16,
+            more: false,
+        };
+        let mut frame = v6().fragment(fragment).raw(IpProtocol::UDP, &[0; 8]);
+        frame[54 + 3] |= 0x06;
+        let Net::Ipv6(ip) = parse(&frame).net else {
+            panic!("its header is sound")
+        };
+        assert_eq!(ip.fragment, Some(fragment));
+    }
+
+    #[test]
+    fn behind_a_later_fragment_s_header_nothing_is_read() {
+        let later = Fragment {
+            id: 7,
+            offset: 16,
+            more: false,
+        };
+        let headers = parse(&v6().fragment(later).raw(
+            IpProtocol::DESTINATION,
+            &[17, 0, 0, 0, 0, 0, 0, 0, 0, 5, 0, 6, 0, 8],
+        ));
+        let Net::Ipv6(ip) = headers.net else {
+            panic!("its header is sound")
+        };
+        assert_eq!(
+            (ip.next_header, ip.transport, headers.transport),
+            (IpProtocol::DESTINATION, 62, Transport::None)
+        );
+    }
+
+    #[test]
     fn only_queries_have_an_identifier() {
         let id =
             |kind: u8| match parse(&v4().raw(IpProtocol::ICMP, &[kind, 0, 0, 0, 0x12, 0x34, 0, 1]))
@@ -614,10 +689,10 @@ mod tests {
                 assert_eq!(8 + spec.payload.len(), usize::from(udp.len));
             }
             (L4::Echo { id, .. }, Transport::Icmp(message)) => {
-                assert_eq!((message.id, message.kind), (Some(*id), 8))
+                assert_eq!((message.id, message.kind), (Some(*id), 8));
             }
             (L4::Echo { id, .. }, Transport::Icmpv6(message)) => {
-                assert_eq!((message.id, message.kind), (Some(*id), 128))
+                assert_eq!((message.id, message.kind), (Some(*id), 128));
             }
             // Noise under a known protocol's number: the oracle knows what is in it.
             (L4::Raw { .. }, _) => {}

@@ -1,4 +1,19 @@
-//! Wire formats.
+//! Wire formats: what a frame's bytes mean, and nothing about where the frame goes.
+//!
+//! * [`Headers::parse`] reads a frame's headers once, on arrival; the stages work on the result.
+//! * [`VnetHeader`] travels with a frame and says what its sender left undone. [`check_vnet`] is
+//!   the gate it passes on arrival; [`checksum::complete`] and [`segment()`] do the work it speaks
+//!   of where a frame leaves through something that cannot, and [`wire_mtu`] answers what an MTU
+//!   is compared with.
+//! * [`checksum`] sums, updates in place and verifies.
+//! * [`craft`] makes frames for tests, `explain` and the simulation.
+//!
+//! A layer is a file with the same verbs: `parse` from bytes, `emit` to bytes where something is
+//! made. Everything but `craft` neither allocates nor panics on any bytes, and every type is a
+//! plain `Copy` value: there is nothing to share, so nothing about threads to know.
+//!
+//! The tests hold the parser and the checksums against pnet's on sound and damaged frames, and
+//! the transport headers they parse were emitted by smoltcp: three implementations that agree.
 
 #[cfg(test)]
 mod arbitrary;

@@ -94,3 +94,41 @@ impl VlanTag {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn identifiers_are_1_to_4094() {
+        assert_eq!([0, 4095, u16::MAX].map(VlanId::new), [None; 3]);
+        assert_eq!(
+            [1, 4094].map(|id| VlanId::new(id).unwrap().get()),
+            [1, 4094]
+        );
+    }
+
+    #[test]
+    fn another_vlan_keeps_priority_and_drop_eligible() {
+        let tag = VlanTag {
+            tpid: VlanTag::STAG,
+            tci: 0xf005,
+        };
+        let moved = tag.with_vid(VlanId::new(4094).unwrap());
+        assert_eq!(
+            (moved.tpid, moved.tci, moved.vid()),
+            (VlanTag::STAG, 0xfffe, 4094)
+        );
+    }
+
+    #[test]
+    fn bytes_round_trip() {
+        let tag = VlanTag {
+            tpid: VlanTag::CTAG,
+            tci: 0x6123,
+        };
+        assert_eq!(tag.to_bytes(), [0x81, 0x00, 0x61, 0x23]);
+        assert_eq!(VlanTag::from_bytes(tag.to_bytes()), Some(tag));
+        assert_eq!(VlanTag::from_bytes([0x08, 0x00, 0x61, 0x23]), None);
+    }
+}

@@ -107,3 +107,56 @@ impl VnetHeader {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_round_trip_in_the_kernel_s_layout() {
+        let bytes = [1, 0x81, 1, 2, 3, 4, 5, 6, 7, 8];
+        let header = VnetHeader::from_bytes(bytes);
+        assert_eq!(
+            (header.hdr_len, header.csum_offset),
+            (u16::from_ne_bytes([1, 2]), u16::from_ne_bytes([7, 8]))
+        );
+        assert_eq!(header.to_bytes(), bytes);
+        assert_eq!(header.gso_kind(), Some(GsoKind::Tcp4), "with ECN");
+    }
+
+    #[test]
+    fn kinds_of_superframe() {
+        let kind = |gso_type| VnetHeader {
+            gso_type,
+            ..VnetHeader::default()
+        };
+        assert!(!kind(VnetHeader::GSO_NONE).is_gso() && !kind(VnetHeader::GSO_ECN).is_gso());
+        assert_eq!(kind(VnetHeader::GSO_TCPV6).gso_kind(), Some(GsoKind::Tcp6));
+        assert_eq!(kind(VnetHeader::GSO_UDP_L4).gso_kind(), Some(GsoKind::Udp));
+        assert!(
+            kind(VnetHeader::GSO_UDP).is_gso() && kind(VnetHeader::GSO_UDP).gso_kind().is_none()
+        );
+    }
+
+    #[test]
+    fn only_offsets_that_mean_something_move() {
+        let mut finished = VnetHeader::default();
+        finished.shift(4);
+        assert_eq!(finished, VnetHeader::default());
+        let mut header = VnetHeader {
+            flags: VnetHeader::NEEDS_CSUM,
+            hdr_len: 54,
+            csum_start: 34,
+            csum_offset: 16,
+            ..finished
+        };
+        let before = header;
+        header.shift(4);
+        assert_eq!(
+            (header.hdr_len, header.csum_start, header.csum_offset),
+            (58, 38, 16)
+        );
+        header.shift(-4);
+        assert_eq!(header, before);
+    }
+}
