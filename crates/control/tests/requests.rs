@@ -1,0 +1,526 @@
+//! What is refused, and why; what a request makes.
+
+use clearway_control::{
+    AttachRequest, Change, Endpoint, Error, Mirror, Namespace, NamespaceId, NetworkRequest,
+    PortKind, PortRequest, PortSettings, Sandbox, State, StaticEntry, Step, StormLimits,
+    SubnetRequest,
+};
+use pipeline::PortId;
+use switch::VlanMode;
+use wire::{MacAddr, VlanId};
+
+fn network(name: &str, subnets: &[&str]) -> NetworkRequest {
+    let subnet = |net: &&str| SubnetRequest {
+        net: net.parse().unwrap(),
+        gateway: None,
+    };
+    NetworkRequest {
+        name: name.to_owned(),
+        subnets: subnets.iter().map(subnet).collect(),
+        ..NetworkRequest::default()
+    }
+}
+
+fn sandbox(inode: u64) -> Sandbox {
+    let identity = NamespaceId { device: 4, inode };
+    Sandbox {
+        namespace: Namespace::Name(format!("ns{inode}")),
+        identity,
+    }
+}
+
+fn with_networks(networks: &[NetworkRequest]) -> State {
+    let mut state = State::new(1);
+    for request in networks {
+        let (_, change) = state.add_network(request).unwrap();
+        let _ = state.commit(change);
+    }
+    state
+}
+
+fn attach(state: &mut State, request: &AttachRequest) -> Endpoint {
+    let (endpoint, change, _) = state.attach(request).unwrap();
+    let _ = state.commit(change);
+    endpoint
+}
+
+fn blue() -> State {
+    with_networks(&[network("blue", &["10.1.0.0/29", "2001:db8:1::/64"])])
+}
+
+fn plain(inode: u64) -> AttachRequest {
+    AttachRequest::new(sandbox(inode), "blue", "eth0")
+}
+
+fn refusal<T>(result: Result<T, Error>) -> String {
+    result.err().expect("refused").to_string()
+}
+
+#[test]
+fn a_network_that_does_not_do_is_refused_with_the_reason() {
+    let state = blue();
+    let with = |change: fn(&mut NetworkRequest)| {
+        let mut request = network("red", &[]);
+        change(&mut request);
+        refusal(state.add_network(&request))
+    };
+    let cases = [
+        (
+            with(|r| r.name = "a b".into()),
+            "`a b` cannot be the name of a network",
+        ),
+        (
+            with(|r| r.name = "blue".into()),
+            "a network named `blue` already exists",
+        ),
+        (
+            with(|r| r.mtu = 70_000),
+            "mtu is 70000; allowed are 576 to 65535",
+        ),
+        (
+            with(|r| r.fdb.ageing_secs = 0),
+            "ageing_seconds is 0; allowed are 1 to 1000000",
+        ),
+        (
+            with(|r| r.fdb.max_entries = 1 << 30),
+            "max_macs is 1073741824; allowed are 16 to 4194304",
+        ),
+        (
+            refusal(state.add_network(&network("red", &["10.1.0.0/16"]))),
+            "subnet 10.1.0.0/16 overlaps 10.1.0.0/29 of network `blue`",
+        ),
+        (
+            refusal(state.add_network(&network("red", &["10.2.0.0/16", "10.2.3.0/24"]))),
+            "overlaps 10.2.0.0/16 of network `red`",
+        ),
+        (
+            refusal(state.add_network(&network("red", &["10.2.0.1/16"]))),
+            "its host bits are not zero; 10.2.0.0/16 is one",
+        ),
+        (
+            refusal(state.add_network(&network("red", &["10.2.0.0/31"]))),
+            "its prefix length is not in 8 to 30",
+        ),
+        (
+            refusal(state.add_network(&network("red", &["127.0.0.0/8"]))),
+            "loopback",
+        ),
+        (
+            refusal(state.add_network(&network("red", &["ff00::/16"]))),
+            "multicast",
+        ),
+    ];
+    for (got, wanted) in cases {
+        assert!(got.contains(wanted), "{got}\n  should say: {wanted}");
+    }
+    let mut small = network("red", &["2001:db8:2::/64"]);
+    small.mtu = 1279;
+    assert_eq!(
+        refusal(state.add_network(&small)),
+        "mtu is 1279; allowed are 1280 to 65535"
+    );
+    let mut gateway = network("red", &["10.2.0.0/24"]);
+    gateway.subnets[0].gateway = Some("10.2.0.255".parse().unwrap());
+    assert!(refusal(state.add_network(&gateway)).contains("it is not a host's address there"));
+}
+
+#[test]
+fn an_endpoint_gets_what_it_did_not_ask_for() {
+    let mut state = blue();
+    let (endpoint, change, plan) = state.attach(&plain(1)).unwrap();
+    let texts: Vec<_> = endpoint.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["10.1.0.2/29", "2001:db8:1::2/64"]);
+    assert_eq!(endpoint.mac, MacAddr([2, 0x42, 10, 1, 0, 2]));
+    let ifname = || "eth0".to_owned();
+    assert_eq!(
+        plan.steps,
+        [
+            Step::MakeTap {
+                ifname: ifname(),
+                queues: 1
+            },
+            Step::Configure {
+                ifname: ifname(),
+                mac: endpoint.mac,
+                mtu: 1500
+            },
+            Step::AddAddress {
+                ifname: ifname(),
+                address: endpoint.addresses[0]
+            },
+            Step::AddAddress {
+                ifname: ifname(),
+                address: endpoint.addresses[1]
+            },
+        ]
+    );
+    assert_eq!(plan.undo().steps, [Step::RemoveTap { ifname: ifname() }]);
+    let _ = state.commit(change);
+    let port = state.port_named("ep-1").unwrap();
+    let lock = port.settings.lock.as_ref().unwrap();
+    assert_eq!((lock.mac, lock.addresses.len()), (endpoint.mac, 2));
+    assert_eq!(state.vlan_of(port), VlanMode::Access(VlanId::DEFAULT));
+}
+
+#[test]
+fn a_gateway_becomes_a_default_route() {
+    let mut request = network("blue", &["10.1.0.0/24"]);
+    request.subnets[0].gateway = Some("10.1.0.254".parse().unwrap());
+    let state = with_networks(&[request]);
+    let (endpoint, _, plan) = state.attach(&plain(1)).unwrap();
+    assert_eq!(endpoint.addresses[0].to_string(), "10.1.0.1/24");
+    let route = Step::DefaultRoute {
+        ifname: "eth0".into(),
+        gateway: "10.1.0.254".parse().unwrap(),
+    };
+    assert_eq!(plan.steps.last(), Some(&route));
+    let own = AttachRequest {
+        gateways: Some(vec!["10.1.0.7".parse().unwrap()]),
+        ..plain(1)
+    };
+    assert_eq!(
+        state.attach(&own).unwrap().0.gateways,
+        ["10.1.0.7".parse::<std::net::IpAddr>().unwrap()]
+    );
+    let far = AttachRequest {
+        gateways: Some(vec!["10.2.0.7".parse().unwrap()]),
+        ..plain(1)
+    };
+    assert!(refusal(state.attach(&far)).contains("in none of the endpoint's subnets"));
+    let two = AttachRequest {
+        gateways: Some(
+            ["10.1.0.7", "10.1.0.8"]
+                .map(|g| g.parse().unwrap())
+                .to_vec(),
+        ),
+        ..plain(1)
+    };
+    assert!(refusal(state.attach(&two)).contains("another of its family"));
+}
+
+#[test]
+fn an_endpoint_that_does_not_do_is_refused_with_the_reason() {
+    let mut state = blue();
+    attach(&mut state, &plain(1));
+    let address = |text: &str| AttachRequest {
+        addresses: vec![text.parse().unwrap()],
+        ..plain(2)
+    };
+    let cases = [
+        (
+            AttachRequest {
+                network: "green".into(),
+                ..plain(2)
+            },
+            "there is no network `green`",
+        ),
+        (
+            plain(1),
+            "ns1 already has an interface `eth0`, of port `ep-1`",
+        ),
+        (
+            AttachRequest {
+                ifname: "a/b".into(),
+                ..plain(2)
+            },
+            "cannot be the name of an interface",
+        ),
+        (
+            AttachRequest {
+                name: Some("ep-1".into()),
+                ..plain(2)
+            },
+            "a port named `ep-1` already exists",
+        ),
+        (
+            AttachRequest {
+                mac: Some(MacAddr::BROADCAST),
+                ..plain(2)
+            },
+            "group address",
+        ),
+        (
+            AttachRequest {
+                mac: Some(MacAddr([2, 0x42, 10, 1, 0, 2])),
+                ..plain(2)
+            },
+            "already belongs to endpoint ep-1",
+        ),
+        (
+            AttachRequest {
+                mtu: Some(1600),
+                ..plain(2)
+            },
+            "mtu is 1600; allowed are 1280 to 1500",
+        ),
+        (
+            AttachRequest {
+                queues: 17,
+                ..plain(2)
+            },
+            "queues is 17; allowed are 1 to 16",
+        ),
+        (
+            address("10.1.0.2/29"),
+            "10.1.0.2 already belongs to endpoint ep-1",
+        ),
+        (
+            address("10.7.0.2/29"),
+            "10.7.0.2 is in no subnet of network `blue` (10.1.0.0/29, 2001:db8:1::/64)",
+        ),
+        (
+            address("10.1.0.3/24"),
+            "its prefix length is 24, its subnet's is 29",
+        ),
+        (
+            address("10.1.0.7/29"),
+            "endpoints of 10.1.0.0/29 have 10.1.0.1 to 10.1.0.6",
+        ),
+        (
+            address("10.1.0.0/29"),
+            "endpoints of 10.1.0.0/29 have 10.1.0.1 to 10.1.0.6",
+        ),
+        (address("127.0.0.1/8"), "loopback"),
+        (address("fe80::1/64"), "link-local"),
+    ];
+    for (request, wanted) in cases {
+        let got = refusal(state.attach(&request));
+        assert!(got.contains(wanted), "{got}\n  should say: {wanted}");
+    }
+    // One address remains beside those the router and the first endpoint have: 3 to 6.
+    for inode in 2..6 {
+        attach(&mut state, &plain(inode));
+    }
+    assert_eq!(
+        refusal(state.attach(&plain(9))),
+        "subnet 10.1.0.0/29 of network `blue` has no free address left"
+    );
+}
+
+#[test]
+fn one_family_asked_for_leaves_the_other_to_us() {
+    let mut state = blue();
+    let endpoint = attach(
+        &mut state,
+        &AttachRequest {
+            addresses: vec!["10.1.0.6/29".parse().unwrap()],
+            ..plain(1)
+        },
+    );
+    let texts: Vec<_> = endpoint.addresses.iter().map(ToString::to_string).collect();
+    assert_eq!(texts, ["10.1.0.6/29", "2001:db8:1::2/64"]);
+}
+
+#[test]
+fn a_network_in_use_stays_and_an_unused_one_goes() {
+    let mut state = blue();
+    let endpoint = attach(&mut state, &plain(1));
+    assert_eq!(
+        refusal(state.remove_network("blue")),
+        "network `blue` is in use by ep-1"
+    );
+    let (_, change, _) = state.detach(endpoint.id).unwrap();
+    let _ = state.commit(change);
+    let (_, change) = state.remove_network("blue").unwrap();
+    let _ = state.commit(change);
+    assert_eq!(
+        refusal(state.remove_network("blue")),
+        "there is no network `blue`"
+    );
+}
+
+fn pcap(name: &str, settings: PortSettings) -> PortRequest {
+    let kind = PortKind::Pcap {
+        read: None,
+        write: Some("/tmp/x".into()),
+        paced: false,
+    };
+    PortRequest {
+        name: name.to_owned(),
+        kind,
+        network: None,
+        settings,
+    }
+}
+
+fn watching(of: &[PortId]) -> PortSettings {
+    PortSettings {
+        mirror: Some(Mirror {
+            of: of.to_vec(),
+            ingress: true,
+            egress: true,
+        }),
+        ..PortSettings::default()
+    }
+}
+
+fn add(state: &mut State, request: &PortRequest) -> PortId {
+    let (port, change) = state.add_port(request).unwrap();
+    let _ = state.commit(change);
+    port.id
+}
+
+#[test]
+fn mirrors_have_an_end() {
+    let mut state = blue();
+    let a = attach(&mut state, &plain(1)).port;
+    let span = add(&mut state, &pcap("span", watching(&[a])));
+    for (request, wanted) in [
+        (pcap("x", watching(&[span])), "a mirror's destination"),
+        (pcap("x", watching(&[a])), "mirrored already"),
+        (pcap("x", watching(&[PortId(9)])), "no such port"),
+    ] {
+        let got = refusal(state.add_port(&request));
+        assert!(got.contains(wanted), "{got}");
+    }
+    let network = state.port(a).unwrap().network;
+    assert!(refusal(state.set_port(a, network, watching(&[span]))).contains("destination"));
+    let x = add(&mut state, &pcap("x", PortSettings::default()));
+    assert!(refusal(state.set_port(a, network, watching(&[x]))).contains("mirrored itself"));
+    assert!(refusal(state.set_port(x, None, watching(&[x]))).contains("the port itself"));
+}
+
+#[test]
+fn what_mentions_a_port_goes_with_it_and_comes_back_with_it() {
+    let mut state = blue();
+    let endpoint = attach(&mut state, &plain(1));
+    add(&mut state, &pcap("span", watching(&[endpoint.port])));
+    let entry = StaticEntry {
+        vlan: VlanId::DEFAULT,
+        mac: MacAddr([2, 0, 0, 0, 0, 9]),
+        port: endpoint.port,
+    };
+    let change = state.add_static("blue", entry).unwrap();
+    let _ = state.commit(change);
+    let before = state.clone();
+    let (_, change, _) = state.detach(endpoint.id).unwrap();
+    let undo = state.commit(change);
+    assert_eq!(state.check(), Ok(()));
+    assert_eq!(
+        state
+            .port_named("span")
+            .unwrap()
+            .settings
+            .mirror
+            .as_ref()
+            .unwrap()
+            .of,
+        []
+    );
+    assert_eq!(state.network_named("blue").unwrap().statics, []);
+    let _ = state.commit(undo);
+    assert_eq!(state, before);
+}
+
+#[test]
+fn static_entries_have_one_owner() {
+    let mut state = blue();
+    let [a, b] = [1, 2].map(|inode| attach(&mut state, &plain(inode)));
+    let entry = |port, mac| StaticEntry {
+        vlan: VlanId::DEFAULT,
+        mac,
+        port,
+    };
+    let other = MacAddr([2, 0, 0, 0, 0, 9]);
+    let _ = {
+        let change = state.add_static("blue", entry(a.port, other)).unwrap();
+        state.commit(change)
+    };
+    assert!(
+        refusal(state.add_static("blue", entry(b.port, other)))
+            .contains("already static on port `ep-1`")
+    );
+    assert!(
+        refusal(state.add_static("blue", entry(b.port, a.mac)))
+            .contains("already static on port `ep-1`")
+    );
+    assert!(
+        refusal(state.add_static("blue", entry(PortId(77), other))).contains("is not in network")
+    );
+    assert!(
+        refusal(state.remove_static("blue", VlanId::DEFAULT, a.mac))
+            .contains("detach that instead")
+    );
+    assert_eq!(
+        state.remove_static("blue", VlanId::DEFAULT, MacAddr([2; 6])),
+        Ok(Change::Nothing)
+    );
+    let change = state.remove_static("blue", VlanId::DEFAULT, other).unwrap();
+    let _ = state.commit(change);
+    assert_eq!(state.network_named("blue").unwrap().statics, []);
+}
+
+#[test]
+fn an_endpoints_port_stays_in_its_network() {
+    let mut state = with_networks(&[network("blue", &[]), network("red", &[])]);
+    let port = attach(&mut state, &plain(1)).port;
+    let red = state.network_named("red").unwrap().id;
+    assert!(
+        refusal(state.set_port(port, Some(red), PortSettings::default()))
+            .contains("detach and attach again")
+    );
+    assert!(refusal(state.remove_port("ep-1")).contains("detach that instead"));
+}
+
+#[test]
+fn a_state_survives_its_file_and_a_damaged_file_is_refused() {
+    let mut state = blue();
+    let endpoint = attach(&mut state, &plain(1));
+    let trunk = VlanMode::Trunk {
+        allowed: [1u16, 2, 3, 7, 4094]
+            .into_iter()
+            .filter_map(VlanId::new)
+            .collect(),
+        native: Some(switch::Native {
+            vid: VlanId::DEFAULT,
+            tagged: true,
+        }),
+    };
+    let storm = Some(StormLimits {
+        broadcast: Some(5),
+        multicast: None,
+        unknown: Some(0),
+    });
+    add(
+        &mut state,
+        &pcap(
+            "trunk",
+            PortSettings {
+                vlan: Some(trunk),
+                storm,
+                ..watching(&[endpoint.port])
+            },
+        ),
+    );
+    let text = serde_json::to_string(&state).unwrap();
+    let loaded: State = serde_json::from_str(&text).unwrap();
+    assert_eq!((loaded.check(), &loaded), (Ok(()), &state));
+    for (from, to, wanted) in [
+        (
+            "\"02:42:0a:01:00:02\"",
+            "\"02:42:0a:01:00\"",
+            "is not a MAC address",
+        ),
+        ("[1,3]", "[1,4095]", "VLAN 4095 is not in 1 to 4094"),
+        ("\"port\":0", "\"port\":7", "endpoint ep-1 has no port"),
+        (
+            "\"name\":\"trunk\"",
+            "\"name\":\"ep-1\"",
+            "port name `ep-1` is there twice",
+        ),
+        (
+            "\"next_endpoint\":2",
+            "\"next_endpoint\":1",
+            "not after ep-1",
+        ),
+        ("\"of\":[0]", "\"of\":[5]", "no such port"),
+    ] {
+        let damaged = text.replacen(from, to, 1);
+        assert_ne!(damaged, text, "{from}");
+        let error = match serde_json::from_str::<State>(&damaged) {
+            Err(error) => error.to_string(),
+            Ok(state) => refusal(state.check()),
+        };
+        assert!(error.contains(wanted), "{error}\n  should say: {wanted}");
+    }
+}
