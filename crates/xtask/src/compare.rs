@@ -30,7 +30,7 @@ use self::contender::{Contender, Pair};
 use self::facts::Facts;
 use self::measure::Measure;
 use self::report::{CLEARWAY, Report, Sample};
-use crate::packages::ensure_installed;
+use crate::packages::{Need, ensure_installed};
 use crate::{cargo, must_succeed};
 
 /// How long and whom.
@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// Whom to measure, such as `docker0,bridge`.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = Who::ALL)]
     contenders: Vec<Who>,
+    /// What to measure, such as `bulk,ping-pong`.
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = What::ALL)]
+    loads: Vec<What>,
     /// Write every sample, summary and fact to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -66,6 +69,30 @@ enum Who {
 
 impl Who {
     const ALL: [Self; 4] = [Self::Clearway, Self::Docker0, Self::Bridge, Self::Ovs];
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// Bulk TCP, one pair and all at once.
+    Bulk,
+    /// TCP ping-pong.
+    PingPong,
+    /// Datagrams at little loss.
+    Udp,
+    /// Bulk TCP beside idle ports; Clearway only.
+    Idle,
+    /// The time to attach; Clearway only.
+    Attach,
+}
+
+impl What {
+    const ALL: [Self; 5] = [
+        Self::Bulk,
+        Self::PingPong,
+        Self::Udp,
+        Self::Idle,
+        Self::Attach,
+    ];
 }
 
 /// How long each load runs.
@@ -105,17 +132,30 @@ enum Load {
     Datagrams(Measure, u32),
 }
 
+impl Load {
+    const fn kind(self) -> What {
+        match self {
+            Self::Bulk(Measure::BulkAlone | Measure::BulkIdle, _) => What::Idle,
+            Self::Bulk(..) => What::Bulk,
+            Self::PingPong => What::PingPong,
+            Self::Datagrams(..) => What::Udp,
+        }
+    }
+}
+
 /// A contender that is set up, with what it is measured for.
 struct Entry {
     contender: Box<dyn Contender>,
     /// Its column in the table.
     column: &'static str,
     pairs: Vec<Pair>,
-    loads: &'static [Load],
+    loads: Vec<Load>,
 }
 
 const PAIRS: usize = 8;
 const IDLE: usize = 500;
+/// Lies on the private tmpfs.
+const DIRECTORY: &str = "/run/clearway-compare";
 const LOADS: &[Load] = &[
     Load::Bulk(Measure::BulkOne, 1),
     Load::Bulk(Measure::BulkAll, PAIRS),
@@ -123,6 +163,8 @@ const LOADS: &[Load] = &[
     Load::Datagrams(Measure::Datagrams64, 64),
     Load::Datagrams(Measure::Datagrams1400, 1400),
 ];
+const ALONE: &[Load] = &[Load::Bulk(Measure::BulkAlone, 1)];
+const BESIDE_IDLE: &[Load] = &[Load::Bulk(Measure::BulkIdle, 1)];
 /// Datagrams a second: below what any contender loses at, and above what iperf3 can send.
 const RATES: (f64, f64) = (5_000.0, 1_000_000.0);
 
@@ -131,30 +173,25 @@ const RATES: (f64, f64) = (5_000.0, 1_000_000.0);
 /// # Errors
 /// When a program is missing, a contender cannot be set up or a load fails.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    let program = if options.contenders.contains(&Who::Clearway) {
+    let clearway = options.contenders.contains(&Who::Clearway);
+    let program = if clearway {
         binary(root, options)?
     } else {
         PathBuf::new()
     };
-    ensure_installed(load::NEEDS)?;
-    let directory = private_directory()?;
-    let mut entries = entries(options, &program, &directory);
-    for entry in &entries {
-        ensure_installed(entry.contender.needs())?;
-    }
-    let versions = versions(&entries)?;
-    let facts = Facts::read(root, versions);
+    let mut entries = entries(options, &program);
+    install(&entries)?;
+    cover_run()?;
+    let facts = Facts::read(root, versions(&entries)?);
     for line in facts.lines() {
         println!("{line}");
     }
     if facts.load_average_before > 0.5 {
-        println!(
-            "note: this machine is busy with something else; its numbers will be low and wide"
-        );
+        println!("note: this machine does other work too: numbers will be low and wide");
     }
     for entry in &mut entries {
         let name = entry.contender.name();
-        let pairs = pairs_for(entry.loads);
+        let pairs = pairs_for(&entry.loads);
         entry.pairs = entry
             .contender
             .setup(pairs)
@@ -164,8 +201,8 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let pace = Pace::of(options);
     let mut samples = rounds(&mut entries, pace)?;
     drop(entries);
-    if options.contenders.contains(&Who::Clearway) {
-        samples.extend(attach_rounds(&program, &directory, pace.attach_runs)?);
+    if clearway && options.loads.contains(&What::Attach) {
+        samples.extend(attach_rounds(&program, pace.attach_runs)?);
     }
     publish(options, &Report::new(facts, columns(options), samples))
 }
@@ -190,58 +227,64 @@ fn target_directory(root: &Path) -> PathBuf {
         .map_or_else(|| root.join("target"), |target| root.join(target))
 }
 
-/// A directory on a tmpfs that only this process and its children see: `/run`, covered.
-fn private_directory() -> Result<PathBuf> {
+/// Covers `/run` with a tmpfs that only this process and its children see, for sockets, databases
+/// and state.
+fn cover_run() -> Result<()> {
     const NONE: Option<&str> = None;
     unshare(CloneFlags::CLONE_NEWNS).context("compare makes namespaces and takes root")?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make mounts private")?;
     mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), NONE)
-        .context("cannot cover /run with a tmpfs")?;
-    let directory = PathBuf::from("/run/clearway-compare");
-    std::fs::create_dir(&directory).context("cannot make a directory on a fresh tmpfs")?;
-    Ok(directory)
+        .context("cannot cover /run with a tmpfs")
 }
 
-fn entries(options: &Options, program: &Path, directory: &Path) -> Vec<Entry> {
+/// Everybody who is wanted and has something to do.
+fn entries(options: &Options, program: &Path) -> Vec<Entry> {
     let clearway = |name: &'static str, idle: usize| {
         Box::new(clearway::Clearway::new(
             name,
             program,
-            directory.join(name),
+            Path::new(DIRECTORY).join(name),
             idle,
         ))
     };
     let mut entries = Vec::new();
-    let mut add = |contender: Box<dyn Contender>, column, loads| {
-        entries.push(Entry {
-            contender,
-            column,
-            pairs: Vec::new(),
-            loads,
-        });
+    let mut add = |contender: Box<dyn Contender>, column, loads: &[Load]| {
+        let wanted = |load: &&Load| options.loads.contains(&load.kind());
+        let loads: Vec<Load> = loads.iter().filter(wanted).copied().collect();
+        if !loads.is_empty() {
+            entries.push(Entry {
+                contender,
+                column,
+                pairs: Vec::new(),
+                loads,
+            });
+        }
     };
     for who in &options.contenders {
         match who {
             Who::Clearway => {
                 add(clearway(CLEARWAY, 0), CLEARWAY, LOADS);
-                add(
-                    clearway("clearway-alone", 0),
-                    CLEARWAY,
-                    &[Load::Bulk(Measure::BulkAlone, 1)],
-                );
-                add(
-                    clearway("clearway-idle", IDLE),
-                    CLEARWAY,
-                    &[Load::Bulk(Measure::BulkIdle, 1)],
-                );
+                add(clearway("clearway-alone", 0), CLEARWAY, ALONE);
+                add(clearway("clearway-idle", IDLE), CLEARWAY, BESIDE_IDLE);
             }
             Who::Docker0 => add(Box::<bridge::Docker0>::default(), "docker0", LOADS),
             Who::Bridge => add(Box::<bridge::Bare>::default(), "bridge", LOADS),
-            Who::Ovs => add(Box::new(ovs::Ovs::new(directory.join("ovs"))), "ovs", LOADS),
+            Who::Ovs => add(
+                Box::new(ovs::Ovs::new(Path::new(DIRECTORY).join("ovs"))),
+                "ovs",
+                LOADS,
+            ),
         }
     }
     entries
+}
+
+/// All at once and before anything is set up: what apt starts or stirs then is over.
+fn install(entries: &[Entry]) -> Result<()> {
+    let of_contenders = entries.iter().flat_map(|entry| entry.contender.needs());
+    let needs: Vec<Need> = load::NEEDS.iter().chain(of_contenders).copied().collect();
+    ensure_installed(&needs)
 }
 
 /// The columns in the table's order, each once.
@@ -280,7 +323,7 @@ fn rounds(entries: &mut [Entry], pace: Pace) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for round in 1..=pace.rounds {
         for entry in &*entries {
-            for load in entry.loads {
+            for load in &entry.loads {
                 let seen = take(*load, &entry.pairs, pace)
                     .with_context(|| format!("round {round}, {}", entry.contender.name()))?;
                 for (measure, value) in seen {
@@ -328,10 +371,10 @@ fn take(load: Load, pairs: &[Pair], pace: Pace) -> Result<Vec<(Measure, f64)>> {
     }
 }
 
-fn attach_rounds(program: &Path, directory: &Path, runs: usize) -> Result<Vec<Sample>> {
+fn attach_rounds(program: &Path, runs: usize) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for round in 1..=runs {
-        let directory = directory.join(format!("attach-{round}"));
+        let directory = Path::new(DIRECTORY).join(format!("attach-{round}"));
         let times = clearway::attach_times(program, &directory, IDLE)
             .with_context(|| format!("attaching {IDLE} containers, run {round}"))?;
         println!("attach {round}/{runs}  {times:?}");

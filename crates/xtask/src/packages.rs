@@ -76,7 +76,7 @@ fn is_program(name: &str) -> bool {
         .any(|directory| Path::new(&directory).join(name).is_file())
 }
 
-/// Services that a package would start are kept from starting: the chores start their own.
+/// The run level asks the packages' scripts not to start services: the chores start their own.
 fn apt_get(verb: &[&str], packages: &[&str]) -> bool {
     Command::new("apt-get")
         .args(["-qq", "-y", "--no-install-recommends"])
