@@ -236,6 +236,15 @@ impl Dataplane {
         self.workers.iter().enumerate().map(look).collect()
     }
 
+    /// The workers that own an open port's queues, in the order of the queues.
+    #[must_use]
+    pub fn workers_of(&self, id: PortId) -> Vec<WorkerId> {
+        let homes = self.homes();
+        homes.get(&id).map_or_else(Vec::new, |home| {
+            home.iter().map(|&worker| worker_id(worker)).collect()
+        })
+    }
+
     /// Stops the workers and waits for them. Ports are closed.
     pub fn stop(mut self) {
         self.end();
@@ -266,7 +275,7 @@ impl Dataplane {
     }
 
     /// Waits until every worker did what it was told before and uses the newest view.
-    fn sync(&self) {
+    pub fn sync(&self) {
         let (done, all_done) = bounded(self.workers.len());
         for worker in &self.workers {
             worker.tell(Command::Sync(done.clone()));
