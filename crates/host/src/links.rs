@@ -253,6 +253,10 @@ fn state_of(message: &LinkMessage) -> LinkState {
     state
 }
 
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "so that `map_err(os_error)` reads well"
+)]
 fn os_error(error: rtnetlink::Error) -> io::Error {
     let rtnetlink::Error::NetlinkError(message) = &error else {
         return io::Error::other(error.to_string());
