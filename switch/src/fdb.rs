@@ -22,9 +22,8 @@
 //!   port that holds the most, and of the learning port itself when none holds more. So a port
 //!   never loses an entry to a port that holds as many or more: the flooder hurts itself.
 //! * *Long chains.* Where an address may stand is decided by a hash with a secret seed, and it is
-//!   one of two buckets of seven places: fourteen comparisons are the most that any question
-//!   costs, crafted addresses or not. When both buckets are full (less than one address in ten
-//!   million at full load) the same rule of fairness picks which of the fourteen makes room.
+//!   one of two buckets of four places: eight comparisons are the most that any question costs,
+//!   crafted addresses or not.
 //! * *Time under the lock.* A new address costs O(log ports): a few list links and a step in a
 //!   heap; the search for the stalest entry looks at [`ledger::CHANCES`] entries at most. Known
 //!   addresses, however many frames they send, never take the lock.
@@ -38,11 +37,9 @@
 //!
 //! # Threads
 //! Every method may be called from every thread. A lookup beside a writer answers what was true at
-//! some moment during the call; it never answers a port that did not hold that address (why is
-//! told in table.rs). Two harmless things can happen: a lookup that finds its bucket changed under
-//! its eyes several times over answers [`Lookup::Unknown`] (one frame is flooded), and a refresh
-//! that loses its slot between two instructions to another address *of the same port and the same
-//! second* refreshes that one.
+//! some moment during the call; it never answers a port that did not hold that address (table.rs
+//! tells why). It may miss an entry that moves to its other bucket at that moment, and then one frame
+//! is flooded. A learn that finds anything but the usual asks again under the lock, so it is exact.
 
 mod ledger;
 mod table;
@@ -55,7 +52,7 @@ use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
-use table::{Key, Place, Second, Table, Value};
+use table::{Key, Place, Room, Second, Table, Value};
 use wire::{MacAddr, VlanId};
 
 /// How large a forwarding database is and how long it remembers.
@@ -133,8 +130,8 @@ pub enum Learning {
         /// That port.
         on: PortId,
     },
-    /// There is no room that may be taken: static entries fill the table, or both places are held
-    /// by ports that have fewer entries.
+    /// There is no room that may be taken: static entries fill the table, or (about once in 10^10
+    /// addresses) every place where it could stand.
     NoRoom,
 }
 
@@ -225,7 +222,7 @@ pub enum FdbError {
         /// The port that has it.
         on: PortId,
     },
-    /// Static entries fill the table, or the two buckets where this one could stand.
+    /// Static entries fill the table, or every place where this one could stand.
     #[error("no room for a static entry: the table holds {max} entries at most")]
     Full {
         /// The table's limit.
@@ -280,7 +277,7 @@ impl Fdb {
             Second::new(whole)
         };
         Self {
-            ledger: Apart(Mutex::new(Ledger::new(table.numbers()))),
+            ledger: Apart(Mutex::new(Ledger::new(table.places()))),
             table,
             ageing,
             max_entries,
@@ -339,23 +336,20 @@ impl Fdb {
     pub fn assess(&self, vlan: VlanId, mac: MacAddr, port: PortId, now: Instant) -> Learning {
         let (key, now) = (Key::new(vlan, mac), Second::of(now));
         let ledger = self.lock();
-        match self
-            .table
-            .find(key)
-            .map(|(_, value)| self.sight(value, port, now))
-        {
-            Some(Sight::Known) => Learning::Known,
-            Some(Sight::Refresh) => Learning::Refresh,
-            Some(Sight::Pinned(on)) => Learning::StaticElsewhere { on },
-            Some(Sight::Other(from)) => Learning::Moved { from },
-            // The aged entry itself makes room, at least for its own successor.
-            Some(Sight::Aged) => Learning::New { evicted: None },
-            None => match self.victim(&ledger, key, port) {
-                Ok(victim) => Learning::New {
-                    evicted: victim.and_then(|place| self.evictee(place, now)),
-                },
-                Err(NoRoom) => Learning::NoRoom,
+        let found = self.table.find(key);
+        let aged = match found.map(|(_, value)| (value, self.sight(value, port, now))) {
+            Some((_, Sight::Known)) => return Learning::Known,
+            Some((_, Sight::Refresh)) => return Learning::Refresh,
+            Some((_, Sight::Pinned(on))) => return Learning::StaticElsewhere { on },
+            Some((_, Sight::Other(from))) => return Learning::Moved { from },
+            Some((value, Sight::Aged)) => Some(value.port()),
+            None => None,
+        };
+        match self.victim(&ledger, key, port, aged) {
+            Ok(victim) => Learning::New {
+                evicted: victim.and_then(|place| self.evictee(place, now)),
             },
+            Err(NoRoom) => Learning::NoRoom,
         }
     }
 
@@ -380,7 +374,7 @@ impl Fdb {
                         on: value.port(),
                     });
                 }
-                Kind::Learned => self.vacate(&mut ledger, place),
+                Kind::Learned => _ = self.vacate(&mut ledger, place),
             }
         }
         let full = FdbError::Full {
@@ -400,10 +394,10 @@ impl Fdb {
     /// Forgets `mac` in `vlan`, static or learned.
     pub fn remove(&self, vlan: VlanId, mac: MacAddr) -> Removal {
         let mut ledger = self.lock();
-        let Some((place, value)) = self.table.find(Key::new(vlan, mac)) else {
+        let Some((place, _)) = self.table.find(Key::new(vlan, mac)) else {
             return Removal::Absent;
         };
-        self.vacate(&mut ledger, place);
+        let value = self.vacate(&mut ledger, place);
         Removal::Removed {
             port: value.port(),
             kind: value.kind(),
@@ -486,7 +480,7 @@ impl Fdb {
         self.len() == 0
     }
 
-    /// Places of the table, about twice its entries: the budget of a complete [`Fdb::expire`].
+    /// Places of the table, about three times its entries: the budget of a complete [`Fdb::expire`].
     #[must_use]
     pub fn places(&self) -> usize {
         self.table.places()
@@ -566,7 +560,7 @@ impl Fdb {
     }
 
     fn insert(&self, ledger: &mut Ledger, key: Key, port: PortId, now: Second) -> Learning {
-        let Ok(victim) = self.victim(ledger, key, port) else {
+        let Ok(victim) = self.victim(ledger, key, port, None) else {
             self.refused.0.fetch_add(1, Relaxed);
             return Learning::NoRoom;
         };
@@ -576,18 +570,22 @@ impl Fdb {
         Learning::New { evicted }
     }
 
-    /// Which entry makes room for `key` on `port`, by the rules of fairness in the header.
-    fn victim(&self, ledger: &Ledger, key: Key, port: PortId) -> Result<Option<Place>, NoRoom> {
-        let own = ledger.learned(port);
-        let at_limit = own >= self.max_per_port;
-        if self.table.vacancy(key).is_none() {
-            return self.crowded(ledger, key, |count, holder| {
-                holder == port || (count > own && !at_limit)
-            });
+    /// Which entry makes room for `key` on `port`, by the rules of fairness in the header; none when
+    /// there is room anyway. `aged` is the port of an aged entry of `key` that goes first.
+    fn victim(
+        &self,
+        ledger: &Ledger,
+        key: Key,
+        port: PortId,
+        aged: Option<PortId>,
+    ) -> Result<Option<Place>, NoRoom> {
+        if aged.is_none() && self.table.room(key).is_none() {
+            return Err(NoRoom);
         }
-        let loser = if at_limit {
+        let own = ledger.learned(port) - u32::from(aged == Some(port));
+        let loser = if own >= self.max_per_port {
             port
-        } else if ledger.len() >= self.max_entries as usize {
+        } else if aged.is_none() && ledger.len() >= self.max_entries as usize {
             let (most, holder) = ledger.largest().ok_or(NoRoom)?;
             if most > own { holder } else { port }
         } else {
@@ -596,36 +594,16 @@ impl Fdb {
         self.stalest(ledger, loser).map(Some).ok_or(NoRoom)
     }
 
-    /// Which entry makes room for the static entry `key`: any learned one will do.
+    /// Which entry makes room for the static entry `key`.
     fn victim_for_static(&self, ledger: &Ledger, key: Key) -> Result<Option<Place>, NoRoom> {
-        if self.table.vacancy(key).is_none() {
-            return self.crowded(ledger, key, |_, _| true);
+        if self.table.room(key).is_none() {
+            return Err(NoRoom);
         }
         if ledger.len() < self.max_entries as usize {
             return Ok(None);
         }
         let (_, holder) = ledger.largest().ok_or(NoRoom)?;
         self.stalest(ledger, holder).map(Some).ok_or(NoRoom)
-    }
-
-    /// Among the learned entries in both (full) buckets of `key` whose port `may_lose` by its
-    /// number of entries: the stalest of the port that holds most.
-    fn crowded(
-        &self,
-        ledger: &Ledger,
-        key: Key,
-        may_lose: impl Fn(u32, PortId) -> bool,
-    ) -> Result<Option<Place>, NoRoom> {
-        let candidates = self.table.candidates(key).filter_map(|place| {
-            let (_, value) = self.table.read(place)?;
-            let count = ledger.learned(value.port());
-            let may = value.kind() == Kind::Learned && may_lose(count, value.port());
-            may.then_some((count, std::cmp::Reverse(value.seen()), place))
-        });
-        candidates
-            .max()
-            .map(|(_, _, place)| Some(place))
-            .ok_or(NoRoom)
     }
 
     fn stalest(&self, ledger: &Ledger, port: PortId) -> Option<Place> {
@@ -657,14 +635,27 @@ impl Fdb {
     }
 
     fn occupy(&self, ledger: &mut Ledger, key: Key, value: Value) {
-        let place = self.table.vacancy(key).expect("the caller made room");
+        let place = match self
+            .table
+            .room(key)
+            .expect("the caller found room, and nobody took it")
+        {
+            Room::Free(place) => place,
+            Room::After { from, to } => {
+                let resident = self.table.value(from);
+                self.table.relocate(from, to);
+                ledger.renumber(from, to, resident.port(), resident.kind());
+                from
+            }
+        };
         self.table.occupy(place, key, value);
         ledger.link(place, value.port(), value.kind(), value.seen());
     }
 
-    fn vacate(&self, ledger: &mut Ledger, place: Place) {
-        let value = self.table.value(place);
+    /// Frees `place` and answers the last value it had.
+    fn vacate(&self, ledger: &mut Ledger, place: Place) -> Value {
+        let value = self.table.vacate(place);
         ledger.unlink(place, value.port(), value.kind());
-        self.table.vacate(place);
+        value
     }
 }

@@ -80,15 +80,15 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    /// For a table whose place numbers stay below `numbers`.
-    pub(super) fn new(numbers: usize) -> Self {
+    /// For a table with that many places.
+    pub(super) fn new(places: usize) -> Self {
         let free = Node {
             prev: NONE,
             next: NONE,
             queued: Second::NEVER,
         };
         Self {
-            nodes: vec![free; numbers].into_boxed_slice(),
+            nodes: vec![free; places].into_boxed_slice(),
             books: BTreeMap::new(),
             heap: Vec::new(),
             len: 0,
@@ -180,6 +180,26 @@ impl Ledger {
             self.heap.swap_remove(rank);
             self.settle(rank);
         }
+    }
+
+    /// The entry at `from` stands at `to` now.
+    pub(super) fn renumber(&mut self, from: Place, to: Place, port: PortId, kind: Kind) {
+        let (from, to) = (u32::from(from), u32::from(to));
+        let node = self.node(from);
+        let queue = self.book(port).queue(kind);
+        if node.prev == NONE {
+            queue.head = to;
+        }
+        if node.next == NONE {
+            queue.tail = to;
+        }
+        if node.prev != NONE {
+            self.node_mut(node.prev).next = to;
+        }
+        if node.next != NONE {
+            self.node_mut(node.next).prev = to;
+        }
+        *self.node_mut(to) = node;
     }
 
     /// Adds to `places` the learned entries of `port` (of every port: `None`), and the static ones
