@@ -15,8 +15,8 @@
 //!                      "unit": "gbit_per_second" | "microseconds",
 //!                      "min": 17.9, "median": 18.4, "max": 19.1, "samples": 5 }, … ],
 //!       "checks":  [ { "what": "ann reaches bob over IPv4", "ok": true, "why": null | "…" }, … ] } ],
-//!   "kept": null | { "pid": 7, "socket": "…", "containers": [ { "name": "ann", "netns": "…",
-//!                    "addresses": [ "10.80.0.2/24", … ] }, … ] } }
+//!   "kept": null | { "pid": 7, "binary": "…", "socket": "…", "containers":
+//!              [ { "name": "ann", "netns": "…", "addresses": [ "10.80.0.2/24", … ] }, … ] } }
 //! ```
 //! Fields are added, never renamed or removed.
 
@@ -254,6 +254,7 @@ impl Unit {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Kept {
     pub(crate) pid: u32,
+    pub(crate) binary: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) containers: Vec<KeptContainer>,
 }

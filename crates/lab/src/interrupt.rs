@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM.
 //!
 //! ```text
-//!   Working ── signal ──> cleanup, exit code 130
+//!   Working ── signal ──> end, exit code 130
 //!      │ ▲
 //!   wait() │
 //!      ▼ └─ signal ── Waiting          (--keep: the signal is how it is meant to end)
@@ -11,9 +11,12 @@
 //! of several threads may not.
 
 use anyhow::{Context, Result};
+use std::convert::Infallible;
+use std::future::poll_fn;
 use std::sync::mpsc::{Sender, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use tokio::signal::unix::{SignalKind, signal};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Poll;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// What is done with a signal.
 #[derive(Debug, Clone, Default)]
@@ -22,37 +25,28 @@ pub(crate) struct Interrupt {
 }
 
 impl Interrupt {
-    /// Watches for signals from now on; `cleanup` runs before the process ends by one.
+    /// Watches for signals from now on; `end` takes everything away and ends the process with the
+    /// exit code it is given.
     ///
     /// # Errors
     /// When signals cannot be watched.
-    pub(crate) fn watch(cleanup: impl Fn() + Send + 'static) -> Result<Self> {
+    pub(crate) fn watch(end: impl Fn(i32) -> Infallible + Send + 'static) -> Result<Self> {
         let interrupt = Self::default();
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_io()
             .build()
             .context("cannot watch for signals")?;
-        let (mut int, mut term) = {
+        let signals = {
             let _inside = runtime.enter();
-            (
+            [
                 signal(SignalKind::interrupt())?,
                 signal(SignalKind::terminate())?,
-            )
+            ]
         };
         let watcher = interrupt.clone();
-        let one = async move || {
-            let (mut int, mut term) = (std::pin::pin!(int.recv()), std::pin::pin!(term.recv()));
-            std::future::poll_fn(|context| {
-                if int.as_mut().poll(context).is_ready() {
-                    return std::task::Poll::Ready(());
-                }
-                term.as_mut().poll(context).map(drop)
-            })
-            .await;
-        };
         std::thread::Builder::new()
             .name("signals".into())
-            .spawn(move || runtime.block_on(watcher.serve(one, cleanup)))
+            .spawn(move || runtime.block_on(watcher.serve(signals, end)))
             .context("cannot watch for signals")?;
         Ok(interrupt)
     }
@@ -65,22 +59,26 @@ impl Interrupt {
         let _ = receiver.recv();
     }
 
-    async fn serve(self, mut one: impl AsyncFnMut(), cleanup: impl Fn()) {
+    async fn serve(self, mut signals: [Signal; 2], end: impl Fn(i32) -> Infallible) {
         loop {
-            one().await;
+            poll_fn(|context| {
+                let arrived = |signal: &mut Signal| signal.poll_recv(context).is_ready();
+                if signals.iter_mut().any(arrived) {
+                    Poll::Ready(())
+                } else {
+                    Poll::Pending
+                }
+            })
+            .await;
             match self.lock().take() {
-                Some(waiting) => {
-                    let _ = waiting.send(());
-                }
-                None => {
-                    cleanup();
-                    std::process::exit(EXIT_CODE);
-                }
+                // Whoever waits is there: it waits for this alone.
+                Some(waiting) => drop(waiting.send(())),
+                None => match end(EXIT_CODE) {},
             }
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Sender<()>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Sender<()>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -10,7 +10,7 @@ use crate::Args;
 use crate::container::{CAST, Container, NETWORK};
 use crate::finding::{Check, Finding, Kept, KeptContainer, Machine, Report, SceneReport};
 use crate::interrupt::Interrupt;
-use crate::running::{Running, Slot};
+use crate::running::Slot;
 use crate::scenes::{CLEANUP, SCENES, Scene};
 use crate::screen::Screen;
 use crate::{render, rootless};
@@ -55,9 +55,9 @@ fn play(args: &Args, screen: Screen, begin: Instant, report: &mut Report) -> Res
     let slot = Slot::default();
     let interrupt = Interrupt::watch({
         let slot = slot.clone();
-        move || {
+        move |code| {
             screen.complain("clearway lab: interrupted, cleaning up");
-            drop(slot.take());
+            slot.end(code)
         }
     })?;
     let stage = Stage::build(*args, screen, slot)?;
@@ -90,9 +90,7 @@ pub(crate) struct Stage {
 impl Stage {
     fn build(args: Args, screen: Screen, slot: Slot) -> Result<Self> {
         screen.progress("starting the daemon");
-        let running = Running::start()?;
-        let client = Client::new(running.socket());
-        slot.put(running);
+        let client = slot.start()?;
         let mut stage = Self {
             args,
             client,
@@ -148,6 +146,7 @@ impl Stage {
         };
         Kept {
             pid: std::process::id(),
+            binary: std::env::current_exe().unwrap_or_else(|_| "clearway".into()),
             socket: self.client.socket().to_owned(),
             containers: self.cast.iter().map(kept).collect(),
         }
@@ -172,10 +171,11 @@ fn perform(scene: &Scene, stage: &Stage, report: &mut Report) {
             why: Some(format!("{error:#}")),
         });
     }
+    stage.slot.still_ours();
     let played = SceneReport {
         name: scene.name,
         title: scene.title,
-        seconds: begin.elapsed().as_secs_f64(),
+        seconds: seconds_since(begin),
         ok: finding.all_held(),
         finding,
     };
@@ -186,8 +186,13 @@ fn perform(scene: &Scene, stage: &Stage, report: &mut Report) {
 }
 
 fn close(report: &mut Report, begin: Instant) {
-    report.seconds = begin.elapsed().as_secs_f64();
+    report.seconds = seconds_since(begin);
     report.ok = report.all_held();
+}
+
+/// To the millisecond.
+fn seconds_since(begin: Instant) -> f64 {
+    (begin.elapsed().as_secs_f64() * 1e3).round() / 1e3
 }
 
 fn publish(report: &Report, args: &Args, screen: Screen) {

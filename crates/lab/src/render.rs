@@ -3,7 +3,6 @@
 mod bars;
 
 use crate::finding::{Kept, Report, SceneReport};
-use std::fmt::Write;
 
 /// How text looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -50,20 +49,18 @@ pub(crate) fn header(report: &Report, style: Style) -> String {
     } else {
         "as root"
     };
-    let title = style.paint(Paint::Bold, &format!("Clearway {} lab", report.version));
+    let mut text = style.paint(Paint::Bold, &format!("Clearway {} lab", report.version));
+    text.push('\n');
     let place = format!(
-        "  Linux {}, {} CPUs, {rights}",
+        "Linux {}, {} CPUs, {rights}. Six containers on one switch, in network namespaces of their \
+         own: this machine's network is not touched.",
         machine.kernel, machine.cpus
     );
-    format!(
-        "{title}{}\n{}",
-        style.paint(Paint::Dim, &place),
-        style.paint(Paint::Dim, PROMISE)
-    )
+    for part in wrap(&place, WIDTH) {
+        line(&mut text, &style.paint(Paint::Dim, &part));
+    }
+    text
 }
-
-const PROMISE: &str = "Six containers on one switch, in namespaces of their own; this machine's network\n\
-                       is not touched.\n";
 
 /// One scene: what it is about, what was found out, what failed.
 pub(crate) fn scene(scene: &SceneReport, style: Style) -> String {
@@ -165,40 +162,33 @@ pub(crate) fn last_word(report: &Report, style: Style) -> String {
     )
 }
 
-/// How to look at what was left running.
+/// How to look at what was left running: whole commands, to be copied.
 fn look(kept: &Kept, rootless: bool, style: Style) -> String {
     let mut text = String::from("\n");
-    let Some(first) = kept.containers.first() else {
-        return text;
-    };
-    line(
-        &mut text,
-        &style.paint(
-            Paint::Bold,
-            "Everything is left running until Ctrl-C. From another terminal:",
-        ),
-    );
-    let enter = if rootless {
-        format!("nsenter -U --preserve-credentials -t {}", kept.pid)
-    } else {
-        "nsenter".into()
-    };
-    let clearway = format!("clearway --socket {}", kept.socket.display());
+    let until = "Everything is left running until Ctrl-C. From another terminal:";
+    line(&mut text, &style.paint(Paint::Bold, until));
     for command in ["port ls", "fdb show", "drops"] {
-        line(&mut text, &format!("  {clearway} {command}"));
+        let (binary, socket) = (kept.binary.display(), kept.socket.display());
+        line(
+            &mut text,
+            &format!("  {binary} --socket {socket} {command}"),
+        );
     }
-    line(
-        &mut text,
-        &format!("  {enter} --net={} ip address", first.netns.display()),
-    );
-    line(&mut text, "");
+    line(&mut text, "In a container, such as `ip address` or `ping`:");
     for container in &kept.containers {
-        let _ = writeln!(
-            text,
-            "  {}  --net={}  {}",
-            container.name,
-            container.netns.display(),
-            container.addresses.join("  ")
+        let enter = if rootless {
+            format!("nsenter -U --preserve-credentials -t {}", kept.pid)
+        } else {
+            "nsenter".to_owned()
+        };
+        line(
+            &mut text,
+            &format!(
+                "  {enter} --net={} sh    # {}, {}",
+                container.netns.display(),
+                container.name,
+                container.addresses.join(", ")
+            ),
         );
     }
     text

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 use std::fs::{OpenOptions, write};
+use std::io::ErrorKind;
 
 /// Becomes root if it is not; answers whether it took a user namespace.
 ///
@@ -44,10 +45,16 @@ fn enter_user_namespace() -> Result<()> {
 
 /// The switch's ports are TAPs: without them there is nothing to show.
 fn tun_opens() -> Result<()> {
-    let open = OpenOptions::new().read(true).write(true).open(TUN);
-    open.map(drop).with_context(|| {
-        format!("the lab needs {TUN}, the kernel's TAP devices: as root, after `modprobe tun` if it is missing")
-    })
+    let Err(error) = OpenOptions::new().read(true).write(true).open(TUN) else {
+        return Ok(());
+    };
+    if error.kind() == ErrorKind::PermissionDenied {
+        bail!("the lab needs root here: {TUN} may not be opened");
+    }
+    if error.kind() == ErrorKind::NotFound {
+        bail!("the lab needs {TUN}, which is missing: `modprobe tun` makes it");
+    }
+    bail!("the lab needs {TUN}, which does not open: {error}")
 }
 
 const TUN: &str = "/dev/net/tun";

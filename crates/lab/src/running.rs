@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tempfile::TempDir;
 use testbed::{Child, Namespace, wait_until};
@@ -25,11 +25,8 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    /// Starts the daemon and waits until it answers.
-    ///
-    /// # Errors
-    /// When it cannot be started, or ends, or does not answer; with what it said last.
-    pub(crate) fn start() -> Result<Self> {
+    /// Starts the daemon; it is not said that it answers yet.
+    fn spawn() -> Result<Self> {
         let host = Namespace::new().context(
             "the lab may make no network namespaces here (root in a container without \
              CAP_SYS_ADMIN is not enough)",
@@ -52,13 +49,11 @@ impl Running {
             .stdout(log.try_clone().context("cannot open the daemon's log")?)
             .stderr(log)
             .process_group(0);
-        let mut running = Self {
+        Ok(Self {
             daemon: Child::spawn(&mut command)?,
             _host: host,
             directory,
-        };
-        running.answers()?;
-        Ok(running)
+        })
     }
 
     /// Where the daemon listens.
@@ -86,35 +81,73 @@ impl Running {
             .close()
             .context("cannot remove the daemon's files")
     }
-
-    fn answers(&mut self) -> Result<()> {
-        let client = Client::new(self.socket());
-        let daemon = &mut self.daemon;
-        let waited = wait_until("an answer of the daemon", PATIENCE, || {
-            client.status().is_ok() || !daemon.is_running()
-        });
-        if waited.is_err() || !self.daemon.is_running() {
-            let words = last_words(self.directory.path());
-            bail!("the daemon does not run; the last it said: {words}");
-        }
-        Ok(())
-    }
 }
 
-/// Where the running daemon is kept: whoever takes it out, the lab at its end or the signals'
-/// thread, ends it.
+/// Where the running daemon is kept: whoever takes it out ends it, the lab when it is done or the
+/// signals' thread in its stead.
+///
+/// The latter keeps the lock until the process is gone: a lab that finds its daemon dead asks here
+/// before it blames anybody, and if the daemon died of a signal to the lab, it never comes back
+/// from asking.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Slot(Arc<Mutex<Option<Running>>>);
 
 impl Slot {
-    /// Keeps `running`.
-    pub(crate) fn put(&self, running: Running) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(running);
+    /// Starts the daemon, keeps it, and waits until it answers.
+    ///
+    /// # Errors
+    /// When it cannot be started, or ends, or does not answer; with what it said last.
+    pub(crate) fn start(&self) -> Result<Client> {
+        let client = {
+            // Under the lock, so that no signal falls between making files and keeping them.
+            let mut slot = self.lock();
+            let running = Running::spawn()?;
+            let client = Client::new(running.socket());
+            *slot = Some(running);
+            client
+        };
+        let mut dead = false;
+        let answer = wait_until("an answer of the daemon", PATIENCE, || {
+            dead = !self.is_running();
+            dead || client.status().is_ok()
+        });
+        if dead || answer.is_err() {
+            let words = self
+                .take()
+                .map(|running| last_words(running.directory.path()));
+            bail!(
+                "the daemon does not run; the last it said: {}",
+                words.unwrap_or_default()
+            );
+        }
+        Ok(client)
     }
 
     /// Takes it out, if it is there still.
     pub(crate) fn take(&self) -> Option<Running> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.lock().take()
+    }
+
+    /// Does not come back when the lab is being ended by a signal.
+    pub(crate) fn still_ours(&self) {
+        drop(self.lock());
+    }
+
+    /// Ends the daemon, removes its files and ends the process.
+    pub(crate) fn end(&self, code: i32) -> ! {
+        let mut slot = self.lock();
+        drop(slot.take());
+        std::process::exit(code)
+    }
+
+    fn is_running(&self) -> bool {
+        let mut slot = self.lock();
+        slot.as_mut()
+            .is_some_and(|running| running.daemon.is_running())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Running>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -118,6 +118,7 @@ fn what_is_kept_can_be_looked_at() {
     let mut kept = report(true);
     kept.kept = Some(Kept {
         pid: 7,
+        binary: "/bin/clearway".into(),
         socket: "/tmp/x/clearway.sock".into(),
         containers: vec![KeptContainer {
             name: "ann".into(),
@@ -127,11 +128,11 @@ fn what_is_kept_can_be_looked_at() {
     });
     let text = summary(&kept, PLAIN);
     assert!(
-        text.contains("  clearway --socket /tmp/x/clearway.sock port ls\n"),
+        text.contains("  /bin/clearway --socket /tmp/x/clearway.sock port ls\n"),
         "{text}"
     );
     assert!(
-        text.contains("  nsenter --net=/proc/7/fd/9 ip address\n"),
+        text.contains("  nsenter --net=/proc/7/fd/9 sh    # ann, 10.80.0.2/24\n"),
         "{text}"
     );
     assert!(text.contains("until Ctrl-C"), "{text}");
