@@ -42,6 +42,7 @@ const CLEARWAY: &str = "clearway";
 const TESTBED: &str = "clearway-testbed";
 const SIM: &str = "clearway-sim";
 const BENCHES: &str = "clearway-benches";
+const FUZZ: &str = "clearway-fuzz";
 const TESTS: &str = "clearway-tests";
 const XTASK: &str = "xtask";
 
@@ -103,6 +104,7 @@ pub(super) const RULES: &[Rule] = &[
             WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API, DAEMON, SIM, TESTBED,
         ],
     ),
+    rule(FUZZ, Kind::Dev, &[WIRE, PIPELINE, SWITCH, DATAPLANE]),
     rule(XTASK, Kind::Dev, &[API, TESTBED]),
 ];
 

@@ -1,0 +1,241 @@
+//! Any frames, from any ports, through the whole straight line of a small switch.
+//!
+//! ```text
+//!   data:  [ | port 1 | length 2 | virtio header 10 | frame … | ] …
+//!
+//!   network 1   0 access 1 (mirrored to 6)   1 trunk 1,10,20 native 1   2 access 1, locked
+//!               3, 4 access 10, isolated     5 tunnel 20                6 the mirror
+//!   network 2   7 access 1                   8 trunk of all
+//! ```
+
+use dataplane::process;
+use pipeline::{Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId, Recorder};
+use std::sync::Arc;
+use std::time::Duration;
+use switch::fdb::{Fdb, FdbConfig};
+use switch::{
+    Effects, Form, Lock, Mirror, Native, Network, Outputs, Port, Topology, VlanMode, VlanSet,
+    reform,
+};
+use wire::{Headers, MacAddr, Net, VlanId, VnetHeader, check_vnet};
+
+/// The addresses port 2 is locked to.
+pub(crate) const LOCKED_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
+/// See [`LOCKED_MAC`].
+pub(crate) const LOCKED_IP: [u8; 4] = [10, 0, 0, 3];
+
+const MIRROR: PortId = PortId(6);
+const LOCKED: PortId = PortId(2);
+const PORTS: u8 = 9;
+
+/// Carries the frames in `data`, one after the other.
+///
+/// # Panics
+/// When a frame goes where it must not, in a form its receiver cannot read, or when a question
+/// about it is answered otherwise than the live frame.
+pub fn pipeline(data: &[u8]) {
+    let topology = topology();
+    let mut now = Instant::ZERO;
+    let mut rest = data;
+    while let Some((record, after)) = Record::take(rest) {
+        rest = after;
+        now = now + Duration::from_secs(1);
+        carry(&topology, &record, now);
+    }
+}
+
+/// One frame of the input.
+struct Record<'a> {
+    from: PortId,
+    vnet: VnetHeader,
+    frame: &'a [u8],
+}
+
+impl<'a> Record<'a> {
+    fn take(data: &'a [u8]) -> Option<(Self, &'a [u8])> {
+        let (&[port, high, low], rest) = data.split_first_chunk::<3>()?;
+        let (&vnet, rest) = rest.split_first_chunk::<{ VnetHeader::LEN }>()?;
+        let (frame, rest) =
+            rest.split_at(usize::from(u16::from_be_bytes([high, low])).min(rest.len()));
+        let from = PortId(u32::from(port % PORTS));
+        Some((
+            Self {
+                from,
+                vnet: VnetHeader::from_bytes(vnet),
+                frame: &frame[..frame.len().min(MAX_FRAME)],
+            },
+            rest,
+        ))
+    }
+}
+
+fn carry(topology: &Topology, record: &Record<'_>, now: Instant) {
+    let mut room = vec![0; HEADROOM];
+    room.extend_from_slice(record.frame);
+    let end = room.len();
+    let mut frame = Frame::new(&mut room, HEADROOM, end, record.vnet);
+
+    let (mut asked, mut out, mut trace) =
+        (Outputs::default(), Outputs::default(), Recorder::default());
+    let answer = process(
+        &frame,
+        record.from,
+        topology,
+        now,
+        Effects::None,
+        &mut asked,
+        &mut trace,
+    );
+    let verdict = process(
+        &frame,
+        record.from,
+        topology,
+        now,
+        Effects::Live,
+        &mut out,
+        &mut NoTrace,
+    );
+    let headers = Headers::parse(record.frame);
+    // A frame to its own source is known only once it has been learned.
+    if headers.is_ok_and(|h| h.src != h.dst) {
+        assert_eq!(
+            (answer, &asked.transmits),
+            (verdict, &out.transmits),
+            "{:?}",
+            trace.events
+        );
+    }
+    let Ok(headers) = headers else {
+        assert!(verdict.is_err() && out.transmits.is_empty());
+        return;
+    };
+    if verdict.is_ok() {
+        assert!(headers.src.is_valid_source());
+        assert!(record.from != LOCKED || is_honest(&headers), "{headers:?}");
+    }
+
+    let mut form = out.arrived;
+    for copy in &out.transmits {
+        let to = topology
+            .port(copy.port)
+            .expect("only ports that exist are sent to");
+        let from = topology
+            .port(record.from)
+            .expect("every port of the input exists");
+        assert!(
+            copy.port == MIRROR || verdict.is_ok(),
+            "a dropped frame goes to a mirror at most"
+        );
+        assert_eq!(to.network, from.network);
+        assert_ne!(copy.port, record.from);
+        assert!(!(from.isolated && to.isolated));
+        reform(&mut frame, &mut form, copy.form);
+        assert_readable(&frame, &headers, copy.form);
+    }
+}
+
+/// The frame still is what arrived, but for its tag, and its virtio header still fits it.
+fn assert_readable(frame: &Frame<'_>, arrived: &Headers, form: Form) {
+    let now = Headers::parse(frame.bytes()).expect("a frame keeps its headers");
+    assert_eq!((now.src, now.dst), (arrived.src, arrived.dst));
+    if let Form::Tagged(tag) = form {
+        assert_eq!(now.outer, Some(tag));
+    }
+    // Around two tags of its own, a third hides the frame's network header.
+    if now.ethertype == arrived.ethertype {
+        assert_eq!(addresses(&now), addresses(arrived));
+        assert_eq!(now.transport.ports(), arrived.transport.ports());
+        assert_eq!(check_vnet(&frame.vnet, &now, frame.len()), Ok(()));
+    }
+}
+
+/// Whether a frame speaks only for the locked port's addresses, as far as IPv4 and ARP go.
+fn is_honest(headers: &Headers) -> bool {
+    let own = [LOCKED_IP.into(), [0, 0, 0, 0].into()];
+    headers.src == LOCKED_MAC
+        && match headers.net {
+            Net::Arp(arp) => arp.sender_mac == LOCKED_MAC && own.contains(&arp.sender_ip),
+            Net::Ipv4(ip) => own.contains(&ip.src),
+            Net::Ipv6(ip) => ip.src.is_unicast_link_local() || ip.src.is_unspecified(),
+            Net::Malformed(_) => false,
+            Net::Other => true,
+        }
+}
+
+/// The addresses of the network header, for comparison.
+fn addresses(headers: &Headers) -> String {
+    match headers.net {
+        Net::Arp(arp) => format!("{arp:?}"),
+        Net::Ipv4(ip) => format!("{} {}", ip.src, ip.dst),
+        Net::Ipv6(ip) => format!("{} {}", ip.src, ip.dst),
+        Net::Malformed(why) => format!("{why:?}"),
+        Net::Other => String::new(),
+    }
+}
+
+fn topology() -> Topology {
+    let vlan = |id| VlanId::new(id).expect("a VLAN from 1 to 4094");
+    let network = |id| Network {
+        id: NetworkId(id),
+        mtu: 1500,
+        forward_reserved: false,
+        fdb: Arc::new(Fdb::new(FdbConfig::default(), 1)),
+    };
+    let plain = |id| Port::plain(PortId(id), NetworkId(1));
+    let some: VlanSet = [1, 10, 20].map(vlan).into_iter().collect();
+    let native = Some(Native {
+        vid: vlan(1),
+        tagged: false,
+    });
+    let lock = Lock {
+        mac: LOCKED_MAC,
+        ipv4: vec![LOCKED_IP.into()],
+        ipv6: Vec::new(),
+    };
+    let mirror = Mirror {
+        to: MIRROR,
+        ingress: true,
+        egress: true,
+    };
+    let ports = vec![
+        Port {
+            mirror: Some(mirror),
+            ..plain(0)
+        },
+        Port {
+            vlan: VlanMode::Trunk {
+                allowed: some,
+                native,
+            },
+            ..plain(1)
+        },
+        Port {
+            lock: Some(lock),
+            ..plain(2)
+        },
+        Port {
+            vlan: VlanMode::Access(vlan(10)),
+            isolated: true,
+            ..plain(3)
+        },
+        Port {
+            vlan: VlanMode::Access(vlan(10)),
+            isolated: true,
+            ..plain(4)
+        },
+        Port {
+            vlan: VlanMode::Tunnel(vlan(20)),
+            ..plain(5)
+        },
+        plain(6),
+        Port::plain(PortId(7), NetworkId(2)),
+        Port {
+            vlan: VlanMode::Trunk {
+                allowed: VlanSet::all(),
+                native: None,
+            },
+            ..Port::plain(PortId(8), NetworkId(2))
+        },
+    ];
+    Topology::new(vec![network(1), network(2)], ports).expect("the ports and networks above agree")
+}
