@@ -11,6 +11,7 @@
 mod error;
 #[cfg(test)]
 mod kernel_tests;
+mod lost;
 pub mod memory;
 mod name;
 pub mod packet;

@@ -10,9 +10,6 @@
 //!   beside it (`PACKET_AUXDATA`): it is put back where it stood, and the offsets that the vnet
 //!   header counts from the frame's start move with it. In the other direction the kernel wants
 //!   the tag inside the frame, which is where it is.
-//! * A superframe of a kind that the vnet header cannot express (SCTP, tunnels) is lost in the
-//!   kernel, with EINVAL. It is delivered as a frame whose vnet header is invalid, so that the
-//!   loss is counted under that name instead of not at all.
 //! * An interface that goes down ends the port ([`Gone::Down`]); the kernel says so once, as
 //!   ENETDOWN. Whether it was removed is asked of the socket itself, which knows from any
 //!   namespace. A removal begins with going down: who looks in that very moment sees `Down`.
@@ -21,6 +18,7 @@
 //! used from any thread.
 
 use crate::error::drop_reason;
+use crate::lost::inexpressible;
 use crate::{Gone, InterfaceName, Offloads, Port, PortError, Rx, Tx, sys};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
@@ -164,19 +162,6 @@ fn put_back(
     room[gap..gap + TAG].copy_from_slice(&tag.to_bytes());
     vnet.shift(TAG_SHIFT);
     (len + TAG, vnet)
-}
-
-/// Stands for a packet that the kernel could not hand over: an empty Ethernet frame whose
-/// checksum lies outside of it.
-fn inexpressible(room: &mut [u8]) -> Received {
-    const HEADER: usize = 14;
-    room[HEADROOM..HEADROOM + HEADER].fill(0);
-    let vnet = VnetHeader {
-        flags: VnetHeader::NEEDS_CSUM,
-        csum_start: u16::MAX,
-        ..VnetHeader::default()
-    };
-    Received { len: HEADER, vnet }
 }
 
 fn down_or_removed(socket: &Socket) -> Gone {

@@ -20,6 +20,7 @@
 //! what it sent.
 
 use crate::error::drop_reason;
+use crate::lost::inexpressible;
 use crate::{Gone, InterfaceName, Offloads, Port, PortError, Rx, Tx, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -104,9 +105,11 @@ impl Tap {
             }
         };
         let fds = (0..queues)
-            .map(|_| open_queue(&name, queues > 1, vnet))
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(failed("open TAP"))?;
+            .map(|_| open_device().map_err(failed("open /dev/net/tun for")))
+            .collect::<Result<Vec<_>, _>>()?;
+        for fd in &fds {
+            attach(fd.as_fd(), &name, queues > 1, vnet).map_err(failed("open TAP"))?;
+        }
         let first = fds[0].as_fd();
         let offloads = set_offloads(first, vnet).map_err(failed("set the offloads of"))?;
         sys::tun_set_persistent(first, persistent).map_err(failed("set the persistence of"))?;
@@ -197,14 +200,16 @@ impl Persistence {
     }
 }
 
-fn open_queue(name: &InterfaceName, several: bool, vnet: bool) -> io::Result<Arc<OwnedFd>> {
-    use sys::tun_flags::{MULTI_QUEUE, NO_PI, TAP, VNET_HDR};
+fn open_device() -> io::Result<Arc<OwnedFd>> {
     let flags = OFlag::O_RDWR | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
-    let fd = open("/dev/net/tun", flags, Mode::empty())?;
+    Ok(Arc::new(open("/dev/net/tun", flags, Mode::empty())?))
+}
+
+fn attach(fd: BorrowedFd<'_>, name: &InterfaceName, several: bool, vnet: bool) -> io::Result<()> {
+    use sys::tun_flags::{MULTI_QUEUE, NO_PI, TAP, VNET_HDR};
     let several = if several { MULTI_QUEUE } else { 0 };
     let header = if vnet { VNET_HDR } else { 0 };
-    sys::tun_attach(fd.as_fd(), name, TAP | NO_PI | several | header)?;
-    Ok(Arc::new(fd))
+    sys::tun_attach(fd, name, TAP | NO_PI | several | header)
 }
 
 /// Asks for everything; kernels before 6.2 refuse UDP superframes with EINVAL, and with them the
@@ -260,9 +265,12 @@ fn receive_one(fd: &OwnedFd, vnet: bool, room: &mut [u8]) -> Result<Option<Recei
             Ok(len) => break len,
             Err(Errno::EINTR) => {}
             Err(Errno::EAGAIN) => return Ok(None),
-            // EBADFD: the descriptor is attached to nothing any more. EFAULT: the interface is
-            // being taken down and its ring is closed.
-            Err(Errno::EBADFD | Errno::ENODEV | Errno::EFAULT) => return Err(Gone::Removed),
+            Err(Errno::EINVAL) => return Ok(Some(inexpressible(room))),
+            // EBADFD: the descriptor is attached to nothing any more. EFAULT, EIO: the interface
+            // is being removed and its ring is closed.
+            Err(Errno::EBADFD | Errno::ENODEV | Errno::EFAULT | Errno::EIO) => {
+                return Err(Gone::Removed);
+            }
             Err(other) => return Err(Gone::Io(other.to_string())),
         }
     };
