@@ -4,6 +4,7 @@
 
 mod fixture;
 mod hostile;
+mod lab;
 mod lifecycle;
 mod stacks;
 mod switching;
