@@ -178,10 +178,10 @@ fn described(error: PcapError) -> String {
     let PcapError::IoError(error) = error else {
         return error.to_string();
     };
-    match error.kind() {
-        io::ErrorKind::UnexpectedEof => "it ends within a packet".to_owned(),
-        _ => error.to_string(),
+    if error.kind() == io::ErrorKind::UnexpectedEof {
+        return "it ends within a packet".to_owned();
     }
+    error.to_string()
 }
 
 const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
