@@ -27,8 +27,8 @@ pub struct Args {
     /// Read settings from this TOML file
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Answer the API on this unix socket [default: /run/clearway/clearway.sock]
-    #[arg(long, value_name = "PATH", env = "CLEARWAY_SOCKET")]
+    /// Answer the API on this unix socket; an option of the whole program
+    #[arg(skip)]
     pub socket: Option<PathBuf>,
     /// Remember networks, endpoints and ports in this directory [default: /var/lib/clearway]
     #[arg(long, value_name = "DIR")]

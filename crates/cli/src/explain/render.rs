@@ -1,0 +1,147 @@
+//! An explanation as text.
+
+use api::{DropInfo, Explanation, Name, Output, TagType, Verdict, VlanTag};
+use std::fmt::Write;
+
+/// The verdict, each stage's decisions, and where the frame would leave.
+pub(super) fn explained(port: &Name, explanation: &Explanation) -> String {
+    let verdict = match (explanation.verdict, &explanation.drop) {
+        (Verdict::Forwarded, _) => "forwarded".to_owned(),
+        (Verdict::Flooded, _) => "flooded".to_owned(),
+        (Verdict::Dropped, None) => "dropped".to_owned(),
+        (Verdict::Dropped, Some(drop)) => format!("dropped: {}", reason(drop)),
+    };
+    let mut text = format!("frame from port {port}: {verdict}\n\n");
+    let mut last = None;
+    for step in &explanation.steps {
+        let stage = if last == Some(step.stage) {
+            ""
+        } else {
+            step.stage.label()
+        };
+        last = Some(step.stage);
+        writeln!(text, "  {stage:8} {}", step.what).expect(INFALLIBLE);
+    }
+    if !explanation.outputs.is_empty() {
+        text.push('\n');
+    }
+    for output in &explanation.outputs {
+        writeln!(text, "  -> {}", leaving(output)).expect(INFALLIBLE);
+    }
+    text
+}
+
+fn leaving(output: &Output) -> String {
+    let tags: Vec<String> = output.tags.iter().map(tag).collect();
+    let tags = if tags.is_empty() {
+        "untagged".to_owned()
+    } else {
+        tags.join(" ")
+    };
+    let mirror = if output.mirror {
+        ", a mirror's copy"
+    } else {
+        ""
+    };
+    match &output.drop {
+        None => format!("{}, {tags}{mirror}", output.port),
+        Some(drop) => format!("{}, not sent{mirror}: {}", output.port, reason(drop)),
+    }
+}
+
+fn tag(tag: &VlanTag) -> String {
+    let kind = match tag.r#type {
+        TagType::Customer => "vlan",
+        TagType::Service => "service vlan",
+    };
+    match tag.priority {
+        0 => format!("{kind} {}", tag.vid),
+        priority => format!("{kind} {} priority {priority}", tag.vid),
+    }
+}
+
+fn reason(drop: &DropInfo) -> String {
+    format!("{} ({})", drop.label, drop.sentence)
+}
+
+const INFALLIBLE: &str = "a String takes every write";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::{StageName, Step};
+
+    #[test]
+    fn a_flood_names_every_port() {
+        let output = |port: &str, tags: Vec<VlanTag>, drop| Output {
+            port: port.parse().unwrap(),
+            tags,
+            mirror: false,
+            drop,
+        };
+        let isolated = DropInfo {
+            code: 22,
+            label: "isolated".into(),
+            sentence: "Both ports are protected.".into(),
+        };
+        let step = |stage, what: &str| Step {
+            stage,
+            what: what.into(),
+        };
+        let explanation = Explanation {
+            verdict: Verdict::Flooded,
+            drop: None,
+            steps: vec![
+                step(StageName::Parse, "ARP request"),
+                step(StageName::Admit, "access, VLAN 10"),
+                step(StageName::Admit, "not locked"),
+            ],
+            outputs: vec![
+                output("b", Vec::new(), None),
+                output(
+                    "up",
+                    vec![VlanTag {
+                        r#type: TagType::Customer,
+                        vid: 10,
+                        priority: 0,
+                    }],
+                    None,
+                ),
+                output("c", Vec::new(), Some(isolated)),
+            ],
+            frame: String::new(),
+        };
+        assert_eq!(
+            explained(&"a".parse().unwrap(), &explanation),
+            "frame from port a: flooded\n\
+             \n\
+             \x20 parse    ARP request\n\
+             \x20 admit    access, VLAN 10\n\
+             \x20          not locked\n\
+             \n\
+             \x20 -> b, untagged\n\
+             \x20 -> up, vlan 10\n\
+             \x20 -> c, not sent: isolated (Both ports are protected.)\n"
+        );
+    }
+
+    #[test]
+    fn a_drop_says_why() {
+        let drop = DropInfo {
+            code: 11,
+            label: "spoofed_mac".into(),
+            sentence: "Not its own.".into(),
+        };
+        let explanation = Explanation {
+            verdict: Verdict::Dropped,
+            drop: Some(drop),
+            steps: Vec::new(),
+            outputs: Vec::new(),
+            frame: String::new(),
+        };
+        assert_eq!(
+            explained(&"a".parse().unwrap(), &explanation),
+            "frame from port a: dropped: spoofed_mac (Not its own.)\n\n"
+        );
+    }
+}

@@ -1,0 +1,228 @@
+//! `clearway network`, in the habits of `docker network`.
+
+use crate::failure::{Failure, for_each};
+use crate::output::{Output, list, pairs, table};
+use crate::parse;
+use api::{Client, Name, Network, NetworkCreate, StormLimits, VlanId};
+use ipnet::IpNet;
+use std::io::Write;
+use std::net::IpAddr;
+
+/// Networks.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum NetworkCommand {
+    /// Make a network
+    Create(Box<Create>),
+    /// List networks
+    Ls(Output),
+    /// Show everything about networks
+    Inspect {
+        /// Their names
+        #[arg(required = true, value_name = "NETWORK")]
+        names: Vec<Name>,
+        /// How to print
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Remove networks that have neither ports nor endpoints
+    Rm {
+        /// Their names
+        #[arg(required = true, value_name = "NETWORK")]
+        names: Vec<Name>,
+    },
+}
+
+/// What a network is made of.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Create {
+    /// Its name
+    #[arg(value_name = "NETWORK")]
+    name: Name,
+    /// Take containers' addresses from this range; may be given again
+    #[arg(long = "subnet", value_name = "CIDR")]
+    subnets: Vec<IpNet>,
+    /// Tell containers this default gateway; may be given again, once a subnet
+    #[arg(long = "gateway", value_name = "IP")]
+    gateways: Vec<IpAddr>,
+    /// The largest IP packet in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=65535))]
+    mtu: u16,
+    /// The VLAN of ports that are told no other
+    #[arg(long, value_name = "VID", default_value_t)]
+    default_vlan: VlanId,
+    /// Forward 01:80:C2:00:00:0x (LLDP, LACP, STP), which a bridge keeps to itself
+    #[arg(long)]
+    forward_reserved: bool,
+    /// Forget a MAC address that was not seen for so long
+    #[arg(long = "ageing", value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    ageing_seconds: u32,
+    /// Remember so many MAC addresses at most [default: 65536]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    max_macs: Option<u32>,
+    /// Remember so many MAC addresses at one port at most [default: 4096]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    max_macs_per_port: Option<u32>,
+    /// What each port may flood a second: broadcast=N,multicast=N,unknown=N
+    #[arg(long, value_name = "LIMITS", value_parser = parse::storm)]
+    storm: Option<StormLimits>,
+    /// Free words; may be given again
+    #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse::label)]
+    labels: Vec<(String, String)>,
+}
+
+impl Create {
+    fn request(&self) -> NetworkCreate {
+        let default = NetworkCreate::new(self.name.clone());
+        NetworkCreate {
+            subnets: self.subnets.clone(),
+            gateways: self.gateways.clone(),
+            mtu: self.mtu,
+            default_vlan: self.default_vlan,
+            forward_reserved: self.forward_reserved,
+            ageing_seconds: self.ageing_seconds,
+            max_macs: self.max_macs.unwrap_or(default.max_macs),
+            max_macs_per_port: self.max_macs_per_port.unwrap_or(default.max_macs_per_port),
+            storm: self.storm.unwrap_or_default(),
+            labels: self.labels.iter().cloned().collect(),
+            ..default
+        }
+    }
+}
+
+impl NetworkCommand {
+    pub(crate) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
+        match self {
+            Self::Create(create) => {
+                let network = client.network_create(&create.request())?;
+                Ok(writeln!(out, "{}", network.spec.name)?)
+            }
+            Self::Ls(output) => output.print(out, &client.networks()?, |networks| listed(networks)),
+            Self::Inspect { names, output } => {
+                let networks = names
+                    .iter()
+                    .map(|name| client.network(name))
+                    .collect::<Result<Vec<_>, _>>()?;
+                output.print(out, &networks, |networks| {
+                    networks
+                        .iter()
+                        .map(inspected)
+                        .collect::<Vec<_>>()
+                        .join("\n")
+                })
+            }
+            Self::Rm { names } => for_each(names, |name| {
+                client.network_remove(name)?;
+                Ok(writeln!(out, "{name}")?)
+            }),
+        }
+    }
+}
+
+fn listed(networks: &[Network]) -> String {
+    let row = |network: &Network| {
+        let spec = &network.spec;
+        let [ports, endpoints] = [network.ports, network.endpoints].map(|n| n.to_string());
+        [
+            spec.name.to_string(),
+            list(&spec.subnets),
+            spec.mtu.to_string(),
+            ports,
+            endpoints,
+            network.macs.to_string(),
+        ]
+    };
+    table(
+        ["NAME", "SUBNETS", "MTU", "PORTS", "ENDPOINTS", "MACS"],
+        networks.iter().map(row),
+    )
+}
+
+fn inspected(network: &Network) -> String {
+    let spec = &network.spec;
+    pairs([
+        ("name", spec.name.to_string()),
+        ("id", network.id.to_string()),
+        ("subnets", list(&spec.subnets)),
+        ("gateways", list(&spec.gateways)),
+        ("mtu", format!("{} bytes", spec.mtu)),
+        ("default vlan", spec.default_vlan.to_string()),
+        (
+            "reserved addresses",
+            if spec.forward_reserved {
+                "forwarded"
+            } else {
+                "not forwarded"
+            }
+            .to_owned(),
+        ),
+        ("ageing", format!("{} s", spec.ageing_seconds)),
+        (
+            "macs",
+            format!(
+                "{} of at most {}, {} a port",
+                network.macs, spec.max_macs, spec.max_macs_per_port
+            ),
+        ),
+        ("storm limits", parse::storm_text(&spec.storm)),
+        ("ports", network.ports.to_string()),
+        ("endpoints", network.endpoints.to_string()),
+        (
+            "labels",
+            list(
+                spec.labels
+                    .iter()
+                    .map(|(key, value)| format!("{key}={value}")),
+            ),
+        ),
+    ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn blue() -> Network {
+        let mut spec = NetworkCreate::new("blue".parse().unwrap());
+        spec.subnets = vec![
+            "10.1.0.0/16".parse().unwrap(),
+            "2001:db8:1::/64".parse().unwrap(),
+        ];
+        spec.storm.broadcast = Some(100);
+        Network {
+            id: 3,
+            spec,
+            ports: 2,
+            endpoints: 1,
+            macs: 5,
+        }
+    }
+
+    #[test]
+    fn a_list_is_a_line_each() {
+        assert_eq!(
+            listed(&[blue()]),
+            "NAME  SUBNETS                      MTU   PORTS  ENDPOINTS  MACS\n\
+             blue  10.1.0.0/16,2001:db8:1::/64  1500  2      1          5\n"
+        );
+    }
+
+    #[test]
+    fn inspection_says_everything() {
+        assert_eq!(
+            inspected(&blue()),
+            "name:                blue\n\
+             id:                  3\n\
+             subnets:             10.1.0.0/16,2001:db8:1::/64\n\
+             gateways:            -\n\
+             mtu:                 1500 bytes\n\
+             default vlan:        1\n\
+             reserved addresses:  not forwarded\n\
+             ageing:              300 s\n\
+             macs:                5 of at most 65536, 4096 a port\n\
+             storm limits:        broadcast=100\n\
+             ports:               2\n\
+             endpoints:           1\n\
+             labels:              -\n"
+        );
+    }
+}

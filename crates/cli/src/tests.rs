@@ -1,0 +1,137 @@
+//! The command line as a whole.
+
+use super::*;
+use clap::{CommandFactory, Parser};
+
+#[derive(Debug, Parser)]
+struct Line {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn parse(words: &str) -> Result<Command, clap::Error> {
+    Line::try_parse_from(["clearway"].into_iter().chain(words.split_whitespace()))
+        .map(|line| line.command)
+}
+
+#[test]
+fn the_commands_are_consistent() {
+    Line::command().debug_assert();
+}
+
+#[test]
+fn every_command_is_understood() {
+    for words in [
+        "network create blue --subnet 10.1.0.0/16 --gateway 10.1.0.1 --mtu 9000 --ageing 60 --label a=b --storm broadcast=5",
+        "network ls -o json",
+        "network inspect blue red -o table",
+        "network rm blue red",
+        "attach --netns web --network blue --ip 10.1.0.2/16 --ip 2001:db8::2/64 --mac 02:00:00:00:00:0a --ifname eth1 --vlan 7",
+        "attach --netns /proc/7/ns/net --network blue",
+        "attach --pid 7 --network blue -o json",
+        "detach web db",
+        "detach --netns web --ifname eth1",
+        "detach --pid 7",
+        "endpoint ls",
+        "port add p --tap eth0 --network blue --lock 02:00:00:00:00:0a,10.1.0.2 --max-macs 4 --storm none",
+        "port add p --packet veth0 --trunk=10,20 --native 10",
+        "port add p --write out.pcapng --mirror a,b --mirror-direction tx",
+        "port ls",
+        "port show p",
+        "port set p --up --no-vlan --isolated on",
+        "port rm p q",
+        "fdb show --network blue --port p -o json",
+        "fdb add 02:00:00:00:00:0a --network blue --port p --vlan 7",
+        "fdb del 02:00:00:00:00:0a --network blue",
+        "fdb flush --network blue --static",
+        "fdb flush --all",
+        "drops --watch",
+        "drops --watch=5 --all -o json",
+        "status -o json",
+        "explain --port p --hex ffff",
+        "explain --port p --pcap f --nth 2",
+        "explain --port p tcp 10.1.0.2 10.1.0.3:80",
+    ] {
+        if let Err(error) = parse(words) {
+            panic!("{words}: {error}");
+        }
+    }
+}
+
+#[test]
+fn what_makes_no_sense_is_refused_with_what_is_allowed() {
+    for (words, says) in [
+        ("network create", "<NETWORK>"),
+        ("network create ../etc", "is not a name"),
+        ("network create blue --mtu 100", "576..=65535"),
+        ("network create blue --subnet 10.1.0.0", "invalid"),
+        ("network rm", "<NETWORK>"),
+        ("attach --network blue", "--netns"),
+        (
+            "attach --network blue --netns a --pid 7",
+            "cannot be used with",
+        ),
+        (
+            "attach --netns web --network blue --vlan 4095",
+            "allowed are 1 to 4094",
+        ),
+        (
+            "attach --netns web --network blue --mac 02:00",
+            "six hexadecimal bytes",
+        ),
+        ("detach", "<ENDPOINT>"),
+        ("detach web --pid 7", "cannot be used with"),
+        ("port add p", "--tap"),
+        ("port add p --tap a --packet b", "cannot be used with"),
+        (
+            "port add p --tap a --access 1 --tunnel 2",
+            "cannot be used with",
+        ),
+        ("port add p --tap a --native 2", "--trunk"),
+        (
+            "port add p --tap a --storm x=1",
+            "broadcast, multicast and unknown are",
+        ),
+        ("port set p --up --down", "cannot be used with"),
+        ("fdb flush", "--all"),
+        ("fdb flush --static", "--all"),
+        ("fdb flush --all --network blue", "cannot be used with"),
+        ("drops --watch=0", "1..=3600"),
+        ("status -o yaml", "possible values: table, json"),
+        ("explain --hex ff", "--port"),
+    ] {
+        let error = parse(words).expect_err(words);
+        assert!(error.to_string().contains(says), "{words}: {error}");
+        assert_eq!(error.exit_code(), 2);
+    }
+}
+
+#[test]
+fn without_a_daemon_a_command_fails_with_1() {
+    let socket = Path::new("/nonexistent/clearway.sock");
+    for words in ["status", "network ls", "network rm a b", "drops"] {
+        let mut out = Vec::new();
+        let failure = ask(&parse(words).unwrap(), &Client::new(socket), &mut out).unwrap_err();
+        assert!(
+            failure
+                .to_string()
+                .starts_with("no daemon answers on /nonexistent/clearway.sock"),
+            "{failure}"
+        );
+        assert_eq!(
+            format!("{:?}", failure.exit_code()),
+            format!("{:?}", ExitCode::from(1))
+        );
+        assert!(out.is_empty());
+    }
+    let failure = ask(
+        &parse("port set p").unwrap(),
+        &Client::new(socket),
+        &mut Vec::new(),
+    )
+    .unwrap_err();
+    assert_eq!(
+        format!("{:?}", failure.exit_code()),
+        format!("{:?}", ExitCode::from(2))
+    );
+}
