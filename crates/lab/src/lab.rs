@@ -38,6 +38,9 @@ pub fn run(args: &Args) -> ExitCode {
     } else {
         // The document, or the summary, was published before the wait for Ctrl-C.
         screen.show(&render::last_word(&report, screen.style));
+        if args.json && !report.ok {
+            screen.complain("clearway lab: taking it down failed");
+        }
     }
     if let Some(error) = &report.error {
         screen.complain(&format!("clearway lab: {error}"));

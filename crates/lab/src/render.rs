@@ -146,20 +146,22 @@ pub(crate) fn last_word(report: &Report, style: Style) -> String {
     } else {
         (Paint::Green, format!("all {all} checks held"))
     };
-    let left = if report
+    let down = report
         .scenes
         .last()
-        .is_some_and(|scene| scene.name == "cleanup" && scene.ok)
-    {
+        .is_some_and(|scene| scene.name == "cleanup");
+    // A lab that was kept ran for as long as somebody looked at it, which says nothing.
+    let time = if down && report.kept.is_some() {
+        String::new()
+    } else {
+        format!(" in {:.1} s", report.seconds)
+    };
+    let left = if down && failed == 0 {
         "; nothing is left behind"
     } else {
         ""
     };
-    format!(
-        "\n{} in {:.1} s{left}.\n",
-        style.paint(paint, &words),
-        report.seconds
-    )
+    format!("\n{}{time}{left}.\n", style.paint(paint, &words))
 }
 
 /// How to look at what was left running: whole commands, to be copied.
