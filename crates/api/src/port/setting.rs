@@ -1,0 +1,232 @@
+//! What a port can be told: what is behind it, how it treats tags, what it may send.
+
+use crate::endpoint::check_host_mac;
+use crate::error::in_range;
+use crate::{ApiError, Mac, Name, Netns, NetworkCreate, StormLimits, VlanId};
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use utoipa::ToSchema;
+
+/// What is behind a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+pub enum PortKind {
+    /// A TAP that the daemon makes: the fast way into a namespace.
+    Tap {
+        /// The namespace it is made in. `null`: the daemon's own.
+        #[serde(default)]
+        netns: Option<Netns>,
+        /// Its name there, 1 to 15 bytes without `/` and space.
+        ifname: String,
+        /// Its queues, 1 to 16.
+        #[serde(default = "one")]
+        #[schema(minimum = 1, maximum = 16, default = 1)]
+        queues: u8,
+    },
+    /// An interface that exists, a veth or a NIC, opened with AF_PACKET.
+    Packet {
+        /// The namespace it is in. `null`: the daemon's own.
+        #[serde(default)]
+        netns: Option<Netns>,
+        /// Its name there, 1 to 15 bytes without `/` and space.
+        interface: String,
+    },
+    /// Capture files: frames come from one and go to the other. At least one is named.
+    Pcap {
+        /// The pcap or pcapng file frames come from.
+        #[serde(default)]
+        #[schema(value_type = Option<String>)]
+        read: Option<PathBuf>,
+        /// The pcapng file frames go to; made anew.
+        #[serde(default)]
+        #[schema(value_type = Option<String>)]
+        write: Option<PathBuf>,
+        /// How fast frames come.
+        #[serde(default)]
+        speed: PcapSpeed,
+    },
+}
+
+impl PortKind {
+    /// The kind's name.
+    #[must_use]
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Tap { .. } => "tap",
+            Self::Packet { .. } => "packet",
+            Self::Pcap { .. } => "pcap",
+        }
+    }
+
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        match self {
+            Self::Tap { ifname, queues, .. } => {
+                check_ifname("kind.ifname", ifname)?;
+                in_range("kind.queues", *queues, &(1..=16))
+            }
+            Self::Packet { interface, .. } => check_ifname("kind.interface", interface),
+            Self::Pcap {
+                read: None,
+                write: None,
+                ..
+            } => Err(ApiError::invalid(
+                "a pcap port needs kind.read, kind.write or both",
+            )),
+            Self::Pcap { .. } => Ok(()),
+        }
+    }
+}
+
+/// How fast frames come out of a capture file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum PcapSpeed {
+    /// With the pauses that were recorded.
+    #[default]
+    Recorded,
+    /// As fast as they can be read.
+    Full,
+}
+
+/// Whether a port is meant to carry frames.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AdminState {
+    /// It carries frames.
+    #[default]
+    Up,
+    /// Its frames are dropped in both directions.
+    Down,
+}
+
+/// How a port treats VLAN tags.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
+pub enum VlanMode {
+    /// Untagged frames belong to one VLAN; tagged ones are refused.
+    Access {
+        /// The VLAN.
+        vid: VlanId,
+    },
+    /// Tagged frames of several VLANs.
+    Trunk {
+        /// The VLANs it carries; empty is all 4094.
+        #[serde(default)]
+        allowed: Vec<VlanId>,
+        /// The VLAN of untagged frames. `null`: they are refused.
+        #[serde(default)]
+        native: Option<VlanId>,
+        /// Whether frames of the native VLAN leave with a tag.
+        #[serde(default)]
+        native_tagged: bool,
+    },
+    /// Whatever arrives, tagged or not, is wrapped in a service tag (802.1ad).
+    Dot1qTunnel {
+        /// The service VLAN.
+        vid: VlanId,
+    },
+}
+
+/// The only addresses a port may send from: anti-spoofing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Lock {
+    /// The source MAC address.
+    pub mac: Mac,
+    /// Source IP addresses, in IP headers, ARP and neighbour messages. Empty: any.
+    #[serde(default)]
+    #[schema(value_type = Vec<String>)]
+    pub ips: Vec<IpAddr>,
+}
+
+/// What a mirror's destination gets copies of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    /// The watched ports, at least one, not the port itself.
+    pub of: Vec<Name>,
+    /// Which of their frames.
+    #[serde(default)]
+    pub direction: Direction,
+}
+
+/// A direction, seen from the switch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Direction {
+    /// Frames the switch receives from the port.
+    Rx,
+    /// Frames the switch sends to the port.
+    Tx,
+    /// Both.
+    #[default]
+    Both,
+}
+
+/// Refuses what the kernel would not take as an interface's name.
+pub(crate) fn check_ifname(key: &str, name: &str) -> Result<(), ApiError> {
+    let good = (1..=15).contains(&name.len())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_graphic() && !b"/:%".contains(&b))
+        && name != "."
+        && name != "..";
+    if good {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "{key} is `{}`; allowed are 1 to 15 printable letters without `/`, `:`, `%` and space",
+        name.escape_debug()
+    )))
+}
+
+pub(super) fn check_vlan(vlan: Option<&VlanMode>) -> Result<(), ApiError> {
+    let Some(VlanMode::Trunk {
+        allowed,
+        native: Some(native),
+        ..
+    }) = vlan
+    else {
+        return Ok(());
+    };
+    if allowed.is_empty() || allowed.contains(native) {
+        return Ok(());
+    }
+    Err(ApiError::invalid(format!(
+        "vlan.native is {native}, which is not among vlan.allowed"
+    )))
+}
+
+pub(super) fn check_lock(lock: Option<&Lock>) -> Result<(), ApiError> {
+    lock.map_or(Ok(()), |lock| check_host_mac("lock.mac", lock.mac))
+}
+
+pub(super) fn check_limits(
+    max_macs: Option<u32>,
+    storm: Option<&StormLimits>,
+) -> Result<(), ApiError> {
+    max_macs.map_or(Ok(()), |max| {
+        in_range("max_macs", max, &NetworkCreate::MACS)
+    })?;
+    storm.map_or(Ok(()), StormLimits::check)
+}
+
+pub(super) fn check_mirror(name: &Name, mirror: Option<&Mirror>) -> Result<(), ApiError> {
+    let Some(mirror) = mirror else { return Ok(()) };
+    if mirror.of.is_empty() {
+        return Err(ApiError::invalid(
+            "mirror.of is empty; at least one port is needed",
+        ));
+    }
+    if mirror.of.contains(name) {
+        return Err(ApiError::invalid(format!(
+            "port {name} cannot mirror itself"
+        )));
+    }
+    Ok(())
+}
+
+const fn one() -> u8 {
+    1
+}
