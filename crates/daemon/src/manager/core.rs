@@ -1,0 +1,186 @@
+//! The state, what serves it, and the one way to change it.
+//!
+//! A change is begun, which puts it into the state and the state file, and then either published
+//! or taken back:
+//!
+//! ```text
+//!   begin(change)? ──> Begun ──> what else must succeed ──┬──> publish(begun)   frames follow it
+//!        refused: nothing happened                        └──> revert(begun)    as it was before
+//! ```
+//! The file is written before a frame follows the change: a daemon that is killed at any moment
+//! remembers everything that was ever in force.
+
+use super::open::OpenPort;
+use super::refuse::{refused, unavailable};
+use super::store::Store;
+use super::tally;
+use crate::config::Config;
+use api::{ApiError, Counters};
+use control::{Change, Live, State};
+use dataplane::{Dataplane, Event};
+use pipeline::{BatchLimits, PortId};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::sync::Arc;
+use std::time::Instant;
+use switch::Topology;
+
+/// Everything the daemon knows.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) state: State,
+    pub(super) live: Live,
+    pub(super) dataplane: Dataplane,
+    pub(super) store: Store,
+    /// One for each port of the state.
+    pub(super) open: BTreeMap<PortId, OpenPort>,
+    /// What ports counted that are no more.
+    pub(super) past: Counters,
+    /// What needs a person's attention.
+    pub(super) warnings: Vec<String>,
+    pub(super) started: Instant,
+    stopped: bool,
+}
+
+/// A change that is in the state and in its file, and not yet in force.
+#[must_use = "publish it or revert it"]
+pub(super) struct Begun {
+    topology: Topology,
+    undo: Change,
+}
+
+impl Core {
+    /// Starts the workers, and takes up again what the state directory remembers.
+    pub(super) fn start(config: &Config) -> Result<Self, ApiError> {
+        let [seed, secret] = random().map_err(|error| unavailable("cannot read /dev/urandom", &error))?;
+        let (store, loaded, warnings) = Store::open(&config.state_dir, || State::new(seed))?;
+        let mut settings = dataplane::Config { limits: BatchLimits::default(), ..dataplane::Config::default() };
+        if let Some(workers) = config.workers {
+            settings.workers = workers.into();
+        }
+        let dataplane = Dataplane::start(settings).map_err(|error| unavailable("cannot start the workers", &error))?;
+        let mut core = Self {
+            state: loaded,
+            live: Live::new(secret),
+            dataplane,
+            store,
+            open: BTreeMap::new(),
+            past: Counters::default(),
+            warnings,
+            started: Instant::now(),
+            stopped: false,
+        };
+        core.restore()?;
+        Ok(core)
+    }
+
+    /// Makes the change and remembers it, or does nothing at all.
+    pub(super) fn begin(&mut self, change: Change) -> Result<Begun, ApiError> {
+        let undo = self.state.commit(change);
+        let begun = match self.live.topology(&self.state) {
+            Ok(topology) => Begun { topology, undo },
+            Err(error) => {
+                self.take_back(undo);
+                return Err(refused(&error));
+            }
+        };
+        match self.store.write(&self.state) {
+            Ok(()) => Ok(begun),
+            Err(error) => {
+                self.take_back(begun.undo);
+                Err(ApiError::unavailable(format!("{error}; nothing was changed")))
+            }
+        }
+    }
+
+    /// Lets frames follow the change.
+    pub(super) fn publish(&mut self, begun: Begun) {
+        self.dataplane.publish(Arc::new(begun.topology));
+    }
+
+    /// Makes everything as it was before the change was begun.
+    pub(super) fn revert(&mut self, begun: Begun) {
+        self.take_back(begun.undo);
+        if let Err(error) = self.store.write(&self.state) {
+            // The file now remembers what is not there; the next start finds out and says so.
+            self.warn(format!("{error}: a change that was taken back is still in the state file"));
+        }
+    }
+
+    /// Begins and publishes a change that needs nothing else to succeed, and waits until no frame
+    /// follows what was before.
+    pub(super) fn change(&mut self, change: Change) -> Result<(), ApiError> {
+        let begun = self.begin(change)?;
+        self.publish(begun);
+        self.dataplane.sync();
+        self.live.settle(&self.state);
+        Ok(())
+    }
+
+    /// Publishes the state as it stands.
+    pub(super) fn publish_state(&mut self) -> Result<(), ApiError> {
+        let topology = self.live.topology(&self.state).map_err(|error| refused(&error))?;
+        self.dataplane.publish(Arc::new(topology));
+        self.dataplane.sync();
+        self.live.settle(&self.state);
+        Ok(())
+    }
+
+    fn take_back(&mut self, undo: Change) {
+        let _ = self.state.commit(undo);
+        if let Err(error) = self.live.topology(&self.state) {
+            // The tables held these very entries a moment ago.
+            self.warn(format!("a change could not be taken back whole: {error}"));
+        }
+    }
+
+    /// Notes a trouble for `status` and the log. The list is bounded: the oldest makes room.
+    pub(super) fn warn(&mut self, warning: String) {
+        tracing::warn!("{warning}");
+        if self.warnings.len() >= MAX_WARNINGS {
+            self.warnings.remove(0);
+        }
+        self.warnings.push(warning);
+    }
+
+    /// Takes note of what happened in the dataplane.
+    pub(super) fn handle_events(&mut self) {
+        let events: Vec<Event> = self.dataplane.events().try_iter().collect();
+        for Event::PortDied { port, why } in events {
+            self.port_died(port, &why);
+        }
+    }
+
+    /// Stops the workers. Persistent interfaces stay, without carrier, for the next daemon.
+    pub(super) fn stop(&mut self) {
+        if std::mem::replace(&mut self.stopped, true) {
+            return;
+        }
+        for id in self.open.keys() {
+            self.dataplane.remove_port(*id);
+        }
+        self.open.clear();
+    }
+
+    /// Adds what a port counted that is about to be closed to `into`.
+    pub(super) fn counted(&self, id: PortId) -> Counters {
+        let mut counters = self.open.get(&id).map_or_else(Counters::default, |open| open.earlier.clone());
+        if let Some(totals) = self.dataplane.counters(id) {
+            tally::add_totals(&mut counters, &totals);
+        }
+        counters
+    }
+}
+
+/// Warnings kept at most.
+const MAX_WARNINGS: usize = 50;
+
+fn random() -> std::io::Result<[u64; 2]> {
+    let mut bytes = [[0; 8]; 2];
+    let mut source = File::open("/dev/urandom")?;
+    for number in &mut bytes {
+        source.read_exact(number)?;
+    }
+    Ok(bytes.map(u64::from_ne_bytes))
+}

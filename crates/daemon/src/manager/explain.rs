@@ -1,0 +1,99 @@
+//! The call that leads a frame through the live tables.
+
+use super::core::Core;
+use super::refuse::refused;
+use super::translate::{drop_info, mac, name, owner};
+use crate::craft;
+use api::{ApiError, ExplainRequest, Explanation, Mac, Output, StageName, Step, TagType, Verdict, VlanTag};
+use control::Port;
+use dataplane::Explanation as Explained;
+use pipeline::{DropReason, Stage};
+use switch::{Form, Forward, Transmit};
+use wire::{Headers, VnetHeader};
+
+impl Core {
+    /// Leads a frame through the live tables without side effects.
+    pub(super) fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ApiError> {
+        let port = self.state.port_named(request.port.as_str()).map_err(|error| refused(&error))?;
+        let lock = port.settings.lock.as_ref().map(|lock| lock.mac);
+        let own = self.state.endpoint_of(port).map(|e| e.mac).or(lock);
+        let src = own.map_or(Mac([2, 0, 0, 0, 0, 1]), mac);
+        let neighbour = |address| owner(&self.state, port.network?, address).map(|e| mac(e.mac));
+        let dst = craft::destination(&request.frame).and_then(neighbour);
+        let bytes = craft::frame(&request.frame, src, dst)?;
+        let explained = self.dataplane.explain(port.id, &bytes, VnetHeader::default());
+        Ok(self.told(port, &bytes, &explained))
+    }
+
+    fn told(&self, port: &Port, bytes: &[u8], explained: &Explained) -> Explanation {
+        let left: Vec<_> = explained.outputs.iter().map(|copy| self.output(port, bytes, copy)).collect();
+        let verdict = match explained.verdict {
+            Ok(Forward::Unicast(_)) => Verdict::Forwarded,
+            Ok(Forward::Flood(_)) if left.iter().any(|output| !output.mirror) => Verdict::Flooded,
+            Ok(Forward::Flood(_)) | Err(_) => Verdict::Dropped,
+        };
+        Explanation {
+            verdict,
+            drop: explained.verdict.as_ref().err().copied().map(drop_info),
+            steps: explained.steps.iter().map(|e| Step { stage: stage(e.stage), what: self.with_names(&e.what) }).collect(),
+            outputs: left,
+            frame: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+        }
+    }
+
+    fn output(&self, from: &Port, bytes: &[u8], copy: &Transmit) -> Output {
+        let to = self.state.port(copy.port);
+        let closed = self.dataplane.counters(copy.port).is_none();
+        Output {
+            port: to.map_or_else(|| name(&copy.port.to_string()), |p| name(&p.name)),
+            tags: self.tags(from, bytes, copy.form),
+            mirror: to.is_some_and(|p| p.settings.mirror.is_some()),
+            drop: closed.then(|| drop_info(DropReason::TxGone)),
+        }
+    }
+
+    /// The tags a frame from `from` has when it leaves in `form`: the switch's, then its cargo.
+    fn tags(&self, from: &Port, bytes: &[u8], form: Form) -> Vec<VlanTag> {
+        let Ok(headers) = Headers::parse(bytes) else { return Vec::new() };
+        let carried = [headers.outer, headers.inner];
+        let cargo = match self.state.vlan_of(from).arrived(&headers) {
+            Form::Untagged => &carried[..],
+            Form::Tagged(_) => &carried[1..],
+        };
+        let own = match form {
+            Form::Untagged => None,
+            Form::Tagged(tag) => Some(tag),
+        };
+        own.into_iter().chain(cargo.iter().copied().flatten()).map(shown_tag).collect()
+    }
+
+    /// A sentence of a stage with the ports' names instead of their numbers (`port3`).
+    fn with_names(&self, text: &str) -> String {
+        let named = |word: &str| {
+            let digits = word.strip_prefix("port")?;
+            let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
+            let port = self.state.port(pipeline::PortId(digits[..end].parse().ok()?))?;
+            Some(format!("{}{}", port.name, &digits[end..]))
+        };
+        let words = text.split(' ').map(|word| named(word).unwrap_or_else(|| word.to_owned()));
+        words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn stage(stage: Stage) -> StageName {
+    match stage {
+        Stage::Parse => StageName::Parse,
+        Stage::Admit => StageName::Admit,
+        Stage::Learn => StageName::Learn,
+        Stage::Forward => StageName::Forward,
+        Stage::Egress => StageName::Egress,
+    }
+}
+
+fn shown_tag(tag: wire::VlanTag) -> VlanTag {
+    VlanTag {
+        r#type: if tag.tpid == wire::VlanTag::STAG { TagType::Service } else { TagType::Customer },
+        vid: tag.vid(),
+        priority: tag.to_bytes()[2] >> 5,
+    }
+}

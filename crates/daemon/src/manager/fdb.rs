@@ -1,0 +1,109 @@
+//! Calls about the forwarding databases.
+
+use super::core::Core;
+use super::refuse::refused;
+use super::translate;
+use api::{ApiError, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed, Name, VlanId};
+use control::{Change, Network, StaticEntry};
+use pipeline::PortId;
+use switch::fdb::{Entry, FlushFilter, Kind, Removal};
+
+impl Core {
+    /// The addresses that pass the filter, by network, VLAN and address.
+    pub(super) fn fdb(&self, filter: &FdbFilter) -> Result<Vec<FdbEntry>, ApiError> {
+        let port = self.port_id(filter.port.as_ref())?;
+        let now = self.dataplane.now();
+        let mut shown = Vec::new();
+        for network in self.networks_named(filter.network.as_ref())? {
+            let entries = self.live.fdb(network.id).map(|fdb| fdb.entries(now)).unwrap_or_default();
+            let wanted = entries.iter().filter(|e| port.is_none_or(|id| e.port == id));
+            shown.extend(wanted.filter_map(|entry| self.shown_entry(network, entry)));
+        }
+        shown.sort_by(|a, b| (&a.network, a.vlan, a.mac).cmp(&(&b.network, b.vlan, b.mac)));
+        Ok(shown)
+    }
+
+    /// Writes a static entry.
+    pub(super) fn fdb_add(&mut self, entry: &FdbAdd) -> Result<FdbEntry, ApiError> {
+        let network = self.state.network_named(entry.network.as_str()).map_err(|error| refused(&error))?;
+        let vlan = entry.vlan.map_or(network.default_vlan, translate::vlan_id);
+        let port = self.state.port_named(entry.port.as_str()).map_err(|error| refused(&error))?;
+        let entry = StaticEntry { vlan, mac: translate::mac_addr(entry.mac), port: port.id };
+        let answer = FdbEntry {
+            network: translate::name(&network.name),
+            vlan: translate::vlan(vlan),
+            mac: translate::mac(entry.mac),
+            port: translate::name(&port.name),
+            kind: FdbKind::Static,
+            age_seconds: None,
+        };
+        let change = self.state.add_static(answer.network.as_str(), entry).map_err(|error| refused(&error))?;
+        self.change(change)?;
+        Ok(answer)
+    }
+
+    /// Removes one entry, learned or static.
+    pub(super) fn fdb_remove(&mut self, key: &FdbKey) -> Result<(), ApiError> {
+        let network = self.state.network_named(key.network.as_str()).map_err(|error| refused(&error))?;
+        let (id, mac) = (network.id, translate::mac_addr(key.mac));
+        let vlan = key.vlan.map_or(network.default_vlan, translate::vlan_id);
+        let change = self.state.remove_static(key.network.as_str(), vlan, mac).map_err(|error| refused(&error))?;
+        if change != Change::Nothing {
+            return self.change(change);
+        }
+        match self.live.fdb(id).map(|fdb| fdb.remove(vlan, mac)) {
+            Some(Removal::Removed { .. }) => Ok(()),
+            Some(Removal::Absent) | None => {
+                Err(ApiError::not_found(format!("network {} knows no {mac} in VLAN {vlan}", key.network)))
+            }
+        }
+    }
+
+    /// Forgets entries. Those of endpoints stay: they go with the endpoint.
+    pub(super) fn fdb_flush(&mut self, flush: &FdbFlush) -> Result<Flushed, ApiError> {
+        let port = self.port_id(flush.port.as_ref())?;
+        let vlan = flush.vlan.map(translate::vlan_id);
+        let meant = |s: &StaticEntry| port.is_none_or(|id| s.port == id) && vlan.is_none_or(|v| s.vlan == v);
+        let (mut removed, mut changes, mut tables) = (0, Vec::new(), Vec::new());
+        for network in self.networks_named(flush.network.as_ref())? {
+            tables.extend(self.live.fdb(network.id).cloned());
+            if flush.include_static {
+                removed += network.statics.iter().filter(|s| meant(s)).count();
+                changes.push(self.state.flush_statics(network, meant));
+            }
+        }
+        changes.retain(|change| *change != Change::Nothing);
+        if !changes.is_empty() {
+            self.change(Change::All(changes))?;
+        }
+        removed += tables.iter().map(|fdb| fdb.flush(FlushFilter { port, vlan, statics: false })).sum::<usize>();
+        Ok(Flushed { removed: removed as u64 })
+    }
+
+    fn networks_named(&self, name: Option<&Name>) -> Result<Vec<&Network>, ApiError> {
+        match name {
+            Some(name) => self.state.network_named(name.as_str()).map(|n| vec![n]).map_err(|error| refused(&error)),
+            None => Ok(self.state.networks().collect()),
+        }
+    }
+
+    fn port_id(&self, name: Option<&Name>) -> Result<Option<PortId>, ApiError> {
+        let id = |name: &Name| self.state.port_named(name.as_str()).map(|p| p.id);
+        name.map(id).transpose().map_err(|error| refused(&error))
+    }
+
+    fn shown_entry(&self, network: &Network, entry: &Entry) -> Option<FdbEntry> {
+        let (kind, age_seconds) = match entry.kind {
+            Kind::Learned => (FdbKind::Learned, Some(entry.age.as_secs())),
+            Kind::Static => (FdbKind::Static, None),
+        };
+        Some(FdbEntry {
+            network: translate::name(&network.name),
+            vlan: VlanId::try_from(entry.vlan.get()).ok()?,
+            mac: translate::mac(entry.mac),
+            port: translate::name(&self.state.port(entry.port)?.name),
+            kind,
+            age_seconds,
+        })
+    }
+}

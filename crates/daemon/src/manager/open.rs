@@ -1,0 +1,263 @@
+//! Ports of the kernel: making them, taking them up again, closing them.
+//!
+//! A TAP is not persistent until it is remembered: a daemon that dies before that leaves nothing
+//! in the container. Once it is remembered it is persistent: a daemon that dies after that leaves
+//! the interface, and the next one takes it up.
+//!
+//! The last descriptor of a TAP is closed here, never in a worker: the kernel waits for a grace
+//! period (some 16 ms) when a queue is closed, and every port's frames would wait with it. So a
+//! [`Persistence`], which holds a descriptor, is kept until the workers have let go of theirs.
+
+use super::core::Core;
+use super::refuse::KernelError;
+use super::tally;
+use api::{ApiError, Counters};
+use control::{Endpoint, Namespace, Plan, Port, PortKind, Sandbox, Step};
+use host::{Identity, Inside, Links, Netns, Place};
+use pipeline::PortId;
+use port::tap::{Persistence, Tap, TapConfig};
+use port::{Gone, InterfaceName, PortError};
+
+/// What the daemon holds of a port.
+#[derive(Debug)]
+pub(super) struct OpenPort {
+    /// How it is.
+    pub(super) condition: Condition,
+    /// Of a TAP's interface; it holds a descriptor.
+    persistence: Option<Persistence>,
+    /// The namespace it ends with; none ends only with the daemon.
+    pub(super) netns: Option<Netns>,
+    /// What it counted before it was last opened.
+    pub(super) earlier: Counters,
+}
+
+/// Whether a port can carry frames.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Condition {
+    /// It can.
+    Open,
+    /// It can send, and nothing will come from it any more.
+    Ended(String),
+    /// It cannot until its interface is set up, or its file is read anew.
+    Down(String),
+    /// Its interface or its namespace is gone.
+    Dead(String),
+}
+
+/// A port just opened.
+pub(super) struct Opened {
+    port: port::Port,
+    persistence: Option<Persistence>,
+}
+
+impl From<Tap> for Opened {
+    fn from(tap: Tap) -> Self {
+        let persistence = Some(tap.persistence());
+        Self { port: tap.into_port(), persistence }
+    }
+}
+
+impl OpenPort {
+    /// Whether closing it takes its interface along.
+    pub(super) fn is_tap_held(&self) -> bool {
+        self.persistence.is_some()
+    }
+
+    /// A port that could not be opened.
+    pub(super) fn dead(netns: Option<Netns>, why: String) -> Self {
+        Self { condition: Condition::Dead(why), persistence: None, netns, earlier: Counters::default() }
+    }
+}
+
+impl Core {
+    /// Hands an opened port to the workers, with what it counted before.
+    pub(super) fn take_in(&mut self, id: PortId, netns: Option<Netns>, opened: Opened) -> Result<(), ApiError> {
+        let Opened { port, persistence } = opened;
+        let added = self.dataplane.add_port(id, port);
+        added.map_err(|error| ApiError::internal(error.to_string()))?;
+        let earlier = self.open.remove(&id).map(|old| old.earlier).unwrap_or_default();
+        self.open.insert(id, OpenPort { condition: Condition::Open, persistence, netns, earlier });
+        Ok(())
+    }
+
+    /// Closes a port for good and keeps what it counted; a TAP's interface goes with it.
+    pub(super) fn close_for_good(&mut self, id: PortId) {
+        let counters = self.counted(id);
+        tally::add(&mut self.past, &counters);
+        let Some(open) = self.open.remove(&id) else { return };
+        if let Some(persistence) = &open.persistence
+            && let Err(error) = persistence.set(false)
+        {
+            // It was removed before us.
+            tracing::debug!(%error, "an interface was gone already");
+        }
+        self.dataplane.remove_port(id);
+        drop(open);
+    }
+
+    /// Closes a port that carries nothing any more, and says why.
+    pub(super) fn close_as(&mut self, id: PortId, condition: Condition) {
+        let counters = self.counted(id);
+        let Some(open) = self.open.get_mut(&id) else { return };
+        open.earlier = counters;
+        open.condition = condition;
+        let persistence = open.persistence.take();
+        self.dataplane.remove_port(id);
+        drop(persistence);
+    }
+
+    /// A worker says that a queue of a port will never receive again.
+    pub(super) fn port_died(&mut self, id: PortId, why: &Gone) {
+        let (Some(port), Some(open)) = (self.state.port(id), self.open.get_mut(&id)) else { return };
+        if open.condition != Condition::Open {
+            return;
+        }
+        tracing::warn!(port = %port.name, "{why}");
+        match why {
+            Gone::EndOfFile if matches!(port.kind, PortKind::Pcap { write: Some(_), .. }) => {
+                open.condition = Condition::Ended(why.to_string());
+            }
+            Gone::EndOfFile | Gone::Down => self.close_as(id, Condition::Down(why.to_string())),
+            Gone::Removed | Gone::Io(_) => self.close_as(id, Condition::Dead(why.to_string())),
+        }
+    }
+}
+
+/// The namespace of a sandbox, whether or not it is still there.
+pub(super) fn netns_of(sandbox: &Sandbox) -> Netns {
+    let place = match &sandbox.namespace {
+        Namespace::Name(name) => Place::Name(name.clone()),
+        Namespace::Path(path) => Place::Path(path.clone()),
+        Namespace::Pid(pid) => Place::Pid(*pid),
+    };
+    let identity = Identity { device: sandbox.identity.device, inode: sandbox.identity.inode };
+    Netns::known(place, identity)
+}
+
+/// Carries out an endpoint's plan in its namespace. The TAP it makes is not persistent yet:
+/// dropping it takes everything back.
+pub(super) fn make_endpoint(netns: &Netns, plan: &Plan) -> Result<Tap, KernelError> {
+    netns.run(|inside| {
+        let links = inside.links()?;
+        refuse_existing(&links, netns, plan)?;
+        carry_out(&links, plan)
+    })
+}
+
+/// Takes up an endpoint's interface that an earlier daemon left, or makes it anew.
+pub(super) fn take_up_endpoint(netns: &Netns, endpoint: &Endpoint) -> Result<Tap, KernelError> {
+    netns.run(|inside| {
+        let links = inside.links()?;
+        match links.state(&endpoint.ifname)? {
+            Some(_) => open_tap(&endpoint.ifname, endpoint.queues, true),
+            None => carry_out(&links, &endpoint.plan()),
+        }
+    })
+}
+
+fn refuse_existing(links: &Links, netns: &Netns, plan: &Plan) -> Result<(), KernelError> {
+    for step in &plan.steps {
+        if let Step::MakeTap { ifname, .. } = step
+            && links.state(ifname)?.is_some()
+        {
+            return Err(KernelError::Exists { netns: netns.place().to_string(), ifname: ifname.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn carry_out(links: &Links, plan: &Plan) -> Result<Tap, KernelError> {
+    let tap = std::cell::Cell::new(None);
+    let act = |step: &Step| -> Result<(), KernelError> {
+        match step {
+            Step::MakeTap { ifname, queues } => tap.set(Some(open_tap(ifname, *queues, false)?)),
+            // The last descriptor of a TAP that is not persistent takes it along.
+            Step::RemoveTap { .. } => drop(tap.take()),
+            Step::Configure { ifname, mac, mtu } => links.configure(ifname, mac.0, *mtu)?,
+            Step::AddAddress { ifname, address } => links.add_address(ifname, *address)?,
+            Step::DefaultRoute { ifname, gateway } => links.add_default_route(ifname, *gateway)?,
+        }
+        Ok(())
+    };
+    let undo = |step: &Step| step.undo().map_or(Ok(()), |undo| act(&undo));
+    match host::execute(&plan.steps, act, undo) {
+        Ok(()) => Ok(tap.take().expect("every plan makes a TAP")),
+        Err(failed) if failed.left_behind.is_empty() => Err(failed.error),
+        Err(failed) => {
+            let left_behind: Vec<_> = failed.left_behind.iter().map(ToString::to_string).collect();
+            Err(KernelError::LeftBehind { error: Box::new(failed.error), left_behind: left_behind.join("; ") })
+        }
+    }
+}
+
+/// Opens the port behind `port`, which is not an endpoint's. `fresh` is one that was just asked
+/// for: its TAP must not be there yet.
+pub(super) fn open_port(port: &Port, mtu: u16, fresh: bool) -> Result<(Opened, Option<Netns>), KernelError> {
+    let place = |sandbox: &Option<Sandbox>| match sandbox {
+        Some(sandbox) => Ok(netns_of(sandbox)),
+        None => Netns::find(Place::Own),
+    };
+    match &port.kind {
+        PortKind::Tap { ifname, sandbox, queues } => {
+            let netns = place(sandbox)?;
+            let tap = netns.run(|inside| plain_tap(inside, &netns, ifname, *queues, mtu, fresh))?;
+            Ok((tap.into(), Some(netns)))
+        }
+        PortKind::Packet { ifname, sandbox } => {
+            let netns = place(sandbox)?;
+            let name: InterfaceName = ifname.parse()?;
+            let port = netns.run(|_| Ok::<_, KernelError>(port::packet::open(&name)?))?;
+            Ok((Opened { port, persistence: None }, Some(netns)))
+        }
+        PortKind::Pcap { read, write, paced } => {
+            let port = open_pcap(read.clone(), write.clone(), *paced)?;
+            Ok((Opened { port, persistence: None }, None))
+        }
+        PortKind::Endpoint(_) => unreachable!("an endpoint's port is made with its endpoint"),
+    }
+}
+
+fn plain_tap(
+    inside: &Inside,
+    netns: &Netns,
+    ifname: &str,
+    queues: u8,
+    mtu: u16,
+    fresh: bool,
+) -> Result<Tap, KernelError> {
+    let links = inside.links()?;
+    if links.state(ifname)?.is_some() {
+        if fresh {
+            return Err(KernelError::Exists { netns: netns.place().to_string(), ifname: ifname.to_owned() });
+        }
+        return open_tap(ifname, queues, true);
+    }
+    let tap = open_tap(ifname, queues, false)?;
+    links.set_mtu(ifname, mtu)?;
+    links.set_up(ifname, true)?;
+    Ok(tap)
+}
+
+fn open_tap(ifname: &str, queues: u8, persistent: bool) -> Result<Tap, KernelError> {
+    let config = TapConfig { queues: queues.into(), persistent, ..TapConfig::new(ifname.parse()?) };
+    Ok(Tap::open(config)?)
+}
+
+impl Opened {
+    /// Makes a TAP's interface outlive the daemon.
+    pub(super) fn persist(&self) -> Result<(), KernelError> {
+        match &self.persistence {
+            Some(persistence) => Ok(persistence.set(true)?),
+            None => Ok(()),
+        }
+    }
+}
+
+fn open_pcap(
+    read: Option<std::path::PathBuf>,
+    write: Option<std::path::PathBuf>,
+    paced: bool,
+) -> Result<port::Port, KernelError> {
+    let _ = (read, write, paced);
+    Err(KernelError::Port(PortError::Queues { got: 0, max: 0 }))
+}

@@ -1,0 +1,174 @@
+//! Calls about ports.
+
+use super::core::Core;
+use super::endpoints::find;
+use super::open::{self, Condition, Opened, netns_of};
+use super::refuse::{KernelError, refused};
+use super::translate;
+use api::{AdminState, ApiError, Name, PortAdd, PortSet, PortState};
+use control::{Port, PortKind, PortRequest, Sandbox, TAP_MTU_MAX};
+use host::Netns;
+use pipeline::{NetworkId, PortId};
+use std::collections::BTreeMap;
+
+impl Core {
+    /// Adds a port.
+    pub(super) fn port_add(&mut self, port: &PortAdd) -> Result<api::Port, ApiError> {
+        let request = PortRequest {
+            name: port.name.as_str().to_owned(),
+            kind: kind(&port.kind)?,
+            network: self.network_id(port.network.as_ref())?,
+            settings: translate::settings(&self.state, port)?,
+        };
+        let (port, change) = self.state.add_port(&request).map_err(|error| refused(&error))?;
+        let (opened, netns) = self.open(&port, true).map_err(|error| error.to_api())?;
+        let begun = self.begin(change)?;
+        if let Err(error) = opened.persist() {
+            self.revert(begun);
+            return Err(error.to_api());
+        }
+        self.publish(begun);
+        self.live.settle(&self.state);
+        self.take_in(port.id, netns, opened)?;
+        tracing::info!(port = %port.name, "added");
+        Ok(self.shown_port(&port, &self.macs()))
+    }
+
+    /// All ports, by name.
+    pub(super) fn ports(&self) -> Vec<api::Port> {
+        let macs = self.macs();
+        let mut all: Vec<_> = self.state.ports().map(|port| self.shown_port(port, &macs)).collect();
+        all.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        all
+    }
+
+    /// One port.
+    pub(super) fn port(&self, name: &Name) -> Result<api::Port, ApiError> {
+        let port = self.state.port_named(name.as_str()).map_err(|error| refused(&error))?;
+        Ok(self.shown_port(port, &self.macs()))
+    }
+
+    /// Changes a port. Setting it up opens it again when it was closed.
+    pub(super) fn port_set(&mut self, name: &Name, set: &PortSet) -> Result<api::Port, ApiError> {
+        let old = self.state.port_named(name.as_str()).map_err(|error| refused(&error))?;
+        let id = old.id;
+        let wanted = set.applied_to(&translate::port_spec(&self.state, old));
+        // What the interface cannot say (a mirror whose ports are gone) stays unless it is changed.
+        let mut settings = translate::settings(&self.state, &wanted)?;
+        if set.mirror.is_none() {
+            settings.mirror.clone_from(&old.settings.mirror);
+        }
+        let network = self.network_id(wanted.network.as_ref())?;
+        let (port, change) = self.state.set_port(id, network, settings).map_err(|error| refused(&error))?;
+        let reopened = match set.admin {
+            Some(AdminState::Up) if !self.is_open(id) => {
+                Some(self.reopen(&port).map_err(|error| error.to_api())?)
+            }
+            Some(AdminState::Up | AdminState::Down) | None => None,
+        };
+        self.change(change)?;
+        if let Some((opened, netns)) = reopened {
+            opened.persist().map_err(|error| error.to_api())?;
+            self.take_in(id, netns, opened)?;
+            tracing::info!(port = %port.name, "opened again");
+        }
+        Ok(self.shown_port(&port, &self.macs()))
+    }
+
+    /// Takes a port away.
+    pub(super) fn port_remove(&mut self, name: &Name) -> Result<(), ApiError> {
+        let (port, change) = self.state.remove_port(name.as_str()).map_err(|error| refused(&error))?;
+        let begun = self.begin(change)?;
+        self.publish(begun);
+        self.close_for_good(port.id);
+        self.live.settle(&self.state);
+        tracing::info!(port = %port.name, "removed");
+        Ok(())
+    }
+
+    /// Opens a port that is not an endpoint's.
+    pub(super) fn open(&self, port: &Port, fresh: bool) -> Result<(Opened, Option<Netns>), KernelError> {
+        let network = port.network.and_then(|id| self.state.network(id));
+        let mtu = network.map_or(1500, |n| n.mtu).min(TAP_MTU_MAX);
+        open::open_port(port, mtu, fresh)
+    }
+
+    /// Opens a port of the state anew, whatever is behind it.
+    pub(super) fn reopen(&self, port: &Port) -> Result<(Opened, Option<Netns>), KernelError> {
+        match self.state.endpoint_of(port) {
+            Some(endpoint) => {
+                let netns = netns_of(&endpoint.sandbox);
+                let tap = open::take_up_endpoint(&netns, endpoint)?;
+                Ok((tap.into(), Some(netns)))
+            }
+            None => self.open(port, false),
+        }
+    }
+
+    fn is_open(&self, id: PortId) -> bool {
+        self.open.get(&id).is_some_and(|open| open.condition == Condition::Open)
+    }
+
+    fn network_id(&self, name: Option<&Name>) -> Result<Option<NetworkId>, ApiError> {
+        let id = |name: &Name| self.state.network_named(name.as_str()).map(|n| n.id);
+        name.map(id).transpose().map_err(|error| refused(&error))
+    }
+
+    fn shown_port(&self, port: &Port, macs: &BTreeMap<PortId, u64>) -> api::Port {
+        let (state, why) = self.port_state(port);
+        api::Port {
+            id: port.id.0,
+            spec: translate::port_spec(&self.state, port),
+            state,
+            why,
+            endpoint: matches!(port.kind, PortKind::Endpoint(_)).then(|| translate::name(&port.name)),
+            workers: self.dataplane.workers_of(port.id).iter().map(|w| w.0).collect(),
+            macs: macs.get(&port.id).copied().unwrap_or(0),
+            counters: self.counted(port.id),
+        }
+    }
+
+    /// Whether a port carries frames, and why it does not.
+    pub(super) fn port_state(&self, port: &Port) -> (PortState, Option<String>) {
+        let condition = self.open.get(&port.id).map(|open| &open.condition);
+        match condition {
+            Some(Condition::Dead(why)) => (PortState::Dead, Some(why.clone())),
+            Some(Condition::Down(why)) => (PortState::Down, Some(why.clone())),
+            Some(_) if !port.settings.up => (PortState::Down, Some("it was set down".to_owned())),
+            Some(Condition::Ended(why)) => (PortState::Up, Some(why.clone())),
+            Some(Condition::Open) => (PortState::Up, None),
+            None => (PortState::Dead, Some("it was never opened".to_owned())),
+        }
+    }
+
+    /// How many addresses each port has in the forwarding databases.
+    fn macs(&self) -> BTreeMap<PortId, u64> {
+        let now = self.dataplane.now();
+        let fdbs = self.state.networks().filter_map(|n| self.live.fdb(n.id));
+        let mut macs = BTreeMap::new();
+        for entry in fdbs.flat_map(|fdb| fdb.entries(now)) {
+            *macs.entry(entry.port).or_default() += 1;
+        }
+        macs
+    }
+}
+
+/// What is to be behind a port; a namespace that is named is looked up.
+fn kind(kind: &api::PortKind) -> Result<PortKind, ApiError> {
+    let sandbox = |netns: &Option<api::Netns>| -> Result<Option<Sandbox>, ApiError> {
+        netns.as_ref().map(|netns| find(netns).map(|(_, sandbox)| sandbox)).transpose()
+    };
+    Ok(match kind {
+        api::PortKind::Tap { netns, ifname, queues } => {
+            PortKind::Tap { ifname: ifname.clone(), sandbox: sandbox(netns)?, queues: *queues }
+        }
+        api::PortKind::Packet { netns, interface } => {
+            PortKind::Packet { ifname: interface.clone(), sandbox: sandbox(netns)? }
+        }
+        api::PortKind::Pcap { read, write, speed } => PortKind::Pcap {
+            read: read.clone(),
+            write: write.clone(),
+            paced: *speed == api::PcapSpeed::Recorded,
+        },
+    })
+}

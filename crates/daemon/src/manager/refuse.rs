@@ -1,0 +1,97 @@
+//! Refusals of the state, the host and the ports, in the interface's words.
+
+use api::ApiError;
+use port::PortError;
+use std::fmt::Display;
+use std::io::ErrorKind;
+
+/// What the state refuses.
+pub(super) fn refused(error: &control::Error) -> ApiError {
+    use control::Error as E;
+    let message = error.to_string();
+    match error {
+        E::NotFound { .. } => ApiError::not_found(message),
+        E::NameTaken { .. }
+        | E::SubnetOverlaps { .. }
+        | E::AddressTaken { .. }
+        | E::MacTaken { .. }
+        | E::IfnameTaken { .. }
+        | E::StaticElsewhere { .. } => ApiError::already_exists(message),
+        E::NetworkInUse { .. } | E::PortOfEndpoint { .. } | E::StaticOfEndpoint { .. } | E::EndpointStays { .. } => {
+            ApiError::in_use(message)
+        }
+        E::SubnetFull(..) | E::TableFull(..) => ApiError::unavailable(message),
+        E::Contradiction(_) => ApiError::internal(message),
+        E::BadName { .. }
+        | E::BadIfname { .. }
+        | E::OutOfRange { .. }
+        | E::NotInNetwork { .. }
+        | E::UnreachableGateway { .. }
+        | E::BadSubnet { .. }
+        | E::BadGateway { .. }
+        | E::NotInSubnet { .. }
+        | E::BadAddress { .. }
+        | E::BadMac(_)
+        | E::BadMirror { .. }
+        | E::NoFile => ApiError::invalid(message),
+    }
+}
+
+/// What goes wrong while the kernel is being asked.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum KernelError {
+    /// A namespace, link, address or route.
+    #[error(transparent)]
+    Host(#[from] host::Error),
+    /// A port.
+    #[error(transparent)]
+    Port(#[from] PortError),
+    /// An interface of that name that is not ours.
+    #[error("{netns} already has an interface {ifname}")]
+    Exists {
+        /// The namespace.
+        netns: String,
+        /// The interface.
+        ifname: String,
+    },
+    /// Some of it could not be taken back.
+    #[error("{error}; moreover, {left_behind}")]
+    LeftBehind {
+        /// The failure.
+        error: Box<KernelError>,
+        /// What is still there.
+        left_behind: String,
+    },
+}
+
+impl KernelError {
+    /// The refusal to answer with.
+    pub(super) fn to_api(&self) -> ApiError {
+        let message = self.to_string();
+        match self {
+            Self::Exists { .. } => ApiError::already_exists(message),
+            Self::LeftBehind { .. } => ApiError::unavailable(message),
+            Self::Host(error) => match error {
+                host::Error::NoNamespace { source, .. } if source.kind() == ErrorKind::NotFound => {
+                    ApiError::not_found(message)
+                }
+                host::Error::NotANamespace { .. } => ApiError::invalid(message),
+                host::Error::NoNamespace { .. }
+                | host::Error::Replaced { .. }
+                | host::Error::Enter { .. }
+                | host::Error::Resources { .. }
+                | host::Error::Link { .. } => ApiError::unavailable(message),
+            },
+            Self::Port(error) => match error {
+                PortError::Name(_) | PortError::Queues { .. } | PortError::Capture { .. } => ApiError::invalid(message),
+                _ if error.raw_os_error() == Some(nix::libc::ENODEV) => ApiError::not_found(message),
+                _ => ApiError::unavailable(message),
+            },
+        }
+    }
+}
+
+/// Something the daemon or the kernel cannot do now.
+pub(super) fn unavailable(what: &str, error: &dyn Display) -> ApiError {
+    ApiError::unavailable(format!("{what}: {error}"))
+}

@@ -1,0 +1,57 @@
+//! Taking up again what an earlier daemon left.
+//!
+//! Its TAPs are persistent: they are still in their containers, with addresses and routes and
+//! without carrier, and get their carrier back when they are opened. A port that cannot be opened
+//! is kept, dead, with the reason; an endpoint whose namespace is gone is dropped.
+
+use super::core::Core;
+use super::open::{OpenPort, netns_of};
+use api::ApiError;
+use control::{EndpointId, Port};
+
+impl Core {
+    /// Opens every port of the state, and publishes it.
+    pub(super) fn restore(&mut self) -> Result<(), ApiError> {
+        let dropped = self.drop_endpoints_of_the_past();
+        let ports: Vec<Port> = self.state.ports().cloned().collect();
+        for port in &ports {
+            let netns = self.state.interface_of(port).and_then(|(sandbox, _)| sandbox).map(netns_of);
+            let taken = match self.reopen(port) {
+                Ok((opened, netns)) => {
+                    opened.persist().map_err(|error| error.to_string()).and_then(|()| {
+                        self.take_in(port.id, netns, opened).map_err(|error| error.message)
+                    })
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            if let Err(why) = taken {
+                self.warn(format!("port {} could not be opened: {why}", port.name));
+                self.open.insert(port.id, OpenPort::dead(netns, why));
+            }
+        }
+        if (dropped || self.store.rebooted)
+            && let Err(error) = self.store.write(&self.state)
+        {
+            self.warn(error.to_string());
+        }
+        self.publish_state()
+    }
+
+    /// Drops endpoints whose namespace is gone; answers whether there were any.
+    fn drop_endpoints_of_the_past(&mut self) -> bool {
+        let rebooted = self.store.rebooted;
+        let gone: Vec<EndpointId> = self
+            .state
+            .endpoints()
+            .filter(|e| rebooted || !netns_of(&e.sandbox).is_alive())
+            .map(|e| e.id)
+            .collect();
+        for &id in &gone {
+            if let Ok((endpoint, change, _)) = self.state.detach(id) {
+                tracing::warn!(endpoint = %id, netns = %endpoint.sandbox.namespace, "its network namespace is gone: dropped");
+                let _ = self.state.commit(change);
+            }
+        }
+        !gone.is_empty()
+    }
+}

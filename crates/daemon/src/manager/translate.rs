@@ -1,0 +1,254 @@
+//! The interface's words and the state's. Pure.
+
+use api::{AdminState, ApiError, Direction, Mac, Name, Netns, PcapSpeed, PortAdd};
+use control::{Endpoint, FdbLimits, Lock, Mirror, Namespace, Network, Port, PortKind, PortSettings, Sandbox, State};
+use host::Place;
+use ipnet::IpNet;
+use pipeline::{DropReason, PortId};
+use std::net::IpAddr;
+use switch::{Native, VlanMode, VlanSet};
+use wire::{MacAddr, VlanId};
+
+use super::refuse::refused;
+
+/// A name of the state's: what is a name there is one here.
+pub(super) fn name(text: &str) -> Name {
+    text.parse().expect("the state's names obey the interface's rule")
+}
+
+pub(super) fn mac(mac: MacAddr) -> Mac {
+    Mac(mac.0)
+}
+
+pub(super) fn mac_addr(mac: Mac) -> MacAddr {
+    MacAddr(mac.0)
+}
+
+pub(super) fn vlan(vlan: VlanId) -> api::VlanId {
+    vlan.get().try_into().expect("both are 1 to 4094")
+}
+
+pub(super) fn vlan_id(vlan: api::VlanId) -> VlanId {
+    VlanId::new(vlan.get()).expect("both are 1 to 4094")
+}
+
+pub(super) fn place(netns: &Netns) -> Place {
+    match netns {
+        Netns::Name(name) => Place::Name(name.as_str().to_owned()),
+        Netns::Path(path) => Place::Path(path.clone()),
+        Netns::Pid(pid) => Place::Pid(*pid),
+    }
+}
+
+pub(super) fn namespace(netns: &Netns) -> Namespace {
+    match netns {
+        Netns::Name(name) => Namespace::Name(name.as_str().to_owned()),
+        Netns::Path(path) => Namespace::Path(path.clone()),
+        Netns::Pid(pid) => Namespace::Pid(*pid),
+    }
+}
+
+fn netns(namespace: &Namespace) -> Netns {
+    match namespace {
+        Namespace::Name(text) => Netns::Name(name(text)),
+        Namespace::Path(path) => Netns::Path(path.clone()),
+        Namespace::Pid(pid) => Netns::Pid(*pid),
+    }
+}
+
+pub(super) fn storm_limits(storm: &api::StormLimits) -> control::StormLimits {
+    control::StormLimits { broadcast: storm.broadcast, multicast: storm.multicast, unknown: storm.unknown_unicast }
+}
+
+fn api_storm(storm: &control::StormLimits) -> api::StormLimits {
+    api::StormLimits { broadcast: storm.broadcast, multicast: storm.multicast, unknown_unicast: storm.unknown }
+}
+
+/// A network to be made.
+pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkRequest {
+    let gateway = |net: &IpNet| network.gateways.iter().find(|g| net.contains(*g)).copied();
+    let subnets = network.subnets.iter().map(|net| control::SubnetRequest { net: *net, gateway: gateway(net) });
+    control::NetworkRequest {
+        name: network.name.as_str().to_owned(),
+        subnets: subnets.collect(),
+        mtu: network.mtu.into(),
+        forward_reserved: network.forward_reserved,
+        default_vlan: vlan_id(network.default_vlan),
+        fdb: FdbLimits {
+            max_entries: network.max_macs,
+            max_per_port: network.max_macs_per_port,
+            ageing_secs: network.ageing_seconds,
+        },
+        storm: storm_limits(&network.storm),
+        labels: network.labels.clone(),
+    }
+}
+
+/// What a network was made with.
+pub(super) fn network_spec(network: &Network) -> api::NetworkCreate {
+    api::NetworkCreate {
+        name: name(&network.name),
+        subnets: network.subnets.iter().map(|s| s.net).collect(),
+        gateways: network.subnets.iter().filter_map(|s| s.gateway).collect(),
+        mtu: network.mtu,
+        default_vlan: vlan(network.default_vlan),
+        forward_reserved: network.forward_reserved,
+        ageing_seconds: network.fdb.ageing_secs,
+        max_macs: network.fdb.max_entries,
+        max_macs_per_port: network.fdb.max_per_port,
+        storm: api_storm(&network.storm),
+        labels: network.labels.clone(),
+    }
+}
+
+/// An endpoint to be made in a namespace that was found.
+pub(super) fn attach_request(attach: &api::Attach, sandbox: Sandbox) -> control::AttachRequest {
+    control::AttachRequest {
+        sandbox,
+        network: attach.network.as_str().to_owned(),
+        ifname: attach.ifname.clone(),
+        addresses: attach.addresses.clone(),
+        gateways: attach.gateways.clone(),
+        mac: attach.mac.map(mac_addr),
+        vlan: attach.vlan.map(vlan_id),
+        mtu: attach.mtu,
+        name: attach.name.as_ref().map(|n| n.as_str().to_owned()),
+        locked: attach.locked,
+        isolated: attach.isolated,
+        queues: attach.queues,
+        labels: attach.labels.clone(),
+    }
+}
+
+/// An endpoint as it is. `None` when its port or network is not there, which the state excludes.
+pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoint> {
+    let port = state.port(endpoint.port)?;
+    let native = match state.vlan_of(port) {
+        VlanMode::Access(vlan) | VlanMode::Tunnel(vlan) => vlan,
+        VlanMode::Trunk { native, .. } => native.map_or(VlanId::DEFAULT, |n| n.vid),
+    };
+    Some(api::Endpoint {
+        id: name(&port.name),
+        network: name(&state.network(endpoint.network)?.name),
+        netns: netns(&endpoint.sandbox.namespace),
+        ifname: endpoint.ifname.clone(),
+        mac: mac(endpoint.mac),
+        addresses: endpoint.addresses.clone(),
+        gateways: endpoint.gateways.clone(),
+        vlan: vlan(native),
+        mtu: endpoint.mtu,
+        locked: port.settings.lock.is_some(),
+        port: name(&port.name),
+        labels: endpoint.labels.clone(),
+    })
+}
+
+/// What a port was added with, and changed to since.
+pub(super) fn port_spec(state: &State, port: &Port) -> PortAdd {
+    let port_name = |id: &PortId| state.port(*id).map(|p| name(&p.name));
+    let settings = &port.settings;
+    PortAdd {
+        name: name(&port.name),
+        kind: api_kind(state, port),
+        network: port.network.and_then(|id| state.network(id)).map(|n| name(&n.name)),
+        admin: if settings.up { AdminState::Up } else { AdminState::Down },
+        vlan: settings.vlan.as_ref().map(api_vlan_mode),
+        isolated: settings.isolated,
+        lock: settings.lock.as_ref().map(|l| api::Lock { mac: mac(l.mac), ips: l.addresses.clone() }),
+        max_macs: settings.max_macs,
+        storm: settings.storm.as_ref().map(api_storm),
+        mirror: settings.mirror.as_ref().map(|m| api::Mirror {
+            of: m.of.iter().filter_map(port_name).collect(),
+            direction: direction(m),
+        }),
+    }
+}
+
+fn api_kind(state: &State, port: &Port) -> api::PortKind {
+    let at = |sandbox: &Option<Sandbox>| sandbox.as_ref().map(|s| netns(&s.namespace));
+    match &port.kind {
+        PortKind::Endpoint(_) => {
+            let endpoint = state.endpoint_of(port);
+            api::PortKind::Tap {
+                netns: endpoint.map(|e| netns(&e.sandbox.namespace)),
+                ifname: endpoint.map_or_else(String::new, |e| e.ifname.clone()),
+                queues: endpoint.map_or(1, |e| e.queues),
+            }
+        }
+        PortKind::Tap { ifname, sandbox, queues } => {
+            api::PortKind::Tap { netns: at(sandbox), ifname: ifname.clone(), queues: *queues }
+        }
+        PortKind::Packet { ifname, sandbox } => {
+            api::PortKind::Packet { netns: at(sandbox), interface: ifname.clone() }
+        }
+        PortKind::Pcap { read, write, paced } => api::PortKind::Pcap {
+            read: read.clone(),
+            write: write.clone(),
+            speed: if *paced { PcapSpeed::Recorded } else { PcapSpeed::Full },
+        },
+    }
+}
+
+/// What the settings of a port to be added, or changed, are.
+pub(super) fn settings(state: &State, port: &PortAdd) -> Result<PortSettings, ApiError> {
+    let mirror = port.mirror.as_ref().map(|m| mirror(state, m)).transpose()?;
+    Ok(PortSettings {
+        up: port.admin == AdminState::Up,
+        vlan: port.vlan.as_ref().map(vlan_mode),
+        isolated: port.isolated,
+        lock: port.lock.as_ref().map(|l| Lock { mac: mac_addr(l.mac), addresses: l.ips.clone() }),
+        max_macs: port.max_macs,
+        storm: port.storm.as_ref().map(storm_limits),
+        mirror,
+    })
+}
+
+fn mirror(state: &State, mirror: &api::Mirror) -> Result<Mirror, ApiError> {
+    let id = |name: &Name| state.port_named(name.as_str()).map(|p| p.id).map_err(|error| refused(&error));
+    Ok(Mirror {
+        of: mirror.of.iter().map(id).collect::<Result<_, _>>()?,
+        ingress: mirror.direction != Direction::Tx,
+        egress: mirror.direction != Direction::Rx,
+    })
+}
+
+fn direction(mirror: &Mirror) -> Direction {
+    match (mirror.ingress, mirror.egress) {
+        (true, false) => Direction::Rx,
+        (false, true) => Direction::Tx,
+        (true, true) | (false, false) => Direction::Both,
+    }
+}
+
+fn vlan_mode(mode: &api::VlanMode) -> VlanMode {
+    match mode {
+        api::VlanMode::Access { vid } => VlanMode::Access(vlan_id(*vid)),
+        api::VlanMode::Dot1qTunnel { vid } => VlanMode::Tunnel(vlan_id(*vid)),
+        api::VlanMode::Trunk { allowed, native, native_tagged } => VlanMode::Trunk {
+            allowed: if allowed.is_empty() { VlanSet::all() } else { allowed.iter().copied().map(vlan_id).collect() },
+            native: native.map(|vid| Native { vid: vlan_id(vid), tagged: *native_tagged }),
+        },
+    }
+}
+
+fn api_vlan_mode(mode: &VlanMode) -> api::VlanMode {
+    match mode {
+        VlanMode::Access(vid) => api::VlanMode::Access { vid: vlan(*vid) },
+        VlanMode::Tunnel(vid) => api::VlanMode::Dot1qTunnel { vid: vlan(*vid) },
+        VlanMode::Trunk { allowed, native } => api::VlanMode::Trunk {
+            allowed: if *allowed == VlanSet::all() { Vec::new() } else { allowed.iter().map(vlan).collect() },
+            native: native.map(|n| vlan(n.vid)),
+            native_tagged: native.is_some_and(|n| n.tagged),
+        },
+    }
+}
+
+/// A reason for which a frame is dropped.
+pub(super) fn drop_info(reason: DropReason) -> api::DropInfo {
+    api::DropInfo { code: reason.code(), label: reason.label().to_owned(), sentence: reason.describe().to_owned() }
+}
+
+/// The endpoint of a network that has an address.
+pub(super) fn owner(state: &State, network: pipeline::NetworkId, address: IpAddr) -> Option<&Endpoint> {
+    state.endpoints().filter(|e| e.network == network).find(|e| e.addresses.iter().any(|net| net.addr() == address))
+}

@@ -1,0 +1,87 @@
+//! What is looked after once a second.
+//!
+//! A TAP's descriptor keeps its namespace alive, so no event tells of a container's end: its
+//! namespace's path is looked at instead (one stat(2) a port), and the descriptor closed when the
+//! path is gone, which lets the kernel take the namespace down.
+
+use super::core::Core;
+use super::on_blocking_thread;
+use super::open::Condition;
+use control::{EndpointId, PortKind};
+use pipeline::PortId;
+use std::sync::{Mutex, Weak};
+use std::time::Duration;
+use tokio::time::{MissedTickBehavior, interval};
+
+/// Looks after the state until it is dropped.
+pub(super) async fn watch(core: Weak<Mutex<Core>>) {
+    let mut ticks = interval(PERIOD);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(core) = core.upgrade() else { return };
+        let done = on_blocking_thread(core, |core| {
+            core.tick();
+            Ok(())
+        });
+        if let Err(error) = done.await {
+            tracing::error!(%error, "looking after namespaces and old addresses has ended");
+            return;
+        }
+    }
+}
+
+const PERIOD: Duration = Duration::from_secs(1);
+/// Every place of a forwarding database is swept in this many seconds.
+const SWEEP: usize = 16;
+
+impl Core {
+    /// Retires what is gone and has old addresses forgotten.
+    pub(super) fn tick(&mut self) {
+        let gone: Vec<PortId> = self
+            .open
+            .iter()
+            .filter(|(_, open)| open.netns.as_ref().is_some_and(|netns| !netns.is_alive()))
+            .map(|(id, _)| *id)
+            .collect();
+        for id in gone {
+            self.namespace_gone(id);
+        }
+        let now = self.dataplane.now();
+        for fdb in self.state.networks().filter_map(|n| self.live.fdb(n.id)) {
+            fdb.expire(now, fdb.places().div_ceil(SWEEP));
+        }
+    }
+
+    fn namespace_gone(&mut self, id: PortId) {
+        let Some(port) = self.state.port(id) else { return };
+        let (name, why) = (port.name.clone(), "its network namespace is gone".to_owned());
+        let endpoint = match port.kind {
+            PortKind::Endpoint(endpoint) => Some(endpoint),
+            PortKind::Tap { .. } | PortKind::Packet { .. } | PortKind::Pcap { .. } => None,
+        };
+        let dead = Condition::Dead(why.clone());
+        if self.open.get(&id).is_some_and(|open| open.condition != dead) {
+            tracing::warn!(port = %name, "{why}");
+            self.close_as(id, dead);
+        }
+        if let Some(endpoint) = endpoint {
+            self.retire(endpoint, id);
+        }
+    }
+
+    /// Drops an endpoint whose namespace is gone. While the state file cannot be written it stays,
+    /// dead; the next tick tries again.
+    fn retire(&mut self, endpoint: EndpointId, port: PortId) {
+        let Ok((_, change, _)) = self.state.detach(endpoint) else { return };
+        match self.begin(change) {
+            Ok(begun) => {
+                self.publish(begun);
+                self.close_for_good(port);
+                self.live.settle(&self.state);
+                tracing::info!(%endpoint, "dropped with its namespace");
+            }
+            Err(error) => tracing::debug!(%endpoint, %error, "cannot be dropped yet"),
+        }
+    }
+}
