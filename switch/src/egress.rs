@@ -1,7 +1,7 @@
 //! Stage 7, egress: may the frame leave there, and in which form?
 
 use crate::forward::Forward;
-use crate::topology::{Ingress, Port, Topology};
+use crate::topology::{Ingress, Mirror, Port, Topology};
 use crate::vlan::{Admitted, Form};
 use pipeline::{DropReason, Frame, PortId, Stage, Trace};
 use wire::Headers;
@@ -43,16 +43,16 @@ impl Outputs {
 
 /// Notes the form in which a frame arrived and copies it at a mirrored port to the port's mirror, before anything is
 /// decided about it.
-pub fn arrive<T: Trace>(port: &Port, headers: &Headers, out: &mut Outputs, trace: &mut T) {
+pub fn arrive<T: Trace>(
+    topology: &Topology,
+    port: &Port,
+    headers: &Headers,
+    out: &mut Outputs,
+    trace: &mut T,
+) {
     out.arrived = port.vlan.arrived(headers);
     if let Some(mirror) = port.mirror.filter(|m| m.ingress) {
-        trace.tell(Stage::Admit, || {
-            format!("a copy goes to the mirror {}", mirror.to)
-        });
-        out.transmits.push(Transmit {
-            port: mirror.to,
-            form: out.arrived,
-        });
+        copy(topology, mirror, Stage::Admit, out.arrived, out, trace);
     }
 }
 
@@ -81,11 +81,9 @@ pub fn egress<T: Trace>(
     }
     match forward {
         Forward::Unicast(to) => {
-            // A port that left since its address was learned takes its entries with it at once.
-            let to = topology
-                .port(to)
-                .filter(|p| p.network == Some(network.id))
-                .ok_or(DropReason::TxGone)?;
+            // A port that left since its address was learned, or became a mirror's destination,
+            // takes its entries with it at once.
+            let to = topology.member(network.id, to).ok_or(DropReason::TxGone)?;
             let form = leave(from, to, admitted)?;
             push(topology, to, form, out, trace);
             Ok(())
@@ -129,17 +127,26 @@ fn push<T: Trace>(topology: &Topology, to: &Port, form: Form, out: &mut Outputs,
         format!("leaves through {}, {form}", to.id)
     });
     out.transmits.push(Transmit { port: to.id, form });
-    if let Some(mirror) = to
-        .mirror
-        .filter(|m| m.egress && topology.port(m.to).is_some())
-    {
-        trace.tell(Stage::Egress, || {
-            format!("a copy goes to the mirror {}", mirror.to)
-        });
-        out.transmits.push(Transmit {
-            port: mirror.to,
-            form,
-        });
+    if let Some(mirror) = to.mirror.filter(|m| m.egress) {
+        copy(topology, mirror, Stage::Egress, form, out, trace);
+    }
+}
+
+/// Adds a copy for a mirror whose destination is up.
+fn copy<T: Trace>(
+    topology: &Topology,
+    mirror: Mirror,
+    stage: Stage,
+    form: Form,
+    out: &mut Outputs,
+    trace: &mut T,
+) {
+    let port = mirror.to;
+    if topology.port(port).is_some_and(|p| p.up) {
+        trace.tell(stage, || format!("a copy goes to the mirror {port}"));
+        out.transmits.push(Transmit { port, form });
+    } else {
+        trace.tell(stage, || format!("the mirror {port} is down: no copy"));
     }
 }
 

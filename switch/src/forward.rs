@@ -29,13 +29,15 @@ pub enum Flood {
     Unknown,
 }
 
-/// Decides where a frame to `dst` goes.
+/// Decides where a frame from `src` to `dst` goes. A source is behind the port its frame came from,
+/// whatever the table says by now.
 ///
 /// # Errors
 /// [`DropReason::ReservedAddress`], [`DropReason::SamePort`], or the limit that is used up.
 pub fn forward<T: Trace>(
     ingress: Ingress<'_>,
     vlan: VlanId,
+    src: MacAddr,
     dst: MacAddr,
     now: Instant,
     effects: Effects,
@@ -51,6 +53,8 @@ pub fn forward<T: Trace>(
         } else {
             Flood::Multicast
         }
+    } else if dst == src {
+        return Err(DropReason::SamePort);
     } else {
         match network.fdb.lookup(vlan, dst, now) {
             Lookup::Found { port: to, .. } if to == port.id => return Err(DropReason::SamePort),

@@ -229,6 +229,15 @@ impl Topology {
             .map_or(&[], |(_, members)| members)
     }
 
+    /// The port `id`, if frames of `network` may be sent to it: it is the network's and no mirror's
+    /// destination.
+    #[must_use]
+    pub fn member(&self, network: NetworkId, id: PortId) -> Option<&Port> {
+        let member = self.ports.get(id.index())?.as_ref()?;
+        let belongs = member.port.network == Some(network) && !member.mirror_destination;
+        belongs.then_some(&member.port)
+    }
+
     /// The port and network in which a frame from `id` is to be looked at.
     ///
     /// # Errors

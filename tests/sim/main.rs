@@ -2,4 +2,6 @@
 
 #![cfg(test)]
 
+mod oracle;
+mod rig;
 mod scenarios;

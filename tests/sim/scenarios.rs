@@ -62,6 +62,8 @@ pub(crate) fn hosts(world: &mut World, count: u16, wire: Wire) -> Vec<HostConfig
 /// fails when it went wrong.
 pub(crate) fn finish(world: &mut World, expected: &[DropReason]) -> Report {
     let ended = world.run_to_end(Duration::from_secs(600));
+    // What is still on the wires arrives.
+    world.run_for(Duration::from_millis(100));
     let report = world.report();
     println!("{report}");
     assert!(ended, "somebody is not done");

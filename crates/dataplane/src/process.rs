@@ -36,11 +36,12 @@ pub fn process<T: Trace>(
 ) -> Result<Forward, DropReason> {
     out.clear();
     let headers = parse(frame, trace)?;
+    let Headers { src, dst, .. } = headers;
     let ingress = view.ingress(from)?;
-    switch::arrive(ingress.port, &headers, out, trace);
+    switch::arrive(view, ingress.port, &headers, out, trace);
     let admitted = switch::admit(ingress.port, &headers, trace)?;
-    switch::learn(ingress, admitted.vlan, headers.src, now, effects, trace)?;
-    let forward = switch::forward(ingress, admitted.vlan, headers.dst, now, effects, trace)?;
+    switch::learn(ingress, admitted.vlan, src, now, effects, trace)?;
+    let forward = switch::forward(ingress, admitted.vlan, src, dst, now, effects, trace)?;
     let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
     switch::egress(view, ingress, &admitted, forward, packet_len, out, trace)?;
     Ok(forward)

@@ -89,7 +89,13 @@ impl Host {
                 addresses.push(cidr).expect("room for two addresses");
             }
         });
-        Self { interface, sockets: SocketSet::new(Vec::new()), nic, rng, apps: Vec::new() }
+        Self {
+            interface,
+            sockets: SocketSet::new(Vec::new()),
+            nic,
+            rng,
+            apps: Vec::new(),
+        }
     }
 
     /// Takes a frame from the wire; [`Host::run`] looks at it.
@@ -100,14 +106,31 @@ impl Host {
     /// Lets stack and programs do all they can at `now`. Answers the frames that leave and when
     /// to run next.
     pub(crate) fn run(&mut self, now: Instant) -> (Vec<Packet>, Option<Instant>) {
-        let at = smoltcp::time::Instant::from_micros(i64::try_from(now.as_nanos() / 1000).unwrap_or(i64::MAX));
+        let at = smoltcp::time::Instant::from_micros(
+            i64::try_from(now.as_nanos() / 1000).unwrap_or(i64::MAX),
+        );
         let mut wake = None;
         for _ in 0..ROUNDS {
-            let changed = self.interface.poll(at, &mut self.nic, &mut self.sockets) != PollResult::None;
-            let Self { interface, sockets, rng, apps, .. } = self;
-            let mut stack = Stack { interface, sockets, rng, now };
+            let changed =
+                self.interface.poll(at, &mut self.nic, &mut self.sockets) != PollResult::None;
+            let Self {
+                interface,
+                sockets,
+                rng,
+                apps,
+                ..
+            } = self;
+            let mut stack = Stack {
+                interface,
+                sockets,
+                rng,
+                now,
+            };
             wake = apps.iter_mut().filter_map(|app| app.poll(&mut stack)).min();
-            let pending = self.interface.poll_at(at, &self.sockets).is_some_and(|next| next <= at);
+            let pending = self
+                .interface
+                .poll_at(at, &self.sockets)
+                .is_some_and(|next| next <= at);
             if !changed && !pending {
                 break;
             }
@@ -117,7 +140,10 @@ impl Host {
                 break;
             }
         }
-        let next = self.interface.poll_at(at, &self.sockets).map(|next| Instant::from_nanos(next.total_micros().unsigned_abs() * 1000));
+        let next = self
+            .interface
+            .poll_at(at, &self.sockets)
+            .map(|next| Instant::from_nanos(next.total_micros().unsigned_abs() * 1000));
         let next = earlier(wake, next).map(|next| next.max(now + BREATH));
         (self.nic.tx.drain(..).collect(), next)
     }
@@ -133,7 +159,10 @@ impl Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("nic", &self.nic).field("apps", &self.apps).finish_non_exhaustive()
+        f.debug_struct("Host")
+            .field("nic", &self.nic)
+            .field("apps", &self.apps)
+            .finish_non_exhaustive()
     }
 }
 

@@ -32,9 +32,9 @@ mod world;
 
 pub use app::{App, Bulk, Ping, Reach, TRIES, TcpReceive, TcpSend, UdpReceive, UdpSend};
 pub use host::{HostConfig, Stack};
+pub use link::{Fate, Wire};
 pub use nic::{Packet, Refused};
 pub use report::{Line, Report, Station};
 pub use rng::Rng;
 pub use talker::{Script, Talker};
-pub use link::{Fate, Wire};
 pub use world::World;

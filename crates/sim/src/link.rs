@@ -33,7 +33,14 @@ impl Wire {
     #[must_use]
     pub const fn of(latency: Duration) -> Self {
         let zero = Duration::ZERO;
-        Self { latency, jitter: zero, loss: 0, duplication: 0, bandwidth: None, queue: Duration::from_millis(100) }
+        Self {
+            latency,
+            jitter: zero,
+            loss: 0,
+            duplication: 0,
+            bandwidth: None,
+            queue: Duration::from_millis(100),
+        }
     }
 }
 
@@ -67,7 +74,12 @@ pub(crate) struct Direction {
 
 impl Direction {
     pub(crate) fn new(wire: Wire, rng: Rng) -> Self {
-        Self { wire, rng, idle_at: Instant::ZERO, fate: Fate::default() }
+        Self {
+            wire,
+            rng,
+            idle_at: Instant::ZERO,
+            fate: Fate::default(),
+        }
     }
 
     /// When a frame of `len` bytes that enters at `now` arrives: never, once or twice.
@@ -81,7 +93,10 @@ impl Direction {
         self.idle_at = start + self.transmission(len);
         // Each frame draws the same number of times, whatever became of it: changing one rate
         // does not reshuffle the others' luck.
-        let (lost, twice) = (self.rng.chance(self.wire.loss), self.rng.chance(self.wire.duplication));
+        let (lost, twice) = (
+            self.rng.chance(self.wire.loss),
+            self.rng.chance(self.wire.duplication),
+        );
         let (first, second) = (self.delay(), self.delay());
         if lost {
             self.fate.lost += 1;
@@ -96,7 +111,9 @@ impl Direction {
     }
 
     fn transmission(&self, len: usize) -> Duration {
-        let Some(bandwidth) = self.wire.bandwidth else { return Duration::ZERO };
+        let Some(bandwidth) = self.wire.bandwidth else {
+            return Duration::ZERO;
+        };
         Duration::from_nanos((len as u64 * 8).saturating_mul(1_000_000_000) / bandwidth.max(1))
     }
 
@@ -112,22 +129,51 @@ mod tests {
 
     #[test]
     fn bandwidth_spaces_frames_and_a_full_queue_overflows() {
-        let wire = Wire { bandwidth: Some(8_000_000), queue: Duration::from_millis(2), ..Wire::of(Duration::from_millis(5)) };
+        let wire = Wire {
+            bandwidth: Some(8_000_000),
+            queue: Duration::from_millis(2),
+            ..Wire::of(Duration::from_millis(5))
+        };
         let mut line = Direction::new(wire, Rng::new(1));
         // 1000 bytes at 8 Mbit/s take a millisecond.
         let arrivals: Vec<_> = (0..5).map(|_| line.carry(Instant::ZERO, 1000)).collect();
         let at = |ms: u64| vec![Instant::from_nanos(ms * 1_000_000)];
         assert_eq!(arrivals, [at(6), at(7), at(8), vec![], vec![]]);
-        assert_eq!(line.fate, Fate { entered: 5, overflowed: 2, ..Fate::default() });
+        assert_eq!(
+            line.fate,
+            Fate {
+                entered: 5,
+                overflowed: 2,
+                ..Fate::default()
+            }
+        );
     }
 
     #[test]
     fn loss_duplication_and_reordering_happen_at_their_rates() {
-        let wire = Wire { loss: 100, duplication: 50, jitter: Duration::from_millis(1), ..Wire::default() };
+        let wire = Wire {
+            loss: 100,
+            duplication: 50,
+            jitter: Duration::from_millis(1),
+            ..Wire::default()
+        };
         let mut line = Direction::new(wire, Rng::new(3));
-        let firsts: Vec<_> = (0..10_000).filter_map(|i| line.carry(Instant::from_nanos(i * 1000), 60).first().copied()).collect();
+        let firsts: Vec<_> = (0..10_000)
+            .filter_map(|i| {
+                line.carry(Instant::from_nanos(i * 1000), 60)
+                    .first()
+                    .copied()
+            })
+            .collect();
         assert!((800..1200).contains(&line.fate.lost), "{:?}", line.fate);
-        assert!((350..550).contains(&line.fate.duplicated), "{:?}", line.fate);
-        assert!(firsts.windows(2).any(|w| w[1] < w[0]), "nothing was overtaken");
+        assert!(
+            (350..550).contains(&line.fate.duplicated),
+            "{:?}",
+            line.fate
+        );
+        assert!(
+            firsts.windows(2).any(|w| w[1] < w[0]),
+            "nothing was overtaken"
+        );
     }
 }

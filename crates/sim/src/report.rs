@@ -1,7 +1,7 @@
 //! How a simulation went, as a table: equal for equal seeds, byte for byte.
 
-use crate::nic::Refused;
 use crate::link::Fate;
+use crate::nic::Refused;
 use pipeline::{DropReason, PortId, PortTotals};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -50,7 +50,9 @@ impl Report {
     /// The counters of `port`, those of its first opening; zeros when there is none.
     #[must_use]
     pub fn totals(&self, port: PortId) -> PortTotals {
-        self.line(port).and_then(|line| line.totals.first().cloned()).unwrap_or_default()
+        self.line(port)
+            .and_then(|line| line.totals.first().cloned())
+            .unwrap_or_default()
     }
 
     /// The line of `port`.
@@ -63,7 +65,12 @@ impl Report {
     #[must_use]
     pub fn drops(&self) -> BTreeMap<DropReason, u64> {
         let mut sums = BTreeMap::new();
-        for (reason, count) in self.lines.iter().flat_map(|line| &line.totals).flat_map(PortTotals::drops) {
+        for (reason, count) in self
+            .lines
+            .iter()
+            .flat_map(|line| &line.totals)
+            .flat_map(PortTotals::drops)
+        {
             *sums.entry(reason).or_default() += count;
         }
         sums
@@ -93,20 +100,44 @@ impl Report {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "seed {}, {}.{:09} s", self.seed, self.duration.as_secs(), self.duration.subsec_nanos())?;
+        writeln!(
+            f,
+            "seed {}, {}.{:09} s",
+            self.seed,
+            self.duration.as_secs(),
+            self.duration.subsec_nanos()
+        )?;
         for line in &self.lines {
             for totals in &line.totals {
-                let PortTotals { rx_frames, rx_bytes, tx_frames, tx_bytes, .. } = totals;
-                write!(f, "{}: rx {rx_frames} frames {rx_bytes} bytes, tx {tx_frames} frames {tx_bytes} bytes", line.port)?;
+                let PortTotals {
+                    rx_frames,
+                    rx_bytes,
+                    tx_frames,
+                    tx_bytes,
+                    ..
+                } = totals;
+                write!(
+                    f,
+                    "{}: rx {rx_frames} frames {rx_bytes} bytes, tx {tx_frames} frames {tx_bytes} bytes",
+                    line.port
+                )?;
                 for (reason, count) in totals.drops() {
                     write!(f, ", {reason} {count}")?;
                 }
                 writeln!(f)?;
             }
             for (name, fate) in [("upward", line.upward), ("downward", line.downward)] {
-                let Fate { entered, lost, overflowed, duplicated } = fate;
+                let Fate {
+                    entered,
+                    lost,
+                    overflowed,
+                    duplicated,
+                } = fate;
                 if lost + overflowed + duplicated > 0 {
-                    writeln!(f, "  {name}: {entered} frames, {lost} lost, {overflowed} overflowed, {duplicated} twice")?;
+                    writeln!(
+                        f,
+                        "  {name}: {entered} frames, {lost} lost, {overflowed} overflowed, {duplicated} twice"
+                    )?;
                 }
             }
             if line.unheard > 0 {

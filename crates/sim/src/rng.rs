@@ -47,12 +47,22 @@ mod tests {
 
     #[test]
     fn a_seed_determines_everything_and_chances_are_kept() {
-        let draw = |seed| std::iter::repeat_with({ let mut r = Rng::new(seed); move || r.next_u64() }).take(5).collect::<Vec<_>>();
+        let draw = |seed| {
+            std::iter::repeat_with({
+                let mut r = Rng::new(seed);
+                move || r.next_u64()
+            })
+            .take(5)
+            .collect::<Vec<_>>()
+        };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
         let mut rng = Rng::new(1);
         let hits = (0..100_000).filter(|_| rng.chance(50)).count();
-        assert!((4500..5500).contains(&hits), "{hits} of 100000 at 50 per mille");
+        assert!(
+            (4500..5500).contains(&hits),
+            "{hits} of 100000 at 50 per mille"
+        );
         assert!((0..1000).all(|_| rng.below(7) < 7) && rng.below(0) == 0);
         assert!(!rng.chance(0) && rng.chance(1000));
     }

@@ -23,13 +23,25 @@ impl Talker {
     /// A station that sends `frames` frames, one each `interval`, the first at `from`.
     #[must_use]
     pub fn new(from: Instant, frames: u64, interval: Duration, script: Script) -> Self {
-        Self { script, frames, interval, sent: 0, next: from, heard: 0 }
+        Self {
+            script,
+            frames,
+            interval,
+            sent: 0,
+            next: from,
+            heard: 0,
+        }
     }
 
     /// A station that only listens.
     #[must_use]
     pub fn silent() -> Self {
-        Self::new(Instant::ZERO, 0, Duration::ZERO, Box::new(|_| Packet::finished(Vec::new())))
+        Self::new(
+            Instant::ZERO,
+            0,
+            Duration::ZERO,
+            Box::new(|_| Packet::finished(Vec::new())),
+        )
     }
 
     /// The frames that are due, and when to ask again.
@@ -50,6 +62,10 @@ impl Talker {
 
 impl fmt::Debug for Talker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Talker").field("sent", &self.sent).field("of", &self.frames).field("heard", &self.heard).finish_non_exhaustive()
+        f.debug_struct("Talker")
+            .field("sent", &self.sent)
+            .field("of", &self.frames)
+            .field("heard", &self.heard)
+            .finish_non_exhaustive()
     }
 }

@@ -9,11 +9,11 @@
 
 use crate::app::App;
 use crate::host::{Host, HostConfig};
+use crate::link::{Direction, Wire};
 use crate::nic::Packet;
 use crate::report::{Line, Report, Station};
 use crate::rng::Rng;
 use crate::talker::Talker;
-use crate::link::{Direction, Wire};
 use dataplane::{Forwarder, Outlet, View};
 use pipeline::{BatchLimits, Instant, PortId, WorkerId};
 use port::memory::{self, MemoryConfig, Peer};
@@ -129,7 +129,11 @@ impl World {
     /// Connects a host to a new port. The port finishes what the host's card does not take.
     pub fn host(&mut self, port: Port, config: &HostConfig, wire: Wire) -> PortId {
         let host = Host::new(config, self.rng.split());
-        let offloads = if config.superframes { Offloads::ALL } else { Offloads::NONE };
+        let offloads = if config.superframes {
+            Offloads::ALL
+        } else {
+            Offloads::NONE
+        };
         self.plug(port, End::Host(Box::new(host)), wire, offloads)
     }
 
@@ -151,7 +155,9 @@ impl World {
     /// When there is no host.
     pub fn start(&mut self, port: PortId, app: impl App + 'static) {
         let plug = self.plugs.get_mut(&port).expect("a program needs a port");
-        let End::Host(host) = &mut plug.end else { panic!("{port} has no host") };
+        let End::Host(host) = &mut plug.end else {
+            panic!("{port} has no host")
+        };
         host.apps.push(Box::new(app));
         self.wake(port, self.now);
     }
@@ -172,7 +178,9 @@ impl World {
 
     /// The interface behind `port` is there again.
     pub fn reopen(&mut self, port: PortId) {
-        let Some(plug) = self.plugs.get_mut(&port) else { return };
+        let Some(plug) = self.plugs.get_mut(&port) else {
+            return;
+        };
         let (socket, outlet) = open(plug.offloads);
         plug.socket = Some(socket);
         plug.outlets.push(Arc::clone(&outlet));
@@ -220,15 +228,31 @@ impl World {
             unheard: plug.unheard,
             station: plug.end.tell(),
         });
-        Report { seed: self.seed, duration: self.now.since(Instant::ZERO), lines: lines.collect() }
+        Report {
+            seed: self.seed,
+            duration: self.now.since(Instant::ZERO),
+            lines: lines.collect(),
+        }
     }
 }
 
 impl World {
     fn plug(&mut self, port: Port, end: End, wire: Wire, offloads: Offloads) -> PortId {
         let id = port.id;
-        let (upward, downward) = (Direction::new(wire, self.rng.split()), Direction::new(wire, self.rng.split()));
-        let plug = Plug { socket: None, offloads, outlets: Vec::new(), upward, downward, unheard: 0, end, wake: None };
+        let (upward, downward) = (
+            Direction::new(wire, self.rng.split()),
+            Direction::new(wire, self.rng.split()),
+        );
+        let plug = Plug {
+            socket: None,
+            offloads,
+            outlets: Vec::new(),
+            upward,
+            downward,
+            unheard: 0,
+            end,
+            wake: None,
+        };
         self.ports.push(port);
         self.plugs.insert(id, plug);
         self.publish();
@@ -238,7 +262,8 @@ impl World {
     }
 
     fn publish(&mut self) {
-        let topology = Topology::new(self.networks.clone(), self.ports.clone()).expect("the scenario's configuration is sound");
+        let topology = Topology::new(self.networks.clone(), self.ports.clone())
+            .expect("the scenario's configuration is sound");
         self.view = self.view.with_topology(Arc::new(topology));
     }
 
@@ -255,14 +280,20 @@ impl World {
         if self.events.peek().is_none_or(|Reverse(next)| next.at > end) {
             return false;
         }
-        let Some(Reverse(next)) = self.events.pop() else { return false };
+        let Some(Reverse(next)) = self.events.pop() else {
+            return false;
+        };
         self.now = next.at;
         match next.event {
             Event::Enter(port, packet) => self.enter(port, &packet),
             Event::Leave(port, packet) => self.leave(port, packet),
             Event::Wake(port) => {
                 // Wishes are not taken back: only the last one counts.
-                if self.plugs.get(&port).is_some_and(|plug| plug.wake == Some(next.at)) {
+                if self
+                    .plugs
+                    .get(&port)
+                    .is_some_and(|plug| plug.wake == Some(next.at))
+                {
                     self.run(port);
                 }
             }
@@ -272,24 +303,50 @@ impl World {
 
     /// A frame reaches the switch, which carries it at once.
     fn enter(&mut self, port: PortId, packet: &Packet) {
-        let Self { plugs, forwarder, view, now, .. } = self;
-        let Some(plug) = plugs.get_mut(&port) else { return };
+        let Self {
+            plugs,
+            forwarder,
+            view,
+            now,
+            ..
+        } = self;
+        let Some(plug) = plugs.get_mut(&port) else {
+            return;
+        };
         let Some(socket) = &mut plug.socket else {
             plug.unheard += 1;
             return;
         };
-        socket.peer.send(&packet.bytes, packet.vnet).expect("the port is open and empty");
-        while forwarder.serve(port, &mut *socket.rx, || (*now, view)).expect("an open memory port receives") > 0 {}
+        socket
+            .peer
+            .send(&packet.bytes, packet.vnet)
+            .expect("the port is open and empty");
+        while forwarder
+            .serve(port, &mut *socket.rx, || (*now, view))
+            .expect("an open memory port receives")
+            > 0
+        {}
         self.collect();
     }
 
     /// Puts what the switch sent onto the wires.
     fn collect(&mut self) {
-        let Self { plugs, now, events, scheduled, .. } = self;
+        let Self {
+            plugs,
+            now,
+            events,
+            scheduled,
+            ..
+        } = self;
         for (&port, plug) in plugs.iter_mut() {
-            while let Some((bytes, vnet)) = plug.socket.as_ref().and_then(|socket| socket.peer.recv()) {
+            while let Some((bytes, vnet)) =
+                plug.socket.as_ref().and_then(|socket| socket.peer.recv())
+            {
                 for at in plug.downward.carry(*now, bytes.len()) {
-                    let packet = Packet { bytes: bytes.clone(), vnet };
+                    let packet = Packet {
+                        bytes: bytes.clone(),
+                        vnet,
+                    };
                     schedule(events, scheduled, at, Event::Leave(port, packet));
                 }
             }
@@ -298,7 +355,9 @@ impl World {
 
     /// A frame reaches the far end of a port's wire.
     fn leave(&mut self, port: PortId, packet: Packet) {
-        let Some(plug) = self.plugs.get_mut(&port) else { return };
+        let Some(plug) = self.plugs.get_mut(&port) else {
+            return;
+        };
         match &mut plug.end {
             End::Host(host) => {
                 host.take(packet);
@@ -307,15 +366,28 @@ impl World {
             End::Talker(talker) => talker.heard += 1,
             End::Cable(other) => {
                 let other = *other;
-                schedule(&mut self.events, &mut self.scheduled, self.now, Event::Enter(other, packet));
+                schedule(
+                    &mut self.events,
+                    &mut self.scheduled,
+                    self.now,
+                    Event::Enter(other, packet),
+                );
             }
         }
     }
 
     /// Lets the station at `port` do what it can.
     fn run(&mut self, port: PortId) {
-        let Self { plugs, now, events, scheduled, .. } = self;
-        let Some(plug) = plugs.get_mut(&port) else { return };
+        let Self {
+            plugs,
+            now,
+            events,
+            scheduled,
+            ..
+        } = self;
+        let Some(plug) = plugs.get_mut(&port) else {
+            return;
+        };
         let (packets, next) = match &mut plug.end {
             End::Host(host) => host.run(*now),
             End::Talker(talker) => talker.run(*now),
@@ -347,20 +419,44 @@ impl End {
                 succeeded: host.apps.iter().all(|app| app.succeeded()),
                 refused: host.refused(),
             },
-            Self::Talker(talker) => Station { what: vec![format!("{talker:?}")], succeeded: talker.done(), ..Station::default() },
-            Self::Cable(to) => Station { what: vec![format!("cable to {to}")], succeeded: true, ..Station::default() },
+            Self::Talker(talker) => Station {
+                what: vec![format!("{talker:?}")],
+                succeeded: talker.done(),
+                ..Station::default()
+            },
+            Self::Cable(to) => Station {
+                what: vec![format!("cable to {to}")],
+                succeeded: true,
+                ..Station::default()
+            },
         }
     }
 }
 
-fn schedule(events: &mut BinaryHeap<Reverse<Scheduled>>, scheduled: &mut u64, at: Instant, event: Event) {
+fn schedule(
+    events: &mut BinaryHeap<Reverse<Scheduled>>,
+    scheduled: &mut u64,
+    at: Instant,
+    event: Event,
+) {
     *scheduled += 1;
-    events.push(Reverse(Scheduled { at, number: *scheduled, event }));
+    events.push(Reverse(Scheduled {
+        at,
+        number: *scheduled,
+        event,
+    }));
 }
 
 fn open(offloads: Offloads) -> (Socket, Arc<Outlet>) {
-    let config = MemoryConfig { offloads, capacity: CAPACITY };
+    let config = MemoryConfig {
+        offloads,
+        capacity: CAPACITY,
+    };
     let (port, peer) = memory::pair_with(config).expect("descriptors for a memory port");
-    let rx = port.queues.into_iter().next().expect("a memory port has one queue");
+    let rx = port
+        .queues
+        .into_iter()
+        .next()
+        .expect("a memory port has one queue");
     (Socket { peer, rx }, Arc::new(Outlet::new(port.tx, 1)))
 }

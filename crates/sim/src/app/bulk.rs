@@ -62,14 +62,23 @@ impl TcpSend {
     /// A sender of `bulk` to `to`.
     #[must_use]
     pub fn new(to: SocketAddr, bulk: Bulk) -> Self {
-        Self { to, bulk, stream: Stream::new(bulk.seed), sent: 0, socket: None, state: tcp::State::Closed }
+        Self {
+            to,
+            bulk,
+            stream: Stream::new(bulk.seed),
+            sent: 0,
+            socket: None,
+            state: tcp::State::Closed,
+        }
     }
 
     fn connect(&self, stack: &mut Stack<'_>) -> SocketHandle {
         let handle = stack.sockets.add(socket());
         let local = 49_152 + u16::try_from(stack.rng.below(16_384)).expect("below 16384");
         let socket = stack.sockets.get_mut::<tcp::Socket<'_>>(handle);
-        socket.connect(stack.interface.context(), self.to, local).expect("a fresh socket connects");
+        socket
+            .connect(stack.interface.context(), self.to, local)
+            .expect("a fresh socket connects");
         handle
     }
 }
@@ -99,7 +108,8 @@ impl App for TcpSend {
     }
 
     fn done(&self) -> bool {
-        self.sent == self.bulk.len && matches!(self.state, tcp::State::Closed | tcp::State::TimeWait)
+        self.sent == self.bulk.len
+            && matches!(self.state, tcp::State::Closed | tcp::State::TimeWait)
     }
 
     fn succeeded(&self) -> bool {
@@ -107,7 +117,10 @@ impl App for TcpSend {
     }
 
     fn tell(&self) -> String {
-        format!("tcp send to {}: {} of {} bytes, {}", self.to, self.sent, self.bulk.len, self.state)
+        format!(
+            "tcp send to {}: {} of {} bytes, {}",
+            self.to, self.sent, self.bulk.len, self.state
+        )
     }
 }
 
@@ -115,7 +128,14 @@ impl TcpReceive {
     /// A receiver of `expected` on `port`.
     #[must_use]
     pub fn new(port: u16, expected: Bulk) -> Self {
-        Self { port, expected, received: 0, hash: Hash::default(), socket: None, state: tcp::State::Closed }
+        Self {
+            port,
+            expected,
+            received: 0,
+            hash: Hash::default(),
+            socket: None,
+            state: tcp::State::Closed,
+        }
     }
 
     fn listen(&self, stack: &mut Stack<'_>) -> SocketHandle {
@@ -158,8 +178,15 @@ impl App for TcpReceive {
     }
 
     fn tell(&self) -> String {
-        let verdict = if self.succeeded() { "intact" } else { "not intact" };
-        format!("tcp receive on {}: {} of {} bytes, hash {:016x}, {verdict}", self.port, self.received, self.expected.len, self.hash.0)
+        let verdict = if self.succeeded() {
+            "intact"
+        } else {
+            "not intact"
+        };
+        format!(
+            "tcp receive on {}: {} of {} bytes, hash {:016x}, {verdict}",
+            self.port, self.received, self.expected.len, self.hash.0
+        )
     }
 }
 
@@ -180,7 +207,11 @@ struct Stream {
 
 impl Stream {
     fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed), word: [0; 8], used: 8 }
+        Self {
+            rng: Rng::new(seed),
+            word: [0; 8],
+            used: 8,
+        }
     }
 
     fn fill(&mut self, bytes: &mut [u8]) {

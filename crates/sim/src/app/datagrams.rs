@@ -35,13 +35,23 @@ impl UdpSend {
     /// Sends `count` datagrams of `size` bytes (4 at least) to `to`, one each `interval`.
     #[must_use]
     pub fn new(to: SocketAddr, count: u32, size: usize, interval: Duration) -> Self {
-        Self { to, count, size: size.max(4), interval, sent: 0, next: Instant::ZERO, socket: None }
+        Self {
+            to,
+            count,
+            size: size.max(4),
+            interval,
+            sent: 0,
+            next: Instant::ZERO,
+            socket: None,
+        }
     }
 }
 
 impl App for UdpSend {
     fn poll(&mut self, stack: &mut Stack<'_>) -> Option<Instant> {
-        let handle = *self.socket.get_or_insert_with(|| stack.sockets.add(socket(40_000)));
+        let handle = *self
+            .socket
+            .get_or_insert_with(|| stack.sockets.add(socket(40_000)));
         if self.sent == self.count {
             return None;
         }
@@ -49,7 +59,10 @@ impl App for UdpSend {
             let mut payload = vec![0xa5; self.size];
             payload[..4].copy_from_slice(&self.sent.to_be_bytes());
             // A datagram that does not fit is lost, as on any host.
-            let _ = stack.sockets.get_mut::<udp::Socket<'_>>(handle).send_slice(&payload, self.to);
+            let _ = stack
+                .sockets
+                .get_mut::<udp::Socket<'_>>(handle)
+                .send_slice(&payload, self.to);
             self.sent += 1;
             self.next = stack.now + self.interval;
         }
@@ -73,16 +86,26 @@ impl UdpReceive {
     /// Listens on `port` and is content with `at_least` different datagrams.
     #[must_use]
     pub fn new(port: u16, at_least: usize) -> Self {
-        Self { port, at_least, seen: BTreeSet::new(), twice: 0, socket: None }
+        Self {
+            port,
+            at_least,
+            seen: BTreeSet::new(),
+            twice: 0,
+            socket: None,
+        }
     }
 }
 
 impl App for UdpReceive {
     fn poll(&mut self, stack: &mut Stack<'_>) -> Option<Instant> {
-        let handle = *self.socket.get_or_insert_with(|| stack.sockets.add(socket(self.port)));
+        let handle = *self
+            .socket
+            .get_or_insert_with(|| stack.sockets.add(socket(self.port)));
         let socket = stack.sockets.get_mut::<udp::Socket<'_>>(handle);
         while let Ok((payload, _)) = socket.recv() {
-            let Some(number) = payload.first_chunk() else { continue };
+            let Some(number) = payload.first_chunk() else {
+                continue;
+            };
             if !self.seen.insert(u32::from_be_bytes(*number)) {
                 self.twice += 1;
             }
@@ -99,12 +122,18 @@ impl App for UdpReceive {
     }
 
     fn tell(&self) -> String {
-        format!("udp receive on {}: {} different, {} twice", self.port, self.seen.len(), self.twice)
+        format!(
+            "udp receive on {}: {} different, {} twice",
+            self.port,
+            self.seen.len(),
+            self.twice
+        )
     }
 }
 
 fn socket(port: u16) -> udp::Socket<'static> {
-    let buffer = || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 256], vec![0; 256 * 1024]);
+    let buffer =
+        || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; 256], vec![0; 256 * 1024]);
     let mut socket = udp::Socket::new(buffer(), buffer());
     socket.bind(port).expect("a fresh socket binds");
     socket

@@ -41,7 +41,16 @@ impl Ping {
     /// Pings `targets` from a host with the addresses `from`.
     #[must_use]
     pub fn new(from: [IpAddr; 2], targets: Vec<IpAddr>, expected: Reach) -> Self {
-        Self { from, targets, expected, current: 0, tries: 0, next: Instant::ZERO, answered: 0, socket: None }
+        Self {
+            from,
+            targets,
+            expected,
+            current: 0,
+            tries: 0,
+            next: Instant::ZERO,
+            answered: 0,
+            socket: None,
+        }
     }
 
     fn ask(&mut self, socket: &mut icmp::Socket<'_>, target: IpAddr) {
@@ -51,13 +60,32 @@ impl Ping {
         // Refused when the last question still waits for a neighbour: it was a question too.
         let _ = match target {
             IpAddr::V4(_) => {
-                let echo = Icmpv4Repr::EchoRequest { ident: IDENT, seq_no, data };
-                socket.send(echo.buffer_len(), target.into()).map(|room| echo.emit(&mut Icmpv4Packet::new_unchecked(room), &checksums))
+                let echo = Icmpv4Repr::EchoRequest {
+                    ident: IDENT,
+                    seq_no,
+                    data,
+                };
+                socket
+                    .send(echo.buffer_len(), target.into())
+                    .map(|room| echo.emit(&mut Icmpv4Packet::new_unchecked(room), &checksums))
             }
             IpAddr::V6(to) => {
-                let IpAddr::V6(from) = self.from[1] else { return };
-                let echo = Icmpv6Repr::EchoRequest { ident: IDENT, seq_no, data };
-                socket.send(echo.buffer_len(), target.into()).map(|room| echo.emit(&from, &to, &mut Icmpv6Packet::new_unchecked(room), &checksums))
+                let IpAddr::V6(from) = self.from[1] else {
+                    return;
+                };
+                let echo = Icmpv6Repr::EchoRequest {
+                    ident: IDENT,
+                    seq_no,
+                    data,
+                };
+                socket.send(echo.buffer_len(), target.into()).map(|room| {
+                    echo.emit(
+                        &from,
+                        &to,
+                        &mut Icmpv6Packet::new_unchecked(room),
+                        &checksums,
+                    )
+                })
             }
         };
         self.tries += 1;
@@ -70,11 +98,16 @@ impl Ping {
 
 impl App for Ping {
     fn poll(&mut self, stack: &mut Stack<'_>) -> Option<Instant> {
-        let handle = *self.socket.get_or_insert_with(|| stack.sockets.add(socket()));
+        let handle = *self
+            .socket
+            .get_or_insert_with(|| stack.sockets.add(socket()));
         let now = stack.now;
         let socket = stack.sockets.get_mut::<icmp::Socket<'_>>(handle);
         while let Ok((message, from)) = socket.recv() {
-            let asked = self.targets.get(self.current).is_some_and(|&t| IpAddress::from(t) == from);
+            let asked = self
+                .targets
+                .get(self.current)
+                .is_some_and(|&t| IpAddress::from(t) == from);
             if asked && is_echo_reply(message, from) && self.tries > 0 {
                 self.answered += 1;
                 self.advance(now);
@@ -118,6 +151,8 @@ fn is_echo_reply(message: &[u8], from: IpAddress) -> bool {
 fn socket() -> icmp::Socket<'static> {
     let buffer = || icmp::PacketBuffer::new(vec![icmp::PacketMetadata::EMPTY; 8], vec![0; 1024]);
     let mut socket = icmp::Socket::new(buffer(), buffer());
-    socket.bind(icmp::Endpoint::Ident(IDENT)).expect("a fresh socket binds");
+    socket
+        .bind(icmp::Endpoint::Ident(IDENT))
+        .expect("a fresh socket binds");
     socket
 }

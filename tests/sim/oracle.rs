@@ -1,0 +1,395 @@
+//! The real switch beside the dumb one: the same random transitions drive both, and after each
+//! one what left, why not, every counter and every known address must be equal.
+//!
+//! Before each frame the real switch is asked what would become of it, without effects: the answer
+//! must be what then happens, and asking must have changed nothing.
+
+mod steps;
+
+use crate::rig::{Left, Rig};
+use pipeline::{DropReason, Instant, NetworkId, PortId};
+use port::memory::MemoryConfig;
+use proptest::prelude::*;
+use sim::reference::{Bucket, Counts, RefNetwork, RefPort, Reference, Spec, Verdict, Vlans};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use steps::{NETWORKS, PORTS, Step, vlan};
+use switch::fdb::{Entry, Fdb, FdbConfig, FdbStats, FlushFilter, Kind, Removal};
+use switch::meter::Meter;
+use switch::{Native, Network, Port, Storm, VlanMode};
+use wire::{MacAddr, VlanId};
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_switch_and_the_reference_agree(steps in prop::collection::vec(steps::step(), 1..80)) {
+        let mut both = Both::new();
+        for step in &steps {
+            both.take(step)?;
+        }
+    }
+}
+
+/// The two switches.
+struct Both {
+    now: Instant,
+    real: Rig,
+    dumb: Reference,
+    fdbs: BTreeMap<NetworkId, Arc<Fdb>>,
+    /// The real switch's limits: their levels outlive a new configuration.
+    meters: BTreeMap<PortId, Storm>,
+}
+
+const AGEING: u64 = 5;
+
+impl Both {
+    fn new() -> Self {
+        let mut both = Self {
+            now: Instant::ZERO,
+            real: Rig::new(),
+            dumb: Reference::default(),
+            fdbs: BTreeMap::new(),
+            meters: BTreeMap::new(),
+        };
+        for id in NETWORKS {
+            let config = FdbConfig {
+                ageing: Duration::from_secs(AGEING),
+                ..FdbConfig::default()
+            };
+            both.fdbs
+                .insert(id, Arc::new(Fdb::new(config, u64::from(id.0))));
+            both.dumb.networks.insert(
+                id,
+                RefNetwork {
+                    mtu: 1500,
+                    forward_reserved: false,
+                    ageing: AGEING,
+                    table: BTreeMap::new(),
+                },
+            );
+        }
+        for id in PORTS {
+            both.open(id);
+            let network = NETWORKS.get(id.index() / 4).copied();
+            both.configure(
+                id,
+                &RefPort {
+                    network,
+                    ..steps::plain_port()
+                },
+            );
+        }
+        both.publish();
+        both
+    }
+
+    fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
+        match step {
+            Step::Frame(from, spec) if self.real.is_open(*from) => self.frame(*from, spec)?,
+            Step::Frame(..) => {}
+            Step::Wait(span) => self.now = self.now + *span,
+            Step::Configure(id, port) => {
+                self.configure(*id, port);
+                self.publish();
+            }
+            Step::Remove(id) => {
+                self.dumb.ports.remove(id);
+                self.meters.remove(id);
+                // A mirror's destination cannot leave before the mirror does.
+                for port in self.dumb.ports.values_mut() {
+                    port.mirror = port.mirror.filter(|mirror| mirror.to != *id);
+                }
+                self.publish();
+            }
+            Step::Open(id) if !self.real.is_open(*id) => self.open(*id),
+            Step::Open(_) => {}
+            Step::Close(id) => {
+                self.real.close(*id);
+                self.dumb.open.remove(id);
+            }
+            Step::Network(id, mtu, forward_reserved) => {
+                let network = self.dumb.networks.get_mut(id).unwrap();
+                (network.mtu, network.forward_reserved) = (usize::from(*mtu), *forward_reserved);
+                self.publish();
+            }
+            Step::Pin(network, vid, mac, port) => self.pin(*network, *vid, *mac, *port)?,
+            Step::Forget(network, vid, mac) => {
+                let dumb = self
+                    .dumb
+                    .networks
+                    .get_mut(network)
+                    .unwrap()
+                    .table
+                    .remove(&(*vid, *mac));
+                let real = self.fdbs[network].remove(vlan(*vid), *mac);
+                prop_assert_eq!(real != Removal::Absent, dumb.is_some());
+            }
+            Step::Flush(network, port, vid, statics) => {
+                let hit = |p: PortId, v: u16, pinned: bool| {
+                    port.is_none_or(|x| x == p)
+                        && vid.is_none_or(|x| x == v)
+                        && (*statics || !pinned)
+                };
+                let table = &mut self.dumb.networks.get_mut(network).unwrap().table;
+                let before = table.len();
+                table.retain(|(v, _), place| !hit(place.port, *v, place.seen.is_none()));
+                let filter = FlushFilter {
+                    port: *port,
+                    vlan: vid.map(vlan),
+                    statics: *statics,
+                };
+                prop_assert_eq!(self.fdbs[network].flush(filter), before - table.len());
+            }
+            Step::Expire(network) => {
+                // Sweeping changes nothing that can be seen; the dumb table sweeps along to count alike.
+                let fdb = &self.fdbs[network];
+                fdb.expire(self.now, fdb.places());
+                let known = self.dumb.known(*network, self.now);
+                self.dumb
+                    .networks
+                    .get_mut(network)
+                    .unwrap()
+                    .table
+                    .retain(|key, _| known.iter().any(|(v, m, _)| (*v, *m) == *key));
+            }
+        }
+        self.compare_tables()
+    }
+
+    fn frame(&mut self, from: PortId, spec: &Spec) -> Result<(), TestCaseError> {
+        let (bytes, vnet) = spec.render();
+        let before = self.live_state();
+        let told = self.real.explain(from, &bytes, vnet, self.now);
+        prop_assert_eq!(self.live_state(), before, "asking changed something");
+        let left = self.real.carry(from, &bytes, vnet, self.now);
+        let verdict = self.dumb.carry(spec, from, self.now);
+        prop_assert_eq!(told.verdict.err(), verdict.dropped, "{:?}", told.steps);
+        prop_assert_eq!(
+            told.outputs
+                .iter()
+                .map(|copy| copy.port)
+                .collect::<Vec<_>>(),
+            verdict
+                .copies
+                .iter()
+                .map(|copy| copy.port)
+                .collect::<Vec<_>>()
+        );
+        prop_assert_eq!(left, self.expected(spec, &verdict));
+        for id in PORTS {
+            prop_assert_eq!(
+                self.counted(id),
+                self.dumb.counts.get(&id).cloned().unwrap_or_default(),
+                "at {}",
+                id
+            );
+        }
+        Ok(())
+    }
+
+    /// The bytes that should have left, in the order of ports.
+    fn expected(&self, spec: &Spec, verdict: &Verdict) -> Vec<Left> {
+        let open = verdict
+            .copies
+            .iter()
+            .filter(|copy| self.dumb.open.contains(&copy.port));
+        let mut left: Vec<_> = open
+            .map(|copy| {
+                let (bytes, vnet) = spec.rendered_with(&copy.tags);
+                Left {
+                    port: copy.port,
+                    bytes,
+                    vnet,
+                }
+            })
+            .collect();
+        left.sort_by_key(|left| left.port);
+        left
+    }
+
+    fn counted(&self, id: PortId) -> Counts {
+        let mut counts = Counts::default();
+        for totals in self.real.totals(id) {
+            counts.rx = (
+                counts.rx.0 + totals.rx_frames,
+                counts.rx.1 + totals.rx_bytes,
+            );
+            counts.tx = (
+                counts.tx.0 + totals.tx_frames,
+                counts.tx.1 + totals.tx_bytes,
+            );
+            for (reason, count) in totals.drops() {
+                *counts.drops.entry(reason).or_default() += count;
+            }
+        }
+        counts
+    }
+
+    fn pin(
+        &mut self,
+        network: NetworkId,
+        vid: u16,
+        mac: MacAddr,
+        port: PortId,
+    ) -> Result<(), TestCaseError> {
+        let table = &mut self.dumb.networks.get_mut(&network).unwrap().table;
+        let held = table
+            .get(&(vid, mac))
+            .is_some_and(|place| place.seen.is_none() && place.port != port);
+        let sound = mac.0[0] % 2 == 0 && mac.0 != [0; 6];
+        if sound && !held {
+            table.insert((vid, mac), sim::reference::Whereabouts { port, seen: None });
+        }
+        prop_assert_eq!(
+            self.fdbs[&network].add_static(vlan(vid), mac, port).is_ok(),
+            sound && !held
+        );
+        Ok(())
+    }
+
+    fn compare_tables(&self) -> Result<(), TestCaseError> {
+        for (&id, fdb) in &self.fdbs {
+            let mut real: Vec<_> = fdb
+                .entries(self.now)
+                .into_iter()
+                .map(|e: Entry| (e.vlan.get(), e.mac, e.port, e.kind))
+                .collect();
+            real.sort_unstable();
+            let known = self.dumb.known(id, self.now).into_iter();
+            let dumb: Vec<_> = known
+                .map(|(v, m, p)| {
+                    (
+                        v,
+                        m,
+                        p.port,
+                        if p.seen.is_none() {
+                            Kind::Static
+                        } else {
+                            Kind::Learned
+                        },
+                    )
+                })
+                .collect();
+            prop_assert_eq!(real, dumb);
+        }
+        Ok(())
+    }
+
+    /// Everything that a frame may change in the real switch, to be compared.
+    fn live_state(&self) -> (Vec<(Vec<Entry>, FdbStats)>, String, Vec<Counts>) {
+        let tables = self
+            .fdbs
+            .values()
+            .map(|fdb| (fdb.entries(self.now), fdb.stats()))
+            .collect();
+        (
+            tables,
+            format!("{:?}", self.meters),
+            PORTS.map(|id| self.counted(id)).to_vec(),
+        )
+    }
+
+    fn open(&mut self, id: PortId) {
+        self.real.open(id, MemoryConfig::default());
+        self.dumb.open.insert(id);
+    }
+
+    /// Configures the port in both; a limit starts full.
+    fn configure(&mut self, id: PortId, port: &RefPort) {
+        let mut port = port.clone();
+        port.mirror = port
+            .mirror
+            .filter(|mirror| mirror.to != id && self.dumb.ports.contains_key(&mirror.to));
+        let now = self.now;
+        let full = |bucket: Option<Bucket>| {
+            bucket.map(|bucket| Bucket::new(bucket.limits().0, bucket.limits().1))
+        };
+        port.limits = port.limits.map(full);
+        let meter = |bucket: Option<Bucket>| {
+            bucket.map(|bucket| Arc::new(Meter::new(bucket.limits().0, bucket.limits().1)))
+        };
+        let [broadcast, multicast, unknown] = port.limits.map(meter);
+        let _ = now;
+        self.meters.insert(
+            id,
+            Storm {
+                broadcast,
+                multicast,
+                unknown,
+            },
+        );
+        self.dumb.ports.insert(id, port);
+    }
+
+    fn publish(&mut self) {
+        let networks = self.dumb.networks.iter().map(|(&id, network)| Network {
+            id,
+            mtu: u16::try_from(network.mtu).unwrap(),
+            forward_reserved: network.forward_reserved,
+            fdb: Arc::clone(&self.fdbs[&id]),
+        });
+        let ports = self.dumb.ports.iter().map(|(&id, port)| Port {
+            id,
+            network: port.network,
+            up: port.up,
+            vlan: mode(&port.vlans),
+            isolated: port.isolated,
+            lock: port.lock.clone(),
+            storm: self.meters[&id].clone(),
+            mirror: port.mirror,
+        });
+        let (networks, ports) = (networks.collect(), ports.collect());
+        self.real.publish(networks, ports);
+    }
+}
+
+fn mode(vlans: &Vlans) -> VlanMode {
+    match vlans {
+        Vlans::Access(vid) => VlanMode::Access(vlan(*vid)),
+        Vlans::Tunnel(vid) => VlanMode::Tunnel(vlan(*vid)),
+        Vlans::Trunk { allowed, native } => VlanMode::Trunk {
+            allowed: allowed.iter().map(|&vid| vlan(vid)).collect(),
+            native: native.map(|(vid, tagged)| Native {
+                vid: vlan(vid),
+                tagged,
+            }),
+        },
+    }
+}
+
+/// Random transitions come to every stage: else the property above would prove little.
+#[test]
+fn the_random_transitions_reach_the_reasons_that_frames_alone_can_cause() {
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+    let mut runner = TestRunner::deterministic();
+    let mut seen = std::collections::BTreeSet::new();
+    for _ in 0..400 {
+        let steps = prop::collection::vec(steps::step(), 1..80)
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
+        let mut both = Both::new();
+        for step in &steps {
+            both.take(step).unwrap();
+        }
+        seen.extend(
+            both.dumb
+                .counts
+                .values()
+                .flat_map(|counts| counts.drops.keys().copied()),
+        );
+    }
+    // The rest needs an interface that refuses, or a frame no port delivers.
+    use DropReason::{CannotSegment, FrameTooLong, TxDown, TxFull, TxRefused};
+    let rest = [FrameTooLong, TxFull, TxDown, TxRefused, CannotSegment];
+    let missing: Vec<_> = DropReason::ALL
+        .iter()
+        .filter(|reason| !seen.contains(reason) && !rest.contains(reason))
+        .collect();
+    assert!(missing.is_empty(), "never happened: {missing:?}");
+}
+
+const _: fn(u16) -> VlanId = vlan;

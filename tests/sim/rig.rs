@@ -1,0 +1,155 @@
+//! The real switch on memory ports, one frame at a time: what the table tests and the oracle drive.
+
+use dataplane::{Explanation, Forwarder, Outlet, View, explain};
+use pipeline::{BatchLimits, DropReason, Instant, PortId, PortTotals, WorkerId};
+use port::memory::{self, MemoryConfig, Peer};
+use port::{Offloads, Rx};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use switch::{Network, Port, Topology};
+use wire::VnetHeader;
+
+/// A frame that left, as the far end of the wire got it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Left {
+    pub(crate) port: PortId,
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) vnet: VnetHeader,
+}
+
+pub(crate) struct Rig {
+    view: View,
+    forwarder: Forwarder,
+    wires: BTreeMap<PortId, (Peer, Box<dyn Rx>)>,
+    /// The counters of every port that was ever open: they go on when it opens again.
+    outlets: BTreeMap<PortId, Vec<Arc<Outlet>>>,
+}
+
+impl Rig {
+    pub(crate) fn new() -> Self {
+        let forwarder = Forwarder::new(WorkerId(0), BatchLimits::default());
+        Self {
+            view: View::default(),
+            forwarder,
+            wires: BTreeMap::new(),
+            outlets: BTreeMap::new(),
+        }
+    }
+
+    /// These networks and ports, every port open and taking everything.
+    pub(crate) fn of(networks: Vec<Network>, ports: Vec<Port>) -> Self {
+        let mut rig = Self::new();
+        for port in &ports {
+            rig.open(port.id, MemoryConfig::default());
+        }
+        rig.publish(networks, ports);
+        rig
+    }
+
+    pub(crate) fn publish(&mut self, networks: Vec<Network>, ports: Vec<Port>) {
+        let topology = Topology::new(networks, ports).expect("a sound configuration");
+        self.view = self.view.with_topology(Arc::new(topology));
+    }
+
+    pub(crate) fn open(&mut self, id: PortId, config: MemoryConfig) {
+        let (port, peer) = memory::pair_with(config).unwrap();
+        let outlet = Arc::new(Outlet::new(port.tx, 1));
+        let rx = port.queues.into_iter().next().unwrap();
+        self.wires.insert(id, (peer, rx));
+        self.outlets
+            .entry(id)
+            .or_default()
+            .push(Arc::clone(&outlet));
+        self.view = self.view.with_outlet(id, Some(outlet));
+    }
+
+    /// Puts another sending half where the port's was.
+    pub(crate) fn replace_tx(&mut self, id: PortId, tx: Arc<dyn port::Tx>) {
+        let outlet = Arc::new(Outlet::new(tx, 1));
+        self.outlets
+            .entry(id)
+            .or_default()
+            .push(Arc::clone(&outlet));
+        self.view = self.view.with_outlet(id, Some(outlet));
+    }
+
+    pub(crate) fn open_plain(&mut self, id: PortId) {
+        self.open(
+            id,
+            MemoryConfig {
+                offloads: Offloads::NONE,
+                ..MemoryConfig::default()
+            },
+        );
+    }
+
+    pub(crate) fn close(&mut self, id: PortId) {
+        self.wires.remove(&id);
+        self.view = self.view.with_outlet(id, None);
+    }
+
+    /// Carries one frame from `from`; answers what left, by port.
+    pub(crate) fn carry(
+        &mut self,
+        from: PortId,
+        bytes: &[u8],
+        vnet: VnetHeader,
+        now: Instant,
+    ) -> Vec<Left> {
+        let (peer, rx) = self.wires.get_mut(&from).expect("an open port");
+        peer.send(bytes, vnet).unwrap();
+        let view = &self.view;
+        let frames = self
+            .forwarder
+            .serve(from, &mut **rx, || (now, view))
+            .unwrap();
+        assert_eq!(frames, 1);
+        self.collect()
+    }
+
+    pub(crate) fn explain(
+        &self,
+        from: PortId,
+        bytes: &[u8],
+        vnet: VnetHeader,
+        now: Instant,
+    ) -> Explanation {
+        explain(&self.view, from, bytes, vnet, now)
+    }
+
+    pub(crate) fn totals(&self, id: PortId) -> Vec<PortTotals> {
+        self.outlets
+            .get(&id)
+            .into_iter()
+            .flatten()
+            .map(|outlet| outlet.totals())
+            .collect()
+    }
+
+    /// How often `reason` was counted anywhere.
+    pub(crate) fn dropped(&self, reason: DropReason) -> u64 {
+        self.outlets
+            .keys()
+            .flat_map(|&id| self.totals(id))
+            .map(|totals| totals.dropped(reason))
+            .sum()
+    }
+
+    pub(crate) fn view(&self) -> &View {
+        &self.view
+    }
+
+    pub(crate) fn is_open(&self, id: PortId) -> bool {
+        self.wires.contains_key(&id)
+    }
+
+    fn collect(&self) -> Vec<Left> {
+        let mut left = Vec::new();
+        for (&port, (peer, _)) in &self.wires {
+            while let Some((bytes, vnet)) = peer.recv() {
+                left.push(Left { port, bytes, vnet });
+            }
+        }
+        left
+    }
+}
