@@ -115,8 +115,10 @@ fn check_checksum(vnet: &VnetHeader, headers: &Headers, len: usize) -> Result<()
         (Some(_), _) if matches!(headers.transport, Transport::Icmp(_) | Transport::Icmpv6(_)) => {
             false
         }
+        // What is broken could be made whole behind the back of whoever looked at it.
+        (Some(_), _) if matches!(headers.transport, Transport::Malformed(_)) => false,
         (Some(_), _) => at >= headers.header_len(),
-        (None, _) => !matches!(headers.net, Net::Arp(_)) && at >= usize::from(headers.l3),
+        (None, _) => headers.net == Net::Other && at >= usize::from(headers.l3),
     };
     if fits {
         Ok(())
@@ -272,6 +274,28 @@ mod tests {
         assert_eq!(check(&needs(62, 0), &advert), misplaced(62, 0));
         assert_eq!(check(&needs(54, 8), &advert), misplaced(54, 8));
         assert_eq!(check(&needs(54, 2), &advert), Ok(()));
+    }
+
+    #[test]
+    fn a_checksum_may_not_make_a_broken_packet_whole() {
+        for (at, byte, start) in [
+            (14, 0x65, 14),
+            (14, 0x65, 34),
+            (46, 0x40, 34),
+            (46, 0x40, 54),
+        ] {
+            let mut frame = tcp(100);
+            frame[at] = byte;
+            let vnet = VnetHeader {
+                flags: VnetHeader::NEEDS_CSUM,
+                csum_start: start,
+                ..VnetHeader::default()
+            };
+            assert_eq!(
+                check(&vnet, &frame),
+                Err(VnetError::ChecksumMisplaced { start, offset: 0 })
+            );
+        }
     }
 
     #[test]
