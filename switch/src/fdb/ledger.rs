@@ -317,3 +317,38 @@ impl Ledger {
         self.book(port).rank = rank;
     }
 }
+
+#[cfg(test)]
+impl Ledger {
+    /// Checks that lists, counts and heap agree, and answers every entry: holder, kind, place.
+    pub(super) fn audit(&self) -> Vec<(PortId, Kind, Place)> {
+        let mut entries = Vec::new();
+        assert_eq!(self.heap.len(), self.books.len());
+        for (&port, book) in &self.books {
+            assert_eq!(self.heap[book.rank], (book.learned.len, port));
+            assert!(book.rank == 0 || self.heap[book.rank] <= self.heap[(book.rank - 1) / 2]);
+            assert!(
+                book.learned.len + book.pinned.len > 0,
+                "an empty book of {port}"
+            );
+            for (kind, queue) in [(Kind::Learned, &book.learned), (Kind::Static, &book.pinned)] {
+                let mut places = Vec::new();
+                self.walk(queue, &mut places);
+                assert_eq!(places.len(), queue.len as usize);
+                assert_eq!(
+                    places.last().map_or(NONE, |&place| place.into()),
+                    queue.tail
+                );
+                for (at, &place) in places.iter().enumerate() {
+                    let prev = at
+                        .checked_sub(1)
+                        .map_or(NONE, |before| places[before].into());
+                    assert_eq!(self.node(place.into()).prev, prev);
+                    entries.push((port, kind, place));
+                }
+            }
+        }
+        assert_eq!(entries.len(), self.len);
+        entries
+    }
+}

@@ -237,15 +237,23 @@ struct Bucket {
 impl Bucket {
     #[inline]
     fn find(&self, key: Key) -> Option<(usize, Value)> {
-        for _ in 0..ATTEMPTS {
-            let way = self.way_of(key)?;
-            if let Some((held, value)) = self.read(way)
-                && held == key
-            {
-                return Some((way, value));
-            }
+        let way = self.way_of(key)?;
+        match self.read(way) {
+            Some((held, value)) if held == key => Some((way, value)),
+            Some(_) | None => self.find_again(key),
         }
-        None
+    }
+
+    /// The place changed hands between two looks.
+    #[cold]
+    #[inline(never)]
+    fn find_again(&self, key: Key) -> Option<(usize, Value)> {
+        (0..ATTEMPTS).find_map(|_| {
+            let way = self.way_of(key)?;
+            self.read(way)
+                .filter(|&(held, _)| held == key)
+                .map(|(_, value)| (way, value))
+        })
     }
 
     /// All four compared without a branch: which of them holds the key cannot be predicted.
