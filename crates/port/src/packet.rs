@@ -5,7 +5,8 @@
 //! * The socket gets a *copy* of each packet: a kernel that uses the interface answers too. Who
 //!   attaches one to an interface with addresses has to steal the frames first (`tc`).
 //! * `PACKET_VNET_HDR`: superframes with unfinished checksums pass whole, as on a TAP.
-//! * `PACKET_IGNORE_OUTGOING`: a port must not hear what it sends itself.
+//! * `PACKET_IGNORE_OUTGOING`: what this side's kernel, or another port, *sends* through the
+//!   interface is not traffic that arrives at it.
 //! * The kernel takes the outermost VLAN tag off before anybody sees the packet and reports it
 //!   beside it (`PACKET_AUXDATA`): it is put back where it stood, and the offsets that the vnet
 //!   header counts from the frame's start move with it. In the other direction the kernel wants
@@ -133,12 +134,9 @@ fn receive_one(socket: &Socket, room: &mut [u8]) -> Result<Option<Received>, Gon
     if let Some((tpid, tci)) = got.vlan {
         (len, vnet) = put_back(VlanTag { tpid, tci }, room, len, vnet);
     }
-    // A packet that was cut is marked as the crate marks it: with the length that no frame has.
-    let len = if got.truncated {
-        MAX_FRAME
-    } else {
-        len.min(MAX_FRAME)
-    };
+    // The kernel cuts what is longer than the room, which leaves the crate's mark of a frame that is
+    // too long; a tag put back makes it no longer than that.
+    let len = len.min(MAX_FRAME);
     Ok(Some(Received { len, vnet }))
 }
 

@@ -137,10 +137,8 @@ pub(crate) fn packet_interface(fd: BorrowedFd<'_>) -> io::Result<i32> {
 /// What one recvmsg(2) on a packet socket brought.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PacketReceived {
-    /// Bytes written to the buffer.
+    /// Bytes written to the buffer; what did not fit is lost.
     pub(crate) len: usize,
-    /// Whether the packet was longer than the buffer.
-    pub(crate) truncated: bool,
     /// The tag that the kernel took off: protocol identifier and tag control information.
     pub(crate) vlan: Option<(u16, u16)>,
 }
@@ -160,7 +158,6 @@ pub(crate) fn receive_packet(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Resul
     let len = check_size(unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, 0) })?;
     Ok(PacketReceived {
         len,
-        truncated: message.msg_flags & libc::MSG_TRUNC != 0,
         vlan: stripped_tag(&message),
     })
 }

@@ -1,9 +1,10 @@
 //! Interfaces for tests, by way of `ip` (iproute2). The lab makes its own through netlink.
 
-use crate::Namespace;
+use crate::{Namespace, wait_until};
 use anyhow::Result;
+use std::time::Duration;
 
-/// A veth pair: `a_name` in `a`, `b_name` in `b`, both up.
+/// A veth pair: `a_name` in `a`, `b_name` in `b`, both up and carrying.
 ///
 /// # Errors
 /// What `ip` answers.
@@ -14,7 +15,25 @@ pub fn veth(a: &Namespace, a_name: &str, b: &Namespace, b_name: &str) -> Result<
     ))?;
     a.ip(&format!("link set {a_name} up"))?;
     b.ip(&format!("link set {b_name} up"))?;
-    Ok(())
+    await_carrier(a, a_name)?;
+    await_carrier(b, b_name)
+}
+
+/// Waits until `interface` carries frames. The kernel notices in the background that the far end
+/// came up or that a TAP was attached to, and drops what is sent before.
+///
+/// # Errors
+/// When it does not within ten seconds.
+pub fn await_carrier(namespace: &Namespace, interface: &str) -> Result<()> {
+    wait_until(
+        &format!("carrier of {interface}"),
+        Duration::from_secs(10),
+        || {
+            namespace
+                .ip(&format!("-o link show {interface}"))
+                .is_ok_and(|line| line.contains("LOWER_UP") && !line.contains("state DOWN"))
+        },
+    )
 }
 
 /// A bridge `name` with `ports`, all up.

@@ -4,7 +4,7 @@ use super::{LIMIT, PEER, Wire, arp_request, gone, is_arp, namespace, next, reada
 use crate::{Gone, Port, packet};
 use nix::errno::Errno;
 use pipeline::{Batch, BatchLimits, DropReason, MAX_FRAME};
-use testbed::{Namespace, cannot_run, link, traffic};
+use testbed::{Namespace, cannot_run, link, traffic, wait_until};
 use wire::{VlanTag, VnetHeader};
 
 /// A port on the host's end `p0` of a veth whose other end is the guest's `eth0`.
@@ -20,18 +20,46 @@ fn open(namespace: &Namespace, name: &str) -> Port {
 }
 
 #[test]
-fn the_kernel_behind_a_veth_answers_and_the_port_does_not_hear_itself() {
+fn the_kernel_behind_a_veth_answers() {
     let (host, guest) = (namespace(), namespace());
     let mut port = attached(&host, &guest);
     link::address(&guest, "eth0", "10.5.0.2/24").unwrap();
     let request = arp_request(PEER, [10, 5, 0, 99], [10, 5, 0, 2]);
     transmit(&*port.tx, &request, VnetHeader::default()).unwrap();
-    let (first, _) = next(&mut *port.queues[0], |frame| {
-        is_arp(frame, 1) || is_arp(frame, 2)
+    let (reply, _) = next(&mut *port.queues[0], |frame| is_arp(frame, 2)).unwrap();
+    assert_eq!(reply[..6], PEER);
+}
+
+#[test]
+fn what_is_sent_through_the_interface_is_not_received() {
+    let (host, guest) = (namespace(), namespace());
+    let mut port = attached(&host, &guest);
+    let second = open(&host, "p0");
+    link::address(&guest, "eth0", "10.5.0.2/24").unwrap();
+    let request = arp_request(PEER, [10, 5, 0, 99], [10, 5, 0, 2]);
+    for sender in [&port.tx, &second.tx] {
+        transmit(&**sender, &request, VnetHeader::default()).unwrap();
+    }
+    for _ in 0..2 {
+        let (first, _) = next(&mut *port.queues[0], |frame| {
+            is_arp(frame, 1) || is_arp(frame, 2)
+        })
+        .unwrap();
+        assert!(is_arp(&first, 2), "a request that went out came in");
+    }
+}
+
+#[test]
+fn the_interface_is_promiscuous_as_long_as_the_port_is_open() {
+    let (host, guest) = (namespace(), namespace());
+    let port = attached(&host, &guest);
+    let details = || host.ip("-d link show p0").unwrap();
+    assert!(details().contains("promiscuity 1"), "{}", details());
+    drop(port);
+    wait_until("the end of promiscuity", LIMIT, || {
+        details().contains("promiscuity 0")
     })
     .unwrap();
-    assert!(is_arp(&first, 2), "its own request came back");
-    assert_eq!(first[..6], PEER);
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn a_persistent_tap_outlives_its_port_and_is_attached_again() {
     );
 
     let again = open(&guest, persistent);
+    link::await_carrier(&guest, "eth0").unwrap();
     assert_eq!(again.index(), index);
     let persistence = again.persistence();
     let mut port = again.into_port();
