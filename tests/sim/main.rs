@@ -2,6 +2,8 @@
 
 #![cfg(test)]
 
+mod offloads;
 mod oracle;
+mod reasons;
 mod rig;
 mod scenarios;

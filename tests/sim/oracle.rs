@@ -17,14 +17,14 @@ use std::time::Duration;
 use steps::{NETWORKS, PORTS, Step, vlan};
 use switch::fdb::{Entry, Fdb, FdbConfig, FdbStats, FlushFilter, Kind, Removal};
 use switch::meter::Meter;
-use switch::{Native, Network, Port, Storm, VlanMode};
-use wire::{MacAddr, VlanId};
+use switch::{Mirror, Native, Network, Port, Storm, VlanMode};
+use wire::MacAddr;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_switch_and_the_reference_agree(steps in prop::collection::vec(steps::step(), 1..80)) {
+    fn the_switch_and_the_reference_agree(steps in prop::collection::vec(steps::step(), 1..120)) {
         let mut both = Both::new();
         for step in &steps {
             both.take(step)?;
@@ -55,6 +55,8 @@ impl Both {
         };
         for id in NETWORKS {
             let config = FdbConfig {
+                // Many times more than the addresses there are: nothing is ever evicted.
+                max_entries: 512,
                 ageing: Duration::from_secs(AGEING),
                 ..FdbConfig::default()
             };
@@ -93,6 +95,18 @@ impl Both {
             Step::Configure(id, port) => {
                 self.configure(*id, port);
                 self.publish();
+            }
+            Step::Change(id, tweak) => {
+                if let Some(port) = self.dumb.ports.get_mut(id) {
+                    tweak.apply(port);
+                    let sound = |mirror: &Mirror| mirror.to != *id;
+                    port.mirror = port.mirror.filter(sound);
+                    let to = port.mirror.map(|mirror| mirror.to);
+                    if to.is_some_and(|to| !self.dumb.ports.contains_key(&to)) {
+                        self.dumb.ports.get_mut(id).unwrap().mirror = None;
+                    }
+                    self.publish();
+                }
             }
             Step::Remove(id) => {
                 self.dumb.ports.remove(id);
@@ -302,7 +316,6 @@ impl Both {
         port.mirror = port
             .mirror
             .filter(|mirror| mirror.to != id && self.dumb.ports.contains_key(&mirror.to));
-        let now = self.now;
         let full = |bucket: Option<Bucket>| {
             bucket.map(|bucket| Bucket::new(bucket.limits().0, bucket.limits().1))
         };
@@ -311,7 +324,6 @@ impl Both {
             bucket.map(|bucket| Arc::new(Meter::new(bucket.limits().0, bucket.limits().1)))
         };
         let [broadcast, multicast, unknown] = port.limits.map(meter);
-        let _ = now;
         self.meters.insert(
             id,
             Storm {
@@ -366,8 +378,8 @@ fn the_random_transitions_reach_the_reasons_that_frames_alone_can_cause() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..400 {
-        let steps = prop::collection::vec(steps::step(), 1..80)
+    for _ in 0..500 {
+        let steps = prop::collection::vec(steps::step(), 1..120)
             .new_tree(&mut runner)
             .unwrap()
             .current();
@@ -391,5 +403,3 @@ fn the_random_transitions_reach_the_reasons_that_frames_alone_can_cause() {
         .collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");
 }
-
-const _: fn(u16) -> VlanId = vlan;

@@ -96,15 +96,29 @@ impl Rig {
         vnet: VnetHeader,
         now: Instant,
     ) -> Vec<Left> {
-        let (peer, rx) = self.wires.get_mut(&from).expect("an open port");
-        peer.send(bytes, vnet).unwrap();
-        let view = &self.view;
-        let frames = self
-            .forwarder
-            .serve(from, &mut **rx, || (now, view))
-            .unwrap();
-        assert_eq!(frames, 1);
+        self.serve(from, &[(bytes, vnet)], now);
         self.collect()
+    }
+
+    /// Carries several frames in one batch, and leaves what left in the queues.
+    pub(crate) fn carry_all(&mut self, from: PortId, frames: &[Vec<u8>], now: Instant) {
+        let finished = |bytes: &Vec<u8>| (bytes.clone(), VnetHeader::default());
+        let frames: Vec<_> = frames.iter().map(finished).collect();
+        let frames: Vec<_> = frames
+            .iter()
+            .map(|(bytes, vnet)| (bytes.as_slice(), *vnet))
+            .collect();
+        self.serve(from, &frames, now);
+    }
+
+    fn serve(&mut self, from: PortId, frames: &[(&[u8], VnetHeader)], now: Instant) {
+        let (peer, rx) = self.wires.get_mut(&from).expect("an open port");
+        for (bytes, vnet) in frames {
+            peer.send(bytes, *vnet).unwrap();
+        }
+        let view = &self.view;
+        let served = self.forwarder.serve(from, &mut **rx, || (now, view));
+        assert_eq!(served, Ok(frames.len()));
     }
 
     pub(crate) fn explain(
@@ -133,10 +147,6 @@ impl Rig {
             .flat_map(|&id| self.totals(id))
             .map(|totals| totals.dropped(reason))
             .sum()
-    }
-
-    pub(crate) fn view(&self) -> &View {
-        &self.view
     }
 
     pub(crate) fn is_open(&self, id: PortId) -> bool {

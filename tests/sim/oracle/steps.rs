@@ -32,6 +32,8 @@ pub(super) enum Step {
     Wait(Duration),
     /// A port is added or configured anew.
     Configure(PortId, RefPort),
+    /// One thing about a port changes.
+    Change(PortId, Tweak),
     /// A port leaves the configuration; what was learned on it stays.
     Remove(PortId),
     /// A port's interface appears.
@@ -48,6 +50,30 @@ pub(super) enum Step {
     Flush(NetworkId, Option<PortId>, Option<u16>, bool),
     /// Aged entries are swept.
     Expire(NetworkId),
+}
+
+/// One thing about a port.
+#[derive(Debug, Clone)]
+pub(super) enum Tweak {
+    Up(bool),
+    Isolated(bool),
+    Vlans(Vlans),
+    Lock(Option<Lock>),
+    Mirror(Option<Mirror>),
+    Network(Option<NetworkId>),
+}
+
+impl Tweak {
+    pub(super) fn apply(&self, port: &mut RefPort) {
+        match self {
+            Self::Up(up) => port.up = *up,
+            Self::Isolated(isolated) => port.isolated = *isolated,
+            Self::Vlans(vlans) => port.vlans = vlans.clone(),
+            Self::Lock(lock) => port.lock = lock.clone(),
+            Self::Mirror(mirror) => port.mirror = *mirror,
+            Self::Network(network) => port.network = *network,
+        }
+    }
 }
 
 pub(super) fn vlan(vid: u16) -> VlanId {
@@ -73,9 +99,10 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         select(&VLANS[..]),
     );
     prop_oneof![
-        60 => (port.clone(), frame()).prop_map(|(port, spec)| Step::Frame(port, spec)),
+        80 => (port.clone(), frame()).prop_map(|(port, spec)| Step::Frame(port, spec)),
         6 => wait().prop_map(Step::Wait),
-        12 => (port.clone(), configuration()).prop_map(|(port, to)| Step::Configure(port, to)),
+        8 => (port.clone(), tweak()).prop_map(|(port, to)| Step::Change(port, to)),
+        4 => (port.clone(), configuration()).prop_map(|(port, to)| Step::Configure(port, to)),
         1 => port.clone().prop_map(Step::Remove),
         2 => port.clone().prop_map(Step::Open),
         1 => port.clone().prop_map(Step::Close),
@@ -100,7 +127,7 @@ fn destination() -> impl Strategy<Value = MacAddr> {
     prop_oneof![
         8 => mac(),
         3 => Just(MacAddr::BROADCAST),
-        2 => Just(MacAddr([0x33, 0x33, 0, 0, 0, 1])),
+        3 => Just(MacAddr([0x33, 0x33, 0, 0, 0, 1])),
         1 => (0..0x12u8).prop_map(|last| MacAddr([0x01, 0x80, 0xc2, 0, 0, last])),
     ]
 }
@@ -223,32 +250,47 @@ fn limit() -> impl Strategy<Value = Option<Bucket>> {
     )
 }
 
+fn network() -> impl Strategy<Value = Option<NetworkId>> {
+    prop_oneof![5 => Just(Some(NETWORKS[0])), 2 => Just(Some(NETWORKS[1])), 1 => Just(None)]
+}
+
+fn mirror() -> impl Strategy<Value = Mirror> {
+    let ways = (any::<bool>(), any::<bool>());
+    (select(&PORTS[..]), ways).prop_map(|(to, (ingress, egress))| Mirror {
+        to,
+        ingress,
+        egress,
+    })
+}
+
+fn tweak() -> impl Strategy<Value = Tweak> {
+    prop_oneof![
+        3 => prop::bool::weighted(0.6).prop_map(Tweak::Up),
+        3 => any::<bool>().prop_map(Tweak::Isolated),
+        2 => vlans().prop_map(Tweak::Vlans),
+        1 => weighted(0.5, lock()).prop_map(Tweak::Lock),
+        1 => weighted(0.5, mirror()).prop_map(Tweak::Mirror),
+        1 => network().prop_map(Tweak::Network),
+    ]
+}
+
 fn configuration() -> impl Strategy<Value = RefPort> {
-    let network =
-        prop_oneof![5 => Just(Some(NETWORKS[0])), 2 => Just(Some(NETWORKS[1])), 1 => Just(None)];
-    let mirror =
-        (select(&PORTS[..]), any::<bool>(), any::<bool>()).prop_map(|(to, ingress, egress)| {
-            Mirror {
-                to,
-                ingress,
-                egress,
-            }
-        });
+    let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.4));
+    let limits = [limit(), limit(), limit()];
     (
-        network,
-        weighted(0.9, Just(())),
+        network(),
+        flags,
         vlans(),
-        weighted(0.3, Just(())),
         weighted(0.3, lock()),
-        [limit(), limit(), limit()],
-        weighted(0.1, mirror),
+        limits,
+        weighted(0.1, mirror()),
     )
         .prop_map(
-            |(network, up, vlans, isolated, lock, limits, mirror)| RefPort {
+            |(network, (up, isolated), vlans, lock, limits, mirror)| RefPort {
                 network,
-                up: up.is_some(),
+                up,
                 vlans,
-                isolated: isolated.is_some(),
+                isolated,
                 lock,
                 limits,
                 mirror,
