@@ -476,3 +476,79 @@ fn low(word: u64) -> u32 {
     let half = word as u32;
     half
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(n: u64) -> Key {
+        Key::new(VlanId::DEFAULT, MacAddr::from_u64(n))
+    }
+
+    fn value(port: u32, seen: u64) -> Value {
+        Value::learned(PortId(port), Second::new(seen))
+    }
+
+    /// What a reader sees that is stopped between its looks, frozen.
+    #[test]
+    fn words_of_two_tenancies_do_not_make_an_entry() {
+        let table = Table::with_buckets(1, 1);
+        let Some(Room::Free(place)) = table.room(key(1)) else {
+            panic!("an empty table has room")
+        };
+        table.occupy(place, key(1), value(1, 5));
+        let word = table.buckets[0].keys[place.way()].load(Relaxed);
+        table.vacate(place);
+        table.occupy(place, key(2), value(2, 5));
+        assert_eq!(
+            table.find(key(2)).map(|(_, value)| value.port()),
+            Some(PortId(2))
+        );
+        // The old key beside the new tenant's value.
+        table.buckets[0].keys[place.way()].store(word, Relaxed);
+        assert_eq!(table.read(place), None);
+        assert_eq!(table.find(key(1)), None);
+    }
+
+    #[test]
+    fn a_generation_comes_round_after_sixteen() {
+        let table = Table::with_buckets(1, 1);
+        let place = Place::new(0);
+        for tenant in 1..40 {
+            table.occupy(place, key(tenant), value(7, tenant));
+            assert_eq!(
+                table.find(key(tenant)).map(|(_, value)| value.seen()),
+                Some(Second::new(tenant))
+            );
+            assert_eq!(table.vacate(place).port(), PortId(7));
+        }
+    }
+
+    #[test]
+    fn a_place_left_behind_is_not_refreshed() {
+        let table = Table::with_buckets(8, 1);
+        let (from, to) = (Place::new(3), Place::new(20));
+        table.occupy(from, key(1), value(1, 5));
+        let held = table.value(from);
+        table.relocate(from, to);
+        assert!(!table.refresh(from, held, Second::new(10)));
+        assert_eq!(table.read(from), None);
+        let (moved, seen) = table.read(to).unwrap();
+        assert_eq!(
+            (moved, seen.port(), seen.seen()),
+            (key(1), PortId(1), Second::new(5))
+        );
+    }
+
+    #[test]
+    fn a_static_value_is_fresh_for_ever() {
+        let pinned = Value::pinned(PortId(u32::MAX));
+        let end = Second::of(Instant::from_nanos(u64::MAX));
+        assert!(pinned.is_fresh(end) && !pinned.is_older(Second::new(0), end));
+        assert_eq!(
+            (pinned.port(), pinned.kind(), pinned.age(end)),
+            (PortId(u32::MAX), Kind::Static, Duration::ZERO)
+        );
+        assert_eq!(Value::learned(PortId(0), end).kind(), Kind::Learned);
+    }
+}

@@ -506,27 +506,6 @@ fn patterned_addresses_find_room_under_any_seed() {
     }
 }
 
-#[test]
-fn a_refresh_between_copy_and_removal_goes_along() {
-    let table = Table::with_buckets(8, 1);
-    let key = Key::new(vlan(1), mac(1));
-    let (from, to) = (Place::new(3), Place::new(20));
-    let old = Value::learned(P1, Second::new(5));
-    table.occupy(from, key, old);
-    let held = table.value(from);
-    assert!(table.refresh(from, held, Second::new(9)));
-    table.relocate(from, to);
-    assert_eq!(
-        (table.value(to).port(), table.value(to).seen()),
-        (P1, Second::new(9))
-    );
-    assert!(
-        !table.refresh(from, held, Second::new(10)),
-        "a place left behind is not refreshed"
-    );
-    assert_eq!(table.read(from), None);
-}
-
 /// Address `n` is only ever behind ports `n` and `n + 1000`. Small tables, so that places change
 /// hands, residents relocate and entries are evicted all the time.
 #[test]
