@@ -3,6 +3,11 @@
 //! No container and no interface is made: these tests need no privileges of their own and leave
 //! nothing behind but what their temporary directories take with them.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers fail the test that calls them"
+)]
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read};

@@ -117,7 +117,7 @@ impl FdbCommand {
                     include_static: *include_static,
                 };
                 let flushed = client.fdb_flush(&which)?;
-                Ok(writeln!(out, "{} entries forgotten", flushed.removed)?)
+                Ok(writeln!(out, "forgotten: {}", flushed.removed)?)
             }
         }
     }

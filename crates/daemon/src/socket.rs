@@ -63,7 +63,7 @@ impl Socket {
         let directory = path
             .parent()
             .filter(|parent| !parent.as_os_str().is_empty())
-            .unwrap_or(Path::new("."));
+            .unwrap_or_else(|| Path::new("."));
         fs::create_dir_all(directory)
             .map_err(|source| failed("make the directory", directory, source))?;
         let lock =
