@@ -74,3 +74,41 @@ impl Drop for Child {
         let _ = self.process.wait();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Namespace;
+    use std::path::Path;
+
+    const LIMIT: Duration = Duration::from_secs(10);
+
+    fn sleeper() -> Child {
+        Child::spawn(Namespace::new().unwrap().command("sleep").arg("1000")).unwrap()
+    }
+
+    #[test]
+    fn it_ends_with_its_guard() {
+        let mut child = sleeper();
+        assert!(child.is_running());
+        let process = format!("/proc/{}", child.id());
+        drop(child);
+        assert!(!Path::new(&process).exists(), "killed, and reaped too");
+    }
+
+    #[test]
+    fn it_ends_with_the_thread_that_spawned_it() {
+        let mut child = std::thread::spawn(sleeper).join().unwrap();
+        child.wait_within(LIMIT).unwrap();
+    }
+
+    #[test]
+    fn its_end_can_be_asked_for_and_awaited() {
+        let mut child = sleeper();
+        let error = child.wait_within(Duration::ZERO).unwrap_err();
+        assert!(error.to_string().contains("sleep"), "{error}");
+        child.signal(Signal::SIGTERM).unwrap();
+        assert!(!child.wait_within(LIMIT).unwrap().success());
+        assert!(!child.is_running());
+    }
+}
