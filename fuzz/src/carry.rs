@@ -17,7 +17,7 @@ use switch::{
     Effects, Form, Lock, Mirror, Native, Network, Outputs, Port, Topology, VlanMode, VlanSet,
     reform,
 };
-use wire::{Headers, MacAddr, Net, VlanId, VnetHeader, check_vnet};
+use wire::{Headers, MacAddr, Net, VlanId, VlanTag, VnetHeader, check_vnet};
 
 /// The addresses port 2 is locked to.
 pub(crate) const LOCKED_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
@@ -136,7 +136,14 @@ fn carry(topology: &Topology, record: &Record<'_>, now: Instant) {
 
 /// The frame still is what arrived, but for its tag, and its virtio header still fits it.
 fn assert_readable(frame: &Frame<'_>, arrived: &Headers, form: Form) {
-    let now = Headers::parse(frame.bytes()).expect("a frame keeps its headers");
+    let Ok(now) = Headers::parse(frame.bytes()) else {
+        // A third tag, cut short, is cargo until one of the two before it is taken off.
+        assert!(
+            VlanTag::is_tpid(arrived.ethertype.0),
+            "a frame keeps its headers"
+        );
+        return;
+    };
     assert_eq!((now.src, now.dst), (arrived.src, arrived.dst));
     if let Form::Tagged(tag) = form {
         assert_eq!(now.outer, Some(tag));
@@ -175,11 +182,16 @@ fn addresses(headers: &Headers) -> String {
 
 fn topology() -> Topology {
     let vlan = |id| VlanId::new(id).expect("a VLAN from 1 to 4094");
+    // Few enough to be made for every input, and to become full.
+    let few = FdbConfig {
+        max_entries: *FdbConfig::MAX_ENTRIES.start(),
+        ..FdbConfig::default()
+    };
     let network = |id| Network {
         id: NetworkId(id),
         mtu: 1500,
         forward_reserved: false,
-        fdb: Arc::new(Fdb::new(FdbConfig::default(), 1)),
+        fdb: Arc::new(Fdb::new(few, 1)),
     };
     let plain = |id| Port::plain(PortId(id), NetworkId(1));
     let some: VlanSet = [1, 10, 20].map(vlan).into_iter().collect();
