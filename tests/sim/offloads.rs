@@ -101,7 +101,7 @@ fn finish(left: Left) -> Vec<Vec<u8>> {
     let mut segments = Vec::new();
     let mut room = vec![0; 70_000];
     wire::segment(&bytes, &vnet, &mut room, 64, |room| {
-        segments.push(room[64..].to_vec())
+        segments.push(room[64..].to_vec());
     })
     .unwrap();
     segments

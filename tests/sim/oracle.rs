@@ -252,7 +252,7 @@ impl Both {
         let held = table
             .get(&(vid, mac))
             .is_some_and(|place| place.seen.is_none() && place.port != port);
-        let sound = mac.0[0] % 2 == 0 && mac.0 != [0; 6];
+        let sound = mac.0[0].is_multiple_of(2) && mac.0 != [0; 6];
         if sound && !held {
             table.insert((vid, mac), sim::reference::Whereabouts { port, seen: None });
         }
@@ -292,7 +292,7 @@ impl Both {
     }
 
     /// Everything that a frame may change in the real switch, to be compared.
-    fn live_state(&self) -> (Vec<(Vec<Entry>, FdbStats)>, String, Vec<Counts>) {
+    fn live_state(&self) -> LiveState {
         let tables = self
             .fdbs
             .values()
@@ -356,6 +356,9 @@ impl Both {
         self.real.publish(networks, ports);
     }
 }
+
+/// Tables, the levels of the limits, counters.
+type LiveState = (Vec<(Vec<Entry>, FdbStats)>, String, Vec<Counts>);
 
 fn mode(vlans: &Vlans) -> VlanMode {
     match vlans {

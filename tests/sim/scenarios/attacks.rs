@@ -276,7 +276,11 @@ fn a_locked_port_cannot_take_over_its_neighbours_connection() {
     // Claims the victim's MAC by sending from it, and its IP by ARP from its own MAC.
     let script = Box::new(move |number: u64| {
         let claimed = [10, 0, 0, 2].into();
-        let src = if number % 2 == 0 { victim } else { mac };
+        let src = if number.is_multiple_of(2) {
+            victim
+        } else {
+            mac
+        };
         Packet::finished(Link::new(src, MacAddr::BROADCAST).arp_reply(claimed, claimed))
     });
     world.talker(

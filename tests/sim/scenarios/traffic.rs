@@ -72,8 +72,8 @@ fn superframes_reach_a_host_that_takes_none_cut_and_summed() {
         len: 3_000_000,
         seed: 5,
     };
-    for (id, receiver) in (2..).zip(&receivers) {
-        for (port, address) in (5000 + id as u16 * 10..).zip(receiver.addresses()) {
+    for ((id, base), receiver) in [(2, 5020), (3, 5030)].into_iter().zip(&receivers) {
+        for (port, address) in (base..).zip(receiver.addresses()) {
             world.start(PortId(id), TcpReceive::new(port, bulk));
             world.start(
                 PortId(1),

@@ -79,12 +79,8 @@ impl Ping {
                     data,
                 };
                 socket.send(echo.buffer_len(), target.into()).map(|room| {
-                    echo.emit(
-                        &from,
-                        &to,
-                        &mut Icmpv6Packet::new_unchecked(room),
-                        &checksums,
-                    )
+                    let packet = &mut Icmpv6Packet::new_unchecked(room);
+                    echo.emit(&from, &to, packet, &checksums);
                 })
             }
         };
