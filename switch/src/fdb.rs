@@ -41,194 +41,22 @@
 //! tells why). It may miss an entry that moves to its other bucket at that moment, and then one frame
 //! is flooded. A learn that finds anything but the usual asks again under the lock, so it is exact.
 
+mod answers;
 mod ledger;
 mod table;
 #[cfg(test)]
 mod tests;
 
+pub use answers::{
+    Entry, Evicted, FdbConfig, FdbError, FdbStats, FlushFilter, Kind, Learning, Lookup, Removal,
+};
+
 use ledger::Ledger;
 use pipeline::{Instant, PortId};
-use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
 use table::{Key, Place, Room, Second, Table, Value};
 use wire::{MacAddr, VlanId};
-
-/// How large a forwarding database is and how long it remembers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FdbConfig {
-    /// Entries at most, static ones included, within [`FdbConfig::MAX_ENTRIES`].
-    pub max_entries: u32,
-    /// Learned entries of one port at most; 0 for no limit but the table's.
-    pub max_per_port: u32,
-    /// How long an address is remembered after its last frame, in whole seconds (rounded up);
-    /// zero for ever.
-    pub ageing: Duration,
-}
-
-impl FdbConfig {
-    /// What `max_entries` may be.
-    pub const MAX_ENTRIES: RangeInclusive<u32> = 16..=4_194_304;
-}
-
-impl Default for FdbConfig {
-    fn default() -> Self {
-        Self {
-            max_entries: 8192,
-            max_per_port: 0,
-            ageing: Duration::from_secs(300),
-        }
-    }
-}
-
-/// Where an address is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "the answer says where the frame goes"]
-pub enum Lookup {
-    /// Behind `port`.
-    Found {
-        /// The port.
-        port: PortId,
-        /// How it is known.
-        kind: Kind,
-    },
-    /// Nobody knows, or the entry is older than the ageing time.
-    Unknown,
-}
-
-/// How an address became known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    /// A frame came from it.
-    Learned,
-    /// It was configured: it never ages, never moves and is never evicted.
-    Static,
-}
-
-/// What a frame from an address on a port taught.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[must_use = "an address with a static entry elsewhere is a reason to drop"]
-pub enum Learning {
-    /// Nothing: the address is there, and was heard in this very second or is static.
-    Known,
-    /// The address is there; its age starts anew.
-    Refresh,
-    /// The address is new here, or its entry had aged.
-    New {
-        /// The entry that had to make room.
-        evicted: Option<Evicted>,
-    },
-    /// The address was behind another port. At the limit of the new port that port's stalest
-    /// entry makes room, which [`FdbStats::evicted`] counts.
-    Moved {
-        /// Where it was.
-        from: PortId,
-    },
-    /// The address has a static entry on another port, which stays.
-    StaticElsewhere {
-        /// That port.
-        on: PortId,
-    },
-    /// There is no room that may be taken: static entries fill the table, or (about once in 10^10
-    /// addresses) every place where it could stand.
-    NoRoom,
-}
-
-/// A learned entry that made room for another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Evicted {
-    /// Its VLAN.
-    pub vlan: VlanId,
-    /// Its address.
-    pub mac: MacAddr,
-    /// The port it was on.
-    pub port: PortId,
-}
-
-/// One line of the table, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
-    /// The VLAN.
-    pub vlan: VlanId,
-    /// The address.
-    pub mac: MacAddr,
-    /// The port it is behind.
-    pub port: PortId,
-    /// How it is known.
-    pub kind: Kind,
-    /// Time since its last frame, in whole seconds; zero for a static entry.
-    pub age: Duration,
-}
-
-/// What [`Fdb::remove`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Removal {
-    /// The entry is gone.
-    Removed {
-        /// The port it was on.
-        port: PortId,
-        /// How it was known.
-        kind: Kind,
-    },
-    /// There was none.
-    Absent,
-}
-
-/// Which entries [`Fdb::flush`] removes: those that meet every condition.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FlushFilter {
-    /// Only of this port.
-    pub port: Option<PortId>,
-    /// Only of this VLAN.
-    pub vlan: Option<VlanId>,
-    /// Static entries too.
-    pub statics: bool,
-}
-
-/// What happened since the table was made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FdbStats {
-    /// Addresses learned: [`Learning::New`].
-    pub learned: u64,
-    /// Addresses that changed port: [`Learning::Moved`].
-    pub moved: u64,
-    /// Entries that made room for others before they aged.
-    pub evicted: u64,
-    /// Entries removed because they aged.
-    pub expired: u64,
-    /// Frames that taught nothing: [`Learning::StaticElsewhere`] and [`Learning::NoRoom`].
-    pub refused: u64,
-}
-
-/// Why an entry cannot be configured.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum FdbError {
-    /// No frame may come from that address, so no port can hold it.
-    #[error(
-        "{mac} cannot be behind a port: an individual address (even first byte) that is not all zeros can"
-    )]
-    NotIndividual {
-        /// The address.
-        mac: MacAddr,
-    },
-    /// It is configured on another port already.
-    #[error("{mac} in VLAN {vlan} is already static on {on}: remove that entry first")]
-    StaticElsewhere {
-        /// The VLAN.
-        vlan: VlanId,
-        /// The address.
-        mac: MacAddr,
-        /// The port that has it.
-        on: PortId,
-    },
-    /// Static entries fill the table, or every place where this one could stand.
-    #[error("no room for a static entry: the table holds {max} entries at most")]
-    Full {
-        /// The table's limit.
-        max: u32,
-    },
-}
 
 /// The forwarding database of one network.
 #[derive(Debug)]
@@ -391,6 +219,20 @@ impl Fdb {
         Ok(())
     }
 
+    /// Gives `port` a limit of learned entries of its own (at least one), or takes it back. What it
+    /// has learned beyond the limit is forgotten, the stalest first.
+    pub fn set_port_limit(&self, port: PortId, limit: Option<u32>) {
+        let mut ledger = self.lock();
+        ledger.set_limit(port, limit.map(|limit| limit.max(1)));
+        while ledger.learned(port) > ledger.limit(port, self.max_per_port) {
+            let Some(place) = self.stalest(&ledger, port) else {
+                return;
+            };
+            self.vacate(&mut ledger, place);
+            ledger.stats.evicted += 1;
+        }
+    }
+
     /// Forgets `mac` in `vlan`, static or learned.
     pub fn remove(&self, vlan: VlanId, mac: MacAddr) -> Removal {
         let mut ledger = self.lock();
@@ -540,7 +382,7 @@ impl Fdb {
                 Learning::StaticElsewhere { on }
             }
             Sight::Other(from) => {
-                if ledger.learned(port) >= self.max_per_port
+                if ledger.learned(port) >= ledger.limit(port, self.max_per_port)
                     && let Some(victim) = self.stalest(&ledger, port)
                 {
                     self.evict(&mut ledger, victim, now);
@@ -583,7 +425,7 @@ impl Fdb {
             return Err(NoRoom);
         }
         let own = ledger.learned(port) - u32::from(aged == Some(port));
-        let loser = if own >= self.max_per_port {
+        let loser = if own >= ledger.limit(port, self.max_per_port) {
             port
         } else if aged.is_none() && ledger.len() >= self.max_entries as usize {
             let (most, holder) = ledger.largest().ok_or(NoRoom)?;

@@ -76,6 +76,8 @@ pub(super) struct Ledger {
     /// Every port with a book and its number of learned entries, largest first (a binary heap).
     heap: Vec<(u32, PortId)>,
     len: usize,
+    /// Ports whose limit of learned entries is not the table's.
+    limits: BTreeMap<PortId, u32>,
     pub(super) stats: FdbStats,
 }
 
@@ -92,6 +94,7 @@ impl Ledger {
             books: BTreeMap::new(),
             heap: Vec::new(),
             len: 0,
+            limits: BTreeMap::new(),
             stats: FdbStats::default(),
         }
     }
@@ -104,6 +107,19 @@ impl Ledger {
     /// Learned entries of `port`.
     pub(super) fn learned(&self, port: PortId) -> u32 {
         self.books.get(&port).map_or(0, |book| book.learned.len)
+    }
+
+    /// How many entries `port` may learn, `usual` being what other ports may.
+    pub(super) fn limit(&self, port: PortId, usual: u32) -> u32 {
+        self.limits.get(&port).copied().unwrap_or(usual)
+    }
+
+    /// Gives `port` a limit of its own, or takes it back.
+    pub(super) fn set_limit(&mut self, port: PortId, limit: Option<u32>) {
+        match limit {
+            Some(limit) => self.limits.insert(port, limit),
+            None => self.limits.remove(&port),
+        };
     }
 
     /// The port with most learned entries, and how many; `None` when there are none.

@@ -4,6 +4,7 @@ use super::*;
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 
 mod oracle;
 
@@ -468,7 +469,11 @@ fn a_crowded_table_relocates_and_then_refuses() {
             match foretold {
                 Learning::New { evicted: None } => assert!(learned.insert(n)),
                 Learning::NoRoom => refused += 1,
-                other => panic!("{other:?}"),
+                Learning::New { .. }
+                | Learning::Known
+                | Learning::Refresh
+                | Learning::Moved { .. }
+                | Learning::StaticElsewhere { .. } => panic!("{foretold:?}"),
             }
             assert!(
                 learned
@@ -574,7 +579,7 @@ fn many_threads_and_no_answer_that_was_never_true() {
                     _ = fdb.flush(FlushFilter {
                         port: Some(ports(n)[0]),
                         ..FlushFilter::default()
-                    })
+                    });
                 }
                 1 => _ = fdb.remove(VlanId::DEFAULT, mac(n)),
                 2 => _ = fdb.add_static(VlanId::DEFAULT, mac(n % 4), ports(n % 4)[0]),

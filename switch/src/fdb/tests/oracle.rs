@@ -7,6 +7,7 @@ use super::super::*;
 use super::{at, mac, vlan};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[derive(Debug, Clone)]
 enum Step {
