@@ -23,7 +23,7 @@ pub enum Change {
     /// Nothing.
     Nothing,
     /// Several, in order.
-    All(Vec<Change>),
+    All(Vec<Self>),
 }
 
 impl State {

@@ -40,6 +40,8 @@ pub struct Live {
 struct Table {
     limits: FdbLimits,
     fdb: Arc<Fdb>,
+    /// The limits of ports that have their own.
+    port_limits: BTreeMap<PortId, u32>,
     statics: BTreeMap<(VlanId, MacAddr), PortId>,
 }
 
@@ -80,9 +82,11 @@ impl Live {
             .retain(|&id, table| state.network(id).is_some_and(|n| n.fdb == table.limits));
         let mut networks = Vec::new();
         let mut statics = state.all_statics();
+        let mut limits = port_limits(state);
         for network in state.networks() {
             let table = self.table(network);
             table.write_statics(network, statics.remove(&network.id).unwrap_or_default())?;
+            table.write_limits(limits.remove(&network.id).unwrap_or_default());
             networks.push(switch::Network {
                 id: network.id,
                 mtu: network.mtu,
@@ -142,6 +146,7 @@ impl Live {
             Table {
                 limits: network.fdb,
                 fdb: Arc::new(Fdb::new(config, seed)),
+                port_limits: BTreeMap::new(),
                 statics: BTreeMap::new(),
             }
         })
@@ -181,6 +186,23 @@ impl Live {
 }
 
 impl Table {
+    /// Makes the ports' own limits be `wanted`.
+    fn write_limits(&mut self, wanted: BTreeMap<PortId, u32>) {
+        for port in self
+            .port_limits
+            .keys()
+            .filter(|port| !wanted.contains_key(port))
+        {
+            self.fdb.set_port_limit(*port, None);
+        }
+        for (port, limit) in &wanted {
+            if self.port_limits.get(port) != Some(limit) {
+                self.fdb.set_port_limit(*port, Some(*limit));
+            }
+        }
+        self.port_limits = wanted;
+    }
+
     /// Makes the table's static entries be `wanted`.
     fn write_statics(
         &mut self,
@@ -225,6 +247,17 @@ impl Lock {
             ipv6,
         }
     }
+}
+
+/// The limits of ports that have their own, by network.
+fn port_limits(state: &State) -> BTreeMap<NetworkId, BTreeMap<PortId, u32>> {
+    let mut limits: BTreeMap<NetworkId, BTreeMap<PortId, u32>> = BTreeMap::new();
+    for port in state.ports() {
+        if let (Some(network), Some(max)) = (port.network, port.settings.max_macs) {
+            limits.entry(network).or_default().insert(port.id, max);
+        }
+    }
+    limits
 }
 
 /// Where each watched port's frames are copied to.

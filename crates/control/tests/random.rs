@@ -69,7 +69,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
     match request {
         Request::AddNetwork(name, subnets) => {
             let subnet = |n: &u8| SubnetRequest {
-                net: format!("10.{n}.0.0/29").parse().unwrap(),
+                net: format!("10.{n}.0.0/29").parse().expect("a subnet"),
                 gateway: None,
             };
             let subnets = subnets.iter().map(subnet).collect();
@@ -104,7 +104,11 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
                 AttachRequest::new(sandbox, &format!("n{network}"), &format!("eth{ifname}"));
             request.addresses = host
                 .iter()
-                .map(|h| format!("10.{network}.0.{h}/29").parse().unwrap())
+                .map(|h| {
+                    format!("10.{network}.0.{h}/29")
+                        .parse()
+                        .expect("an address")
+                })
                 .collect();
             request.mac = mac.map(|m| MacAddr([2, 0x42, 10, m, 0, 3]));
             request.vlan = tag.and_then(vlan);
@@ -122,7 +126,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             .endpoints()
             .map(|e| e.id)
             .nth(*n)
-            .map(|id| state.detach(id).unwrap().1),
+            .map(|id| state.detach(id).expect("it is there").1),
         Request::AddPort {
             name,
             network,
@@ -208,7 +212,9 @@ fn check_tables(state: &State, live: &Live) {
             .map(|s| ((s.vlan, s.mac), s.port))
             .collect();
         for endpoint in state.endpoints().filter(|e| e.network == network.id) {
-            if let VlanMode::Access(vlan) = state.vlan_of(state.port(endpoint.port).unwrap()) {
+            if let VlanMode::Access(vlan) =
+                state.vlan_of(state.port(endpoint.port).expect("it has a port"))
+            {
                 wanted.insert((vlan, endpoint.mac), endpoint.port);
             }
         }
@@ -265,4 +271,46 @@ proptest! {
         let known = matches!(fdb.lookup(VlanId::DEFAULT, mac, Instant::ZERO), Lookup::Found { .. });
         prop_assert_eq!(known, unmoved);
     }
+}
+
+#[test]
+fn a_ports_own_limit_of_addresses_holds_and_goes() {
+    let (mut state, mut live) = (State::new(7), Live::new(7));
+    for request in [
+        Request::AddNetwork(0, vec![]),
+        Request::AddPort {
+            name: 0,
+            network: Some(0),
+            mirror: vec![],
+        },
+    ] {
+        let change = ask(&state, &request).unwrap();
+        let _ = state.commit(change);
+    }
+    let port = state.ports().next().unwrap().clone();
+    let mut count = |max_macs| {
+        let settings = PortSettings {
+            max_macs,
+            ..port.settings.clone()
+        };
+        let (_, change) = state.set_port(port.id, port.network, settings).unwrap();
+        let _ = state.commit(change);
+        live.topology(&state).unwrap();
+        live.settle(&state);
+        let fdb = live.fdb(port.network.unwrap()).unwrap();
+        let lowered = fdb.entries(Instant::ZERO).len();
+        for last in 0..10 {
+            let _ = fdb.learn(
+                VlanId::DEFAULT,
+                MacAddr([2, 0, 0, 0, 1, last]),
+                port.id,
+                Instant::ZERO,
+            );
+        }
+        (lowered, fdb.entries(Instant::ZERO).len())
+    };
+    assert_eq!(count(None), (0, 10));
+    assert_eq!(count(Some(3)), (3, 3));
+    assert_eq!(count(Some(5)), (3, 5));
+    assert_eq!(count(None), (5, 10));
 }

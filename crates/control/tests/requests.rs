@@ -11,7 +11,7 @@ use wire::{MacAddr, VlanId};
 
 fn network(name: &str, subnets: &[&str]) -> NetworkRequest {
     let subnet = |net: &&str| SubnetRequest {
-        net: net.parse().unwrap(),
+        net: net.parse().expect("a subnet"),
         gateway: None,
     };
     NetworkRequest {
@@ -32,14 +32,14 @@ fn sandbox(inode: u64) -> Sandbox {
 fn with_networks(networks: &[NetworkRequest]) -> State {
     let mut state = State::new(1);
     for request in networks {
-        let (_, change) = state.add_network(request).unwrap();
+        let (_, change) = state.add_network(request).expect("it does");
         let _ = state.commit(change);
     }
     state
 }
 
 fn attach(state: &mut State, request: &AttachRequest) -> Endpoint {
-    let (endpoint, change, _) = state.attach(request).unwrap();
+    let (endpoint, change, _) = state.attach(request).expect("it does");
     let _ = state.commit(change);
     endpoint
 }
@@ -355,7 +355,7 @@ fn watching(of: &[PortId]) -> PortSettings {
 }
 
 fn add(state: &mut State, request: &PortRequest) -> PortId {
-    let (port, change) = state.add_port(request).unwrap();
+    let (port, change) = state.add_port(request).expect("it does");
     let _ = state.commit(change);
     port.id
 }

@@ -53,13 +53,18 @@ pub(super) struct Begun {
 impl Core {
     /// Starts the workers, and takes up again what the state directory remembers.
     pub(super) fn start(config: &Config) -> Result<Self, ApiError> {
-        let [seed, secret] = random().map_err(|error| unavailable("cannot read /dev/urandom", &error))?;
+        let [seed, secret] =
+            random().map_err(|error| unavailable("cannot read /dev/urandom", &error))?;
         let (store, loaded, warnings) = Store::open(&config.state_dir, || State::new(seed))?;
-        let mut settings = dataplane::Config { limits: BatchLimits::default(), ..dataplane::Config::default() };
+        let mut settings = dataplane::Config {
+            limits: BatchLimits::default(),
+            ..dataplane::Config::default()
+        };
         if let Some(workers) = config.workers {
             settings.workers = workers.into();
         }
-        let dataplane = Dataplane::start(settings).map_err(|error| unavailable("cannot start the workers", &error))?;
+        let dataplane = Dataplane::start(settings)
+            .map_err(|error| unavailable("cannot start the workers", &error))?;
         let mut core = Self {
             state: loaded,
             live: Live::new(secret),
@@ -89,7 +94,9 @@ impl Core {
             Ok(()) => Ok(begun),
             Err(error) => {
                 self.take_back(begun.undo);
-                Err(ApiError::unavailable(format!("{error}; nothing was changed")))
+                Err(ApiError::unavailable(format!(
+                    "{error}; nothing was changed"
+                )))
             }
         }
     }
@@ -104,7 +111,9 @@ impl Core {
         self.take_back(begun.undo);
         if let Err(error) = self.store.write(&self.state) {
             // The file now remembers what is not there; the next start finds out and says so.
-            self.warn(format!("{error}: a change that was taken back is still in the state file"));
+            self.warn(format!(
+                "{error}: a change that was taken back is still in the state file"
+            ));
         }
     }
 
@@ -120,7 +129,10 @@ impl Core {
 
     /// Publishes the state as it stands.
     pub(super) fn publish_state(&mut self) -> Result<(), ApiError> {
-        let topology = self.live.topology(&self.state).map_err(|error| refused(&error))?;
+        let topology = self
+            .live
+            .topology(&self.state)
+            .map_err(|error| refused(&error))?;
         self.dataplane.publish(Arc::new(topology));
         self.dataplane.sync();
         self.live.settle(&self.state);
@@ -165,7 +177,10 @@ impl Core {
 
     /// Adds what a port counted that is about to be closed to `into`.
     pub(super) fn counted(&self, id: PortId) -> Counters {
-        let mut counters = self.open.get(&id).map_or_else(Counters::default, |open| open.earlier.clone());
+        let mut counters = self
+            .open
+            .get(&id)
+            .map_or_else(Counters::default, |open| open.earlier.clone());
         if let Some(totals) = self.dataplane.counters(id) {
             tally::add_totals(&mut counters, &totals);
         }

@@ -1,7 +1,7 @@
 //! Calls about endpoints.
 
 use super::core::Core;
-use super::open::{self, Opened, netns_of};
+use super::open::{self, OpenPort, Opened, netns_of};
 use super::refuse::{KernelError, refused};
 use super::translate;
 use api::{ApiError, Attach, Detach};
@@ -13,7 +13,10 @@ impl Core {
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<api::Endpoint, ApiError> {
         let (netns, sandbox) = find(&attach.netns)?;
         let request = translate::attach_request(attach, sandbox);
-        let (endpoint, change, plan) = self.state.attach(&request).map_err(|error| refused(&error))?;
+        let (endpoint, change, plan) = self
+            .state
+            .attach(&request)
+            .map_err(|error| refused(&error))?;
         let made = open::make_endpoint(&netns, &plan).map_err(|error| error.to_api())?;
         // Dropped on the way out, what was made is unmade.
         let opened = Opened::from(made);
@@ -33,15 +36,24 @@ impl Core {
     /// Detaches a container.
     pub(super) fn detach(&mut self, detach: &Detach) -> Result<api::Endpoint, ApiError> {
         let endpoint = match detach {
-            Detach::Endpoint(name) => self.state.endpoint_named(name.as_str()).map_err(|error| refused(&error))?,
+            Detach::Endpoint(name) => self
+                .state
+                .endpoint_named(name.as_str())
+                .map_err(|error| refused(&error))?,
             Detach::Interface { netns, ifname } => self.find_endpoint(netns, ifname)?,
         }
         .clone();
         let answer = self.endpoint(&endpoint)?;
-        let (_, change, _) = self.state.detach(endpoint.id).map_err(|error| refused(&error))?;
+        let (_, change, _) = self
+            .state
+            .detach(endpoint.id)
+            .map_err(|error| refused(&error))?;
         let begun = self.begin(change)?;
         self.publish(begun);
-        let open = self.open.get(&endpoint.port).is_some_and(|open| open.is_tap_held());
+        let open = self
+            .open
+            .get(&endpoint.port)
+            .is_some_and(OpenPort::is_tap_held);
         self.close_for_good(endpoint.port);
         self.live.settle(&self.state);
         if !open {
@@ -53,8 +65,11 @@ impl Core {
 
     /// All endpoints, by name.
     pub(super) fn endpoints(&self) -> Vec<api::Endpoint> {
-        let mut all: Vec<_> =
-            self.state.endpoints().filter_map(|e| translate::endpoint(&self.state, e)).collect();
+        let mut all: Vec<_> = self
+            .state
+            .endpoints()
+            .filter_map(|e| translate::endpoint(&self.state, e))
+            .collect();
         all.sort_by(|a, b| a.id.cmp(&b.id));
         all
     }
@@ -69,19 +84,31 @@ impl Core {
         let identity = find(netns).ok().map(|(_, sandbox)| sandbox.identity);
         let named = translate::namespace(netns);
         let is = |e: &&Endpoint| {
-            e.ifname == ifname && (Some(e.sandbox.identity) == identity || e.sandbox.namespace == named)
+            e.ifname == ifname
+                && (Some(e.sandbox.identity) == identity || e.sandbox.namespace == named)
         };
-        let missing = || ApiError::not_found(format!("no endpoint has interface {ifname} in network namespace {netns}"));
+        let missing = || {
+            ApiError::not_found(format!(
+                "no endpoint has interface {ifname} in network namespace {netns}"
+            ))
+        };
         self.state.endpoints().find(is).ok_or_else(missing)
     }
 }
 
 /// The namespace that is named.
 pub(super) fn find(netns: &api::Netns) -> Result<(Netns, Sandbox), ApiError> {
-    let found = Netns::find(translate::place(netns)).map_err(|error| KernelError::from(error).to_api())?;
+    let found =
+        Netns::find(translate::place(netns)).map_err(|error| KernelError::from(error).to_api())?;
     let identity = found.identity();
-    let identity = NamespaceId { device: identity.device, inode: identity.inode };
-    let sandbox = Sandbox { namespace: translate::namespace(netns), identity };
+    let identity = NamespaceId {
+        device: identity.device,
+        inode: identity.inode,
+    };
+    let sandbox = Sandbox {
+        namespace: translate::namespace(netns),
+        identity,
+    };
     Ok((found, sandbox))
 }
 

@@ -4,7 +4,9 @@ use super::core::Core;
 use super::refuse::refused;
 use super::translate::{drop_info, mac, name, owner};
 use crate::craft;
-use api::{ApiError, ExplainRequest, Explanation, Mac, Output, StageName, Step, TagType, Verdict, VlanTag};
+use api::{
+    ApiError, ExplainRequest, Explanation, Mac, Output, StageName, Step, TagType, Verdict, VlanTag,
+};
 use control::Port;
 use dataplane::Explanation as Explained;
 use pipeline::{DropReason, Stage};
@@ -14,19 +16,28 @@ use wire::{Headers, VnetHeader};
 impl Core {
     /// Leads a frame through the live tables without side effects.
     pub(super) fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ApiError> {
-        let port = self.state.port_named(request.port.as_str()).map_err(|error| refused(&error))?;
+        let port = self
+            .state
+            .port_named(request.port.as_str())
+            .map_err(|error| refused(&error))?;
         let lock = port.settings.lock.as_ref().map(|lock| lock.mac);
         let own = self.state.endpoint_of(port).map(|e| e.mac).or(lock);
         let src = own.map_or(Mac([2, 0, 0, 0, 0, 1]), mac);
         let neighbour = |address| owner(&self.state, port.network?, address).map(|e| mac(e.mac));
         let dst = craft::destination(&request.frame).and_then(neighbour);
         let bytes = craft::frame(&request.frame, src, dst)?;
-        let explained = self.dataplane.explain(port.id, &bytes, VnetHeader::default());
+        let explained = self
+            .dataplane
+            .explain(port.id, &bytes, VnetHeader::default());
         Ok(self.told(port, &bytes, &explained))
     }
 
     fn told(&self, port: &Port, bytes: &[u8], explained: &Explained) -> Explanation {
-        let left: Vec<_> = explained.outputs.iter().map(|copy| self.output(port, bytes, copy)).collect();
+        let left: Vec<_> = explained
+            .outputs
+            .iter()
+            .map(|copy| self.output(port, bytes, copy))
+            .collect();
         let verdict = match explained.verdict {
             Ok(Forward::Unicast(_)) => Verdict::Forwarded,
             Ok(Forward::Flood(_)) if left.iter().any(|output| !output.mirror) => Verdict::Flooded,
@@ -35,7 +46,14 @@ impl Core {
         Explanation {
             verdict,
             drop: explained.verdict.as_ref().err().copied().map(drop_info),
-            steps: explained.steps.iter().map(|e| Step { stage: stage(e.stage), what: self.with_names(&e.what) }).collect(),
+            steps: explained
+                .steps
+                .iter()
+                .map(|e| Step {
+                    stage: stage(e.stage),
+                    what: self.with_names(&e.what),
+                })
+                .collect(),
             outputs: left,
             frame: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
         }
@@ -54,7 +72,9 @@ impl Core {
 
     /// The tags a frame from `from` has when it leaves in `form`: the switch's, then its cargo.
     fn tags(&self, from: &Port, bytes: &[u8], form: Form) -> Vec<VlanTag> {
-        let Ok(headers) = Headers::parse(bytes) else { return Vec::new() };
+        let Ok(headers) = Headers::parse(bytes) else {
+            return Vec::new();
+        };
         let carried = [headers.outer, headers.inner];
         let cargo = match self.state.vlan_of(from).arrived(&headers) {
             Form::Untagged => &carried[..],
@@ -64,18 +84,27 @@ impl Core {
             Form::Untagged => None,
             Form::Tagged(tag) => Some(tag),
         };
-        own.into_iter().chain(cargo.iter().copied().flatten()).map(shown_tag).collect()
+        own.into_iter()
+            .chain(cargo.iter().copied().flatten())
+            .map(shown_tag)
+            .collect()
     }
 
     /// A sentence of a stage with the ports' names instead of their numbers (`port3`).
     fn with_names(&self, text: &str) -> String {
         let named = |word: &str| {
             let digits = word.strip_prefix("port")?;
-            let end = digits.find(|c: char| !c.is_ascii_digit()).unwrap_or(digits.len());
-            let port = self.state.port(pipeline::PortId(digits[..end].parse().ok()?))?;
+            let end = digits
+                .find(|c: char| !c.is_ascii_digit())
+                .unwrap_or(digits.len());
+            let port = self
+                .state
+                .port(pipeline::PortId(digits[..end].parse().ok()?))?;
             Some(format!("{}{}", port.name, &digits[end..]))
         };
-        let words = text.split(' ').map(|word| named(word).unwrap_or_else(|| word.to_owned()));
+        let words = text
+            .split(' ')
+            .map(|word| named(word).unwrap_or_else(|| word.to_owned()));
         words.collect::<Vec<_>>().join(" ")
     }
 }
@@ -92,7 +121,11 @@ fn stage(stage: Stage) -> StageName {
 
 fn shown_tag(tag: wire::VlanTag) -> VlanTag {
     VlanTag {
-        r#type: if tag.tpid == wire::VlanTag::STAG { TagType::Service } else { TagType::Customer },
+        r#type: if tag.tpid == wire::VlanTag::STAG {
+            TagType::Service
+        } else {
+            TagType::Customer
+        },
         vid: tag.vid(),
         priority: tag.to_bytes()[2] >> 5,
     }

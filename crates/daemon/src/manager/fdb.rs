@@ -3,7 +3,9 @@
 use super::core::Core;
 use super::refuse::refused;
 use super::translate;
-use api::{ApiError, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed, Name, VlanId};
+use api::{
+    ApiError, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed, Name, VlanId,
+};
 use control::{Change, Network, StaticEntry};
 use pipeline::PortId;
 use switch::fdb::{Entry, FlushFilter, Kind, Removal};
@@ -15,8 +17,14 @@ impl Core {
         let now = self.dataplane.now();
         let mut shown = Vec::new();
         for network in self.networks_named(filter.network.as_ref())? {
-            let entries = self.live.fdb(network.id).map(|fdb| fdb.entries(now)).unwrap_or_default();
-            let wanted = entries.iter().filter(|e| port.is_none_or(|id| e.port == id));
+            let entries = self
+                .live
+                .fdb(network.id)
+                .map(|fdb| fdb.entries(now))
+                .unwrap_or_default();
+            let wanted = entries
+                .iter()
+                .filter(|e| port.is_none_or(|id| e.port == id));
             shown.extend(wanted.filter_map(|entry| self.shown_entry(network, entry)));
         }
         shown.sort_by(|a, b| (&a.network, a.vlan, a.mac).cmp(&(&b.network, b.vlan, b.mac)));
@@ -25,10 +33,20 @@ impl Core {
 
     /// Writes a static entry.
     pub(super) fn fdb_add(&mut self, entry: &FdbAdd) -> Result<FdbEntry, ApiError> {
-        let network = self.state.network_named(entry.network.as_str()).map_err(|error| refused(&error))?;
+        let network = self
+            .state
+            .network_named(entry.network.as_str())
+            .map_err(|error| refused(&error))?;
         let vlan = entry.vlan.map_or(network.default_vlan, translate::vlan_id);
-        let port = self.state.port_named(entry.port.as_str()).map_err(|error| refused(&error))?;
-        let entry = StaticEntry { vlan, mac: translate::mac_addr(entry.mac), port: port.id };
+        let port = self
+            .state
+            .port_named(entry.port.as_str())
+            .map_err(|error| refused(&error))?;
+        let entry = StaticEntry {
+            vlan,
+            mac: translate::mac_addr(entry.mac),
+            port: port.id,
+        };
         let answer = FdbEntry {
             network: translate::name(&network.name),
             vlan: translate::vlan(vlan),
@@ -37,25 +55,35 @@ impl Core {
             kind: FdbKind::Static,
             age_seconds: None,
         };
-        let change = self.state.add_static(answer.network.as_str(), entry).map_err(|error| refused(&error))?;
+        let change = self
+            .state
+            .add_static(answer.network.as_str(), entry)
+            .map_err(|error| refused(&error))?;
         self.change(change)?;
         Ok(answer)
     }
 
     /// Removes one entry, learned or static.
     pub(super) fn fdb_remove(&mut self, key: &FdbKey) -> Result<(), ApiError> {
-        let network = self.state.network_named(key.network.as_str()).map_err(|error| refused(&error))?;
+        let network = self
+            .state
+            .network_named(key.network.as_str())
+            .map_err(|error| refused(&error))?;
         let (id, mac) = (network.id, translate::mac_addr(key.mac));
         let vlan = key.vlan.map_or(network.default_vlan, translate::vlan_id);
-        let change = self.state.remove_static(key.network.as_str(), vlan, mac).map_err(|error| refused(&error))?;
+        let change = self
+            .state
+            .remove_static(key.network.as_str(), vlan, mac)
+            .map_err(|error| refused(&error))?;
         if change != Change::Nothing {
             return self.change(change);
         }
         match self.live.fdb(id).map(|fdb| fdb.remove(vlan, mac)) {
             Some(Removal::Removed { .. }) => Ok(()),
-            Some(Removal::Absent) | None => {
-                Err(ApiError::not_found(format!("network {} knows no {mac} in VLAN {vlan}", key.network)))
-            }
+            Some(Removal::Absent) | None => Err(ApiError::not_found(format!(
+                "network {} knows no {mac} in VLAN {vlan}",
+                key.network
+            ))),
         }
     }
 
@@ -63,7 +91,9 @@ impl Core {
     pub(super) fn fdb_flush(&mut self, flush: &FdbFlush) -> Result<Flushed, ApiError> {
         let port = self.port_id(flush.port.as_ref())?;
         let vlan = flush.vlan.map(translate::vlan_id);
-        let meant = |s: &StaticEntry| port.is_none_or(|id| s.port == id) && vlan.is_none_or(|v| s.vlan == v);
+        let meant = |s: &StaticEntry| {
+            port.is_none_or(|id| s.port == id) && vlan.is_none_or(|v| s.vlan == v)
+        };
         let (mut removed, mut changes, mut tables) = (0, Vec::new(), Vec::new());
         for network in self.networks_named(flush.network.as_ref())? {
             tables.extend(self.live.fdb(network.id).cloned());
@@ -76,13 +106,28 @@ impl Core {
         if !changes.is_empty() {
             self.change(Change::All(changes))?;
         }
-        removed += tables.iter().map(|fdb| fdb.flush(FlushFilter { port, vlan, statics: false })).sum::<usize>();
-        Ok(Flushed { removed: removed as u64 })
+        removed += tables
+            .iter()
+            .map(|fdb| {
+                fdb.flush(FlushFilter {
+                    port,
+                    vlan,
+                    statics: false,
+                })
+            })
+            .sum::<usize>();
+        Ok(Flushed {
+            removed: removed as u64,
+        })
     }
 
     fn networks_named(&self, name: Option<&Name>) -> Result<Vec<&Network>, ApiError> {
         match name {
-            Some(name) => self.state.network_named(name.as_str()).map(|n| vec![n]).map_err(|error| refused(&error)),
+            Some(name) => self
+                .state
+                .network_named(name.as_str())
+                .map(|n| vec![n])
+                .map_err(|error| refused(&error)),
             None => Ok(self.state.networks().collect()),
         }
     }

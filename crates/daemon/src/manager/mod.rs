@@ -81,12 +81,17 @@ async fn on_blocking_thread<T: Send + 'static>(
     work: impl FnOnce(&mut Core) -> Result<T, ApiError> + Send + 'static,
 ) -> Result<T, ApiError> {
     let done = tokio::task::spawn_blocking(move || {
-        let poisoned = |_| ApiError::internal("an earlier call failed half-way; restart the daemon, containers keep their interfaces");
+        let poisoned = |_| {
+            ApiError::internal(
+                "an earlier call failed half-way; restart the daemon, containers keep their interfaces",
+            )
+        };
         let mut core = core.lock().map_err(poisoned)?;
         core.handle_events();
         work(&mut core)
     });
-    done.await.map_err(|panic| ApiError::internal(format!("the call failed half-way: {panic}")))?
+    done.await
+        .map_err(|panic| ApiError::internal(format!("the call failed half-way: {panic}")))?
 }
 
 impl Drop for Manager {

@@ -8,9 +8,15 @@ use control::Network;
 
 impl Core {
     /// Makes a network.
-    pub(super) fn network_create(&mut self, network: &NetworkCreate) -> Result<api::Network, ApiError> {
+    pub(super) fn network_create(
+        &mut self,
+        network: &NetworkCreate,
+    ) -> Result<api::Network, ApiError> {
         let request = translate::network_request(network);
-        let (network, change) = self.state.add_network(&request).map_err(|error| refused(&error))?;
+        let (network, change) = self
+            .state
+            .add_network(&request)
+            .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(network = %network.name, "made");
         Ok(self.shown(&network))
@@ -18,19 +24,29 @@ impl Core {
 
     /// All networks, by name.
     pub(super) fn networks(&self) -> Vec<api::Network> {
-        let mut all: Vec<_> = self.state.networks().map(|network| self.shown(network)).collect();
+        let mut all: Vec<_> = self
+            .state
+            .networks()
+            .map(|network| self.shown(network))
+            .collect();
         all.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
         all
     }
 
     /// One network.
     pub(super) fn network(&self, name: &Name) -> Result<api::Network, ApiError> {
-        self.state.network_named(name.as_str()).map(|network| self.shown(network)).map_err(|error| refused(&error))
+        self.state
+            .network_named(name.as_str())
+            .map(|network| self.shown(network))
+            .map_err(|error| refused(&error))
     }
 
     /// Takes a network away.
     pub(super) fn network_remove(&mut self, name: &Name) -> Result<(), ApiError> {
-        let (_, change) = self.state.remove_network(name.as_str()).map_err(|error| refused(&error))?;
+        let (_, change) = self
+            .state
+            .remove_network(name.as_str())
+            .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(network = %name, "removed");
         Ok(())
@@ -42,7 +58,12 @@ impl Core {
             id: network.id.0,
             spec: translate::network_spec(network),
             ports: count(self.state.ports_of(network).count()),
-            endpoints: count(self.state.endpoints().filter(|e| e.network == network.id).count()),
+            endpoints: count(
+                self.state
+                    .endpoints()
+                    .filter(|e| e.network == network.id)
+                    .count(),
+            ),
             macs: self.live.fdb(network.id).map_or(0, |fdb| fdb.len() as u64),
         }
     }

@@ -15,8 +15,11 @@ use api::{ApiError, Counters};
 use control::{Endpoint, Namespace, Plan, Port, PortKind, Sandbox, Step};
 use host::{Identity, Inside, Links, Netns, Place};
 use pipeline::PortId;
+use port::pcap::{Recording, Speed};
 use port::tap::{Persistence, Tap, TapConfig};
-use port::{Gone, InterfaceName, PortError};
+use port::{Gone, InterfaceName, pcap};
+use std::path::{Path, PathBuf};
+use switch::fdb::FlushFilter;
 
 /// What the daemon holds of a port.
 #[derive(Debug)]
@@ -53,7 +56,10 @@ pub(super) struct Opened {
 impl From<Tap> for Opened {
     fn from(tap: Tap) -> Self {
         let persistence = Some(tap.persistence());
-        Self { port: tap.into_port(), persistence }
+        Self {
+            port: tap.into_port(),
+            persistence,
+        }
     }
 }
 
@@ -65,18 +71,48 @@ impl OpenPort {
 
     /// A port that could not be opened.
     pub(super) fn dead(netns: Option<Netns>, why: String) -> Self {
-        Self { condition: Condition::Dead(why), persistence: None, netns, earlier: Counters::default() }
+        Self {
+            condition: Condition::Dead(why),
+            persistence: None,
+            netns,
+            earlier: Counters::default(),
+        }
+    }
+
+    /// A port that waits to be set up.
+    pub(super) fn down(why: &str) -> Self {
+        Self {
+            condition: Condition::Down(why.to_owned()),
+            ..Self::dead(None, String::new())
+        }
     }
 }
 
 impl Core {
     /// Hands an opened port to the workers, with what it counted before.
-    pub(super) fn take_in(&mut self, id: PortId, netns: Option<Netns>, opened: Opened) -> Result<(), ApiError> {
+    pub(super) fn take_in(
+        &mut self,
+        id: PortId,
+        netns: Option<Netns>,
+        opened: Opened,
+    ) -> Result<(), ApiError> {
         let Opened { port, persistence } = opened;
         let added = self.dataplane.add_port(id, port);
         added.map_err(|error| ApiError::internal(error.to_string()))?;
-        let earlier = self.open.remove(&id).map(|old| old.earlier).unwrap_or_default();
-        self.open.insert(id, OpenPort { condition: Condition::Open, persistence, netns, earlier });
+        let earlier = self
+            .open
+            .remove(&id)
+            .map(|old| old.earlier)
+            .unwrap_or_default();
+        self.open.insert(
+            id,
+            OpenPort {
+                condition: Condition::Open,
+                persistence,
+                netns,
+                earlier,
+            },
+        );
         Ok(())
     }
 
@@ -84,7 +120,9 @@ impl Core {
     pub(super) fn close_for_good(&mut self, id: PortId) {
         let counters = self.counted(id);
         tally::add(&mut self.past, &counters);
-        let Some(open) = self.open.remove(&id) else { return };
+        let Some(open) = self.open.remove(&id) else {
+            return;
+        };
         if let Some(persistence) = &open.persistence
             && let Err(error) = persistence.set(false)
         {
@@ -98,17 +136,28 @@ impl Core {
     /// Closes a port that carries nothing any more, and says why.
     pub(super) fn close_as(&mut self, id: PortId, condition: Condition) {
         let counters = self.counted(id);
-        let Some(open) = self.open.get_mut(&id) else { return };
+        let Some(open) = self.open.get_mut(&id) else {
+            return;
+        };
         open.earlier = counters;
         open.condition = condition;
         let persistence = open.persistence.take();
         self.dataplane.remove_port(id);
         drop(persistence);
+        // Whoever was behind it may turn up elsewhere: that is found out by flooding.
+        for fdb in self.state.networks().filter_map(|n| self.live.fdb(n.id)) {
+            fdb.flush(FlushFilter {
+                port: Some(id),
+                ..FlushFilter::default()
+            });
+        }
     }
 
     /// A worker says that a queue of a port will never receive again.
     pub(super) fn port_died(&mut self, id: PortId, why: &Gone) {
-        let (Some(port), Some(open)) = (self.state.port(id), self.open.get_mut(&id)) else { return };
+        let (Some(port), Some(open)) = (self.state.port(id), self.open.get_mut(&id)) else {
+            return;
+        };
         if open.condition != Condition::Open {
             return;
         }
@@ -130,7 +179,10 @@ pub(super) fn netns_of(sandbox: &Sandbox) -> Netns {
         Namespace::Path(path) => Place::Path(path.clone()),
         Namespace::Pid(pid) => Place::Pid(*pid),
     };
-    let identity = Identity { device: sandbox.identity.device, inode: sandbox.identity.inode };
+    let identity = Identity {
+        device: sandbox.identity.device,
+        inode: sandbox.identity.inode,
+    };
     Netns::known(place, identity)
 }
 
@@ -160,7 +212,10 @@ fn refuse_existing(links: &Links, netns: &Netns, plan: &Plan) -> Result<(), Kern
         if let Step::MakeTap { ifname, .. } = step
             && links.state(ifname)?.is_some()
         {
-            return Err(KernelError::Exists { netns: netns.place().to_string(), ifname: ifname.clone() });
+            return Err(KernelError::Exists {
+                netns: netns.place().to_string(),
+                ifname: ifname.clone(),
+            });
         }
     }
     Ok(())
@@ -185,20 +240,31 @@ fn carry_out(links: &Links, plan: &Plan) -> Result<Tap, KernelError> {
         Err(failed) if failed.left_behind.is_empty() => Err(failed.error),
         Err(failed) => {
             let left_behind: Vec<_> = failed.left_behind.iter().map(ToString::to_string).collect();
-            Err(KernelError::LeftBehind { error: Box::new(failed.error), left_behind: left_behind.join("; ") })
+            Err(KernelError::LeftBehind {
+                error: Box::new(failed.error),
+                left_behind: left_behind.join("; "),
+            })
         }
     }
 }
 
 /// Opens the port behind `port`, which is not an endpoint's. `fresh` is one that was just asked
 /// for: its TAP must not be there yet.
-pub(super) fn open_port(port: &Port, mtu: u16, fresh: bool) -> Result<(Opened, Option<Netns>), KernelError> {
+pub(super) fn open_port(
+    port: &Port,
+    mtu: u16,
+    fresh: bool,
+) -> Result<(Opened, Option<Netns>), KernelError> {
     let place = |sandbox: &Option<Sandbox>| match sandbox {
         Some(sandbox) => Ok(netns_of(sandbox)),
         None => Netns::find(Place::Own),
     };
     match &port.kind {
-        PortKind::Tap { ifname, sandbox, queues } => {
+        PortKind::Tap {
+            ifname,
+            sandbox,
+            queues,
+        } => {
             let netns = place(sandbox)?;
             let tap = netns.run(|inside| plain_tap(inside, &netns, ifname, *queues, mtu, fresh))?;
             Ok((tap.into(), Some(netns)))
@@ -207,11 +273,23 @@ pub(super) fn open_port(port: &Port, mtu: u16, fresh: bool) -> Result<(Opened, O
             let netns = place(sandbox)?;
             let name: InterfaceName = ifname.parse()?;
             let port = netns.run(|_| Ok::<_, KernelError>(port::packet::open(&name)?))?;
-            Ok((Opened { port, persistence: None }, Some(netns)))
+            Ok((
+                Opened {
+                    port,
+                    persistence: None,
+                },
+                Some(netns),
+            ))
         }
         PortKind::Pcap { read, write, paced } => {
-            let port = open_pcap(read.clone(), write.clone(), *paced)?;
-            Ok((Opened { port, persistence: None }, None))
+            let port = open_capture(read.as_deref(), write.as_ref(), *paced)?;
+            Ok((
+                Opened {
+                    port,
+                    persistence: None,
+                },
+                None,
+            ))
         }
         PortKind::Endpoint(_) => unreachable!("an endpoint's port is made with its endpoint"),
     }
@@ -228,7 +306,10 @@ fn plain_tap(
     let links = inside.links()?;
     if links.state(ifname)?.is_some() {
         if fresh {
-            return Err(KernelError::Exists { netns: netns.place().to_string(), ifname: ifname.to_owned() });
+            return Err(KernelError::Exists {
+                netns: netns.place().to_string(),
+                ifname: ifname.to_owned(),
+            });
         }
         return open_tap(ifname, queues, true);
     }
@@ -239,7 +320,11 @@ fn plain_tap(
 }
 
 fn open_tap(ifname: &str, queues: u8, persistent: bool) -> Result<Tap, KernelError> {
-    let config = TapConfig { queues: queues.into(), persistent, ..TapConfig::new(ifname.parse()?) };
+    let config = TapConfig {
+        queues: queues.into(),
+        persistent,
+        ..TapConfig::new(ifname.parse()?)
+    };
     Ok(Tap::open(config)?)
 }
 
@@ -253,11 +338,19 @@ impl Opened {
     }
 }
 
-fn open_pcap(
-    read: Option<std::path::PathBuf>,
-    write: Option<std::path::PathBuf>,
+fn open_capture(
+    read: Option<&Path>,
+    write: Option<&PathBuf>,
     paced: bool,
 ) -> Result<port::Port, KernelError> {
-    let _ = (read, write, paced);
-    Err(KernelError::Port(PortError::Queues { got: 0, max: 0 }))
+    let speed = if paced { Speed::Recorded } else { Speed::Full };
+    let recording = write.cloned().map(Recording::new);
+    Ok(match (read, &recording) {
+        (Some(read), Some(recording)) => pcap::replay_and_record(read, speed, recording)?,
+        (Some(read), None) => pcap::replay(read, speed)?,
+        (None, Some(recording)) => pcap::record(recording)?,
+        (None, None) => {
+            unreachable!("a capture port without files is refused when it is asked for")
+        }
+    })
 }

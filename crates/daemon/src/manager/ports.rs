@@ -20,7 +20,10 @@ impl Core {
             network: self.network_id(port.network.as_ref())?,
             settings: translate::settings(&self.state, port)?,
         };
-        let (port, change) = self.state.add_port(&request).map_err(|error| refused(&error))?;
+        let (port, change) = self
+            .state
+            .add_port(&request)
+            .map_err(|error| refused(&error))?;
         let (opened, netns) = self.open(&port, true).map_err(|error| error.to_api())?;
         let begun = self.begin(change)?;
         if let Err(error) = opened.persist() {
@@ -37,20 +40,30 @@ impl Core {
     /// All ports, by name.
     pub(super) fn ports(&self) -> Vec<api::Port> {
         let macs = self.macs();
-        let mut all: Vec<_> = self.state.ports().map(|port| self.shown_port(port, &macs)).collect();
+        let mut all: Vec<_> = self
+            .state
+            .ports()
+            .map(|port| self.shown_port(port, &macs))
+            .collect();
         all.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
         all
     }
 
     /// One port.
     pub(super) fn port(&self, name: &Name) -> Result<api::Port, ApiError> {
-        let port = self.state.port_named(name.as_str()).map_err(|error| refused(&error))?;
+        let port = self
+            .state
+            .port_named(name.as_str())
+            .map_err(|error| refused(&error))?;
         Ok(self.shown_port(port, &self.macs()))
     }
 
     /// Changes a port. Setting it up opens it again when it was closed.
     pub(super) fn port_set(&mut self, name: &Name, set: &PortSet) -> Result<api::Port, ApiError> {
-        let old = self.state.port_named(name.as_str()).map_err(|error| refused(&error))?;
+        let old = self
+            .state
+            .port_named(name.as_str())
+            .map_err(|error| refused(&error))?;
         let id = old.id;
         let wanted = set.applied_to(&translate::port_spec(&self.state, old));
         // What the interface cannot say (a mirror whose ports are gone) stays unless it is changed.
@@ -59,9 +72,14 @@ impl Core {
             settings.mirror.clone_from(&old.settings.mirror);
         }
         let network = self.network_id(wanted.network.as_ref())?;
-        let (port, change) = self.state.set_port(id, network, settings).map_err(|error| refused(&error))?;
+        let (port, change) = self
+            .state
+            .set_port(id, network, settings)
+            .map_err(|error| refused(&error))?;
         let reopened = match set.admin {
             Some(AdminState::Up) if !self.is_open(id) => {
+                // A capture that was played to its end is still recording.
+                self.close_as(id, Condition::Down("it is being opened again".to_owned()));
                 Some(self.reopen(&port).map_err(|error| error.to_api())?)
             }
             Some(AdminState::Up | AdminState::Down) | None => None,
@@ -77,7 +95,10 @@ impl Core {
 
     /// Takes a port away.
     pub(super) fn port_remove(&mut self, name: &Name) -> Result<(), ApiError> {
-        let (port, change) = self.state.remove_port(name.as_str()).map_err(|error| refused(&error))?;
+        let (port, change) = self
+            .state
+            .remove_port(name.as_str())
+            .map_err(|error| refused(&error))?;
         let begun = self.begin(change)?;
         self.publish(begun);
         self.close_for_good(port.id);
@@ -87,7 +108,11 @@ impl Core {
     }
 
     /// Opens a port that is not an endpoint's.
-    pub(super) fn open(&self, port: &Port, fresh: bool) -> Result<(Opened, Option<Netns>), KernelError> {
+    pub(super) fn open(
+        &self,
+        port: &Port,
+        fresh: bool,
+    ) -> Result<(Opened, Option<Netns>), KernelError> {
         let network = port.network.and_then(|id| self.state.network(id));
         let mtu = network.map_or(1500, |n| n.mtu).min(TAP_MTU_MAX);
         open::open_port(port, mtu, fresh)
@@ -106,7 +131,9 @@ impl Core {
     }
 
     fn is_open(&self, id: PortId) -> bool {
-        self.open.get(&id).is_some_and(|open| open.condition == Condition::Open)
+        self.open
+            .get(&id)
+            .is_some_and(|open| open.condition == Condition::Open)
     }
 
     fn network_id(&self, name: Option<&Name>) -> Result<Option<NetworkId>, ApiError> {
@@ -121,8 +148,14 @@ impl Core {
             spec: translate::port_spec(&self.state, port),
             state,
             why,
-            endpoint: matches!(port.kind, PortKind::Endpoint(_)).then(|| translate::name(&port.name)),
-            workers: self.dataplane.workers_of(port.id).iter().map(|w| w.0).collect(),
+            endpoint: matches!(port.kind, PortKind::Endpoint(_))
+                .then(|| translate::name(&port.name)),
+            workers: self
+                .dataplane
+                .workers_of(port.id)
+                .iter()
+                .map(|w| w.0)
+                .collect(),
             macs: macs.get(&port.id).copied().unwrap_or(0),
             counters: self.counted(port.id),
         }
@@ -156,15 +189,25 @@ impl Core {
 /// What is to be behind a port; a namespace that is named is looked up.
 fn kind(kind: &api::PortKind) -> Result<PortKind, ApiError> {
     let sandbox = |netns: &Option<api::Netns>| -> Result<Option<Sandbox>, ApiError> {
-        netns.as_ref().map(|netns| find(netns).map(|(_, sandbox)| sandbox)).transpose()
+        netns
+            .as_ref()
+            .map(|netns| find(netns).map(|(_, sandbox)| sandbox))
+            .transpose()
     };
     Ok(match kind {
-        api::PortKind::Tap { netns, ifname, queues } => {
-            PortKind::Tap { ifname: ifname.clone(), sandbox: sandbox(netns)?, queues: *queues }
-        }
-        api::PortKind::Packet { netns, interface } => {
-            PortKind::Packet { ifname: interface.clone(), sandbox: sandbox(netns)? }
-        }
+        api::PortKind::Tap {
+            netns,
+            ifname,
+            queues,
+        } => PortKind::Tap {
+            ifname: ifname.clone(),
+            sandbox: sandbox(netns)?,
+            queues: *queues,
+        },
+        api::PortKind::Packet { netns, interface } => PortKind::Packet {
+            ifname: interface.clone(),
+            sandbox: sandbox(netns)?,
+        },
         api::PortKind::Pcap { read, write, speed } => PortKind::Pcap {
             read: read.clone(),
             write: write.clone(),

@@ -17,9 +17,10 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::MacTaken { .. }
         | E::IfnameTaken { .. }
         | E::StaticElsewhere { .. } => ApiError::already_exists(message),
-        E::NetworkInUse { .. } | E::PortOfEndpoint { .. } | E::StaticOfEndpoint { .. } | E::EndpointStays { .. } => {
-            ApiError::in_use(message)
-        }
+        E::NetworkInUse { .. }
+        | E::PortOfEndpoint { .. }
+        | E::StaticOfEndpoint { .. }
+        | E::EndpointStays { .. } => ApiError::in_use(message),
         E::SubnetFull(..) | E::TableFull(..) => ApiError::unavailable(message),
         E::Contradiction(_) => ApiError::internal(message),
         E::BadName { .. }
@@ -58,7 +59,7 @@ pub(super) enum KernelError {
     #[error("{error}; moreover, {left_behind}")]
     LeftBehind {
         /// The failure.
-        error: Box<KernelError>,
+        error: Box<Self>,
         /// What is still there.
         left_behind: String,
     },
@@ -82,11 +83,13 @@ impl KernelError {
                 | host::Error::Resources { .. }
                 | host::Error::Link { .. } => ApiError::unavailable(message),
             },
-            Self::Port(error) => match error {
-                PortError::Name(_) | PortError::Queues { .. } | PortError::Capture { .. } => ApiError::invalid(message),
-                _ if error.raw_os_error() == Some(nix::libc::ENODEV) => ApiError::not_found(message),
-                _ => ApiError::unavailable(message),
-            },
+            Self::Port(
+                PortError::Name(_) | PortError::Queues { .. } | PortError::Capture { .. },
+            ) => ApiError::invalid(message),
+            Self::Port(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => {
+                ApiError::not_found(message)
+            }
+            Self::Port(_) => ApiError::unavailable(message),
         }
     }
 }

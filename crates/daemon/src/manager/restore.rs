@@ -2,12 +2,13 @@
 //!
 //! Its TAPs are persistent: they are still in their containers, with addresses and routes and
 //! without carrier, and get their carrier back when they are opened. A port that cannot be opened
-//! is kept, dead, with the reason; an endpoint whose namespace is gone is dropped.
+//! is kept, dead, with the reason; an endpoint whose namespace is gone is dropped. Capture files are
+//! left alone until their port is set up: a restart neither plays a file again nor overwrites one.
 
 use super::core::Core;
 use super::open::{OpenPort, netns_of};
 use api::ApiError;
-use control::{EndpointId, Port};
+use control::{EndpointId, Port, PortKind};
 
 impl Core {
     /// Opens every port of the state, and publishes it.
@@ -15,13 +16,26 @@ impl Core {
         let dropped = self.drop_endpoints_of_the_past();
         let ports: Vec<Port> = self.state.ports().cloned().collect();
         for port in &ports {
-            let netns = self.state.interface_of(port).and_then(|(sandbox, _)| sandbox).map(netns_of);
+            if matches!(port.kind, PortKind::Pcap { .. }) {
+                self.open.insert(
+                    port.id,
+                    OpenPort::down("the daemon was restarted; set it up to begin anew"),
+                );
+                continue;
+            }
+            let netns = self
+                .state
+                .interface_of(port)
+                .and_then(|(sandbox, _)| sandbox)
+                .map(netns_of);
             let taken = match self.reopen(port) {
-                Ok((opened, netns)) => {
-                    opened.persist().map_err(|error| error.to_string()).and_then(|()| {
-                        self.take_in(port.id, netns, opened).map_err(|error| error.message)
-                    })
-                }
+                Ok((opened, netns)) => opened
+                    .persist()
+                    .map_err(|error| error.to_string())
+                    .and_then(|()| {
+                        self.take_in(port.id, netns, opened)
+                            .map_err(|error| error.message)
+                    }),
                 Err(error) => Err(error.to_string()),
             };
             if let Err(why) = taken {

@@ -28,7 +28,12 @@ impl Core {
             networks: count(self.state.networks().count()),
             ports,
             endpoints: count(self.state.endpoints().count()),
-            macs: self.state.networks().filter_map(|n| self.live.fdb(n.id)).map(|fdb| fdb.len() as u64).sum(),
+            macs: self
+                .state
+                .networks()
+                .filter_map(|n| self.live.fdb(n.id))
+                .map(|fdb| fdb.len() as u64)
+                .sum(),
             frames: all.rx_frames,
             bytes: all.rx_bytes,
             dropped: all.dropped(),
@@ -38,12 +43,22 @@ impl Core {
 
     /// What was dropped, for every reason there is.
     pub(super) fn drops(&self) -> Drops {
-        let ports: Vec<_> = self.state.ports().map(|p| (translate::name(&p.name), self.counted(p.id))).collect();
+        let ports: Vec<_> = self
+            .state
+            .ports()
+            .map(|p| (translate::name(&p.name), self.counted(p.id)))
+            .collect();
         let row = |&reason: &DropReason| {
             let label = reason.label();
             let of = |counters: &Counters| counters.drops.get(label).copied().unwrap_or(0);
-            let mut at: Vec<_> =
-                ports.iter().map(|(port, c)| PortDrops { port: port.clone(), count: of(c) }).filter(|d| d.count > 0).collect();
+            let mut at: Vec<_> = ports
+                .iter()
+                .map(|(port, c)| PortDrops {
+                    port: port.clone(),
+                    count: of(c),
+                })
+                .filter(|d| d.count > 0)
+                .collect();
             at.sort_by(|a, b| a.port.cmp(&b.port));
             DropRow {
                 code: reason.code(),
@@ -53,12 +68,16 @@ impl Core {
                 ports: at,
             }
         };
-        Drops { reasons: DropReason::ALL.iter().map(row).collect() }
+        Drops {
+            reasons: DropReason::ALL.iter().map(row).collect(),
+        }
     }
 
     fn counted_in_all(&self) -> Counters {
         let mut all = self.past.clone();
-        self.state.ports().for_each(|port| tally::add(&mut all, &self.counted(port.id)));
+        self.state
+            .ports()
+            .for_each(|port| tally::add(&mut all, &self.counted(port.id)));
         all
     }
 
@@ -67,12 +86,20 @@ impl Core {
         let times = processor_times();
         let shown = |worker: dataplane::WorkerStatus| {
             let name = format!("clearway-w{}", worker.id.0);
-            let spent: f64 = times.iter().filter(|(n, _)| *n == name).map(|(_, seconds)| seconds).sum();
+            let spent: f64 = times
+                .iter()
+                .filter(|(n, _)| *n == name)
+                .map(|(_, seconds)| seconds)
+                .sum();
             WorkerStatus {
                 id: worker.id.0,
                 ports: u32::try_from(worker.queues).unwrap_or(u32::MAX),
                 frames: worker.frames,
-                busy: if alive > 0.0 { (spent / alive).clamp(0.0, 1.0) } else { 0.0 },
+                busy: if alive > 0.0 {
+                    (spent / alive).clamp(0.0, 1.0)
+                } else {
+                    0.0
+                },
             }
         };
         self.dataplane.workers().into_iter().map(shown).collect()
@@ -81,7 +108,9 @@ impl Core {
 
 /// Seconds each thread of this process spent on a processor, by the threads' names.
 fn processor_times() -> Vec<(String, f64)> {
-    let Ok(tasks) = fs::read_dir("/proc/self/task") else { return Vec::new() };
+    let Ok(tasks) = fs::read_dir("/proc/self/task") else {
+        return Vec::new();
+    };
     let time = |task: fs::DirEntry| {
         let name = fs::read_to_string(task.path().join("comm")).ok()?;
         // The first number is nanoseconds on a processor.

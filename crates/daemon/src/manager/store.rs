@@ -42,14 +42,27 @@ struct Versioned {
 impl Store {
     /// The state that `directory` remembers, or `fresh` where it remembers none, and warnings
     /// about what could not be understood.
-    pub(super) fn open(directory: &Path, fresh: impl FnOnce() -> State) -> Result<(Self, State, Vec<String>), ApiError> {
-        let failed = |what: &str, error: &io::Error| unavailable(&format!("{what} {}", directory.display()), error);
-        fs::create_dir_all(directory).map_err(|error| failed("cannot make the state directory", &error))?;
-        let boot = fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned());
-        let mut store = Self { directory: directory.to_owned(), boot, rebooted: false };
+    pub(super) fn open(
+        directory: &Path,
+        fresh: impl FnOnce() -> State,
+    ) -> Result<(Self, State, Vec<String>), ApiError> {
+        let failed = |what: &str, error: &io::Error| {
+            unavailable(&format!("{what} {}", directory.display()), error)
+        };
+        fs::create_dir_all(directory)
+            .map_err(|error| failed("cannot make the state directory", &error))?;
+        let boot =
+            fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned());
+        let mut store = Self {
+            directory: directory.to_owned(),
+            boot,
+            rebooted: false,
+        };
         let text = match fs::read(store.path()) {
             Ok(text) => text,
-            Err(error) if error.kind() == ErrorKind::NotFound => return Ok((store, fresh(), Vec::new())),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Ok((store, fresh(), Vec::new()));
+            }
             Err(error) => return Err(failed("cannot read the state in", &error)),
         };
         match parse(&text) {
@@ -58,8 +71,13 @@ impl Store {
                 Ok((store, file.state, Vec::new()))
             }
             Err(why) => {
-                let aside = store.set_aside().map_err(|error| failed("cannot keep the unreadable state in", &error))?;
-                let warning = format!("the state file was not readable ({why}); it is kept as {}", aside.display());
+                let aside = store
+                    .set_aside()
+                    .map_err(|error| failed("cannot keep the unreadable state in", &error))?;
+                let warning = format!(
+                    "the state file was not readable ({why}); it is kept as {}",
+                    aside.display()
+                );
                 tracing::error!("{warning}");
                 Ok((store, fresh(), vec![warning]))
             }
@@ -73,13 +91,25 @@ impl Store {
         written.map_err(|source| {
             // It may hold the disk's last free blocks.
             let _ = fs::remove_file(&fresh);
-            StoreError { path: self.path(), source }
+            StoreError {
+                path: self.path(),
+                source,
+            }
         })
     }
 
     fn write_to(&self, fresh: &Path, state: &State) -> io::Result<()> {
-        let text = serde_json::to_vec(&StateFile { version: VERSION, boot: self.boot.clone(), state })?;
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(fresh)?;
+        let text = serde_json::to_vec(&StateFile {
+            version: VERSION,
+            boot: self.boot.clone(),
+            state,
+        })?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(fresh)?;
         file.write_all(&text)?;
         file.sync_all()?;
         fs::rename(fresh, self.path())?;
@@ -91,7 +121,9 @@ impl Store {
     }
 
     fn set_aside(&self) -> io::Result<PathBuf> {
-        let free = (1..).map(|n| self.directory.join(format!("{NAME}.unreadable-{n}"))).find(|path| !path.exists());
+        let free = (1..)
+            .map(|n| self.directory.join(format!("{NAME}.unreadable-{n}")))
+            .find(|path| !path.exists());
         let aside = free.expect("a directory does not hold every number");
         fs::rename(self.path(), &aside)?;
         Ok(aside)
@@ -109,7 +141,9 @@ pub(super) struct StoreError {
 fn parse(text: &[u8]) -> Result<StateFile<State>, String> {
     let Versioned { version } = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if version != VERSION {
-        return Err(format!("it has version {version}, this daemon reads version {VERSION}"));
+        return Err(format!(
+            "it has version {version}, this daemon reads version {VERSION}"
+        ));
     }
     let file: StateFile<State> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     file.state.check().map_err(|error| error.to_string())?;
@@ -144,7 +178,11 @@ mod tests {
     #[test]
     fn an_unreadable_file_is_kept_and_told() {
         let dir = tempfile::tempdir().unwrap();
-        let texts = ["{", r#"{"version":99}"#, r#"{"version":1,"boot":"","state":{}}"#];
+        let texts = [
+            "{",
+            r#"{"version":99}"#,
+            r#"{"version":1,"boot":"","state":{}}"#,
+        ];
         for (n, text) in texts.into_iter().enumerate() {
             fs::write(dir.path().join(NAME), text).unwrap();
             let (_, state, warnings) = open(dir.path());
@@ -159,7 +197,12 @@ mod tests {
     fn another_boot_is_noticed() {
         let dir = tempfile::tempdir().unwrap();
         let (store, state, _) = open(dir.path());
-        Store { boot: "another".into(), ..store }.write(&state).unwrap();
+        Store {
+            boot: "another".into(),
+            ..store
+        }
+        .write(&state)
+        .unwrap();
         assert!(open(dir.path()).0.rebooted);
     }
 
@@ -171,7 +214,10 @@ mod tests {
         let before = fs::read(dir.path().join(NAME)).unwrap();
         fs::create_dir(dir.path().join(NEW)).unwrap();
         let error = store.write(&State::new(9)).unwrap_err().to_string();
-        assert!(error.starts_with("cannot write ") && error.contains(NAME), "{error}");
+        assert!(
+            error.starts_with("cannot write ") && error.contains(NAME),
+            "{error}"
+        );
         assert_eq!(fs::read(dir.path().join(NAME)).unwrap(), before);
     }
 }

@@ -1,0 +1,675 @@
+//! The manager against the real kernel, in namespaces without names.
+
+use super::Manager;
+use super::core::Core;
+use crate::calls::Calls;
+use crate::config::Config;
+use api::{
+    AdminState, Attach, Detach, ErrorCode, ExplainRequest, FdbAdd, FdbFilter, FdbFlush, FdbKey,
+    FdbKind, FrameSpec, IcmpFields, LinkFields, Mac, Mirror, Netns, NetworkCreate, PcapSpeed,
+    PortAdd, PortKind, PortSet, PortState, Verdict,
+};
+use std::net::UdpSocket;
+use std::path::Path;
+use std::time::Duration;
+use testbed::{Namespace, wait_until};
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn config(dir: &Path) -> Config {
+    Config {
+        state_dir: dir.to_owned(),
+        workers: Some(1),
+        ..Config::default()
+    }
+}
+
+fn start(dir: &Path) -> Core {
+    Core::start(&config(dir)).unwrap()
+}
+
+fn network(name: &str, subnets: &[&str]) -> NetworkCreate {
+    let subnets = subnets.iter().map(|net| net.parse().unwrap()).collect();
+    NetworkCreate {
+        subnets,
+        ..NetworkCreate::new(name.parse().unwrap())
+    }
+}
+
+/// A daemon with the network `blue`.
+fn blue(dir: &Path) -> Core {
+    let mut core = start(dir);
+    core.network_create(&network("blue", &["10.1.0.0/24", "2001:db8:1::/64"]))
+        .unwrap();
+    core
+}
+
+fn attach_to(namespace: &Namespace) -> Attach {
+    Attach::new("blue".parse().unwrap(), Netns::Path(namespace.path()))
+}
+
+fn by_name(name: &str) -> Detach {
+    Detach::Endpoint(name.parse().unwrap())
+}
+
+fn has_eth0(namespace: &Namespace) -> bool {
+    namespace.ip("link show eth0").is_ok()
+}
+
+/// Whether a datagram gets from one namespace to an address in the other.
+fn reaches(from: &Namespace, to: &Namespace, address: &str) -> bool {
+    let server = to.run(|| UdpSocket::bind((address, 0))).unwrap();
+    server
+        .set_read_timeout(Some(Duration::from_secs(2)))
+        .unwrap();
+    let target = server.local_addr().unwrap();
+    from.run(|| {
+        let any = if target.is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        };
+        UdpSocket::bind(any)
+            .unwrap()
+            .send_to(b"hello", target)
+            .unwrap();
+    });
+    server.recv(&mut [0; 16]).is_ok_and(|len| len == 5)
+}
+
+#[test]
+fn attached_containers_talk_at_once_and_detached_ones_have_nothing_left() {
+    let (dir, a, b) = (
+        tempfile::tempdir().unwrap(),
+        Namespace::new().unwrap(),
+        Namespace::new().unwrap(),
+    );
+    let mut core = blue(dir.path());
+    let first = core.attach(&attach_to(&a)).unwrap();
+    let second = core.attach(&attach_to(&b)).unwrap();
+    assert_eq!(
+        (first.id.as_str(), second.addresses[0].to_string().as_str()),
+        ("ep-1", "10.1.0.3/24")
+    );
+    assert!(reaches(&a, &b, "10.1.0.3") && reaches(&b, &a, "2001:db8:1::2"));
+
+    let entries = core.fdb(&FdbFilter::default()).unwrap();
+    assert_eq!(entries.len(), 2);
+    assert!(entries.iter().all(|e| e.kind == FdbKind::Static));
+    let port = core.port(&"ep-1".parse().unwrap()).unwrap();
+    assert!(port.state == PortState::Up && port.counters.rx_frames > 0 && port.macs == 1);
+    assert_eq!(port.workers, [0]);
+
+    let frames = core.status().frames;
+    core.detach(&by_name("ep-1")).unwrap();
+    assert!(!has_eth0(&a) && has_eth0(&b));
+    assert!(
+        core.status().frames >= frames,
+        "what a removed port counted is not forgotten"
+    );
+    let by_interface = Detach::Interface {
+        netns: Netns::Path(b.path()),
+        ifname: "eth0".into(),
+    };
+    assert_eq!(core.detach(&by_interface).unwrap(), second);
+    assert!(!has_eth0(&b));
+    assert_eq!(
+        core.detach(&by_name("ep-1")).unwrap_err().code,
+        ErrorCode::NotFound
+    );
+    assert!(core.fdb(&FdbFilter::default()).unwrap().is_empty());
+
+    // Name and address are free again at once.
+    assert_eq!(
+        core.attach(&attach_to(&a)).unwrap().addresses,
+        first.addresses
+    );
+}
+
+#[test]
+fn an_interface_is_configured_as_asked() {
+    let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
+    let mut core = start(dir.path());
+    let mut request = network("blue", &["10.1.0.0/24"]);
+    request.gateways = vec!["10.1.0.254".parse().unwrap()];
+    request.mtu = 65_535;
+    core.network_create(&request).unwrap();
+    let attach = Attach {
+        ifname: "net7".into(),
+        mac: Some(Mac([2, 0, 0, 0, 0, 7])),
+        addresses: vec!["10.1.0.77/24".parse().unwrap()],
+        name: Some("web".parse().unwrap()),
+        queues: 2,
+        ..attach_to(&a)
+    };
+    let endpoint = core.attach(&attach).unwrap();
+    let link = a.ip("-o link show net7").unwrap();
+    // The kernel lets no TAP have more.
+    assert!(
+        link.contains("mtu 65521") && link.contains("02:00:00:00:00:07") && link.contains(",UP,"),
+        "{link}"
+    );
+    assert_eq!((endpoint.mtu, endpoint.id.as_str()), (65_521, "web"));
+    assert!(
+        a.ip("-o addr show net7")
+            .unwrap()
+            .contains("10.1.0.77/24 brd 10.1.0.255")
+    );
+    assert!(
+        a.ip("route")
+            .unwrap()
+            .contains("default via 10.1.0.254 dev net7")
+    );
+    let port = core.port(&"web".parse().unwrap()).unwrap();
+    assert_eq!(
+        port.spec.kind,
+        PortKind::Tap {
+            netns: Some(attach.netns),
+            ifname: "net7".into(),
+            queues: 2
+        }
+    );
+    assert_eq!(
+        core.network(&"blue".parse().unwrap()).unwrap().spec,
+        request
+    );
+}
+
+#[test]
+fn a_refused_attach_leaves_nothing_behind() {
+    let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
+    let mut core = start(dir.path());
+    let mut request = network("blue", &["10.1.0.0/24"]);
+    request.gateways = vec!["10.1.0.1".parse().unwrap()];
+    core.network_create(&request).unwrap();
+    // The kernel refuses the last step of the plan: there is a default route already.
+    a.ip("link add other type veth peer name end").unwrap();
+    a.ip("addr add 10.9.0.2/24 dev other").unwrap();
+    a.ip("link set other up").unwrap();
+    a.ip("link set end up").unwrap();
+    a.ip("route add default via 10.9.0.1").unwrap();
+    let error = core.attach(&attach_to(&a)).unwrap_err();
+    assert!(
+        error.message.contains("default gateway") && error.message.contains("File exists"),
+        "{error}"
+    );
+    assert!(!has_eth0(&a) && core.endpoints().is_empty() && core.ports().is_empty());
+
+    // An interface that is not ours is not taken over.
+    a.ip("link set other down").unwrap();
+    a.ip("link set other name eth0").unwrap();
+    let error = core.attach(&attach_to(&a)).unwrap_err();
+    assert!(
+        error.code == ErrorCode::AlreadyExists && error.message.contains("eth0"),
+        "{error}"
+    );
+    assert!(has_eth0(&a) && core.endpoints().is_empty());
+
+    let nowhere = Attach {
+        netns: Netns::Name("no-such-namespace".parse().unwrap()),
+        ..attach_to(&a)
+    };
+    assert_eq!(core.attach(&nowhere).unwrap_err().code, ErrorCode::NotFound);
+    let file = Attach {
+        netns: Netns::Path("/etc/hostname".into()),
+        ..attach_to(&a)
+    };
+    assert_eq!(core.attach(&file).unwrap_err().code, ErrorCode::Invalid);
+    let missing = Attach {
+        network: "red".parse().unwrap(),
+        ..attach_to(&a)
+    };
+    assert_eq!(core.attach(&missing).unwrap_err().code, ErrorCode::NotFound);
+}
+
+#[test]
+fn a_namespace_that_vanishes_takes_its_endpoint_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b, c] = [(); 3].map(|()| Namespace::new().unwrap());
+    let mut core = blue(dir.path());
+    for namespace in [&a, &b, &c] {
+        core.attach(&attach_to(namespace)).unwrap();
+    }
+    core.tick();
+    assert_eq!(core.endpoints().len(), 3);
+    drop(a);
+    core.tick();
+    let left: Vec<_> = core.endpoints().iter().map(|e| e.id.to_string()).collect();
+    assert_eq!(left, ["ep-2", "ep-3"]);
+    assert_eq!(
+        (
+            core.ports().len(),
+            core.fdb(&FdbFilter::default()).unwrap().len()
+        ),
+        (2, 4 / 2)
+    );
+    assert!(reaches(&b, &c, "10.1.0.4"));
+}
+
+#[test]
+fn a_container_that_removes_its_interface_gets_it_back_on_request() {
+    let (dir, a, b) = (
+        tempfile::tempdir().unwrap(),
+        Namespace::new().unwrap(),
+        Namespace::new().unwrap(),
+    );
+    let mut core = blue(dir.path());
+    core.attach(&attach_to(&a)).unwrap();
+    core.attach(&attach_to(&b)).unwrap();
+    a.ip("link del eth0").unwrap();
+    let name = "ep-1".parse().unwrap();
+    wait_until("the port is dead", PATIENCE, || {
+        core.handle_events();
+        core.port(&name).unwrap().state == PortState::Dead
+    })
+    .unwrap();
+    assert!(
+        core.port(&name)
+            .unwrap()
+            .why
+            .unwrap()
+            .contains("no longer exists")
+    );
+    assert_eq!((core.status().ports.dead, core.endpoints().len()), (1, 2));
+    let up = PortSet {
+        admin: Some(AdminState::Up),
+        ..PortSet::default()
+    };
+    assert_eq!(core.port_set(&name, &up).unwrap().state, PortState::Up);
+    assert!(reaches(&b, &a, "10.1.0.2"));
+}
+
+#[test]
+fn a_restarted_daemon_takes_up_what_it_left() {
+    let dir = tempfile::tempdir().unwrap();
+    let [a, b, gone] = [(); 3].map(|()| Namespace::new().unwrap());
+    let mut core = blue(dir.path());
+    for namespace in [&a, &b, &gone] {
+        core.attach(&attach_to(namespace)).unwrap();
+    }
+    let (endpoints, index) = (
+        core.endpoints(),
+        a.ip("-o link show eth0").unwrap()[..3].to_owned(),
+    );
+    core.stop();
+    drop(core);
+    assert!(has_eth0(&a), "a persistent interface outlives the daemon");
+    drop(gone);
+
+    let mut core = start(dir.path());
+    assert_eq!(core.endpoints(), endpoints[..2]);
+    assert_eq!(
+        a.ip("-o link show eth0").unwrap()[..3],
+        index,
+        "it is the same interface"
+    );
+    assert!(reaches(&a, &b, "10.1.0.3") && reaches(&b, &a, "10.1.0.2"));
+    assert!(
+        core.status().warnings.is_empty(),
+        "{:?}",
+        core.status().warnings
+    );
+    core.detach(&by_name("ep-1")).unwrap();
+    assert!(!has_eth0(&a));
+    // An endpoint that is gone is not remembered again.
+    drop(core);
+    assert_eq!(start(dir.path()).endpoints().len(), 1);
+}
+
+#[test]
+fn an_interface_that_was_lost_meanwhile_is_made_again() {
+    let (dir, a, b) = (
+        tempfile::tempdir().unwrap(),
+        Namespace::new().unwrap(),
+        Namespace::new().unwrap(),
+    );
+    let mut core = blue(dir.path());
+    core.attach(&attach_to(&a)).unwrap();
+    core.attach(&attach_to(&b)).unwrap();
+    drop(core);
+    a.ip("link del eth0").unwrap();
+    let core = start(dir.path());
+    assert!(reaches(&a, &b, "10.1.0.3"));
+    assert_eq!(core.status().ports.up, 2);
+}
+
+#[test]
+fn an_interface_in_other_hands_is_a_dead_port_with_the_reason() {
+    let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
+    let mut core = blue(dir.path());
+    core.attach(&attach_to(&a)).unwrap();
+    // A second daemon on a copy of the state finds the interface open.
+    let copy = tempfile::tempdir().unwrap();
+    std::fs::copy(
+        dir.path().join("state.json"),
+        copy.path().join("state.json"),
+    )
+    .unwrap();
+    let other = start(copy.path());
+    let port = other.port(&"ep-1".parse().unwrap()).unwrap();
+    assert!(port.state == PortState::Dead && port.why.unwrap().contains("busy"));
+    assert!(other.status().warnings[0].contains("ep-1"));
+}
+
+#[test]
+fn a_full_disk_refuses_changes_and_leaves_nothing_half_made() {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
+    // On a thread of its own: the tiny file system is mounted for nobody else, and goes with it.
+    let test = || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+            None::<&str>,
+        )
+        .unwrap();
+        mount(
+            Some("tmpfs"),
+            dir.path(),
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("size=64k"),
+        )
+        .unwrap();
+        let mut core = blue(dir.path());
+        let before = std::fs::read(dir.path().join("state.json")).unwrap();
+        let filler = dir.path().join("filler");
+        let full = std::fs::write(&filler, vec![7; 1 << 20]).unwrap_err();
+        assert_eq!(full.raw_os_error(), Some(nix::libc::ENOSPC));
+
+        let error = core.attach(&attach_to(&a)).unwrap_err();
+        assert!(
+            error.code == ErrorCode::Unavailable && error.message.contains("No space left"),
+            "{error}"
+        );
+        assert!(
+            !has_eth0(&a)
+                && core.endpoints().is_empty()
+                && core.fdb(&FdbFilter::default()).unwrap().is_empty()
+        );
+        assert!(core.network_create(&network("red", &[])).is_err());
+        assert_eq!(core.networks().len(), 1);
+        assert_eq!(
+            std::fs::read(dir.path().join("state.json")).unwrap(),
+            before
+        );
+
+        std::fs::remove_file(filler).unwrap();
+        core.attach(&attach_to(&a)).unwrap();
+        assert!(has_eth0(&a));
+    };
+    std::thread::scope(|scope| scope.spawn(test).join()).unwrap();
+}
+
+#[test]
+fn a_packet_port_dies_with_its_interface_and_comes_back() {
+    let (dir, a, b) = (
+        tempfile::tempdir().unwrap(),
+        Namespace::new().unwrap(),
+        Namespace::new().unwrap(),
+    );
+    let mut core = blue(dir.path());
+    core.attach(&attach_to(&a)).unwrap();
+    let make = || {
+        b.ip("link add nic type veth peer name host address 02:00:00:00:00:09")
+            .unwrap();
+        b.ip("addr add 10.1.0.9/24 dev host").unwrap();
+        b.ip("link set host up").unwrap();
+        b.ip("link set nic up").unwrap();
+    };
+    make();
+    let kind = PortKind::Packet {
+        netns: Some(Netns::Path(b.path())),
+        interface: "nic".into(),
+    };
+    let add = PortAdd {
+        network: Some("blue".parse().unwrap()),
+        ..PortAdd::new("nic".parse().unwrap(), kind)
+    };
+    assert_eq!(core.port_add(&add).unwrap().spec, add);
+    assert!(reaches(&a, &b, "10.1.0.9"));
+    b.ip("link del nic").unwrap();
+    wait_until("the port is dead", PATIENCE, || {
+        core.handle_events();
+        core.port(&add.name).unwrap().state != PortState::Up
+    })
+    .unwrap();
+    let up = PortSet {
+        admin: Some(AdminState::Up),
+        ..PortSet::default()
+    };
+    assert_eq!(
+        core.port_set(&add.name, &up).unwrap_err().code,
+        ErrorCode::NotFound
+    );
+    make();
+    assert_eq!(core.port_set(&add.name, &up).unwrap().state, PortState::Up);
+    assert!(reaches(&a, &b, "10.1.0.9"));
+    core.port_remove(&add.name).unwrap();
+    assert!(core.port(&add.name).is_err() && b.ip("link show nic").is_ok());
+}
+
+#[test]
+fn ports_are_shown_as_they_were_asked_for_and_set() {
+    let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
+    let mut core = blue(dir.path());
+    core.attach(&attach_to(&a)).unwrap();
+    let kind = PortKind::Pcap {
+        read: None,
+        write: Some(dir.path().join("out.pcapng")),
+        speed: PcapSpeed::Full,
+    };
+    let mirror = Mirror {
+        of: vec!["ep-1".parse().unwrap()],
+        direction: api::Direction::Rx,
+    };
+    let add = PortAdd {
+        mirror: Some(mirror),
+        ..PortAdd::new("span".parse().unwrap(), kind)
+    };
+    assert_eq!(core.port_add(&add).unwrap().spec, add);
+    let trunk = r#"{"network":"blue","vlan":{"mode":"trunk","allowed":[10,20],"native":10},"storm":{"broadcast":9},
+        "isolated":true,"mirror":null,"admin":"down","lock":{"mac":"02:00:00:00:00:01","ips":["10.1.0.8"]}}"#;
+    let set: PortSet = serde_json::from_str(trunk).unwrap();
+    let port = core.port_set(&add.name, &set).unwrap();
+    assert_eq!(
+        (port.spec, port.state),
+        (set.applied_to(&add), PortState::Down)
+    );
+    let move_endpoint: PortSet = serde_json::from_str(r#"{"network":null}"#).unwrap();
+    assert_eq!(
+        core.port_set(&"ep-1".parse().unwrap(), &move_endpoint)
+            .unwrap_err()
+            .code,
+        ErrorCode::InUse
+    );
+    assert_eq!(
+        core.port_remove(&"ep-1".parse().unwrap()).unwrap_err().code,
+        ErrorCode::InUse
+    );
+    drop(core);
+    let core = start(dir.path());
+    assert_eq!(core.port(&add.name).unwrap().spec, set.applied_to(&add));
+}
+
+#[test]
+fn static_entries_are_written_removed_and_flushed() {
+    let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
+    let mut core = blue(dir.path());
+    core.attach(&attach_to(&a)).unwrap();
+    let add = |last| FdbAdd {
+        network: "blue".parse().unwrap(),
+        vlan: None,
+        mac: Mac([2, 0, 0, 0, 0, last]),
+        port: "ep-1".parse().unwrap(),
+    };
+    let key = |mac| FdbKey {
+        network: "blue".parse().unwrap(),
+        vlan: None,
+        mac,
+    };
+    let entry = core.fdb_add(&add(1)).unwrap();
+    core.fdb_add(&add(2)).unwrap();
+    assert!(core.fdb(&FdbFilter::default()).unwrap().contains(&entry));
+    core.fdb_remove(&key(entry.mac)).unwrap();
+    assert_eq!(
+        core.fdb_remove(&key(entry.mac)).unwrap_err().code,
+        ErrorCode::NotFound
+    );
+    let endpoint = core.endpoints()[0].clone();
+    assert_eq!(
+        core.fdb_remove(&key(endpoint.mac)).unwrap_err().code,
+        ErrorCode::InUse
+    );
+    let flush = FdbFlush {
+        include_static: true,
+        ..FdbFlush::default()
+    };
+    assert_eq!(core.fdb_flush(&flush).unwrap().removed, 1);
+    let left: Vec<_> = core
+        .fdb(&FdbFilter::default())
+        .unwrap()
+        .into_iter()
+        .map(|e| e.mac)
+        .collect();
+    assert_eq!(left, [endpoint.mac]);
+}
+
+#[test]
+fn explain_knows_neighbours_and_names() {
+    let (dir, a, b) = (
+        tempfile::tempdir().unwrap(),
+        Namespace::new().unwrap(),
+        Namespace::new().unwrap(),
+    );
+    let mut core = blue(dir.path());
+    core.attach(&attach_to(&a)).unwrap();
+    core.attach(&attach_to(&b)).unwrap();
+    let ping = |from: &str| {
+        let fields = IcmpFields {
+            link: LinkFields::default(),
+            src_ip: from.parse().unwrap(),
+            dst_ip: "10.1.0.3".parse().unwrap(),
+            reply: false,
+            id: 1,
+            payload: 0,
+        };
+        ExplainRequest {
+            port: "ep-1".parse().unwrap(),
+            frame: FrameSpec::Icmp(fields),
+        }
+    };
+    let good = core.explain(&ping("10.1.0.2")).unwrap();
+    assert_eq!(
+        (
+            good.verdict,
+            good.outputs.len(),
+            good.outputs[0].port.as_str()
+        ),
+        (Verdict::Forwarded, 1, "ep-2")
+    );
+    assert!(
+        good.steps.iter().any(|step| step.what.contains("ep-2")),
+        "{:?}",
+        good.steps
+    );
+    let spoofed = core.explain(&ping("10.1.0.9")).unwrap();
+    assert_eq!(
+        (spoofed.verdict, spoofed.drop.unwrap().label),
+        (Verdict::Dropped, "spoofed_ip".to_owned())
+    );
+    assert_eq!(
+        core.drops().reasons.iter().map(|r| r.count).sum::<u64>(),
+        core.status().dropped
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_watcher_retires_what_is_gone_by_itself() {
+    let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
+    let manager = Manager::start(&config(dir.path())).await.unwrap();
+    manager
+        .network_create(network("blue", &["10.1.0.0/24"]))
+        .await
+        .unwrap();
+    manager.attach(attach_to(&a)).await.unwrap();
+    drop(a);
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    let gone = async {
+        while !manager.endpoints().await.unwrap().is_empty() {
+            ticks.tick().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, gone).await.unwrap();
+    manager.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn calls_at_once_do_not_trip_over_each_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let manager = Manager::start(&config(dir.path())).await.unwrap();
+    manager
+        .network_create(network("blue", &["10.1.0.0/24"]))
+        .await
+        .unwrap();
+    let namespaces: Vec<_> = (0..8).map(|_| Namespace::new().unwrap()).collect();
+    let (a, b, c, d) = tokio::join!(
+        manager.attach(attach_to(&namespaces[0])),
+        manager.attach(attach_to(&namespaces[1])),
+        manager.attach(attach_to(&namespaces[2])),
+        manager.attach(attach_to(&namespaces[0])),
+    );
+    let done: Vec<_> = [a, b, c, d].into_iter().filter_map(Result::ok).collect();
+    assert_eq!(
+        done.len(),
+        3,
+        "one of two attaches of one interface is refused"
+    );
+    let addresses: std::collections::BTreeSet<_> =
+        done.iter().flat_map(|e| e.addresses.clone()).collect();
+    assert_eq!(addresses.len(), 3);
+    manager.shutdown().await;
+}
+
+#[test]
+#[ignore = "a measurement, not a check"]
+fn measure_attach() {
+    let dir = tempfile::tempdir_in("/var/lib").unwrap();
+    let mut core = start(dir.path());
+    core.network_create(&network("blue", &["10.1.0.0/16", "2001:db8:1::/64"]))
+        .unwrap();
+    let namespaces: Vec<_> = (0..500).map(|_| Namespace::new().unwrap()).collect();
+    let times: Vec<_> = namespaces
+        .iter()
+        .map(|ns| {
+            let begin = std::time::Instant::now();
+            core.attach(&attach_to(ns)).unwrap();
+            begin.elapsed()
+        })
+        .collect();
+    for window in times.chunks(50) {
+        println!(
+            "{:?} mean, {:?} max",
+            window.iter().sum::<Duration>() / 50,
+            window.iter().max().unwrap()
+        );
+    }
+    let begin = std::time::Instant::now();
+    core.tick();
+    println!("tick {:?}", begin.elapsed());
+    let begin = std::time::Instant::now();
+    drop(core);
+    println!("drop {:?}", begin.elapsed());
+    let begin = std::time::Instant::now();
+    let mut core = start(dir.path());
+    println!("restart {:?}", begin.elapsed());
+    let begin = std::time::Instant::now();
+    for n in 1..=20 {
+        core.detach(&by_name(&format!("ep-{n}"))).unwrap();
+    }
+    println!("detach {:?}", begin.elapsed() / 20);
+}

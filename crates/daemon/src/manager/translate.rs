@@ -1,7 +1,10 @@
 //! The interface's words and the state's. Pure.
 
 use api::{AdminState, ApiError, Direction, Mac, Name, Netns, PcapSpeed, PortAdd};
-use control::{Endpoint, FdbLimits, Lock, Mirror, Namespace, Network, Port, PortKind, PortSettings, Sandbox, State};
+use control::{
+    Endpoint, FdbLimits, Lock, Mirror, Namespace, Network, Port, PortKind, PortSettings, Sandbox,
+    State,
+};
 use host::Place;
 use ipnet::IpNet;
 use pipeline::{DropReason, PortId};
@@ -13,7 +16,8 @@ use super::refuse::refused;
 
 /// A name of the state's: what is a name there is one here.
 pub(super) fn name(text: &str) -> Name {
-    text.parse().expect("the state's names obey the interface's rule")
+    text.parse()
+        .expect("the state's names obey the interface's rule")
 }
 
 pub(super) fn mac(mac: MacAddr) -> Mac {
@@ -57,17 +61,28 @@ fn netns(namespace: &Namespace) -> Netns {
 }
 
 pub(super) fn storm_limits(storm: &api::StormLimits) -> control::StormLimits {
-    control::StormLimits { broadcast: storm.broadcast, multicast: storm.multicast, unknown: storm.unknown_unicast }
+    control::StormLimits {
+        broadcast: storm.broadcast,
+        multicast: storm.multicast,
+        unknown: storm.unknown_unicast,
+    }
 }
 
 fn api_storm(storm: &control::StormLimits) -> api::StormLimits {
-    api::StormLimits { broadcast: storm.broadcast, multicast: storm.multicast, unknown_unicast: storm.unknown }
+    api::StormLimits {
+        broadcast: storm.broadcast,
+        multicast: storm.multicast,
+        unknown_unicast: storm.unknown,
+    }
 }
 
 /// A network to be made.
 pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkRequest {
     let gateway = |net: &IpNet| network.gateways.iter().find(|g| net.contains(*g)).copied();
-    let subnets = network.subnets.iter().map(|net| control::SubnetRequest { net: *net, gateway: gateway(net) });
+    let subnets = network.subnets.iter().map(|net| control::SubnetRequest {
+        net: *net,
+        gateway: gateway(net),
+    });
     control::NetworkRequest {
         name: network.name.as_str().to_owned(),
         subnets: subnets.collect(),
@@ -150,11 +165,21 @@ pub(super) fn port_spec(state: &State, port: &Port) -> PortAdd {
     PortAdd {
         name: name(&port.name),
         kind: api_kind(state, port),
-        network: port.network.and_then(|id| state.network(id)).map(|n| name(&n.name)),
-        admin: if settings.up { AdminState::Up } else { AdminState::Down },
+        network: port
+            .network
+            .and_then(|id| state.network(id))
+            .map(|n| name(&n.name)),
+        admin: if settings.up {
+            AdminState::Up
+        } else {
+            AdminState::Down
+        },
         vlan: settings.vlan.as_ref().map(api_vlan_mode),
         isolated: settings.isolated,
-        lock: settings.lock.as_ref().map(|l| api::Lock { mac: mac(l.mac), ips: l.addresses.clone() }),
+        lock: settings.lock.as_ref().map(|l| api::Lock {
+            mac: mac(l.mac),
+            ips: l.addresses.clone(),
+        }),
         max_macs: settings.max_macs,
         storm: settings.storm.as_ref().map(api_storm),
         mirror: settings.mirror.as_ref().map(|m| api::Mirror {
@@ -175,16 +200,27 @@ fn api_kind(state: &State, port: &Port) -> api::PortKind {
                 queues: endpoint.map_or(1, |e| e.queues),
             }
         }
-        PortKind::Tap { ifname, sandbox, queues } => {
-            api::PortKind::Tap { netns: at(sandbox), ifname: ifname.clone(), queues: *queues }
-        }
-        PortKind::Packet { ifname, sandbox } => {
-            api::PortKind::Packet { netns: at(sandbox), interface: ifname.clone() }
-        }
+        PortKind::Tap {
+            ifname,
+            sandbox,
+            queues,
+        } => api::PortKind::Tap {
+            netns: at(sandbox),
+            ifname: ifname.clone(),
+            queues: *queues,
+        },
+        PortKind::Packet { ifname, sandbox } => api::PortKind::Packet {
+            netns: at(sandbox),
+            interface: ifname.clone(),
+        },
         PortKind::Pcap { read, write, paced } => api::PortKind::Pcap {
             read: read.clone(),
             write: write.clone(),
-            speed: if *paced { PcapSpeed::Recorded } else { PcapSpeed::Full },
+            speed: if *paced {
+                PcapSpeed::Recorded
+            } else {
+                PcapSpeed::Full
+            },
         },
     }
 }
@@ -196,7 +232,10 @@ pub(super) fn settings(state: &State, port: &PortAdd) -> Result<PortSettings, Ap
         up: port.admin == AdminState::Up,
         vlan: port.vlan.as_ref().map(vlan_mode),
         isolated: port.isolated,
-        lock: port.lock.as_ref().map(|l| Lock { mac: mac_addr(l.mac), addresses: l.ips.clone() }),
+        lock: port.lock.as_ref().map(|l| Lock {
+            mac: mac_addr(l.mac),
+            addresses: l.ips.clone(),
+        }),
         max_macs: port.max_macs,
         storm: port.storm.as_ref().map(storm_limits),
         mirror,
@@ -204,7 +243,12 @@ pub(super) fn settings(state: &State, port: &PortAdd) -> Result<PortSettings, Ap
 }
 
 fn mirror(state: &State, mirror: &api::Mirror) -> Result<Mirror, ApiError> {
-    let id = |name: &Name| state.port_named(name.as_str()).map(|p| p.id).map_err(|error| refused(&error));
+    let id = |name: &Name| {
+        state
+            .port_named(name.as_str())
+            .map(|p| p.id)
+            .map_err(|error| refused(&error))
+    };
     Ok(Mirror {
         of: mirror.of.iter().map(id).collect::<Result<_, _>>()?,
         ingress: mirror.direction != Direction::Tx,
@@ -224,9 +268,20 @@ fn vlan_mode(mode: &api::VlanMode) -> VlanMode {
     match mode {
         api::VlanMode::Access { vid } => VlanMode::Access(vlan_id(*vid)),
         api::VlanMode::Dot1qTunnel { vid } => VlanMode::Tunnel(vlan_id(*vid)),
-        api::VlanMode::Trunk { allowed, native, native_tagged } => VlanMode::Trunk {
-            allowed: if allowed.is_empty() { VlanSet::all() } else { allowed.iter().copied().map(vlan_id).collect() },
-            native: native.map(|vid| Native { vid: vlan_id(vid), tagged: *native_tagged }),
+        api::VlanMode::Trunk {
+            allowed,
+            native,
+            native_tagged,
+        } => VlanMode::Trunk {
+            allowed: if allowed.is_empty() {
+                VlanSet::all()
+            } else {
+                allowed.iter().copied().map(vlan_id).collect()
+            },
+            native: native.map(|vid| Native {
+                vid: vlan_id(vid),
+                tagged: *native_tagged,
+            }),
         },
     }
 }
@@ -236,7 +291,11 @@ fn api_vlan_mode(mode: &VlanMode) -> api::VlanMode {
         VlanMode::Access(vid) => api::VlanMode::Access { vid: vlan(*vid) },
         VlanMode::Tunnel(vid) => api::VlanMode::Dot1qTunnel { vid: vlan(*vid) },
         VlanMode::Trunk { allowed, native } => api::VlanMode::Trunk {
-            allowed: if *allowed == VlanSet::all() { Vec::new() } else { allowed.iter().map(vlan).collect() },
+            allowed: if *allowed == VlanSet::all() {
+                Vec::new()
+            } else {
+                allowed.iter().map(vlan).collect()
+            },
             native: native.map(|n| vlan(n.vid)),
             native_tagged: native.is_some_and(|n| n.tagged),
         },
@@ -245,10 +304,21 @@ fn api_vlan_mode(mode: &VlanMode) -> api::VlanMode {
 
 /// A reason for which a frame is dropped.
 pub(super) fn drop_info(reason: DropReason) -> api::DropInfo {
-    api::DropInfo { code: reason.code(), label: reason.label().to_owned(), sentence: reason.describe().to_owned() }
+    api::DropInfo {
+        code: reason.code(),
+        label: reason.label().to_owned(),
+        sentence: reason.describe().to_owned(),
+    }
 }
 
 /// The endpoint of a network that has an address.
-pub(super) fn owner(state: &State, network: pipeline::NetworkId, address: IpAddr) -> Option<&Endpoint> {
-    state.endpoints().filter(|e| e.network == network).find(|e| e.addresses.iter().any(|net| net.addr() == address))
+pub(super) fn owner(
+    state: &State,
+    network: pipeline::NetworkId,
+    address: IpAddr,
+) -> Option<&Endpoint> {
+    state
+        .endpoints()
+        .filter(|e| e.network == network)
+        .find(|e| e.addresses.iter().any(|net| net.addr() == address))
 }

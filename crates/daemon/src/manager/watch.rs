@@ -54,14 +54,23 @@ impl Core {
     }
 
     fn namespace_gone(&mut self, id: PortId) {
-        let Some(port) = self.state.port(id) else { return };
-        let (name, why) = (port.name.clone(), "its network namespace is gone".to_owned());
+        let Some(port) = self.state.port(id) else {
+            return;
+        };
+        let (name, why) = (
+            port.name.clone(),
+            "its network namespace is gone".to_owned(),
+        );
         let endpoint = match port.kind {
             PortKind::Endpoint(endpoint) => Some(endpoint),
             PortKind::Tap { .. } | PortKind::Packet { .. } | PortKind::Pcap { .. } => None,
         };
         let dead = Condition::Dead(why.clone());
-        if self.open.get(&id).is_some_and(|open| open.condition != dead) {
+        if self
+            .open
+            .get(&id)
+            .is_some_and(|open| open.condition != dead)
+        {
             tracing::warn!(port = %name, "{why}");
             self.close_as(id, dead);
         }
@@ -73,7 +82,9 @@ impl Core {
     /// Drops an endpoint whose namespace is gone. While the state file cannot be written it stays,
     /// dead; the next tick tries again.
     fn retire(&mut self, endpoint: EndpointId, port: PortId) {
-        let Ok((_, change, _)) = self.state.detach(endpoint) else { return };
+        let Ok((_, change, _)) = self.state.detach(endpoint) else {
+            return;
+        };
         match self.begin(change) {
             Ok(begun) => {
                 self.publish(begun);
