@@ -6,7 +6,8 @@
 //!   "ok": true,                              whether all checks held: exit code 0
 //!   "seconds": 14.2,
 //!   "error": null | "sentence",              why the lab could not run to its end
-//!   "machine": { "kernel": "6.18.0", "cpus": 2, "rootless": false },
+//!   "machine": { "kernel": "6.18.0", "cpus": 2, "load": 0.3, "rootless": false },
+//!                                            load: of the last minute, before the lab began
 //!   "scenes": [
 //!     { "name": "ping", "title": "…", "seconds": 0.2, "ok": true,
 //!       "skipped": [ "sentence", … ],        what was not done here, and why
@@ -65,11 +66,26 @@ impl Report {
 }
 
 /// Where it ran.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(crate) struct Machine {
     pub(crate) kernel: String,
     pub(crate) cpus: usize,
+    pub(crate) load: f64,
     pub(crate) rootless: bool,
+}
+
+impl Machine {
+    /// Says so when others use the machine so much that a measurement is as much theirs.
+    pub(crate) fn is_busy(&self) -> Option<String> {
+        #[expect(clippy::cast_precision_loss, reason = "no machine has 2^52 processors")]
+        let cpus = self.cpus as f64;
+        (self.load > cpus / 2.0).then(|| {
+            format!(
+                "load {:.1} on {} CPUs before the lab began: others' work is in these numbers",
+                self.load, self.cpus
+            )
+        })
+    }
 }
 
 /// One scene's finding, and how long it took.
@@ -286,6 +302,7 @@ mod tests {
         let machine = Machine {
             kernel: "6.1".into(),
             cpus: 2,
+            load: 0.0,
             rootless: false,
         };
         assert!(!Report::new(machine).all_held());

@@ -63,7 +63,8 @@ fn play(args: &Args, screen: Screen, begin: Instant, report: &mut Report) -> Res
             slot.end(code)
         }
     })?;
-    let stage = Stage::build(*args, screen, slot)?;
+    let busy = report.machine.is_busy();
+    let stage = Stage::build(*args, screen, slot, busy)?;
     for scene in &SCENES {
         perform(scene, &stage, report);
     }
@@ -86,18 +87,21 @@ pub(crate) struct Stage {
     pub(crate) client: Client,
     /// Where the daemon is kept.
     pub(crate) slot: Slot,
+    /// Why measurements say little here.
+    pub(crate) busy: Option<String>,
     screen: Screen,
     cast: Vec<Container>,
 }
 
 impl Stage {
-    fn build(args: Args, screen: Screen, slot: Slot) -> Result<Self> {
+    fn build(args: Args, screen: Screen, slot: Slot, busy: Option<String>) -> Result<Self> {
         screen.progress("starting the daemon");
         let client = slot.start()?;
         let mut stage = Self {
             args,
             client,
             slot,
+            busy,
             screen,
             cast: Vec::new(),
         };
@@ -208,10 +212,14 @@ fn publish(report: &Report, args: &Args, screen: Screen) {
 }
 
 fn machine() -> Machine {
-    let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let read = |path| std::fs::read_to_string(path).unwrap_or_default();
+    let kernel = read("/proc/sys/kernel/osrelease");
+    let loads = read("/proc/loadavg");
+    let last_minute = loads.split(' ').next().and_then(|load| load.parse().ok());
     Machine {
         kernel: kernel.trim().to_owned(),
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
+        load: last_minute.unwrap_or(0.0),
         rootless: false,
     }
 }

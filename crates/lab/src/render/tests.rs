@@ -29,6 +29,7 @@ fn report(ok: bool) -> Report {
     let machine = Machine {
         kernel: "6.18.0".into(),
         cpus: 2,
+        load: 0.3,
         rootless: false,
     };
     let mut report = Report::new(machine);
@@ -54,7 +55,7 @@ ping  containers reach each other                                          0.2 s
   TCP throughput   Clearway      18.4 Gbit/s  17.9 - 19.1  #############  2.00x
                    Linux bridge  9.20 Gbit/s  9.10 - 9.30  ######
   Medians and ranges of 3 rounds in turns, and Clearway's over the bridge's:
-  more is better for throughput, less for round trips.
+  more is better for throughput, less for round trips (ends on different cores).
 ";
     assert_eq!(scene(&report(true).scenes[0], PLAIN), expected);
 }

@@ -18,6 +18,9 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
     let (ann, bob) = (stage.container("ann"), stage.container("bob"));
     let effort = Effort::of(stage.args.quick);
     intact(stage, finding, &effort)?;
+    if let Some(busy) = &stage.busy {
+        finding.fact("busy", busy.as_str());
+    }
     let bridge = compared(stage, finding);
     let mut contenders = vec![Contender::new(
         Path::Clearway,

@@ -3,6 +3,8 @@
 use super::PATIENCE;
 use crate::Namespace;
 use anyhow::{Context, Result, anyhow, ensure};
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
 use socket2::SockRef;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -97,6 +99,9 @@ pub struct LatencyReport {
 /// Sends `size` bytes from `client` to `server` and back, `count` times, one after the other
 /// (TCP_NODELAY). A tenth as many go before, uncounted.
 ///
+/// The two ends keep to different cores, where there are two: left alone, the scheduler sometimes
+/// puts both on one, where a round trip is a context switch, and one would measure its choice.
+///
 /// # Errors
 /// When the connection cannot be made, breaks, or stalls for [`PATIENCE`]; when `count` or `size`
 /// is zero.
@@ -113,13 +118,32 @@ pub fn tcp_ping_pong(
     );
     let (listener, address) = listen(server, to)?;
     std::thread::scope(|scope| {
-        let echo = scope.spawn(|| echo(&accept(&listener)?, size));
-        let times = connect(client, address).and_then(|stream| exchange(&stream, size, count));
-        let echoed = joined(echo);
+        let echo = scope.spawn(|| {
+            keep_to_core(1)?;
+            echo(&accept(&listener)?, size)
+        });
+        let exchange = scope.spawn(|| {
+            keep_to_core(0)?;
+            exchange(&connect(client, address)?, size, count)
+        });
+        let (times, echoed) = (joined(exchange), joined(echo));
         let times = times?;
         echoed?;
         Ok(latency(times))
     })
+}
+
+/// Keeps the calling thread to the `number`th of the cores it may use, if there are so many.
+fn keep_to_core(number: usize) -> Result<()> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this).context("cannot ask for this thread's cores")?;
+    let mut cores = (0..CpuSet::count()).filter(|&core| allowed.is_set(core).unwrap_or(false));
+    let Some(core) = cores.nth(number) else {
+        return Ok(());
+    };
+    let mut only = CpuSet::new();
+    only.set(core)?;
+    sched_setaffinity(this, &only).with_context(|| format!("cannot keep to core {core}"))
 }
 
 fn echo(mut stream: &TcpStream, size: usize) -> Result<()> {
