@@ -45,7 +45,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
         .collect();
     finding.fact("verdict", format!("{verdict} to {}", ports.join(", ")));
     finding.check(
-        "explain: a TCP SYN from ann would leave at bob, and only there",
+        "a TCP SYN from ann would leave at bob and nowhere else",
         explanation.verdict == Verdict::Forwarded && ports == ["bob"],
         || format!("{verdict} to {ports:?}"),
     );
