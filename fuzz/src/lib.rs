@@ -6,12 +6,14 @@
 //! needs beside it is a line each, in `libfuzzer/`. `README.md` says how to run one.
 
 mod carry;
+mod forward;
 mod parse;
 
 pub mod seeds;
 mod segment;
 
 pub use carry::pipeline;
+pub use forward::forward;
 pub use parse::parse;
 pub use segment::segment;
 
@@ -23,4 +25,5 @@ pub const TARGETS: &[Target] = &[
     ("parse", parse),
     ("segment", segment),
     ("pipeline", pipeline),
+    ("forward", forward),
 ];

@@ -20,7 +20,7 @@ pub fn of(target: &str) -> Vec<Seed> {
             .into_iter()
             .map(|(name, vnet, frame)| (name.to_owned(), [&vnet.to_bytes(), &frame[..]].concat()))
             .collect(),
-        "pipeline" => conversations(),
+        "pipeline" | "forward" => conversations(),
         _ => Vec::new(),
     }
 }
@@ -270,6 +270,26 @@ fn conversations() -> Vec<Seed> {
     add(
         "moved",
         &[(0, plain, ask.clone()), (1, plain, ask), (7, plain, answer)],
+    );
+    let whole = tcp(&v4(tagged(10)), b"x");
+    let cuts = [0, 11, 13, 15, 17, 20, 40, 60];
+    add(
+        "truncated",
+        &cuts.map(|len| (1, plain, whole[..len].to_vec())),
+    );
+    let mut giant = tcp(&v4(link()), &[7; 20_000]);
+    let vnet = superframe(&mut giant, 1448).unwrap_or_default();
+    // Learned first, so that the giant goes to one port; and to all who hear of an unknown one.
+    add(
+        "giant",
+        &[
+            (
+                1,
+                plain,
+                link().arp_request([10, 0, 0, 1].into(), LOCKED_IP.into()),
+            ),
+            (0, vnet, giant),
+        ],
     );
     for (name, vnet, frame) in frames() {
         let everywhere: Vec<_> = [0, 1, 2, 3, 5, 8]
