@@ -80,8 +80,8 @@ pub enum Learning {
         /// That port.
         on: PortId,
     },
-    /// There is no room that may be taken: static entries fill the table, or (about once in 10^10
-    /// addresses) every place where it could stand.
+    /// There is no room that may be taken: static entries fill the table, or (so rare that four
+    /// million addresses did not meet it in a full table) every place where it could stand is held.
     NoRoom,
 }
 

@@ -11,8 +11,8 @@
 //! ```
 //! A key has two buckets. It goes into its first; if that is full into its second; if that is full
 //! too, one of the eight residents moves to *its* other bucket and leaves its place. With three
-//! places for an entry, a completely filled table has 4 of 100 keys in their second bucket, and fails
-//! to find room for about one key in 10^10.
+//! places for an entry, a completely filled table has 1 of 100 keys in their second bucket, 4 of 100
+//! after long churn, and in a simulation each of four million keys found room in a full table.
 //!
 //! What was measured (the two questions of one frame, nanoseconds, random order, a batch of 32 frames
 //! warmed; bare prototypes of the shapes, interleaved in one run on a 2.6 GHz Sapphire Rapids):
