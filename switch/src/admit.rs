@@ -40,6 +40,9 @@ impl Lock {
         if headers.src != self.mac {
             return Err(DropReason::SpoofedMac);
         }
+        if self.ipv4.is_empty() && self.ipv6.is_empty() {
+            return Ok(());
+        }
         match &headers.net {
             Net::Arp(arp) => {
                 // A probe (RFC 5227) asks on behalf of 0.0.0.0.

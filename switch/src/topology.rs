@@ -64,7 +64,8 @@ impl Port {
     }
 }
 
-/// The only addresses a port may speak for.
+/// The only addresses a port may speak for. One without IP addresses binds the MAC alone: the
+/// host finds its IP addresses itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
     /// Its MAC address.

@@ -453,6 +453,9 @@ fn speaks_for(lock: &Lock, frame: &Spec) -> Result<(), DropReason> {
     if frame.src != lock.mac {
         return Err(DropReason::SpoofedMac);
     }
+    if lock.ipv4.is_empty() && lock.ipv6.is_empty() {
+        return Ok(());
+    }
     if frame.tags.len() > 2 {
         return Err(DropReason::Unverifiable);
     }

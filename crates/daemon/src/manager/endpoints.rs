@@ -13,10 +13,12 @@ impl Core {
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<api::Endpoint, ApiError> {
         let (netns, sandbox) = find(&attach.netns)?;
         let request = translate::attach_request(attach, sandbox);
-        let (endpoint, change, plan) = self
-            .state
-            .attach(&request)
-            .map_err(|error| refused(&error))?;
+        let planned = self.state.attach(&request).or_else(|_| {
+            // What is in the way may belong to a container that ended since the last look.
+            self.retire_gone();
+            self.state.attach(&request)
+        });
+        let (endpoint, change, plan) = planned.map_err(|error| refused(&error))?;
         let made = open::make_endpoint(&netns, &plan).map_err(|error| error.to_api())?;
         // Dropped on the way out, what was made is unmade.
         let opened = Opened::from(made);

@@ -127,6 +127,29 @@ fn attached_containers_talk_at_once_and_detached_ones_have_nothing_left() {
 }
 
 #[test]
+fn without_addresses_a_container_finds_its_own_and_keeps_its_mac() {
+    let (dir, a, b) = (
+        tempfile::tempdir().unwrap(),
+        Namespace::new().unwrap(),
+        Namespace::new().unwrap(),
+    );
+    let mut core = start(dir.path());
+    core.network_create(&network("blue", &[])).unwrap();
+    for (namespace, address) in [(&a, "10.1.0.2/24"), (&b, "10.1.0.3/24")] {
+        let endpoint = core.attach(&attach_to(namespace)).unwrap();
+        assert!(endpoint.addresses.is_empty() && endpoint.locked);
+        namespace
+            .ip(&format!("addr add {address} dev eth0"))
+            .unwrap();
+    }
+    assert!(reaches(&a, &b, "10.1.0.3"));
+    a.ip("link set eth0 address 02:00:00:00:00:66").unwrap();
+    assert!(!reaches(&a, &b, "10.1.0.3"));
+    let drops = core.drops();
+    assert!(drops.count("spoofed_mac") > 0 && drops.count("spoofed_ip") == 0);
+}
+
+#[test]
 fn an_interface_is_configured_as_asked() {
     let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
     let mut core = start(dir.path());

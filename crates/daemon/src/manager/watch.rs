@@ -38,6 +38,15 @@ const SWEEP: usize = 16;
 impl Core {
     /// Retires what is gone and has old addresses forgotten.
     pub(super) fn tick(&mut self) {
+        self.retire_gone();
+        let now = self.dataplane.now();
+        for fdb in self.state.networks().filter_map(|n| self.live.fdb(n.id)) {
+            fdb.expire(now, fdb.places().div_ceil(SWEEP));
+        }
+    }
+
+    /// Retires the ports whose namespace is gone.
+    pub(super) fn retire_gone(&mut self) {
         let gone: Vec<PortId> = self
             .open
             .iter()
@@ -46,10 +55,6 @@ impl Core {
             .collect();
         for id in gone {
             self.namespace_gone(id);
-        }
-        let now = self.dataplane.now();
-        for fdb in self.state.networks().filter_map(|n| self.live.fdb(n.id)) {
-            fdb.expire(now, fdb.places().div_ceil(SWEEP));
         }
     }
 
