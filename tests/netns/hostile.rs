@@ -258,7 +258,7 @@ fn overlapping_networks_and_wrong_words_are_refused_with_the_reason() {
             "attach --netns /nonexistent/ns --network blue",
             "/nonexistent/ns",
         ),
-        ("attach --pid 1 --network green", "green"),
+        ("attach --netns /proc/self/ns/net --network green", "green"),
         ("port show nobody", "nobody"),
         ("explain --port nobody --hex 00", "nobody"),
     ] {

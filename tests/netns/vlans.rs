@@ -1,9 +1,9 @@
-//! VLANs between containers, and a trunk to the kernel's own VLAN devices.
+//! VLANs between containers, and trunks between switches.
 
 use crate::fixture::{Clearway, SOON};
 use api::VlanMode;
-use testbed::traffic::{Ping, ping, tcp_exact};
-use testbed::{Namespace, link, wait_until};
+use testbed::traffic::tcp_exact;
+use testbed::{link, wait_until};
 
 fn vid(vlan: u16) -> api::VlanId {
     vlan.try_into().unwrap()
@@ -20,94 +20,79 @@ fn a_vlan_is_a_world_of_its_own() {
     assert_eq!(c.ping(a.ip(0), 2).received, 0);
 }
 
+/// Two switches joined by a veth that carries tags, as two hosts are by a trunk.
 #[test]
-fn a_trunk_meets_the_kernels_vlan_devices_with_unfinished_checksums() {
-    let clearway = Clearway::start();
-    let net = clearway.network("blue", 10);
-    let ten = clearway.container_with(&net, |a| a.vlan = Some(vid(10)));
-    let twenty = clearway.container_with(&net, |a| a.vlan = Some(vid(20)));
-    let native = clearway.container_with(&net, |a| a.vlan = Some(vid(30)));
-
-    let router = Namespace::new().unwrap();
-    link::veth(&clearway.host, "v0", &router, "eth0").unwrap();
-    link::address(&router, "eth0", "10.10.30.1/16").unwrap();
-    for vlan in [10, 20] {
-        let device = link::vlan(&router, "eth0", vlan).unwrap();
-        // Narrower than the network, so that each VLAN has a route of its own.
-        router
-            .ip(&format!("address add 10.10.{vlan}.1/32 dev {device}"))
-            .unwrap();
-    }
-    router
-        .ip(&format!("route add {} dev eth0.10", ten.ip(0)))
-        .unwrap();
-    router
-        .ip(&format!("route add {} dev eth0.20", twenty.ip(0)))
-        .unwrap();
-    clearway.packet_port("trunk", "v0", |p| {
-        p.network = Some(net.clone());
-        p.vlan = Some(VlanMode::Trunk {
-            allowed: vec![vid(10), vid(20)],
-            native: Some(vid(30)),
-            native_tagged: false,
+fn a_trunk_joins_vlan_to_vlan_with_unfinished_checksums() {
+    let (one, other) = (Clearway::start(), Clearway::start());
+    link::veth(&one.host, "v0", &other.host, "v0").unwrap();
+    let trunk = |clearway: &Clearway, net: &api::Name| {
+        clearway.packet_port("trunk", "v0", |p| {
+            p.network = Some(net.clone());
+            p.vlan = Some(VlanMode::Trunk {
+                allowed: vec![vid(10), vid(20)],
+                native: Some(vid(30)),
+                native_tagged: false,
+            });
         });
+    };
+    let nets = [&one, &other].map(|clearway| {
+        let net = clearway.network("blue", 10);
+        trunk(clearway, &net);
+        net
     });
-
-    ten.reaches("10.10.10.1".parse().unwrap());
-    twenty.reaches("10.10.20.1".parse().unwrap());
-    native.reaches("10.10.30.1".parse().unwrap());
-    // A tag moves where the checksum starts: only data can tell that it moved rightly.
-    tcp_exact(&router, &ten.ns, "10.10.10.1".parse().unwrap(), 20 << 20).unwrap();
-    tcp_exact(&ten.ns, &router, ten.ip(0), 20 << 20).unwrap();
+    let mut host = 0u8;
+    let mut member = |index: usize, vlan| {
+        host += 1;
+        let clearway = [&one, &other][index];
+        clearway.container_with(&nets[index], |a| {
+            a.vlan = Some(vid(vlan));
+            a.addresses = vec![format!("10.10.9.{host}/16").parse().unwrap()];
+        })
+    };
+    let pairs = [10, 20, 30].map(|vlan| (member(0, vlan), member(1, vlan)));
+    let stranger = (member(0, 40), member(1, 40));
+    for (a, b) in &pairs {
+        a.reaches(b.ip(0));
+        // A tag moves where the checksum starts: only data can tell that it moved rightly.
+        tcp_exact(&b.ns, &a.ns, b.ip(0), 20 << 20).unwrap();
+        tcp_exact(&a.ns, &b.ns, a.ip(0), 20 << 20).unwrap();
+    }
+    assert_eq!(pairs[0].0.ping(pairs[1].1.ip(0), 2).received, 0);
+    assert_eq!(
+        stranger.0.ping(stranger.1.ip(0), 2).received,
+        0,
+        "a VLAN the trunk does not carry"
+    );
 }
 
 #[test]
-fn a_trunk_into_a_container_carries_only_its_vlans() {
-    let clearway = Clearway::start();
-    let net = clearway.network("blue", 10);
-    let plain = clearway.container_with(&net, |a| a.vlan = Some(vid(10)));
-    let trunk = clearway.container_with(&net, |a| a.locked = false);
-    let mode = VlanMode::Trunk {
-        allowed: vec![vid(10)],
-        native: None,
-        native_tagged: false,
+fn a_trunk_refuses_what_it_does_not_carry() {
+    let (one, other) = (Clearway::start(), Clearway::start());
+    link::veth(&one.host, "v0", &other.host, "v0").unwrap();
+    let join = |clearway: &Clearway, allowed: &[u16], native: Option<u16>| {
+        let net = clearway.network("blue", 10);
+        let mode = VlanMode::Trunk {
+            allowed: allowed.iter().copied().map(vid).collect(),
+            native: native.map(vid),
+            native_tagged: false,
+        };
+        clearway.packet_port("trunk", "v0", |p| {
+            p.network = Some(net.clone());
+            p.vlan = Some(mode);
+        });
+        net
     };
-    let set = api::PortSet {
-        vlan: Some(Some(mode)),
-        ..api::PortSet::default()
-    };
-    clearway
-        .client()
-        .port_set(&trunk.endpoint.port, &set)
-        .unwrap();
-    for vlan in [10, 11] {
-        let device = link::vlan(&trunk.ns, "eth0", vlan).unwrap();
-        link::address(&trunk.ns, &device, &format!("10.10.77.{vlan}/32")).unwrap();
+    let (from, _) = (join(&one, &[10, 20], Some(30)), join(&other, &[10], None));
+    for vlan in [20, 30] {
+        let lost = one.container_with(&from, |a| a.vlan = Some(vid(vlan)));
+        assert_eq!(lost.ping("10.10.200.1".parse().unwrap(), 1).received, 0);
     }
-    trunk
-        .ns
-        .ip(&format!("route add {} dev eth0.10", plain.ip(0)))
-        .unwrap();
-    plain.reaches("10.10.77.10".parse().unwrap());
-    tcp_exact(
-        &trunk.ns,
-        &plain.ns,
-        "10.10.77.10".parse().unwrap(),
-        20 << 20,
-    )
-    .unwrap();
-    trunk.ns.ip("route add 10.10.200.1/32 dev eth0.11").unwrap();
-    let lost = Ping {
-        count: 1,
-        ..Ping::new("10.10.200.1".parse().unwrap())
-    };
-    assert_eq!(ping(&trunk.ns, &lost).unwrap().received, 0);
     wait_until("a refused VLAN", SOON, || {
-        clearway.dropped("vlan_not_allowed") > 0
+        other.dropped("vlan_not_allowed") > 0
     })
     .unwrap();
     wait_until("a refused untagged frame", SOON, || {
-        clearway.dropped("vlan_untagged_refused") > 0
+        other.dropped("vlan_untagged_refused") > 0
     })
     .unwrap();
 }

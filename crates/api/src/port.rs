@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 pub(crate) use setting::check_ifname;
 pub use setting::{AdminState, Direction, Lock, Mirror, PcapSpeed, PortKind, VlanMode};
-use setting::{check_limits, check_lock, check_mirror, check_vlan};
+use setting::{check_limits, check_lock, check_mirror};
 
 /// A port to be added.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -70,7 +70,6 @@ impl PortAdd {
     /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
     pub fn check(&self) -> Result<(), ApiError> {
         self.kind.check()?;
-        check_vlan(self.vlan.as_ref())?;
         check_lock(self.lock.as_ref())?;
         check_limits(self.max_macs, self.storm.as_ref())?;
         check_mirror(&self.name, self.mirror.as_ref())
@@ -169,7 +168,6 @@ impl PortSet {
     /// # Errors
     /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
     pub fn check(&self) -> Result<(), ApiError> {
-        check_vlan(self.vlan.as_ref().and_then(Option::as_ref))?;
         check_lock(self.lock.as_ref().and_then(Option::as_ref))?;
         check_limits(
             self.max_macs.flatten(),
@@ -308,11 +306,6 @@ mod tests {
 
     #[test]
     fn refusals_name_field_value_and_range() {
-        let native = Some(VlanMode::Trunk {
-            allowed: vec![VlanId::DEFAULT],
-            native: Some(VlanId::try_from(2).unwrap()),
-            native_tagged: false,
-        });
         let mirror = |of: &[&str]| {
             Some(Mirror {
                 of: of.iter().map(|n| n.parse().unwrap()).collect(),
@@ -330,13 +323,6 @@ mod tests {
                     ..tap()
                 },
                 "a pcap port needs kind.read, kind.write or both",
-            ),
-            (
-                PortAdd {
-                    vlan: native,
-                    ..tap()
-                },
-                "vlan.native is 2, which is not among vlan.allowed",
             ),
             (
                 PortAdd {

@@ -103,7 +103,9 @@ impl State {
                     .insert((entry.vlan, entry.mac), entry.port);
             }
         }
-        for endpoint in self.endpoints() {
+        // An endpoint that is not locked may change its address: it is learned like any other.
+        let locked = |e: &&Endpoint| self.port(e.port).is_some_and(|p| p.settings.lock.is_some());
+        for endpoint in self.endpoints().filter(locked) {
             if let Some(vlan) = self.home_vlan(endpoint) {
                 all.entry(endpoint.network)
                     .or_default()

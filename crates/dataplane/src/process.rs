@@ -16,7 +16,7 @@
 //! The function is pure: it reads the frame and the view, writes `out`, and changes the live
 //! tables only with [`Effects::Live`]. A live frame, `explain` and the tests run this very code.
 
-use pipeline::{DropReason, Frame, Instant, PortId, Stage, Trace};
+use pipeline::{DropReason, Frame, Instant, MAX_FRAME, PortId, Stage, Trace};
 use switch::{Effects, Forward, Outputs, Topology};
 use wire::Headers;
 
@@ -49,6 +49,9 @@ pub fn process<T: Trace>(
 
 /// Parses the headers and holds the virtio header against them.
 fn parse<T: Trace>(frame: &Frame<'_>, trace: &mut T) -> Result<Headers, DropReason> {
+    if frame.len() >= MAX_FRAME {
+        return Err(DropReason::FrameTooLong);
+    }
     let headers = Headers::parse(frame.bytes()).map_err(|_| DropReason::FrameTooShort)?;
     trace.tell(Stage::Parse, || describe(&headers, frame));
     wire::check_vnet(&frame.vnet, &headers, frame.len()).map_err(|_| DropReason::VnetInvalid)?;

@@ -20,9 +20,9 @@ pub const HEADROOM: usize = 64;
 /// Bytes of a virtio header on a TAP or packet socket.
 pub const VNET_LEN: usize = VnetHeader::LEN;
 
-/// The longest Ethernet frame carried: a 64 KiB IP packet (its length field's limit) with an
-/// Ethernet header and two VLAN tags.
-pub const MAX_FRAME: usize = 65_535 + 14 + 8;
+/// Room for a frame: one byte more than the longest carried, a 64 KiB IP packet (its length
+/// field's limit) with an Ethernet header and two VLAN tags. A frame that fills it was cut off.
+pub const MAX_FRAME: usize = 65_535 + 14 + 8 + 1;
 
 const MACS: usize = 12;
 const TAG: u8 = 4;

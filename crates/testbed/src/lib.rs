@@ -6,7 +6,7 @@
 //!
 //! * [`Namespace`]: make one, run closures and programs inside.
 //! * [`Child`], [`wait_until`]: programs that never outlive their test; conditions, not pauses.
-//! * [`link`]: veth pairs, bridges, VLAN devices, by way of `ip`: for tests.
+//! * [`link`]: veth pairs, bridges, by way of `ip`: for tests.
 //! * [`traffic`]: ping, TCP and UDP without external programs: for tests and the lab.
 
 mod child;

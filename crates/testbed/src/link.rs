@@ -61,23 +61,9 @@ pub fn address(namespace: &Namespace, interface: &str, cidr: &str) -> Result<()>
     Ok(())
 }
 
-/// A VLAN device `parent.vlan` on `parent`, up; answers its name.
-///
-/// # Errors
-/// What `ip` answers.
-pub fn vlan(namespace: &Namespace, parent: &str, vlan: u16) -> Result<String> {
-    let name = format!("{parent}.{vlan}");
-    namespace.ip(&format!(
-        "link add link {parent} name {name} type vlan id {vlan}"
-    ))?;
-    namespace.ip(&format!("link set {name} up"))?;
-    Ok(name)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cannot_run;
 
     #[test]
     fn a_bridge_with_addresses() {
@@ -88,20 +74,5 @@ mod tests {
         address(&guest, "eth0", "2001:db8:9::2/64").unwrap();
         assert!(host.ip("-o link show master br0").unwrap().contains("p0"));
         assert!(guest.ip("-o address").unwrap().contains("2001:db8:9::2/64"));
-    }
-
-    #[test]
-    fn a_vlan_device() {
-        let (host, guest) = (Namespace::new().unwrap(), Namespace::new().unwrap());
-        veth(&host, "p0", &guest, "eth0").unwrap();
-        match vlan(&guest, "eth0", 7) {
-            Ok(name) => assert!(
-                guest
-                    .ip("-o link")
-                    .unwrap()
-                    .contains(&format!("{name}@eth0"))
-            ),
-            Err(error) => cannot_run(&format!("this kernel makes no VLAN devices: {error}")),
-        }
     }
 }

@@ -22,6 +22,7 @@ const NEEDS: &[Need] = &[
     need("tc", "iproute2"),
     need("ethtool", "ethtool"),
     need("ping", "iputils-ping"),
+    need("arping", "iputils-arping"),
 ];
 
 /// What to leave out.

@@ -181,23 +181,6 @@ pub(crate) fn check_ifname(key: &str, name: &str) -> Result<(), ApiError> {
     )))
 }
 
-pub(super) fn check_vlan(vlan: Option<&VlanMode>) -> Result<(), ApiError> {
-    let Some(VlanMode::Trunk {
-        allowed,
-        native: Some(native),
-        ..
-    }) = vlan
-    else {
-        return Ok(());
-    };
-    if allowed.is_empty() || allowed.contains(native) {
-        return Ok(());
-    }
-    Err(ApiError::invalid(format!(
-        "vlan.native is {native}, which is not among vlan.allowed"
-    )))
-}
-
 pub(super) fn check_lock(lock: Option<&Lock>) -> Result<(), ApiError> {
     lock.map_or(Ok(()), |lock| check_host_mac("lock.mac", lock.mac))
 }
