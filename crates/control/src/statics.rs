@@ -1,5 +1,5 @@
 //! Configured entries of the forwarding databases: those that were asked for, and those that
-//! every endpoint brings along, so that its first frame is not flooded and nobody else can be
+//! every locked endpoint brings along, so that its first frame is not flooded and nobody else can be
 //! learned with its address.
 
 use crate::model::{Endpoint, Network, Port, StaticEntry};
@@ -59,14 +59,12 @@ impl State {
         if changed.statics.len() < network.statics.len() {
             return Ok(Change::PutNetwork(changed));
         }
-        let mut owners = self
-            .endpoints()
-            .filter(|e| e.network == network.id && e.mac == mac);
-        match owners.find(|e| self.home_vlan(e) == Some(vlan)) {
-            Some(endpoint) => Err(Error::StaticOfEndpoint {
+        // What is static and was not asked for came with an endpoint.
+        match self.statics(network.id).get(&(vlan, mac)) {
+            Some(&port) => Err(Error::StaticOfEndpoint {
                 vlan,
                 mac,
-                endpoint: endpoint.id.to_string(),
+                endpoint: self.name_of(port),
             }),
             None => Ok(Change::Nothing),
         }

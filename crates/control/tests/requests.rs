@@ -441,6 +441,18 @@ fn static_entries_have_one_owner() {
         refusal(state.remove_static("blue", VlanId::DEFAULT, a.mac))
             .contains("detach that instead")
     );
+    // The address of an endpoint that is not locked is learned like any other.
+    let free = attach(
+        &mut state,
+        &AttachRequest {
+            locked: false,
+            ..plain(3)
+        },
+    );
+    assert_eq!(
+        state.remove_static("blue", VlanId::DEFAULT, free.mac),
+        Ok(Change::Nothing)
+    );
     assert_eq!(
         state.remove_static("blue", VlanId::DEFAULT, MacAddr([2; 6])),
         Ok(Change::Nothing)

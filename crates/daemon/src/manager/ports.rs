@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::endpoints::find;
-use super::open::{self, Condition, Opened, netns_of};
+use super::open::{self, Condition, OpenPort, Opened, netns_of};
 use super::refuse::{KernelError, refused};
 use super::translate;
 use api::{AdminState, ApiError, Name, PortAdd, PortSet, PortState};
@@ -78,8 +78,11 @@ impl Core {
             .map_err(|error| refused(&error))?;
         let reopened = match set.admin {
             Some(AdminState::Up) if !self.is_open(id) => {
-                // A capture that was played to its end is still recording.
-                self.close_as(id, Condition::Down("it is being opened again".to_owned()));
+                let ended = |open: &OpenPort| matches!(open.condition, Condition::Ended(_));
+                if self.open.get(&id).is_some_and(ended) {
+                    // A capture that was played to its end is still recording.
+                    self.close_as(id, Condition::Down("the capture ended".to_owned()));
+                }
                 Some(self.reopen(&port).map_err(|error| error.to_api())?)
             }
             Some(AdminState::Up | AdminState::Down) | None => None,

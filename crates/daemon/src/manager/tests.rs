@@ -461,6 +461,8 @@ fn a_packet_port_dies_with_its_interface_and_comes_back() {
         core.port(&add.name).unwrap().state != PortState::Up
     })
     .unwrap();
+    let why = core.port(&add.name).unwrap().why;
+    assert!(why.is_some());
     let up = PortSet {
         admin: Some(AdminState::Up),
         ..PortSet::default()
@@ -469,6 +471,7 @@ fn a_packet_port_dies_with_its_interface_and_comes_back() {
         core.port_set(&add.name, &up).unwrap_err().code,
         ErrorCode::NotFound
     );
+    assert_eq!(core.port(&add.name).unwrap().why, why);
     make();
     assert_eq!(core.port_set(&add.name, &up).unwrap().state, PortState::Up);
     assert!(reaches(&a, &b, "10.1.0.9"));
@@ -656,43 +659,4 @@ async fn calls_at_once_do_not_trip_over_each_other() {
         done.iter().flat_map(|e| e.addresses.clone()).collect();
     assert_eq!(addresses.len(), 3);
     manager.shutdown().await;
-}
-
-#[test]
-#[ignore = "a measurement, not a check"]
-fn measure_attach() {
-    let dir = tempfile::tempdir_in("/var/lib").unwrap();
-    let mut core = start(dir.path());
-    core.network_create(&network("blue", &["10.1.0.0/16", "2001:db8:1::/64"]))
-        .unwrap();
-    let namespaces: Vec<_> = (0..500).map(|_| Namespace::new().unwrap()).collect();
-    let times: Vec<_> = namespaces
-        .iter()
-        .map(|ns| {
-            let begin = std::time::Instant::now();
-            core.attach(&attach_to(ns)).unwrap();
-            begin.elapsed()
-        })
-        .collect();
-    for window in times.chunks(50) {
-        println!(
-            "{:?} mean, {:?} max",
-            window.iter().sum::<Duration>() / 50,
-            window.iter().max().unwrap()
-        );
-    }
-    let begin = std::time::Instant::now();
-    core.tick();
-    println!("tick {:?}", begin.elapsed());
-    let begin = std::time::Instant::now();
-    drop(core);
-    println!("drop {:?}", begin.elapsed());
-    let begin = std::time::Instant::now();
-    let mut core = start(dir.path());
-    println!("restart {:?}", begin.elapsed());
-    let begin = std::time::Instant::now();
-    for n in 1..=20 {
-        core.detach(&by_name(&format!("ep-{n}"))).unwrap();
-    }
-    println!("detach {:?}", begin.elapsed() / 20);
 }
