@@ -304,6 +304,26 @@ fn what_a_locked_port_may_say() {
     }
 }
 
+#[test]
+fn a_lock_without_ip_addresses_binds_the_mac_alone() {
+    let lock = Lock {
+        mac: OWN,
+        ipv4: Vec::new(),
+        ipv6: Vec::new(),
+    };
+    let port = Port {
+        lock: Some(lock),
+        ..Port::plain(PortId(0), NET)
+    };
+    let from = |src| Link::new(src, GROUP).ipv4([10, 0, 0, 7].into(), [10, 0, 0, 2].into());
+    let say = |src| {
+        let headers = Headers::parse(&from(src).udp(1, 2, b"")).unwrap();
+        switch::admit(&port, &headers, &mut NoTrace).map(drop)
+    };
+    assert_eq!(say(OWN), Ok(()));
+    assert_eq!(say(OTHER), Err(DropReason::SpoofedMac));
+}
+
 /// Ports 0 to 5: two plain, two protected, one trunk of VLAN 9, one that is down. `OWN` is behind
 /// port 0.
 struct Six {

@@ -104,7 +104,7 @@ pub(super) const RULES: &[Rule] = &[
             WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API, DAEMON, SIM, TESTBED,
         ],
     ),
-    rule(FUZZ, Kind::Dev, &[WIRE, PIPELINE, SWITCH, DATAPLANE]),
+    rule(FUZZ, Kind::Dev, &[WIRE, PIPELINE, SWITCH, PORT, DATAPLANE]),
     rule(XTASK, Kind::Dev, &[API, TESTBED]),
 ];
 
