@@ -152,7 +152,7 @@ fn a_loop_is_bounded_and_the_others_go_on() {
         link::veth(&clearway.host, veth, &looper, peer).unwrap();
         clearway.packet_port(port, veth, |p| {
             p.network = Some(net.clone());
-            p.storm = storm.clone();
+            p.storm = storm;
         });
     }
     link::bridge(&looper, "br0", &["p0", "p1"]).unwrap();

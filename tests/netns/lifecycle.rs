@@ -102,7 +102,7 @@ fn detach_takes_the_interface_away_and_the_address_is_free_again() {
         .unwrap();
     assert!(!b.ns.ip("-o link").unwrap().contains("eth0"));
     let again = clearway.container_with(&net, |attach| {
-        attach.addresses = b.endpoint.addresses.clone()
+        attach.addresses = b.endpoint.addresses.clone();
     });
     assert_eq!(again.endpoint.addresses, b.endpoint.addresses);
     a.reaches(again.ip(0));

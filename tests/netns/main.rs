@@ -2,6 +2,8 @@
 //! daemon is the built binary. Needs root. Every namespace is anonymous and the daemon's own is one
 //! of them, so nothing of the machine's network is touched and nothing is left behind.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fixture;
 mod hostile;
 mod lab;
