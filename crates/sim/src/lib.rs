@@ -6,6 +6,7 @@
 //! seconds, and the same seed gives the same run to the last byte of its [`Report`].
 //!
 //! ```
+//! # use clearway_sim as sim;
 //! use sim::{HostConfig, Ping, Reach, Wire, World};
 //! # use {pipeline::{NetworkId, PortId}, switch::{Port, fdb::{Fdb, FdbConfig}}, std::time::Duration};
 //! # let network = switch::Network { id: NetworkId(0), mtu: 1500, forward_reserved: false, fdb: Fdb::new(FdbConfig::default(), 1).into() };
