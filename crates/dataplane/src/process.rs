@@ -35,6 +35,24 @@ pub fn process<T: Trace>(
     trace: &mut T,
 ) -> Result<Forward, DropReason> {
     out.clear();
+    let verdict = line(frame, from, view, now, effects, out, trace);
+    if let Err(reason) = verdict {
+        trace.tell(reason.stage(), || {
+            format!("dropped, {reason}: {}", reason.describe())
+        });
+    }
+    verdict
+}
+
+fn line<T: Trace>(
+    frame: &Frame<'_>,
+    from: PortId,
+    view: &Topology,
+    now: Instant,
+    effects: Effects,
+    out: &mut Outputs,
+    trace: &mut T,
+) -> Result<Forward, DropReason> {
     let headers = parse(frame, trace)?;
     let Headers { src, dst, .. } = headers;
     let ingress = view.ingress(from)?;

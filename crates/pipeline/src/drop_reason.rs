@@ -2,13 +2,14 @@
 //!
 //! A new reason goes at the end of the list below, with a number that was never used before:
 //! codes travel in traces, state files and dashboards, so none is ever used again. The macro
-//! makes code, label, sentence and table length from the one line, so they cannot disagree.
+//! makes code, stage, label, sentence and table length from the one line, so they cannot disagree.
 //! Every reason is shown reachable by a test; there is no `Other`.
 
+use crate::Stage;
 use std::fmt;
 
 macro_rules! drop_reasons {
-    ($($code:literal $name:ident $label:literal $doc:literal)+) => {
+    ($($code:literal $name:ident $stage:ident $label:literal $doc:literal)+) => {
         /// Why a frame was dropped.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[non_exhaustive]
@@ -29,6 +30,12 @@ macro_rules! drop_reasons {
                 match self { $(Self::$name => $label),+ }
             }
 
+            /// The stage that decides it; what a port refuses to send is counted to egress.
+            #[must_use]
+            pub const fn stage(self) -> Stage {
+                match self { $(Self::$name => Stage::$stage),+ }
+            }
+
             /// One sentence for a person who has never read this code.
             #[must_use]
             pub const fn describe(self) -> &'static str {
@@ -39,37 +46,37 @@ macro_rules! drop_reasons {
 }
 
 drop_reasons! {
-    1  FrameTooShort       "frame_too_short"       "The frame ends inside its Ethernet header or VLAN tags."
-    2  FrameTooLong        "frame_too_long"        "The frame is longer than any frame the switch carries."
-    3  VnetInvalid         "vnet_invalid"          "The virtio header contradicts the frame: its checksum or segment offsets lie outside."
-    4  SourceInvalid       "source_invalid"        "The source MAC is a group address or all zeros."
-    5  IngressDown         "ingress_down"          "The port the frame came from is administratively down."
-    6  NoNetwork           "no_network"            "The port the frame came from belongs to no network."
-    7  MirrorIngress       "mirror_ingress"        "The port is a mirror's destination and only sends."
-    8  VlanTaggedRefused   "vlan_tagged_refused"   "An access port admits only untagged and priority-tagged frames (802.1Q 6.9)."
-    9  VlanUntaggedRefused "vlan_untagged_refused" "A trunk without a native VLAN admits only tagged frames."
-    10 VlanNotAllowed      "vlan_not_allowed"      "The frame's VLAN is not among those the ingress port carries."
-    11 SpoofedMac          "spoofed_mac"           "The source MAC is not the one the port is locked to."
-    12 SpoofedIp           "spoofed_ip"            "The source IP address is not one the port is locked to."
-    13 SpoofedArp          "spoofed_arp"           "An ARP or neighbour message claims an address the port is not locked to."
-    14 SpoofedRouter       "spoofed_router"        "A router advertisement or redirect from a port that is locked to its addresses (RFC 6105)."
-    15 Unverifiable        "unverifiable"          "The port is locked to its addresses and the frame's headers are too damaged to check."
-    16 ReservedAddress     "reserved_address"      "A link-local protocol address 01:80:C2:00:00:0x, which a bridge does not forward (802.1D 7.12.6)."
-    17 StormBroadcast      "storm_broadcast"       "The port's rate limit for broadcast frames is used up."
-    18 StormMulticast      "storm_multicast"       "The port's rate limit for multicast frames is used up."
-    19 StormUnknown        "storm_unknown"         "The port's rate limit for unknown unicast frames is used up."
-    20 StaticElsewhere     "static_elsewhere"      "The source MAC has a static entry on another port."
-    21 SamePort            "same_port"             "The destination is on the port the frame came from (split horizon)."
-    22 Isolated            "isolated"              "Both ports are protected: protected ports do not talk to each other."
-    23 EgressDown          "egress_down"           "The destination port is administratively down."
-    24 EgressVlan          "egress_vlan"           "The destination port does not carry the frame's VLAN."
-    25 MtuExceeded         "mtu_exceeded"          "The packet is larger than the network's MTU."
-    26 NoReceiver          "no_receiver"           "A flood found no other port to go to."
-    27 TxFull              "tx_full"               "The destination's transmit queue is full."
-    28 TxDown              "tx_down"               "The destination's interface is down in its namespace."
-    29 TxGone              "tx_gone"               "The destination's interface no longer exists."
-    30 TxRefused           "tx_refused"            "The kernel refused the frame on the destination's interface."
-    31 CannotSegment       "cannot_segment"        "The destination takes no superframes and this one cannot be cut in software."
+    1  FrameTooShort       Parse   "frame_too_short"       "The frame ends inside its Ethernet header or VLAN tags."
+    2  FrameTooLong        Parse   "frame_too_long"        "The frame is longer than any frame the switch carries."
+    3  VnetInvalid         Parse   "vnet_invalid"          "The virtio header contradicts the frame: its checksum or segment offsets lie outside."
+    4  SourceInvalid       Admit   "source_invalid"        "The source MAC is a group address or all zeros."
+    5  IngressDown         Admit   "ingress_down"          "The port the frame came from is administratively down."
+    6  NoNetwork           Admit   "no_network"            "The port the frame came from belongs to no network."
+    7  MirrorIngress       Admit   "mirror_ingress"        "The port is a mirror's destination and only sends."
+    8  VlanTaggedRefused   Admit   "vlan_tagged_refused"   "An access port admits only untagged and priority-tagged frames (802.1Q 6.9)."
+    9  VlanUntaggedRefused Admit   "vlan_untagged_refused" "A trunk without a native VLAN admits only tagged frames."
+    10 VlanNotAllowed      Admit   "vlan_not_allowed"      "The frame's VLAN is not among those the ingress port carries."
+    11 SpoofedMac          Admit   "spoofed_mac"           "The source MAC is not the one the port is locked to."
+    12 SpoofedIp           Admit   "spoofed_ip"            "The source IP address is not one the port is locked to."
+    13 SpoofedArp          Admit   "spoofed_arp"           "An ARP or neighbour message claims an address the port is not locked to."
+    14 SpoofedRouter       Admit   "spoofed_router"        "A router advertisement or redirect from a port that is locked to its addresses (RFC 6105)."
+    15 Unverifiable        Admit   "unverifiable"          "The port is locked to its addresses and the frame's headers are too damaged to check."
+    16 ReservedAddress     Forward "reserved_address"      "A link-local protocol address 01:80:C2:00:00:0x, which a bridge does not forward (802.1D 7.12.6)."
+    17 StormBroadcast      Forward "storm_broadcast"       "The port's rate limit for broadcast frames is used up."
+    18 StormMulticast      Forward "storm_multicast"       "The port's rate limit for multicast frames is used up."
+    19 StormUnknown        Forward "storm_unknown"         "The port's rate limit for unknown unicast frames is used up."
+    20 StaticElsewhere     Learn   "static_elsewhere"      "The source MAC has a static entry on another port."
+    21 SamePort            Forward "same_port"             "The destination is on the port the frame came from (split horizon)."
+    22 Isolated            Egress  "isolated"              "Both ports are protected: protected ports do not talk to each other."
+    23 EgressDown          Egress  "egress_down"           "The destination port is administratively down."
+    24 EgressVlan          Egress  "egress_vlan"           "The destination port does not carry the frame's VLAN."
+    25 MtuExceeded         Egress  "mtu_exceeded"          "The packet is larger than the network's MTU."
+    26 NoReceiver          Egress  "no_receiver"           "A flood found no other port to go to."
+    27 TxFull              Egress  "tx_full"               "The destination's transmit queue is full."
+    28 TxDown              Egress  "tx_down"               "The destination's interface is down in its namespace."
+    29 TxGone              Egress  "tx_gone"               "The destination's interface no longer exists."
+    30 TxRefused           Egress  "tx_refused"            "The kernel refused the frame on the destination's interface."
+    31 CannotSegment       Egress  "cannot_segment"        "The destination takes no superframes and this one cannot be cut in software."
 }
 
 impl DropReason {
