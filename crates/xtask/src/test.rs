@@ -23,6 +23,7 @@ const NEEDS: &[Need] = &[
     need("ethtool", "ethtool"),
     need("ping", "iputils-ping"),
     need("arping", "iputils-arping"),
+    need("tcpdump", "tcpdump"),
 ];
 
 /// What to leave out.

@@ -164,7 +164,7 @@ fn the_longest_frame_is_recorded_and_tcpdump_reads_it() {
         &[0xff; 6][..],
         &[2, 0, 0, 0, 0, 1],
         &[0x88, 0xb5],
-        &vec![3; MAX_FRAME - 14],
+        &vec![3; MAX_FRAME - 15],
     ]
     .concat();
     let (_directory, file) = recorded(&[frame]);
