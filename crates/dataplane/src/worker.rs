@@ -1,19 +1,20 @@
 //! A worker thread: sleeps until a port has frames, then carries them.
 //!
-//! It owns the receiving halves it was given and nobody else touches them. When nothing happens it
-//! is asleep in epoll_wait(2) without a timeout: an idle worker costs nothing. Commands come
+//! It owns the receiving halves it was given and nobody else touches them. After its last frame it
+//! keeps looking for a little while ([`Config::SPIN`] says why), giving way to others; then it is
+//! asleep in epoll_wait(2) without a timeout: an idle worker costs nothing. Commands come
 //! through a queue; an eventfd wakes it to look there.
 //!
 //! Each round serves every ready port one batch, so a busy port cannot starve a quiet one.
 
 use crate::forwarder::Forwarder;
 use crate::view::{Published, View};
-use crate::{Error, Event};
+use crate::{Config, Error, Event};
 use arc_swap::Cache;
 use crossbeam::channel::{Receiver, Sender};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use pipeline::{BatchLimits, Instant, PortId, WorkerId};
+use pipeline::{Instant, PortId, WorkerId};
 use port::{Gone, Rx};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -52,6 +53,9 @@ pub(crate) struct Worker {
     queues: Vec<Option<(PortId, Box<dyn Rx>)>>,
     activity: Arc<Activity>,
     origin: std::time::Instant,
+    config: Config,
+    /// When the last frame was carried.
+    last_frame: std::time::Instant,
 }
 
 /// The epoll key of the eventfd; queues have their index.
@@ -66,7 +70,7 @@ impl Worker {
     )]
     pub(crate) fn new(
         id: WorkerId,
-        limits: BatchLimits,
+        config: Config,
         wake: Arc<EventFd>,
         commands: Receiver<Command>,
         events: Sender<Event>,
@@ -85,7 +89,9 @@ impl Worker {
             commands,
             events,
             view: Cache::new(published),
-            forwarder: Forwarder::new(id, limits),
+            forwarder: Forwarder::new(id, config.limits),
+            config,
+            last_frame: origin,
             queues: Vec::new(),
             activity,
             origin,
@@ -94,9 +100,21 @@ impl Worker {
 
     /// Runs until told to stop.
     pub(crate) fn run(mut self) {
+        self.take_priority();
         let mut ready = [EpollEvent::empty(); READY];
         loop {
-            let count = match self.epoll.wait(&mut ready, EpollTimeout::NONE) {
+            let awake = self.last_frame.elapsed() < self.config.spin;
+            let timeout = if awake {
+                EpollTimeout::ZERO
+            } else {
+                EpollTimeout::NONE
+            };
+            let count = match self.epoll.wait(&mut ready, timeout) {
+                Ok(0) => {
+                    // Whoever wants this processor has something better to do than to look.
+                    std::thread::yield_now();
+                    continue;
+                }
                 Ok(count) => count,
                 Err(nix::errno::Errno::EINTR) => continue,
                 Err(error) => {
@@ -104,7 +122,9 @@ impl Worker {
                     return;
                 }
             };
-            bump(&self.activity.wakeups);
+            if !awake {
+                bump(&self.activity.wakeups);
+            }
             for event in &ready[..count] {
                 if event.data() == WAKE {
                     if !self.obey() {
@@ -114,6 +134,15 @@ impl Worker {
                     self.serve(event);
                 }
             }
+        }
+    }
+
+    /// Asks for the configured priority. Without the right to it a worker does its work all the
+    /// same.
+    fn take_priority(&self) {
+        // Process 0 is the calling thread (setpriority(2), C library/kernel differences).
+        if let Err(error) = rustix::process::setpriority_process(None, self.config.nice) {
+            tracing::info!(worker = %self.id, nice = self.config.nice, %error, "keeps its priority");
         }
     }
 
@@ -141,6 +170,9 @@ impl Worker {
             // Level-triggered: an error that reading does not clear would wake us for ever.
             Ok(0) if broken => self.retire(index, port, Gone::Removed),
             Ok(frames) => {
+                if frames > 0 {
+                    self.last_frame = std::time::Instant::now();
+                }
                 bump(&activity.batches);
                 activity
                     .frames

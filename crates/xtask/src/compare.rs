@@ -48,6 +48,11 @@ pub(crate) struct Options {
     /// What to measure, such as `bulk,ping-pong`.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = What::ALL)]
     loads: Vec<What>,
+    /// The senders' congestion control in bulk TCP. A new namespace takes the host's, and so would
+    /// the result: BBR paces with timers, which cost more than the copying where a timer interrupt
+    /// leaves the virtual machine.
+    #[arg(long, value_enum, default_value = "cubic")]
+    congestion: Congestion,
     /// Write every sample, summary and fact to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -57,6 +62,24 @@ pub(crate) struct Options {
     /// Take this binary instead of building `target/release/clearway`.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+}
+
+/// How a TCP sender finds its rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Congestion {
+    /// Linux's own default.
+    Cubic,
+    /// The default of some distributions and clouds.
+    Bbr,
+}
+
+impl Congestion {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Cubic => "cubic",
+            Self::Bbr => "bbr",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -105,6 +128,7 @@ struct Pace {
     step: f64,
     /// Fresh daemons to time attaching with.
     attach_runs: usize,
+    congestion: &'static str,
 }
 
 impl Pace {
@@ -120,6 +144,7 @@ impl Pace {
             seconds,
             step,
             attach_runs,
+            congestion: options.congestion.name(),
         }
     }
 }
@@ -182,7 +207,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let mut entries = entries(options, &program);
     install(&entries)?;
     cover_run()?;
-    let facts = Facts::read(root, versions(&entries)?);
+    let facts = Facts::read(root, options.congestion.name(), versions(&entries)?);
     for line in facts.lines() {
         println!("{line}");
     }
@@ -351,9 +376,10 @@ fn rounds(entries: &mut [Entry], pace: Pace) -> Result<Vec<Sample>> {
 
 fn take(load: Load, pairs: &[Pair], pace: Pace) -> Result<Vec<(Measure, f64)>> {
     match load {
-        Load::Bulk(measure, count) => {
-            Ok(vec![(measure, load::bulk(&pairs[..count], pace.seconds)?)])
-        }
+        Load::Bulk(measure, count) => Ok(vec![(
+            measure,
+            load::bulk(&pairs[..count], pace.seconds, pace.congestion)?,
+        )]),
         Load::PingPong => {
             let latency = load::ping_pong(&pairs[0], pace.seconds)?;
             Ok(vec![

@@ -18,12 +18,12 @@ use crate::config::Config;
 use api::{ApiError, Counters};
 use control::{Change, Live, State};
 use dataplane::{Dataplane, Event};
-use pipeline::{BatchLimits, PortId};
+use pipeline::PortId;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use switch::Topology;
 
 /// Everything the daemon knows.
@@ -56,12 +56,15 @@ impl Core {
         let [seed, secret] =
             random().map_err(|error| unavailable("cannot read /dev/urandom", &error))?;
         let (store, loaded, warnings) = Store::open(&config.state_dir, || State::new(seed))?;
-        let mut settings = dataplane::Config {
-            limits: BatchLimits::default(),
-            ..dataplane::Config::default()
-        };
+        let mut settings = dataplane::Config::default();
         if let Some(workers) = config.workers {
             settings.workers = workers.into();
+        }
+        if let Some(spin) = config.spin_microseconds {
+            settings.spin = Duration::from_micros(spin.into());
+        }
+        if let Some(nice) = config.nice {
+            settings.nice = nice.into();
         }
         let dataplane = Dataplane::start(settings)
             .map_err(|error| unavailable("cannot start the workers", &error))?;

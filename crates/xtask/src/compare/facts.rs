@@ -33,7 +33,7 @@ pub(super) struct Facts {
 
 impl Facts {
     /// Reads them; what cannot be read is `unknown`.
-    pub(super) fn read(root: &Path, contenders: Vec<String>) -> Self {
+    pub(super) fn read(root: &Path, congestion: &str, contenders: Vec<String>) -> Self {
         Self {
             processor: field("/proc/cpuinfo", "model name"),
             cores: std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
@@ -45,7 +45,7 @@ impl Facts {
             commit: commit(root),
             rustc: line("rustc", &["--version"]),
             load: vec![
-                line("iperf3", &["--version"]),
+                format!("{}, TCP with {congestion}", line("iperf3", &["--version"])),
                 line("sockperf", &["--version"]),
             ],
             contenders,

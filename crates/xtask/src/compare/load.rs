@@ -24,18 +24,19 @@ use crate::packages::{Need, need};
 /// The programs of this module. `taskset` is essential on Debian.
 pub(super) const NEEDS: &[Need] = &[need("iperf3", "iperf3"), need("sockperf", "sockperf")];
 
-/// Bulk TCP over all pairs at once: what the receivers got, added up, in Gbit/s.
+/// Bulk TCP over all pairs at once, its senders with that congestion control: what the receivers
+/// got, added up, in Gbit/s.
 ///
 /// # Errors
 /// When a program fails or prints something else than expected.
-pub(super) fn bulk(pairs: &[Pair], seconds: u32) -> Result<f64> {
+pub(super) fn bulk(pairs: &[Pair], seconds: u32, congestion: &str) -> Result<f64> {
     let _servers = pairs
         .iter()
         .map(|pair| iperf_server(pair, None))
         .collect::<Result<Vec<Child>>>()?;
     let mut clients = pairs
         .iter()
-        .map(|pair| iperf_client(pair, None, &["-t", &seconds.to_string()]))
+        .map(|pair| iperf_client(pair, None, &["-t", &seconds.to_string(), "-C", congestion]))
         .collect::<Result<Vec<Child>>>()?;
     let mut total = 0.0;
     for client in &mut clients {
