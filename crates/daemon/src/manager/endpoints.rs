@@ -16,6 +16,7 @@ impl Core {
         let planned = self.state.attach(&request).or_else(|_| {
             // What is in the way may belong to a container that ended since the last look.
             self.retire_gone();
+            self.retire_dead(request.sandbox.identity, &request.ifname);
             self.state.attach(&request)
         });
         let (endpoint, change, plan) = planned.map_err(|error| refused(&error))?;

@@ -7,7 +7,7 @@
 use super::core::Core;
 use super::on_blocking_thread;
 use super::open::Condition;
-use control::{EndpointId, PortKind};
+use control::{EndpointId, NamespaceId, PortKind};
 use pipeline::PortId;
 use std::sync::{Mutex, Weak};
 use std::time::Duration;
@@ -55,6 +55,23 @@ impl Core {
             .collect();
         for id in gone {
             self.namespace_gone(id);
+        }
+    }
+
+    /// Retires an endpoint whose interface was removed from within, so that another can take its
+    /// place; its namespace may even be another one under the same number.
+    pub(super) fn retire_dead(&mut self, sandbox: NamespaceId, ifname: &str) {
+        let is_dead = |port| {
+            let open = self.open.get(&port);
+            open.is_some_and(|open| matches!(open.condition, Condition::Dead(_)))
+        };
+        let dead = self
+            .state
+            .endpoints()
+            .find(|e| e.sandbox.identity == sandbox && e.ifname == ifname && is_dead(e.port))
+            .map(|e| (e.id, e.port));
+        if let Some((endpoint, port)) = dead {
+            self.retire(endpoint, port);
         }
     }
 
