@@ -87,7 +87,7 @@ fn footnote(rounds: usize, numbers: &[Number]) -> String {
     {
         format!(
             "  Medians and ranges of {rounds} rounds in turns, and Clearway's over the bridge's:\n  \
-             more is better for throughput, less for round trips (ends on different cores)."
+             more is better for throughput (TCP with cubic), less for round trips."
         )
     } else {
         format!("  Medians and ranges of {rounds} rounds.")

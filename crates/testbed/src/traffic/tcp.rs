@@ -322,6 +322,9 @@ fn accept(listener: &TcpListener) -> Result<TcpStream> {
 }
 
 fn prepared(stream: TcpStream) -> Result<TcpStream> {
+    // Linux's own default. The machine may prefer another (BBR paces with timers, which are dear
+    // in a virtual machine), or have been built without this one: then its own will do.
+    let _ = SockRef::from(&stream).set_tcp_congestion(b"cubic");
     stream.set_nodelay(true)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_write_timeout(Some(PATIENCE))?;
