@@ -38,6 +38,7 @@ fn topology(locked: bool) -> Topology {
         mtu: 1500,
         forward_reserved: false,
         fdb,
+        gateway: None,
     };
     Topology::new(vec![network], ports).expect("nine plain ports")
 }

@@ -190,6 +190,7 @@ pub(crate) fn topology() -> Topology {
         mtu: 1500,
         forward_reserved: false,
         fdb: Arc::new(Fdb::new(few, 1)),
+        gateway: None,
     };
     let plain = |id| Port::plain(PortId(id), NetworkId(1));
     let some: VlanSet = [1, 10, 20].map(vlan).into_iter().collect();

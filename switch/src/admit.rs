@@ -5,23 +5,27 @@
 //! advertisements or DHCP leases cannot be claimed from it. What a lock cannot check it refuses
 //! ([`DropReason::Unverifiable`]): a damaged header is no way around it.
 
-use crate::topology::{Lock, Port};
+use crate::topology::{Ingress, Lock};
 use crate::vlan::Admitted;
 use pipeline::{DropReason, Stage, Trace};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use wire::{Headers, Nd, Net, Transport, VlanTag};
 
-/// Decides whether `port` may send a frame with these headers.
+/// Decides whether the ingress port may send a frame with these headers.
 ///
 /// # Errors
 /// Why it may not.
 pub fn admit<T: Trace>(
-    port: &Port,
+    ingress: Ingress<'_>,
     headers: &Headers,
     trace: &mut T,
 ) -> Result<Admitted, DropReason> {
+    let Ingress { port, network } = ingress;
     if !headers.src.is_valid_source() {
         return Err(DropReason::SourceInvalid);
+    }
+    if network.gateway.is_some_and(|g| g.mac == headers.src) {
+        return Err(DropReason::SpoofedGateway);
     }
     if let Some(lock) = &port.lock {
         lock.check(headers)?;
@@ -40,18 +44,14 @@ impl Lock {
         if headers.src != self.mac {
             return Err(DropReason::SpoofedMac);
         }
-        if self.ipv4.is_empty() && self.ipv6.is_empty() {
-            return Ok(());
-        }
         match &headers.net {
             Net::Arp(arp) => {
                 // A probe (RFC 5227) asks on behalf of 0.0.0.0.
-                let own_ip =
-                    arp.sender_ip == Ipv4Addr::UNSPECIFIED || self.ipv4.contains(&arp.sender_ip);
+                let own_ip = arp.sender_ip == Ipv4Addr::UNSPECIFIED || self.owns_v4(arp.sender_ip);
                 allow(arp.sender_mac == self.mac && own_ip, DropReason::SpoofedArp)
             }
             Net::Ipv4(ip) => {
-                let own = self.ipv4.contains(&ip.src) || asks_dhcp(ip.src, &headers.transport);
+                let own = self.owns_v4(ip.src) || asks_dhcp(ip.src, &headers.transport);
                 allow(own, DropReason::SpoofedIp)
             }
             Net::Ipv6(ip) => {
@@ -86,10 +86,20 @@ impl Lock {
         }
     }
 
+    fn owns_v4(&self, ip: Ipv4Addr) -> bool {
+        self.binds_mac_alone() || self.ipv4.contains(&ip)
+    }
+
     /// A host makes link-local addresses of its own (RFC 4862); they reach no further than the
     /// network.
     fn may_use(&self, ip: Ipv6Addr) -> bool {
-        ip.is_unicast_link_local() || self.ipv6.contains(&ip)
+        self.binds_mac_alone() || ip.is_unicast_link_local() || self.ipv6.contains(&ip)
+    }
+
+    /// A lock without IP addresses leaves those to the host, which still may not put another MAC
+    /// into its ARP messages nor play router.
+    fn binds_mac_alone(&self) -> bool {
+        self.ipv4.is_empty() && self.ipv6.is_empty()
     }
 }
 

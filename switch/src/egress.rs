@@ -88,6 +88,8 @@ pub fn egress<T: Trace>(
             push(topology, to, form, out, trace);
             Ok(())
         }
+        // Nothing is left of it on layer 2.
+        Forward::Gateway => Ok(()),
         Forward::Flood(_) => {
             let before = out.transmits.len();
             for to in topology

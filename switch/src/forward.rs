@@ -4,9 +4,8 @@
 //! hostile container multiplies, so each kind has its own limit a port.
 
 use crate::fdb::Lookup;
-use crate::learn::Effects;
 use crate::topology::{Ingress, Port};
-use pipeline::{DropReason, Instant, PortId, Stage, Trace};
+use pipeline::{DropReason, Effects, Instant, PortId, Stage, Trace};
 use wire::{MacAddr, VlanId};
 
 /// Where a frame goes.
@@ -16,6 +15,8 @@ pub enum Forward {
     Unicast(PortId),
     /// To every other port of the network that carries its VLAN.
     Flood(Flood),
+    /// To the network's gateway: it leaves layer 2.
+    Gateway,
 }
 
 /// Why a frame is flooded.
@@ -55,6 +56,12 @@ pub fn forward<T: Trace>(
         }
     } else if dst == src {
         return Err(DropReason::SamePort);
+    } else if network
+        .gateway
+        .is_some_and(|g| g.mac == dst && g.vlan == vlan)
+    {
+        trace.tell(Stage::Forward, || format!("{dst} is the gateway"));
+        return Ok(Forward::Gateway);
     } else {
         match network.fdb.lookup(vlan, dst, now) {
             Lookup::Found { port: to, .. } if to == port.id => return Err(DropReason::SamePort),

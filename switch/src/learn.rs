@@ -2,17 +2,8 @@
 
 use crate::fdb::Learning;
 use crate::topology::Ingress;
-use pipeline::{DropReason, Instant, Stage, Trace};
+use pipeline::{DropReason, Effects, Instant, Stage, Trace};
 use wire::{MacAddr, VlanId};
-
-/// Whether a stage leaves traces in the live tables.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effects {
-    /// A frame that is really there.
-    Live,
-    /// A question: everything is looked at, nothing is changed.
-    None,
-}
 
 /// Learns that `mac` is behind the ingress port in `vlan`.
 ///

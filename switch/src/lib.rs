@@ -6,12 +6,12 @@
 //!   parsed headers
 //!        |  admit    may this port send it, in which VLAN?     admit.rs, vlan.rs
 //!        |  learn    remember where its source is              learn.rs, fdb.rs
-//!        |  forward  Unicast(port) | Flood(kind)               forward.rs, meter.rs
+//!        |  forward  Unicast(port) | Flood(kind)               forward.rs
 //!        v  egress   which ports, tagged how?                  egress.rs
 //!   Vec<Transmit>
 //! ```
 //! Configuration is an immutable [`Topology`]; the live state it points to ([`fdb::Fdb`],
-//! [`meter::Meter`]) is safe to share between workers. With [`Effects::None`] the same stages
+//! [`pipeline::Meter`]) is safe to share between workers. With [`pipeline::Effects::None`] the same stages
 //! answer a question and change nothing.
 
 mod admit;
@@ -19,13 +19,13 @@ mod egress;
 pub mod fdb;
 mod forward;
 mod learn;
-pub mod meter;
 mod topology;
 mod vlan;
 
 pub use admit::admit;
 pub use egress::{Outputs, Transmit, arrive, egress, reform};
 pub use forward::{Flood, Forward, forward};
-pub use learn::{Effects, learn};
-pub use topology::{Ingress, Lock, Mirror, Network, Port, Storm, Topology, TopologyError};
+pub use learn::learn;
+pub use pipeline::Effects;
+pub use topology::{Gateway, Ingress, Lock, Mirror, Network, Port, Storm, Topology, TopologyError};
 pub use vlan::{Admitted, Form, Native, VlanMode, VlanSet};

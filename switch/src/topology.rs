@@ -6,9 +6,8 @@
 //! thread-safety; carrying it over is the publisher's business.
 
 use crate::fdb::Fdb;
-use crate::meter::Meter;
 use crate::vlan::VlanMode;
-use pipeline::{DropReason, NetworkId, PortId};
+use pipeline::{DropReason, Meter, NetworkId, PortId};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use wire::{MacAddr, VlanId};
@@ -24,6 +23,17 @@ pub struct Network {
     pub forward_reserved: bool,
     /// Where each MAC is.
     pub fdb: Arc<Fdb>,
+    /// The router's place in it, if it has one.
+    pub gateway: Option<Gateway>,
+}
+
+/// The router's place in a network: it has no port, and what is sent to its MAC leaves layer 2.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gateway {
+    /// Its MAC address, which nobody else may use.
+    pub mac: MacAddr,
+    /// The VLAN it is in.
+    pub vlan: VlanId,
 }
 
 /// A port's place in the switch.
@@ -125,6 +135,14 @@ pub enum TopologyError {
 }
 
 #[derive(Debug)]
+struct Domain {
+    network: Network,
+    members: Vec<PortId>,
+    /// What frames of the gateway come from: a trusted port that is no member.
+    gateway: Port,
+}
+
+#[derive(Debug)]
 struct Member {
     port: Port,
     mirror_destination: bool,
@@ -133,7 +151,7 @@ struct Member {
 /// Networks and ports at one moment.
 #[derive(Debug, Default)]
 pub struct Topology {
-    networks: Vec<Option<(Network, Vec<PortId>)>>,
+    networks: Vec<Option<Domain>>,
     ports: Vec<Option<Member>>,
 }
 
@@ -146,8 +164,13 @@ impl Topology {
         let mut topology = Self::default();
         for network in networks {
             let id = network.id;
+            let domain = Domain {
+                network,
+                members: Vec::new(),
+                gateway: Port::plain(PortId::GATEWAY, id),
+            };
             if slot(&mut topology.networks, id.index())
-                .replace((network, Vec::new()))
+                .replace(domain)
                 .is_some()
             {
                 return Err(TopologyError::DuplicateNetwork(id));
@@ -189,11 +212,11 @@ impl Topology {
             let Some(id) = member.port.network else {
                 continue;
             };
-            let Some(Some((_, members))) = self.networks.get_mut(id.index()) else {
+            let Some(Some(domain)) = self.networks.get_mut(id.index()) else {
                 return Err(TopologyError::UnknownNetwork(member.port.id, id));
             };
             if !member.mirror_destination {
-                members.push(member.port.id);
+                domain.members.push(member.port.id);
             }
         }
         Ok(())
@@ -208,7 +231,7 @@ impl Topology {
     /// The network `id`, if the snapshot has it.
     #[must_use]
     pub fn network(&self, id: NetworkId) -> Option<&Network> {
-        self.networks.get(id.index())?.as_ref().map(|(n, _)| n)
+        self.domain(id).map(|d| &d.network)
     }
 
     /// Every port, in the order of ids.
@@ -218,16 +241,29 @@ impl Topology {
 
     /// Every network, in the order of ids.
     pub fn networks(&self) -> impl Iterator<Item = &Network> + '_ {
-        self.networks.iter().flatten().map(|(n, _)| n)
+        self.networks.iter().flatten().map(|d| &d.network)
     }
 
     /// The ports among which `network` floods, in the order of ids: mirror destinations are not.
     #[must_use]
     pub fn members(&self, network: NetworkId) -> &[PortId] {
-        self.networks
-            .get(network.index())
-            .and_then(Option::as_ref)
-            .map_or(&[], |(_, members)| members)
+        self.domain(network).map_or(&[], |d| &d.members)
+    }
+
+    /// Where frames of `network`'s gateway come from, if it has one: no port, but like one that is
+    /// trusted, up and not isolated.
+    #[must_use]
+    pub fn gateway(&self, network: NetworkId) -> Option<(Ingress<'_>, Gateway)> {
+        let domain = self.domain(network)?;
+        let ingress = Ingress {
+            port: &domain.gateway,
+            network: &domain.network,
+        };
+        Some((ingress, domain.network.gateway?))
+    }
+
+    fn domain(&self, id: NetworkId) -> Option<&Domain> {
+        self.networks.get(id.index())?.as_ref()
     }
 
     /// The port `id`, if frames of `network` may be sent to it: it is the network's and no mirror's

@@ -3,11 +3,11 @@
 #![cfg(test)]
 
 use clearway_switch as switch;
+use pipeline::Meter;
 use pipeline::{DropReason, Instant, NetworkId, NoTrace, PortId};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::meter::Meter;
 use switch::{
     Admitted, Effects, Flood, Form, Forward, Ingress, Lock, Mirror, Native, Network, Outputs, Port,
     Storm, Topology, TopologyError, VlanMode, VlanSet,
@@ -343,6 +343,7 @@ impl Six {
             mtu: 1500,
             forward_reserved: false,
             fdb,
+            gateway: None,
         };
         Self { ports, network }
     }

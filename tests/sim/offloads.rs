@@ -79,6 +79,7 @@ fn rig(from: VlanMode, to: VlanMode) -> Rig {
         mtu: u16::MAX,
         forward_reserved: false,
         fdb,
+        gateway: None,
     };
     let ports = [(0, from), (1, to)].map(|(id, vlan)| Port {
         vlan,
@@ -173,6 +174,7 @@ fn a_flood_to_ports_of_every_kind_gives_each_what_it_takes() {
         mtu: u16::MAX,
         forward_reserved: false,
         fdb,
+        gateway: None,
     };
     let modes = [
         VlanMode::Access(vlan(TEN)),

@@ -7,6 +7,7 @@
 mod steps;
 
 use crate::rig::{Left, Rig};
+use pipeline::Meter;
 use pipeline::{DropReason, Instant, NetworkId, PortId};
 use port::memory::MemoryConfig;
 use proptest::prelude::*;
@@ -16,7 +17,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use steps::{NETWORKS, PORTS, Step, vlan};
 use switch::fdb::{Entry, Fdb, FdbConfig, FdbStats, FlushFilter, Kind, Removal};
-use switch::meter::Meter;
 use switch::{Mirror, Native, Network, Port, Storm, VlanMode};
 use wire::MacAddr;
 
@@ -341,6 +341,7 @@ impl Both {
             mtu: u16::try_from(network.mtu).unwrap(),
             forward_reserved: network.forward_reserved,
             fdb: Arc::clone(&self.fdbs[&id]),
+            gateway: None,
         });
         let ports = self.dumb.ports.iter().map(|(&id, port)| Port {
             id,

@@ -1,13 +1,13 @@
 //! Every drop reason happens: one scenario each, in which nothing else is dropped.
 
 use crate::rig::Rig;
+use pipeline::Meter;
 use pipeline::{DropReason, Frame, Instant, MAX_FRAME, NetworkId, PortId};
 use port::memory::MemoryConfig;
 use port::{Offloads, Tx};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::meter::Meter;
 use switch::{Lock, Mirror, Network, Port, Storm, VlanMode};
 use wire::craft::{self, Link, TcpSegment};
 use wire::{EtherType, MacAddr, VlanId, VlanTag, VnetHeader};
@@ -271,6 +271,7 @@ impl Network1 {
             mtu: 1500,
             forward_reserved: false,
             fdb: self.fdb,
+            gateway: None,
         };
         Rig::of(vec![network], self.ports.into())
     }

@@ -34,6 +34,7 @@ pub(crate) fn network(id: NetworkId) -> Network {
         mtu: 1500,
         forward_reserved: false,
         fdb,
+        gateway: None,
     }
 }
 

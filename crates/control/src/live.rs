@@ -15,13 +15,13 @@
 use crate::ipam::mix;
 use crate::model::{FdbLimits, Lock, Network, Port, StormLimits};
 use crate::{Error, State};
+use pipeline::Meter;
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use switch::fdb::{Fdb, FdbConfig, FlushFilter};
-use switch::meter::Meter;
 use switch::{Mirror, Storm, Topology, VlanMode};
 use wire::{MacAddr, VlanId};
 
@@ -92,6 +92,7 @@ impl Live {
                 mtu: network.mtu,
                 forward_reserved: network.forward_reserved,
                 fdb: Arc::clone(&table.fdb),
+                gateway: None,
             });
         }
         self.meters.retain(|&id, _| state.port(id).is_some());

@@ -57,7 +57,7 @@ fn line<T: Trace>(
     let Headers { src, dst, .. } = headers;
     let ingress = view.ingress(from)?;
     switch::arrive(view, ingress.port, &headers, out, trace);
-    let admitted = switch::admit(ingress.port, &headers, trace)?;
+    let admitted = switch::admit(ingress, &headers, trace)?;
     switch::learn(ingress, admitted.vlan, src, now, effects, trace)?;
     let forward = switch::forward(ingress, admitted.vlan, src, dst, now, effects, trace)?;
     let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());

@@ -7,6 +7,11 @@ use std::fmt;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PortId(pub u32);
 
+impl PortId {
+    /// No port: stands for a network's gateway where a frame's origin is asked for.
+    pub const GATEWAY: Self = Self(u32::MAX);
+}
+
 /// A network (bridge domain): ports of different networks never exchange frames at layer 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkId(pub u32);

@@ -7,15 +7,19 @@
 mod batch;
 mod counters;
 mod drop_reason;
+mod effects;
 mod frame;
 mod ids;
+mod meter;
 mod time;
 mod trace;
 
 pub use batch::{Batch, BatchLimits, Received};
 pub use counters::{PortCounters, PortTotals};
 pub use drop_reason::DropReason;
+pub use effects::Effects;
 pub use frame::{Frame, HEADROOM, MAX_FRAME, VNET_LEN};
 pub use ids::{NetworkId, PortId, WorkerId};
+pub use meter::Meter;
 pub use time::Instant;
 pub use trace::{Event, NoTrace, Recorder, Stage, Trace};

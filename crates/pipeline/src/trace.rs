@@ -17,6 +17,10 @@ pub enum Stage {
     Learn,
     /// Where does it go?
     Forward,
+    /// May one network or endpoint talk to the other, and over which gateway?
+    Route,
+    /// Which addresses and ports does it leave with?
+    Translate,
     /// May it leave there, and in which form?
     Egress,
 }
@@ -30,6 +34,8 @@ impl Stage {
             Self::Admit => "admit",
             Self::Learn => "learn",
             Self::Forward => "forward",
+            Self::Route => "route",
+            Self::Translate => "translate",
             Self::Egress => "egress",
         }
     }

@@ -453,14 +453,12 @@ fn speaks_for(lock: &Lock, frame: &Spec) -> Result<(), DropReason> {
     if frame.src != lock.mac {
         return Err(DropReason::SpoofedMac);
     }
-    if lock.ipv4.is_empty() && lock.ipv6.is_empty() {
-        return Ok(());
-    }
     if frame.tags.len() > 2 {
         return Err(DropReason::Unverifiable);
     }
-    let own4 = |ip: Ipv4Addr| lock.ipv4.contains(&ip);
-    let own6 = |ip: Ipv6Addr| lock.ipv6.contains(&ip) || ip.segments()[0] & 0xffc0 == 0xfe80;
+    let mac_alone = lock.ipv4.is_empty() && lock.ipv6.is_empty();
+    let own4 = |ip: Ipv4Addr| mac_alone || lock.ipv4.contains(&ip);
+    let own6 = |ip: Ipv6Addr| mac_alone || lock.ipv6.contains(&ip) || ip.segments()[0] & 0xffc0 == 0xfe80;
     let unless = |allowed: bool, reason| if allowed { Ok(()) } else { Err(reason) };
     match &frame.payload {
         Payload::Arp {

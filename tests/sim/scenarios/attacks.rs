@@ -1,13 +1,13 @@
 //! What hostile or broken stations do, and that the others do not notice.
 
 use super::{NET, finish, hosts, lan, network, port, world};
+use pipeline::Meter;
 use pipeline::{DropReason, Instant, NetworkId, PortId};
 use sim::{Bulk, HostConfig, Packet, Ping, Reach, Rng, Talker, TcpReceive, TcpSend, Wire, World};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::meter::Meter;
 use switch::{Lock, Port, Storm, VlanMode};
 use wire::craft::Link;
 use wire::{EtherType, MacAddr, VlanId, VlanTag};

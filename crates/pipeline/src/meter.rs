@@ -11,7 +11,7 @@
 //! another thread may see the bucket as it was one frame ago. Two takers at once would do no
 //! harm but to let a frame more or less pass.
 
-use pipeline::Instant;
+use crate::Instant;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// A token bucket. No limit at all is `Option::<Meter>::None`.
