@@ -1,15 +1,39 @@
-//! The NAT engine's place: pure, no I/O, no clock, no threads.
+//! NAT and gateway: pure, no I/O, no clock, no threads.
 //!
-//! Nothing is translated yet. What will stand here, so that nobody builds it elsewhere:
+//! The router is attached to networks of the switch (`config.rs` draws how). A frame that is sent
+//! to the router's MAC leaves layer 2 and meets two stages:
 //!
-//! * A **mapping** binds an inside tuple to an outside one. By default it is endpoint-independent
-//!   with address- and port-dependent filtering (RFC 4787 REQ-1, REQ-8).
-//! * **Conntrack** is sharded so that a frame touches exactly one shard, in either direction,
-//!   hairpin and ICMP errors included: each shard owns a range of outside ports, so the shard of a
-//!   reply follows from the port it comes to. No order of locks exists because no frame takes two.
-//! * The **gateway** owns an address on each network and answers ARP, NDP and echo there; between
-//!   the stages forward and egress it decides `route`, and `translate` rewrites.
-//! * A checksum that is unfinished (`VnetHeader::NEEDS_CSUM`) holds the *uncomplemented*
-//!   pseudo-header sum: an address rewrite updates it with the opposite sign of a finished one.
+//! ```text
+//!   5 route       to whom does it go, may it?          route.rs, gateway/, policy.rs
+//!   6 translate   with which addresses?                translate.rs, published.rs, table/
+//!        |
+//!        v
+//!   Forward(network, Rewrite) | Taken | DropReason
+//! ```
+//! They decide; [`Rewrite::apply`] changes the frame afterwards. What the router says itself (ARP,
+//! echo, ICMP errors, advertisements) goes to an [`Outbox`].
 //!
-//! The crate may use `pipeline` and `wire`, never `switch`.
+//! **One shard a frame.** Connections are kept in shards, each with a lock of its own. The shard
+//! follows from the port on *our* side: of an outbound packet its source port, of an inbound one
+//! the external port it comes to. An external port is only ever given to an inside port of the
+//! same shard, so both directions, and the ICMP errors about them, meet in one shard. A published
+//! port leads, through the immutable configuration, to an inside port; its connections are spread
+//! by the peer's address instead, which both directions know as well. Nothing ever holds two
+//! locks.
+
+mod behaviour;
+pub mod config;
+mod gateway;
+mod outbox;
+mod rewrite;
+mod route;
+mod router;
+mod tuple;
+
+pub use behaviour::{Behaviour, Filtering, Mapping, PortChoice, Preset, Timeouts, UnknownPreset};
+pub use config::{Config, Interface, PortRange, Publication, Role};
+pub use outbox::{Outbox, Post};
+pub use rewrite::{Rewrite, Translation};
+pub use route::{Arrival, Routed};
+pub use router::{ConfigError, Live, Router};
+pub use tuple::{Inside, Kind, TransportAddr, Tuple, addresses, classify};

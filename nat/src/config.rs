@@ -1,0 +1,194 @@
+//! What the router is configured to be: interfaces, publications, rules.
+//!
+//! Everything the router is attached to is a network of the switch, and an [`Interface`] is the
+//! router's place in one:
+//!
+//! ```text
+//!    containers ── network "web" ──┐  Role::Inside         10.1.0.1, the gateway's own MAC
+//!    containers ── network "db" ───┤  Role::Inside
+//!                                  ├── router
+//!    NIC ── uplink TAP ── "up0" ───┤  Role::Uplink         the host's address, the NIC's MAC
+//!    host's stack ── host TAP ─────┤  Role::Host
+//!    DNS ── service TAP ───────────┘  Role::Services
+//! ```
+//! These are plain records; [`crate::Router::new`] checks them and makes the tables for the hot
+//! path of them.
+
+use crate::{Behaviour, Inside};
+use ipnet::IpNet;
+use pipeline::NetworkId;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use wire::{IpProtocol, MacAddr};
+
+/// Everything the router is told.
+#[derive(Debug, Clone, Default)]
+pub struct Config {
+    /// Its interfaces, one a network at most.
+    pub interfaces: Vec<Interface>,
+    /// Published ports.
+    pub publications: Vec<Publication>,
+    /// What endpoints may send and receive, by network and address.
+    pub rules: Vec<EndpointRules>,
+}
+
+/// The router's place in a network.
+#[derive(Debug, Clone)]
+pub struct Interface {
+    /// The network.
+    pub network: NetworkId,
+    /// What the network is to the router.
+    pub role: Role,
+    /// The MAC address the router has there: an uplink's is the NIC's.
+    pub mac: MacAddr,
+    /// The router's addresses there, each with its subnet's length. An uplink's are the host's.
+    pub addresses: Vec<IpNet>,
+    /// The largest IP packet of the link, in bytes.
+    pub mtu: u16,
+    /// Whose MAC addresses are known without asking.
+    pub neighbours: BTreeMap<IpAddr, MacAddr>,
+}
+
+/// What a network is to the router.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// A network of containers.
+    Inside(InsideRole),
+    /// The way to the world, through a NIC the host keeps using.
+    Uplink(UplinkRole),
+    /// The host's own stack.
+    Host,
+    /// The daemon's own servers (DNS), which answer at every gateway address.
+    Services,
+}
+
+/// How a network of containers is treated.
+#[derive(Debug, Clone)]
+pub struct InsideRole {
+    /// Nothing is routed into it or out of it.
+    pub internal: bool,
+    /// Networks it may exchange packets with; both must name each other.
+    pub peers: Vec<NetworkId>,
+    /// Where packets for the world leave; `None` for nowhere.
+    pub uplink: Option<NetworkId>,
+    /// Whether they leave with the uplink's address; else with their own.
+    pub masquerade: bool,
+    /// Whether the host and the containers reach each other.
+    pub host_access: bool,
+    /// How its NAT behaves.
+    pub behaviour: Behaviour,
+    /// Connections one address may hold.
+    pub quota: u32,
+    /// Whether hosts are told by router advertisements to make addresses of their own (SLAAC).
+    pub slaac: bool,
+    /// Whether the gateway leases the addresses of `leases` (DHCP).
+    pub dhcp: bool,
+    /// What DHCP answers: the addresses of each MAC.
+    pub leases: BTreeMap<MacAddr, Lease>,
+}
+
+/// What DHCP tells an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Lease {
+    /// Its addresses, each with its subnet's length.
+    pub addresses: Vec<IpNet>,
+    /// Its name.
+    pub hostname: Option<String>,
+}
+
+/// The way to the world.
+#[derive(Debug, Clone)]
+pub struct UplinkRole {
+    /// The next hops: one a family at most. What is on the link itself goes straight there.
+    pub gateways: Vec<IpAddr>,
+    /// The external ports that mappings are made of. The host's own sockets keep out of them.
+    pub ports: PortRange,
+}
+
+/// Ports, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PortRange {
+    /// The lowest.
+    pub first: u16,
+    /// The highest.
+    pub last: u16,
+}
+
+impl PortRange {
+    /// The dynamic ports (RFC 6335, 6): what mappings are made of unless told otherwise.
+    pub const DYNAMIC: Self = Self {
+        first: 49_152,
+        last: 65_535,
+    };
+
+    /// Whether `port` is one of them.
+    #[must_use]
+    pub const fn contains(self, port: u16) -> bool {
+        self.first <= port && port <= self.last
+    }
+
+    /// How many they are.
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        (self.last as u32 + 1).saturating_sub(self.first as u32)
+    }
+}
+
+/// A range of external ports that leads to an endpoint: as many ports there, from `to` on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publication {
+    /// TCP, UDP or SCTP.
+    pub protocol: IpProtocol,
+    /// The external address; `None` for every address of every uplink.
+    pub host: Option<IpAddr>,
+    /// The external ports.
+    pub ports: PortRange,
+    /// The endpoint's address and first port.
+    pub to: Inside,
+}
+
+/// What one endpoint may send and receive.
+#[derive(Debug, Clone)]
+pub struct EndpointRules {
+    /// Its network.
+    pub network: NetworkId,
+    /// Its address.
+    pub ip: IpAddr,
+    /// In order: the first that matches a connection's first packet decides. Answers always pass.
+    pub rules: Vec<Rule>,
+    /// What is done with what no rule matches.
+    pub otherwise: Action,
+}
+
+/// One rule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// What is done with what matches.
+    pub action: Action,
+    /// Whether it is about what the endpoint sends or receives.
+    pub direction: Direction,
+    /// The peer's addresses; `None` for every one.
+    pub peer: Option<IpNet>,
+    /// The protocol; `None` for every one.
+    pub protocol: Option<IpProtocol>,
+    /// The destination ports; `None` for every one.
+    pub ports: Option<PortRange>,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Action {
+    /// Lets pass.
+    Allow,
+    /// Drops.
+    Deny,
+}
+
+/// Seen from the endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// What it receives.
+    In,
+    /// What it sends.
+    Out,
+}
