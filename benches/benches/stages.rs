@@ -9,7 +9,7 @@ use pipeline::{Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId};
 use std::hint::black_box;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::{Effects, Ingress, Lock, Network, Outputs, Port, Topology};
+use switch::{Effects, Lock, Network, Outputs, Port, Topology};
 use wire::checksum::Sum;
 use wire::craft::{self, Link, TcpSegment};
 use wire::{Headers, MacAddr, VlanId, VnetHeader};
@@ -75,20 +75,16 @@ fn admit(c: &mut Criterion) {
     let mut group = c.benchmark_group("admit");
     for (name, locked) in [("trusted", false), ("locked", true)] {
         let topology = topology(locked);
-        let port = topology.port(PortId(0)).expect("port 0");
+        let ingress = topology.ingress(PortId(0)).expect("port 0");
         group.bench_function(name, |b| {
-            b.iter(|| switch::admit(black_box(port), black_box(&headers), &mut NoTrace));
+            b.iter(|| switch::admit(black_box(ingress), black_box(&headers), &mut NoTrace));
         });
     }
 }
 
 fn learn_and_forward(c: &mut Criterion) {
     let topology = topology(false);
-    let (port, network) = (
-        topology.port(PortId(0)).expect("port 0"),
-        topology.network(NetworkId(0)).expect("network 0"),
-    );
-    let ingress = Ingress { port, network };
+    let ingress = topology.ingress(PortId(0)).expect("port 0");
     c.bench_function("learn + forward, known unicast", |b| {
         b.iter(|| {
             let (src, dst) = (black_box(A), black_box(B));

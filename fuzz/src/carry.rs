@@ -7,15 +7,18 @@
 //!               3, 4 access 10, isolated     5 tunnel 20                6 the mirror
 //!   network 2   7 access 1                   8 trunk of all
 //! ```
+//! Network 1 has its gateway in VLAN 10.
 
 use dataplane::process;
-use pipeline::{Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId, Recorder};
+use pipeline::{
+    DropReason, Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId, Recorder,
+};
 use std::sync::Arc;
 use std::time::Duration;
 use switch::fdb::{Fdb, FdbConfig};
 use switch::{
-    Effects, Form, Lock, Mirror, Native, Network, Outputs, Port, Topology, VlanMode, VlanSet,
-    reform,
+    Effects, Form, Forward, Gateway, Lock, Mirror, Native, Network, Outputs, Port, Topology,
+    VlanMode, VlanSet, reform,
 };
 use wire::{Headers, MacAddr, Net, VlanId, VlanTag, VnetHeader, check_vnet};
 
@@ -24,8 +27,13 @@ pub(crate) const LOCKED_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 3]);
 /// See [`LOCKED_MAC`].
 pub(crate) const LOCKED_IP: [u8; 4] = [10, 0, 0, 3];
 
+/// The gateway's address in network 1.
+pub(crate) const GATEWAY_MAC: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
+
 const MIRROR: PortId = PortId(6);
 const LOCKED: PortId = PortId(2);
+/// The ports that carry the gateway's VLAN and no other.
+const BESIDE_GATEWAY: [PortId; 2] = [PortId(3), PortId(4)];
 pub(crate) const PORTS: u8 = 9;
 
 /// Carries the frames in `data`, one after the other.
@@ -34,7 +42,11 @@ pub(crate) const PORTS: u8 = 9;
 /// When a frame goes where it must not, in a form its receiver cannot read, or when a question
 /// about it is answered otherwise than the live frame.
 pub fn pipeline(data: &[u8]) {
-    let topology = topology();
+    let vlan = VlanId::new(10).expect("a VLAN from 1 to 4094");
+    let topology = topology(Some(Gateway {
+        mac: GATEWAY_MAC,
+        vlan,
+    }));
     let mut now = Instant::ZERO;
     let mut rest = data;
     while let Some((record, after)) = Record::take(rest) {
@@ -109,6 +121,7 @@ fn carry(topology: &Topology, record: &Record<'_>, now: Instant) {
     if verdict.is_ok() {
         assert!(headers.src.is_valid_source());
         assert!(record.from != LOCKED || is_honest(&headers), "{headers:?}");
+        assert_reaches_its_gateway(topology, record.from, &headers, verdict, &out);
     }
 
     let mut form = out.arrived;
@@ -128,6 +141,27 @@ fn carry(topology: &Topology, record: &Record<'_>, now: Instant) {
         assert!(!(from.isolated && to.isolated));
         reform(&mut frame, &mut form, copy.form);
         assert_readable(&frame, &headers, copy.form);
+    }
+}
+
+/// Nobody speaks for the gateway; what is for it stays within its network, and leaves by no port.
+fn assert_reaches_its_gateway(
+    topology: &Topology,
+    from: PortId,
+    headers: &Headers,
+    verdict: Result<Forward, DropReason>,
+    out: &Outputs,
+) {
+    let ingress = topology
+        .ingress(from)
+        .expect("a frame that is carried entered by a port");
+    let for_it = ingress.network.gateway.is_some() && headers.dst == GATEWAY_MAC;
+    assert!(ingress.network.gateway.is_none() || headers.src != GATEWAY_MAC);
+    if verdict == Ok(Forward::Gateway) {
+        assert!(for_it);
+        assert!(out.transmits.iter().all(|copy| copy.port == MIRROR));
+    } else {
+        assert!(!(for_it && BESIDE_GATEWAY.contains(&from)), "{verdict:?}");
     }
 }
 
@@ -177,20 +211,20 @@ fn addresses(headers: &Headers) -> String {
     }
 }
 
-/// The small switch above.
-pub(crate) fn topology() -> Topology {
+/// The small switch above, with this gateway in network 1.
+pub(crate) fn topology(gateway: Option<Gateway>) -> Topology {
     let vlan = |id| VlanId::new(id).expect("a VLAN from 1 to 4094");
     // Few enough to be made for every input, and to become full.
     let few = FdbConfig {
         max_entries: *FdbConfig::MAX_ENTRIES.start(),
         ..FdbConfig::default()
     };
-    let network = |id| Network {
+    let network = |id, gateway| Network {
         id: NetworkId(id),
         mtu: 1500,
         forward_reserved: false,
         fdb: Arc::new(Fdb::new(few, 1)),
-        gateway: None,
+        gateway,
     };
     let plain = |id| Port::plain(PortId(id), NetworkId(1));
     let some: VlanSet = [1, 10, 20].map(vlan).into_iter().collect();
@@ -248,5 +282,6 @@ pub(crate) fn topology() -> Topology {
             ..Port::plain(PortId(8), NetworkId(2))
         },
     ];
-    Topology::new(vec![network(1), network(2)], ports).expect("the ports and networks above agree")
+    let networks = vec![network(1, gateway), network(2, None)];
+    Topology::new(networks, ports).expect("the ports and networks above agree")
 }

@@ -1,6 +1,7 @@
 //! Any frames, from any ports, received, carried and sent: the batch loop with its counters.
 //!
-//! The input and the switch are those of `pipeline`. Ports 1, 4 and 8 take only finished frames,
+//! The input and the switch are those of `pipeline`, but that no network has a gateway: every frame
+//! is sent or dropped. Ports 1, 4 and 8 take only finished frames,
 //! port 7 is configured but not open.
 
 use crate::carry::{PORTS, Record, topology};
@@ -42,7 +43,7 @@ struct Switch {
 
 impl Switch {
     fn new() -> Self {
-        let mut view = View::default().with_topology(Arc::new(topology()));
+        let mut view = View::default().with_topology(Arc::new(topology(None)));
         let mut wires = BTreeMap::new();
         for id in (0..PORTS)
             .map(|id| PortId(u32::from(id)))

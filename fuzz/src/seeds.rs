@@ -1,7 +1,7 @@
 //! The inputs a fuzzer starts from: one of each kind of frame, sound or broken in a way that was
 //! thought of. `cargo run -p clearway-fuzz --example seeds` writes them to the corpus.
 
-use crate::carry::{LOCKED_IP, LOCKED_MAC};
+use crate::carry::{GATEWAY_MAC, LOCKED_IP, LOCKED_MAC};
 use wire::craft::{Link, Packet, TcpSegment, superframe, unfinish};
 use wire::{EtherType, Fragment, IpProtocol, MacAddr, TcpFlags, VlanId, VlanTag, VnetHeader};
 
@@ -270,6 +270,22 @@ fn conversations() -> Vec<Seed> {
     add(
         "moved",
         &[(0, plain, ask.clone()), (1, plain, ask), (7, plain, answer)],
+    );
+    let to_gateway = tcp(&v4(Link::new(A, GATEWAY_MAC)), b"x");
+    let tagged_to_gateway = tcp(
+        &v4(Link::new(A, GATEWAY_MAC).vlan(VlanId::new(10).expect("10 is a VLAN"))),
+        b"x",
+    );
+    let as_gateway = Link::new(GATEWAY_MAC, A).arp_reply([10, 0, 0, 254].into(), LOCKED_IP.into());
+    add(
+        "gateway",
+        &[
+            (3, plain, to_gateway.clone()),
+            (1, plain, tagged_to_gateway),
+            (0, plain, to_gateway),
+            (4, plain, as_gateway.clone()),
+            (7, plain, as_gateway),
+        ],
     );
     let whole = tcp(&v4(tagged(10)), b"x");
     let cuts = [0, 11, 13, 15, 17, 20, 40, 60];

@@ -3,20 +3,20 @@
 #![cfg(test)]
 
 use clearway_switch as switch;
-use pipeline::Meter;
-use pipeline::{DropReason, Instant, NetworkId, NoTrace, PortId};
+use pipeline::{DropReason, Instant, Meter, NetworkId, NoTrace, PortId};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
 use switch::{
-    Admitted, Effects, Flood, Form, Forward, Ingress, Lock, Mirror, Native, Network, Outputs, Port,
-    Storm, Topology, TopologyError, VlanMode, VlanSet,
+    Admitted, Effects, Flood, Form, Forward, Gateway, Ingress, Lock, Mirror, Native, Network,
+    Outputs, Port, Storm, Topology, TopologyError, VlanMode, VlanSet,
 };
 use wire::craft::Link;
 use wire::{EtherType, Headers, IpProtocol, MacAddr, VlanId, VlanTag};
 
 const OWN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const OTHER: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
+const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
 const GROUP: MacAddr = MacAddr([0x33, 0x33, 0, 0, 0, 1]);
 const LLDP: MacAddr = MacAddr([0x01, 0x80, 0xc2, 0, 0, 0x0e]);
 const NET: NetworkId = NetworkId(0);
@@ -48,6 +48,23 @@ fn trunk(allowed: &[u16], native: Option<(u16, bool)>) -> VlanMode {
             tagged,
         }),
     }
+}
+
+/// A network without a gateway.
+fn network() -> Network {
+    Network {
+        id: NET,
+        mtu: 1500,
+        forward_reserved: false,
+        fdb: Arc::new(Fdb::new(FdbConfig::default(), 1)),
+        gateway: None,
+    }
+}
+
+/// Whether `network` takes `frame` from `port`.
+fn admit(network: &Network, port: &Port, frame: &[u8]) -> Result<(), DropReason> {
+    let headers = Headers::parse(frame).unwrap();
+    switch::admit(Ingress { port, network }, &headers, &mut NoTrace).map(drop)
 }
 
 /// The headers of a frame with these tags.
@@ -299,13 +316,65 @@ fn what_a_locked_port_may_say() {
         ..Port::plain(PortId(0), NET)
     };
     for (what, frame, expected) in table {
-        let admitted = switch::admit(&port, &Headers::parse(frame).unwrap(), &mut NoTrace);
-        assert_eq!(admitted.map(drop), *expected, "{what}");
+        assert_eq!(admit(&network(), &port, frame), *expected, "{what}");
     }
 }
 
+/// The host finds its IP addresses itself, but gives nobody else's MAC away and plays no router.
 #[test]
 fn a_lock_without_ip_addresses_binds_the_mac_alone() {
+    use DropReason::{SpoofedArp, SpoofedMac, SpoofedRouter, Unverifiable};
+    let (any4, other4) = ([10, 0, 0, 7].into(), [10, 0, 0, 2].into());
+    let [any6, other6, local]: [Ipv6Addr; 3] =
+        ["fd00::7", "fd00::2", "fe80::9"].map(|ip| ip.parse().unwrap());
+    let link = || Link::new(OWN, GROUP);
+    let mut foreign_arp = link().arp_reply(any4, other4);
+    foreign_arp[22..28].copy_from_slice(&OTHER.0);
+    let redirect = [[137].as_slice(), &[0; 39]].concat();
+    let three = link().tag(ctag(0)).tag(ctag(1)).tag(ctag(1));
+    let table: &[(&str, Vec<u8>, Result<(), DropReason>)] = &[
+        ("any IPv4", link().ipv4(any4, other4).udp(1, 2, b""), Ok(())),
+        (
+            "another's MAC",
+            Link::new(OTHER, GROUP).ipv4(any4, other4).udp(1, 2, b""),
+            Err(SpoofedMac),
+        ),
+        ("any IPv4 in ARP", link().arp_request(any4, other4), Ok(())),
+        ("another's MAC in ARP", foreign_arp, Err(SpoofedArp)),
+        ("any IPv6", link().ipv6(any6, other6).udp(1, 2, b""), Ok(())),
+        (
+            "any advertisement",
+            link().neighbour_advert(any6, other6, any6),
+            Ok(()),
+        ),
+        (
+            "a router's advertisement",
+            link().router_advert(local, other6),
+            Err(SpoofedRouter),
+        ),
+        (
+            "a redirect",
+            link()
+                .ipv6(local, other6)
+                .raw(IpProtocol::ICMPV6, &redirect),
+            Err(SpoofedRouter),
+        ),
+        (
+            "half an ARP",
+            link().raw(EtherType::ARP, &[0; 10]),
+            Err(Unverifiable),
+        ),
+        (
+            "IPv4 behind three tags",
+            three.ipv4(any4, other4).udp(1, 2, b""),
+            Err(Unverifiable),
+        ),
+        (
+            "another protocol",
+            link().raw(EtherType(0x88b5), &[0; 46]),
+            Ok(()),
+        ),
+    ];
     let lock = Lock {
         mac: OWN,
         ipv4: Vec::new(),
@@ -315,13 +384,45 @@ fn a_lock_without_ip_addresses_binds_the_mac_alone() {
         lock: Some(lock),
         ..Port::plain(PortId(0), NET)
     };
-    let from = |src| Link::new(src, GROUP).ipv4([10, 0, 0, 7].into(), [10, 0, 0, 2].into());
-    let say = |src| {
-        let headers = Headers::parse(&from(src).udp(1, 2, b"")).unwrap();
-        switch::admit(&port, &headers, &mut NoTrace).map(drop)
+    for (what, frame, expected) in table {
+        assert_eq!(admit(&network(), &port, frame), *expected, "{what}");
+    }
+}
+
+/// Whoever had the gateway's MAC would get what everybody sends to the world.
+#[test]
+fn nobody_sends_with_the_gateways_mac() {
+    let gateway = Gateway {
+        mac: ROUTER,
+        vlan: vlan(9),
     };
-    assert_eq!(say(OWN), Ok(()));
-    assert_eq!(say(OTHER), Err(DropReason::SpoofedMac));
+    let with = Network {
+        gateway: Some(gateway),
+        ..network()
+    };
+    let port = Port::plain(PortId(0), NET);
+    let from = |mac| Link::new(mac, OTHER).raw(EtherType(0x88b5), &[0; 46]);
+    // In no VLAN, its own or another.
+    assert_eq!(
+        admit(&with, &port, &from(ROUTER)),
+        Err(DropReason::SpoofedGateway)
+    );
+    assert_eq!(admit(&with, &port, &from(OWN)), Ok(()));
+    assert_eq!(admit(&network(), &port, &from(ROUTER)), Ok(()));
+    // Not even a port that is locked to it.
+    let lock = Lock {
+        mac: ROUTER,
+        ipv4: Vec::new(),
+        ipv6: Vec::new(),
+    };
+    let locked = Port {
+        lock: Some(lock),
+        ..port
+    };
+    assert_eq!(
+        admit(&with, &locked, &from(ROUTER)),
+        Err(DropReason::SpoofedGateway)
+    );
 }
 
 /// Ports 0 to 5: two plain, two protected, one trunk of VLAN 9, one that is down. `OWN` is behind
@@ -337,15 +438,10 @@ impl Six {
         (ports[2].isolated, ports[3].isolated) = (true, true);
         ports[4].vlan = trunk(&[9], None);
         ports[5].up = false;
-        let fdb = Arc::new(Fdb::new(FdbConfig::default(), 1));
-        let network = Network {
-            id: NET,
-            mtu: 1500,
-            forward_reserved: false,
-            fdb,
-            gateway: None,
-        };
-        Self { ports, network }
+        Self {
+            ports,
+            network: network(),
+        }
     }
 
     fn topology(&self) -> Topology {
@@ -354,19 +450,15 @@ impl Six {
 
     /// Where a frame from port `from` to `dst` goes.
     fn forward(&self, from: usize, dst: MacAddr) -> Result<Forward, DropReason> {
+        self.forward_in(VlanId::DEFAULT, from, dst)
+    }
+
+    fn forward_in(&self, vlan: VlanId, from: usize, dst: MacAddr) -> Result<Forward, DropReason> {
         let ingress = Ingress {
             port: &self.ports[from],
             network: &self.network,
         };
-        switch::forward(
-            ingress,
-            VlanId::DEFAULT,
-            OWN,
-            dst,
-            NOW,
-            Effects::Live,
-            &mut NoTrace,
-        )
+        switch::forward(ingress, vlan, OWN, dst, NOW, Effects::Live, &mut NoTrace)
     }
 
     /// By which ports a frame from port `from` leaves, when it is to go to `forward`.
@@ -376,28 +468,37 @@ impl Six {
         forward: Forward,
         packet_len: usize,
     ) -> Result<Vec<u32>, DropReason> {
-        let topology = self.topology();
         let ingress = Ingress {
             port: &self.ports[from],
             network: &self.network,
         };
-        let admitted = Admitted {
-            vlan: VlanId::DEFAULT,
-            tag: None,
-            tpid: VlanTag::CTAG,
-        };
-        let mut out = Outputs::default();
-        switch::egress(
-            &topology,
-            ingress,
-            &admitted,
-            forward,
-            packet_len,
-            &mut out,
-            &mut NoTrace,
-        )?;
-        Ok(out.transmits.iter().map(|copy| copy.port.0).collect())
+        leaves(&self.topology(), ingress, forward, packet_len)
     }
+}
+
+/// By which ports an untagged frame of the default VLAN leaves.
+fn leaves(
+    topology: &Topology,
+    ingress: Ingress<'_>,
+    forward: Forward,
+    packet_len: usize,
+) -> Result<Vec<u32>, DropReason> {
+    let admitted = Admitted {
+        vlan: VlanId::DEFAULT,
+        tag: None,
+        tpid: VlanTag::CTAG,
+    };
+    let mut out = Outputs::default();
+    switch::egress(
+        topology,
+        ingress,
+        &admitted,
+        forward,
+        packet_len,
+        &mut out,
+        &mut NoTrace,
+    )?;
+    Ok(out.transmits.iter().map(|copy| copy.port.0).collect())
 }
 
 #[test]
@@ -473,6 +574,64 @@ fn by_which_ports_it_leaves() {
     assert_eq!(flood(0, 1500), Ok(vec![1, 2, 3]));
     assert_eq!(flood(2, 1500), Ok(vec![0, 1]));
     assert_eq!(flood(0, 1501), Err(MtuExceeded));
+}
+
+#[test]
+fn a_frame_to_the_gateway_leaves_layer_2_in_the_gateways_vlan_alone() {
+    use DropReason::{MtuExceeded, SamePort};
+    let mut six = Six::new();
+    six.network.gateway = Some(Gateway {
+        mac: ROUTER,
+        vlan: vlan(9),
+    });
+    let unknown = Ok(Forward::Flood(Flood::Unknown));
+    assert_eq!(six.forward_in(vlan(9), 4, ROUTER), Ok(Forward::Gateway));
+    assert_eq!(six.forward_in(vlan(9), 4, MacAddr([4; 6])), unknown);
+    assert_eq!(six.forward(0, ROUTER), unknown, "it is not in VLAN 1");
+    // An entry of the table takes no frame of the gateway's away, not even a static one.
+    let fdb = &six.network.fdb;
+    for vid in [1, 9] {
+        fdb.add_static(vlan(vid), ROUTER, PortId(1)).unwrap();
+    }
+    assert_eq!(six.forward_in(vlan(9), 4, ROUTER), Ok(Forward::Gateway));
+    assert_eq!(six.forward(0, ROUTER), Ok(Forward::Unicast(PortId(1))));
+    assert_eq!(six.forward(1, ROUTER), Err(SamePort));
+    // Nothing of it is left to be sent, and it is no larger than others may be.
+    assert_eq!(six.egress(0, Forward::Gateway, 1500), Ok(Vec::new()));
+    assert_eq!(six.egress(0, Forward::Gateway, 1501), Err(MtuExceeded));
+}
+
+#[test]
+fn a_frame_from_the_gateway_reaches_every_port_that_is_up_and_in_its_vlan() {
+    use DropReason::{EgressDown, EgressVlan, MtuExceeded};
+    let mut six = Six::new();
+    assert!(six.topology().gateway(NET).is_none());
+    let gateway = Gateway {
+        mac: ROUTER,
+        vlan: VlanId::DEFAULT,
+    };
+    six.network.gateway = Some(gateway);
+    let topology = six.topology();
+    assert!(topology.gateway(NetworkId(7)).is_none());
+    let (ingress, found) = topology.gateway(NET).unwrap();
+    assert_eq!((found, ingress.port.id), (gateway, PortId::GATEWAY));
+    // 2 and 3 are protected ports: from each other, not from the gateway.
+    let unicast = |to| leaves(&topology, ingress, Forward::Unicast(PortId(to)), 1500);
+    for to in 0..=3 {
+        assert_eq!(unicast(to), Ok(vec![to]));
+    }
+    assert_eq!(unicast(4), Err(EgressVlan));
+    assert_eq!(unicast(5), Err(EgressDown));
+    let flood = |len| leaves(&topology, ingress, Forward::Flood(Flood::Broadcast), len);
+    assert_eq!(flood(1500), Ok(vec![0, 1, 2, 3]));
+    assert_eq!(flood(1501), Err(MtuExceeded));
+    assert!(topology.port(PortId::GATEWAY).is_none(), "it is no port");
+    assert!(
+        topology
+            .members(NET)
+            .iter()
+            .all(|&id| id != PortId::GATEWAY)
+    );
 }
 
 #[test]

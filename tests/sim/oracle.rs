@@ -6,9 +6,9 @@
 
 mod steps;
 
+use crate::reasons::STILL_TO_COME;
 use crate::rig::{Left, Rig};
-use pipeline::Meter;
-use pipeline::{DropReason, Instant, NetworkId, PortId};
+use pipeline::{DropReason, Instant, Meter, NetworkId, PortId};
 use port::memory::MemoryConfig;
 use proptest::prelude::*;
 use sim::reference::{Bucket, Counts, RefNetwork, RefPort, Reference, Spec, Verdict, Vlans};
@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use steps::{NETWORKS, PORTS, Step, vlan};
 use switch::fdb::{Entry, Fdb, FdbConfig, FdbStats, FlushFilter, Kind, Removal};
-use switch::{Mirror, Native, Network, Port, Storm, VlanMode};
+use switch::{Gateway, Mirror, Native, Network, Port, Storm, VlanMode};
 use wire::MacAddr;
 
 proptest! {
@@ -67,6 +67,7 @@ impl Both {
                 RefNetwork {
                     mtu: 1500,
                     forward_reserved: false,
+                    gateway: None,
                     ageing: AGEING,
                     table: BTreeMap::new(),
                 },
@@ -123,9 +124,10 @@ impl Both {
                 self.real.close(*id);
                 self.dumb.open.remove(id);
             }
-            Step::Network(id, mtu, forward_reserved) => {
+            Step::Network(id, mtu, forward_reserved, gateway) => {
                 let network = self.dumb.networks.get_mut(id).unwrap();
-                (network.mtu, network.forward_reserved) = (usize::from(*mtu), *forward_reserved);
+                network.mtu = usize::from(*mtu);
+                (network.forward_reserved, network.gateway) = (*forward_reserved, *gateway);
                 self.publish();
             }
             Step::Pin(network, vid, mac, port) => self.pin(*network, *vid, *mac, *port)?,
@@ -341,7 +343,10 @@ impl Both {
             mtu: u16::try_from(network.mtu).unwrap(),
             forward_reserved: network.forward_reserved,
             fdb: Arc::clone(&self.fdbs[&id]),
-            gateway: None,
+            gateway: network.gateway.map(|(mac, vid)| Gateway {
+                mac,
+                vlan: vlan(vid),
+            }),
         });
         let ports = self.dumb.ports.iter().map(|(&id, port)| Port {
             id,
@@ -403,7 +408,8 @@ fn the_random_transitions_reach_the_reasons_that_frames_alone_can_cause() {
     let rest = [FrameTooLong, TxFull, TxDown, TxRefused, CannotSegment];
     let missing: Vec<_> = DropReason::ALL
         .iter()
-        .filter(|reason| !seen.contains(reason) && !rest.contains(reason))
+        .filter(|reason| !seen.contains(reason))
+        .filter(|reason| !rest.contains(reason) && !STILL_TO_COME.contains(reason))
         .collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");
 }

@@ -1,20 +1,55 @@
-//! Every drop reason happens: one scenario each, in which nothing else is dropped.
+//! Every drop reason happens: one scenario each, in which nothing else is dropped. The reasons that
+//! nothing can cause yet are listed by name, and no test may see one of them happen.
 
 use crate::rig::Rig;
-use pipeline::Meter;
-use pipeline::{DropReason, Frame, Instant, MAX_FRAME, NetworkId, PortId};
+use pipeline::{DropReason, Frame, Instant, MAX_FRAME, Meter, NetworkId, PortId};
 use port::memory::MemoryConfig;
 use port::{Offloads, Tx};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::{Lock, Mirror, Network, Port, Storm, VlanMode};
+use switch::{Forward, Gateway, Lock, Mirror, Network, Port, Storm, VlanMode};
 use wire::craft::{self, Link, TcpSegment};
 use wire::{EtherType, MacAddr, VlanId, VlanTag, VnetHeader};
 
 type Scenario = fn() -> Rig;
 
-/// What shows each reason. A reason without a line fails the test.
+/// Reasons that have a number already and that no stage gives yet. The list only ever gets
+/// shorter: a reason leaves it for a line in [`scenarios`] as soon as a frame can be dropped for
+/// it, and every test of the rig fails that sees one of them happen.
+pub(crate) const STILL_TO_COME: &[DropReason] = &[
+    DropReason::RateLimited,
+    DropReason::IpInvalid,
+    DropReason::Martian,
+    DropReason::LandAttack,
+    DropReason::SourceRouted,
+    DropReason::NoRoute,
+    DropReason::NetworkInternal,
+    DropReason::NetworkIsolated,
+    DropReason::HostDenied,
+    DropReason::GatewayClosed,
+    DropReason::GatewayIgnored,
+    DropReason::TtlExceeded,
+    DropReason::FragmentationNeeded,
+    DropReason::NextHopUnknown,
+    DropReason::PolicyDenied,
+    DropReason::NoMapping,
+    DropReason::Filtered,
+    DropReason::PortsExhausted,
+    DropReason::NatTableFull,
+    DropReason::QuotaExceeded,
+    DropReason::TcpNotSyn,
+    DropReason::TcpOutOfWindow,
+    DropReason::TcpInvalid,
+    DropReason::IcmpUnrelated,
+    DropReason::Untranslatable,
+    DropReason::FragmentInvalid,
+    DropReason::FragmentLimit,
+    DropReason::FragmentTimeout,
+    DropReason::HairpinLoop,
+];
+
+/// What shows each reason. A reason that has no line and is not still to come fails the test.
 fn scenarios() -> Vec<(DropReason, Scenario)> {
     use DropReason as R;
     vec![
@@ -195,6 +230,9 @@ fn scenarios() -> Vec<(DropReason, Scenario)> {
             rig.carry(PORT_A, &frame, vnet, Instant::ZERO);
             rig
         }),
+        (R::SpoofedGateway, || {
+            from_a(Network1::plain().gateway(A), &frame(A, B))
+        }),
     ]
 }
 
@@ -202,9 +240,12 @@ fn scenarios() -> Vec<(DropReason, Scenario)> {
 fn every_reason_happens_alone_and_once() {
     let scenarios: BTreeMap<_, _> = scenarios().into_iter().collect();
     for &reason in DropReason::ALL {
-        let scenario = scenarios
-            .get(&reason)
-            .unwrap_or_else(|| panic!("no scenario shows {reason}"));
+        let scenario = match (scenarios.get(&reason), STILL_TO_COME.contains(&reason)) {
+            (Some(scenario), false) => scenario,
+            (None, true) => continue,
+            (Some(_), true) => panic!("{reason} has a scenario: it is no longer still to come"),
+            (None, false) => panic!("no scenario shows {reason}"),
+        };
         let rig = scenario();
         let happened: Vec<_> = DropReason::ALL
             .iter()
@@ -213,6 +254,17 @@ fn every_reason_happens_alone_and_once() {
             .collect();
         assert_eq!(happened, [(reason, 1)], "the scenario of {reason}");
     }
+}
+
+/// What is left of a frame to the gateway is the router's business: no drop, and no copy.
+#[test]
+fn a_frame_to_the_gateway_leaves_by_no_port_and_is_not_dropped() {
+    let mut rig = Network1::plain().gateway(B).rig();
+    let told = rig.explain(PORT_A, &frame(A, B), VnetHeader::default(), Instant::ZERO);
+    assert_eq!(told.verdict, Ok(Forward::Gateway));
+    let left = rig.carry(PORT_A, &frame(A, B), VnetHeader::default(), Instant::ZERO);
+    assert_eq!(left, []);
+    assert!(DropReason::ALL.iter().all(|&r| rig.dropped(r) == 0));
 }
 
 #[test]
@@ -238,6 +290,7 @@ const NET: NetworkId = NetworkId(0);
 struct Network1 {
     ports: [Port; 2],
     fdb: Arc<Fdb>,
+    gateway: Option<Gateway>,
 }
 
 impl Network1 {
@@ -246,6 +299,7 @@ impl Network1 {
         Self {
             ports: [PORT_A, PORT_B].map(|id| Port::plain(id, NET)),
             fdb,
+            gateway: None,
         }
     }
 
@@ -265,13 +319,21 @@ impl Network1 {
         self
     }
 
+    fn gateway(self, mac: MacAddr) -> Self {
+        let vlan = VlanId::DEFAULT;
+        Self {
+            gateway: Some(Gateway { mac, vlan }),
+            ..self
+        }
+    }
+
     fn rig(self) -> Rig {
         let network = Network {
             id: NET,
             mtu: 1500,
             forward_reserved: false,
             fdb: self.fdb,
-            gateway: None,
+            gateway: self.gateway,
         };
         Rig::of(vec![network], self.ports.into())
     }

@@ -1,5 +1,6 @@
 //! The real switch on memory ports, one frame at a time: what the table tests and the oracle drive.
 
+use crate::reasons::STILL_TO_COME;
 use dataplane::{Explanation, Forwarder, Outlet, View, explain};
 use pipeline::{BatchLimits, DropReason, Instant, PortId, PortTotals, WorkerId};
 use port::memory::{self, MemoryConfig, Peer};
@@ -131,12 +132,18 @@ impl Rig {
         explain(&self.view, from, bytes, vnet, now)
     }
 
+    /// What was counted at a port, one set for each time it was open.
     pub(crate) fn totals(&self, id: PortId) -> Vec<PortTotals> {
-        self.outlets
-            .get(&id)
-            .into_iter()
-            .flatten()
-            .map(|outlet| outlet.totals())
+        let outlets = self.outlets.get(&id).into_iter().flatten();
+        outlets
+            .map(|outlet| {
+                let totals = outlet.totals();
+                for (reason, _) in totals.drops() {
+                    let happens = "happens: give it a scenario and take it off the list";
+                    assert!(!STILL_TO_COME.contains(&reason), "{reason} {happens}");
+                }
+                totals
+            })
             .collect()
     }
 

@@ -41,6 +41,8 @@ pub struct RefNetwork {
     pub mtu: usize,
     /// Whether 01:80:C2:00:00:0x are ordinary groups.
     pub forward_reserved: bool,
+    /// The gateway's address and VLAN.
+    pub gateway: Option<(MacAddr, u16)>,
     /// Whole seconds after which an address is forgotten.
     pub ageing: u64,
     /// Who is where.
@@ -221,6 +223,11 @@ impl Reference {
         if frame.src.0[0] % 2 == 1 || frame.src.0 == [0; 6] {
             return Err(DropReason::SourceInvalid);
         }
+        if let Some((mac, _)) = self.networks[&network_id].gateway
+            && mac == frame.src
+        {
+            return Err(DropReason::SpoofedGateway);
+        }
         if let Some(lock) = &port.lock {
             speaks_for(lock, frame)?;
         }
@@ -262,7 +269,7 @@ impl Reference {
         }
     }
 
-    /// To whom the frame goes: one port, or all others for a flood.
+    /// To whom the frame goes: the gateway, one port, or all others for a flood.
     fn receivers(
         &mut self,
         frame: &Spec,
@@ -278,6 +285,8 @@ impl Reference {
                 return Err(DropReason::ReservedAddress);
             }
             usize::from(frame.dst.0 != [0xff; 6])
+        } else if network.gateway == Some((frame.dst, vlan)) {
+            return Ok(Receivers::Gateway);
         } else {
             match network
                 .table
@@ -315,6 +324,7 @@ impl Reference {
     ) -> Result<(), DropReason> {
         let sender = &self.ports[&from];
         match *to {
+            Receivers::Gateway => Ok(()),
             Receivers::One(id) => {
                 let here = |port: &&RefPort| port.network == sender.network && !self.is_mirror(id);
                 let port = self.ports.get(&id).filter(here).ok_or(DropReason::TxGone)?;
@@ -376,6 +386,7 @@ impl Reference {
 }
 
 enum Receivers {
+    Gateway,
     One(PortId),
     AllBut(PortId, NetworkId),
 }
@@ -458,7 +469,8 @@ fn speaks_for(lock: &Lock, frame: &Spec) -> Result<(), DropReason> {
     }
     let mac_alone = lock.ipv4.is_empty() && lock.ipv6.is_empty();
     let own4 = |ip: Ipv4Addr| mac_alone || lock.ipv4.contains(&ip);
-    let own6 = |ip: Ipv6Addr| mac_alone || lock.ipv6.contains(&ip) || ip.segments()[0] & 0xffc0 == 0xfe80;
+    let own6 =
+        |ip: Ipv6Addr| mac_alone || lock.ipv6.contains(&ip) || ip.segments()[0] & 0xffc0 == 0xfe80;
     let unless = |allowed: bool, reason| if allowed { Ok(()) } else { Err(reason) };
     match &frame.payload {
         Payload::Arp {

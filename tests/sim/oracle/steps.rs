@@ -40,8 +40,8 @@ pub(super) enum Step {
     Open(PortId),
     /// A port's interface disappears.
     Close(PortId),
-    /// A network's MTU and its treatment of reserved addresses.
-    Network(NetworkId, u16, bool),
+    /// A network's MTU, its treatment of reserved addresses, its gateway's address and VLAN.
+    Network(NetworkId, u16, bool, Option<(MacAddr, u16)>),
     /// A static entry.
     Pin(NetworkId, u16, MacAddr, PortId),
     /// An entry is removed.
@@ -106,7 +106,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         1 => port.clone().prop_map(Step::Remove),
         2 => port.clone().prop_map(Step::Open),
         1 => port.clone().prop_map(Step::Close),
-        2 => (net.clone(), select(&[576, 1500, 9000, 65_535][..]), any::<bool>()).prop_map(|(net, mtu, reserved)| Step::Network(net, mtu, reserved)),
+        2 => (net.clone(), select(&[576, 1500, 9000, 65_535][..]), any::<bool>(), gateway()).prop_map(|(net, mtu, reserved, gateway)| Step::Network(net, mtu, reserved, gateway)),
         2 => (net.clone(), vid.clone(), mac(), port.clone()).prop_map(|(net, vid, mac, port)| Step::Pin(net, vid, mac, port)),
         1 => (net.clone(), vid.clone(), mac()).prop_map(|(net, vid, mac)| Step::Forget(net, vid, mac)),
         1 => (net.clone(), option::of(port), option::of(vid), any::<bool>()).prop_map(|(net, port, vid, statics)| Step::Flush(net, port, vid, statics)),
@@ -121,6 +121,11 @@ fn wait() -> impl Strategy<Value = Duration> {
 
 fn mac() -> impl Strategy<Value = MacAddr> {
     (1..7u8).prop_map(|last| MacAddr([2, 0, 0, 0, 0, last]))
+}
+
+/// Sometimes there, and then with an address that others have, too.
+fn gateway() -> impl Strategy<Value = Option<(MacAddr, u16)>> {
+    weighted(0.3, (mac(), select(&VLANS[..])))
 }
 
 fn destination() -> impl Strategy<Value = MacAddr> {

@@ -1,8 +1,7 @@
 //! What hostile or broken stations do, and that the others do not notice.
 
 use super::{NET, finish, hosts, lan, network, port, world};
-use pipeline::Meter;
-use pipeline::{DropReason, Instant, NetworkId, PortId};
+use pipeline::{DropReason, Instant, Meter, NetworkId, PortId};
 use sim::{Bulk, HostConfig, Packet, Ping, Reach, Rng, Talker, TcpReceive, TcpSend, Wire, World};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
