@@ -10,8 +10,8 @@ use std::time::Duration;
 /// What was dropped, and why.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DropsArgs {
-    /// Go on, and print what is dropped from now on, each so many seconds
-    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", require_equals = true,
+    /// Go on, and print what is dropped from now on, each so many seconds, each second when none are given
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1",
           value_parser = clap::value_parser!(u64).range(1..=3600))]
     watch: Option<u64>,
     /// Show reasons that never happened, too

@@ -163,8 +163,8 @@ struct VlanArgs {
     /// Carry one VLAN, untagged
     #[arg(long, value_name = "VID", conflicts_with_all = ["trunk", "tunnel"])]
     access: Option<VlanId>,
-    /// Carry these VLANs, tagged: 10,20-29 or all
-    #[arg(long, value_name = "VIDS", num_args = 0..=1, default_missing_value = "all", require_equals = true, conflicts_with = "tunnel")]
+    /// Carry these VLANs, tagged: 10,20-29 or all, which it is when nothing or another option follows
+    #[arg(long, value_name = "VIDS", num_args = 0..=1, default_missing_value = "all", conflicts_with = "tunnel")]
     trunk: Option<Vlans>,
     /// On a trunk, the VLAN of untagged frames
     #[arg(long, value_name = "VID", requires = "trunk")]
@@ -386,14 +386,23 @@ mod tests {
             vlan("--access 10"),
             serde_json::json!({"mode": "access", "vid": 10})
         );
-        assert_eq!(
-            vlan("--trunk=10,20-21 --native 10 --native-tagged"),
-            serde_json::json!({"mode": "trunk", "allowed": [10, 20, 21], "native": 10, "native_tagged": true})
-        );
-        assert_eq!(
-            vlan("--trunk"),
-            serde_json::json!({"mode": "trunk", "allowed": [], "native": null, "native_tagged": false})
-        );
+        for words in ["--trunk=10,20-21", "--trunk 10,20-21"] {
+            assert_eq!(
+                vlan(&format!("{words} --native 10 --native-tagged")),
+                serde_json::json!({"mode": "trunk", "allowed": [10, 20, 21], "native": 10, "native_tagged": true})
+            );
+        }
+        for words in [
+            "--trunk",
+            "--trunk --isolated",
+            "--trunk=all",
+            "--trunk all",
+        ] {
+            assert_eq!(
+                vlan(words),
+                serde_json::json!({"mode": "trunk", "allowed": [], "native": null, "native_tagged": false})
+            );
+        }
         assert_eq!(
             vlan("--tunnel 100"),
             serde_json::json!({"mode": "dot1q_tunnel", "vid": 100})
