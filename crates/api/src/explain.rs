@@ -2,7 +2,8 @@
 
 use crate::error::in_range;
 use crate::{ApiError, Mac, Name, VlanId};
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Error};
+use serde::{Deserialize, Deserializer, Serialize};
 use std::net::IpAddr;
 use utoipa::ToSchema;
 
@@ -24,12 +25,16 @@ pub enum FrameSpec {
     /// and colons are skipped.
     Hex(String),
     /// A TCP segment.
+    #[serde(deserialize_with = "strictly")]
     Tcp(TcpFields),
     /// A UDP datagram.
+    #[serde(deserialize_with = "strictly")]
     Udp(UdpFields),
     /// An echo message, ICMP or ICMPv6 by the family of its addresses.
+    #[serde(deserialize_with = "strictly")]
     Icmp(IcmpFields),
     /// An ARP message.
+    #[serde(deserialize_with = "strictly")]
     Arp(ArpFields),
 }
 
@@ -50,6 +55,31 @@ impl FrameSpec {
                 ))
             }
             Self::Arp(_) => Ok(()),
+        }
+    }
+}
+
+/// Reads fields and refuses those that are not there: `deny_unknown_fields` cannot, beside fields
+/// that are flattened. What is written out again is what was understood, for none is left out.
+fn strictly<'de, D, T>(from: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned + Serialize,
+{
+    let given = serde_json::Map::deserialize(from)?;
+    let fields: T = serde_json::from_value(given.clone().into()).map_err(Error::custom)?;
+    let known = serde_json::to_value(&fields).map_err(Error::custom)?;
+    match given.keys().find(|&field| known.get(field).is_none()) {
+        None => Ok(fields),
+        Some(unknown) => {
+            let known = known
+                .as_object()
+                .into_iter()
+                .flat_map(|fields| fields.keys());
+            let allowed = known.map(String::as_str).collect::<Vec<_>>().join(", ");
+            Err(Error::custom(format!(
+                "unknown field `{unknown}`; allowed are {allowed}"
+            )))
         }
     }
 }
@@ -367,6 +397,82 @@ mod tests {
             ("zz", "`z` is not a hexadecimal digit"),
         ] {
             assert_eq!(parse_hex(text).unwrap_err().message, wrong);
+        }
+    }
+
+    #[test]
+    fn a_field_that_a_frame_does_not_have_is_refused_by_name() {
+        let ips = r#""src_ip":"10.1.0.2","dst_ip":"10.1.0.3""#;
+        let arp = r#""sender_ip":"10.1.0.2","target_ip":"10.1.0.3""#;
+        for (frame, says) in [
+            (
+                format!(r#"{{"tcp":{{{ips},"dst_port":80,"flag":["syn"]}}}}"#),
+                "unknown field `flag`; allowed are dst_ip, dst_mac, dst_port, flags, payload, \
+                 src_ip, src_mac, src_port, vlan",
+            ),
+            (
+                format!(r#"{{"udp":{{{ips},"dst_port":80,"flags":[]}}}}"#),
+                "unknown field `flags`",
+            ),
+            (
+                format!(r#"{{"icmp":{{{ips},"dst_port":80}}}}"#),
+                "unknown field `dst_port`",
+            ),
+            (
+                format!(r#"{{"arp":{{{arp},"vlan":7,"link":{{}}}}}}"#),
+                "unknown field `link`",
+            ),
+            (
+                format!(r#"{{"udp":{{{ips}}}}}"#),
+                "missing field `dst_port`",
+            ),
+            (
+                format!(r#"{{"icmp":{{{ips},"vlan":0}}}}"#),
+                "allowed are 1 to 4094",
+            ),
+        ] {
+            let error = serde_json::from_str::<FrameSpec>(&frame).unwrap_err();
+            assert!(error.to_string().contains(says), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_frame_spec_that_is_written_is_read() {
+        let link = LinkFields {
+            src_mac: Some("02:00:00:00:00:0a".parse().unwrap()),
+            dst_mac: None,
+            vlan: Some(7.try_into().unwrap()),
+        };
+        let [src_ip, dst_ip] = ["2001:db8::1", "2001:db8::2"].map(|ip| ip.parse().unwrap());
+        for frame in [
+            FrameSpec::Hex("ff".into()),
+            FrameSpec::Udp(UdpFields {
+                link: link.clone(),
+                src_ip,
+                dst_ip,
+                src_port: 1,
+                dst_port: 2,
+                payload: 3,
+            }),
+            FrameSpec::Icmp(IcmpFields {
+                link: link.clone(),
+                src_ip,
+                dst_ip,
+                reply: true,
+                id: 4,
+                payload: 5,
+            }),
+            FrameSpec::Arp(ArpFields {
+                link,
+                operation: ArpOperation::Reply,
+                sender_mac: None,
+                sender_ip: src_ip,
+                target_mac: None,
+                target_ip: dst_ip,
+            }),
+        ] {
+            let written = serde_json::to_string(&frame).unwrap();
+            assert_eq!(serde_json::from_str::<FrameSpec>(&written).unwrap(), frame);
         }
     }
 
