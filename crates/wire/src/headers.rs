@@ -679,6 +679,7 @@ mod tests {
                     (*seq, *ack, 20 + options.len()),
                     (tcp.seq, tcp.ack, tcp.header_len.into())
                 );
+                assert_eq!(tcp.window, 500);
                 assert_eq!(
                     (offset, spec.payload.len()),
                     (tcp.offset, headers.payload_len())

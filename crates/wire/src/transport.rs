@@ -45,6 +45,8 @@ pub struct Tcp {
     pub seq: u32,
     /// Acknowledgement number.
     pub ack: u32,
+    /// Receive window as it stands there, not scaled.
+    pub window: u16,
 }
 
 /// A UDP header.
@@ -146,6 +148,7 @@ impl Tcp {
             flags: TcpFlags(h[13]),
             seq: u32::from_be_bytes([h[4], h[5], h[6], h[7]]),
             ack: u32::from_be_bytes([h[8], h[9], h[10], h[11]]),
+            window: u16::from_be_bytes([h[14], h[15]]),
         })
     }
 }
