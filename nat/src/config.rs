@@ -47,6 +47,9 @@ pub struct Interface {
     pub mtu: u16,
     /// Whose MAC addresses are known without asking.
     pub neighbours: BTreeMap<IpAddr, MacAddr>,
+    /// The MAC of the one neighbour there is, on a link that leads to a single stack (the host's,
+    /// the servers'): whatever is sent there goes to it.
+    pub peer: Option<MacAddr>,
 }
 
 /// What a network is to the router.
@@ -57,9 +60,16 @@ pub enum Role {
     /// The way to the world, through a NIC the host keeps using.
     Uplink(UplinkRole),
     /// The host's own stack.
-    Host,
+    Host(HostRole),
     /// The daemon's own servers (DNS), which answer at every gateway address.
     Services,
+}
+
+/// The host.
+#[derive(Debug, Clone, Default)]
+pub struct HostRole {
+    /// Its own addresses, beside those of the gateways: what is sent to them is for its stack.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// How a network of containers is treated.

@@ -25,9 +25,11 @@ mod behaviour;
 pub mod config;
 mod gateway;
 mod outbox;
+mod policy;
 mod rewrite;
 mod route;
 mod router;
+mod routes;
 mod tuple;
 
 pub use behaviour::{Behaviour, Filtering, Mapping, PortChoice, Preset, Timeouts, UnknownPreset};

@@ -33,6 +33,7 @@ pub(crate) struct Face {
     pub(crate) link_local: Ipv6Addr,
     pub(crate) mtu: u16,
     pub(crate) neighbours: BTreeMap<IpAddr, MacAddr>,
+    pub(crate) peer: Option<MacAddr>,
 }
 
 /// What lives longer than a configuration. Safe to use from every worker at once.
@@ -95,6 +96,7 @@ impl Face {
             addresses,
             mtu,
             neighbours,
+            peer,
         } = interface;
         Self {
             network,
@@ -104,6 +106,7 @@ impl Face {
             link_local: link_local(mac),
             mtu,
             neighbours,
+            peer,
         }
     }
 

@@ -1,0 +1,189 @@
+//! Who may open a connection to whom: the rules of endpoints.
+//!
+//! Rules are looked at for the first packet of a connection only; its answers, and all that
+//! follows, pass because the connection is known. So a rule costs nothing per packet, and what a
+//! change of rules forbids must be flushed from the table of connections by whoever changes them.
+//!
+//! Both ends have a say: the sender's rules for what it sends, the receiver's for what it
+//! receives. An endpoint without rules allows everything.
+
+use crate::config::{Action, Direction, EndpointRules, Rule};
+use crate::Tuple;
+use hashbrown::HashMap;
+use pipeline::{DropReason, NetworkId, Stage, Trace};
+use std::net::IpAddr;
+
+/// The rules of all endpoints.
+#[derive(Debug, Default)]
+pub(crate) struct Policy {
+    endpoints: HashMap<(NetworkId, IpAddr), EndpointRules>,
+    /// Networks in which somebody has rules, so that the others need not look.
+    networks: Vec<NetworkId>,
+}
+
+impl Policy {
+    pub(crate) fn new(rules: Vec<EndpointRules>) -> Self {
+        let mut networks: Vec<_> = rules.iter().map(|r| r.network).collect();
+        networks.sort_unstable();
+        networks.dedup();
+        let endpoints = rules.into_iter().map(|r| ((r.network, r.ip), r)).collect();
+        Self {
+            endpoints,
+            networks,
+        }
+    }
+
+    /// Whether any endpoint of `network` has rules.
+    pub(crate) fn concerns(&self, network: NetworkId) -> bool {
+        self.networks.binary_search(&network).is_ok()
+    }
+
+    /// Whether the endpoint at `ip` in `network` lets a connection with this tuple, as the
+    /// endpoint sees it, begin.
+    ///
+    /// # Errors
+    /// [`DropReason::PolicyDenied`].
+    pub(crate) fn allows<T: Trace>(
+        &self,
+        network: NetworkId,
+        ip: IpAddr,
+        direction: Direction,
+        tuple: &Tuple,
+        trace: &mut T,
+    ) -> Result<(), DropReason> {
+        let Some(endpoint) = self.endpoints.get(&(network, ip)) else {
+            return Ok(());
+        };
+        let found = endpoint
+            .rules
+            .iter()
+            .enumerate()
+            .find(|(_, rule)| rule.matches(direction, tuple));
+        let action = found.map_or(endpoint.otherwise, |(_, rule)| rule.action);
+        trace.tell(Stage::Route, || {
+            let what = match action {
+                Action::Allow => "allows",
+                Action::Deny => "denies",
+            };
+            match found {
+                Some((index, _)) => format!("rule {} of {ip} {what} it", index + 1),
+                None => format!("no rule of {ip} matches: it {what} the rest"),
+            }
+        });
+        match action {
+            Action::Allow => Ok(()),
+            Action::Deny => Err(DropReason::PolicyDenied),
+        }
+    }
+}
+
+impl Rule {
+    /// Whether the rule is about a connection with this tuple.
+    fn matches(&self, direction: Direction, tuple: &Tuple) -> bool {
+        let peer = match direction {
+            Direction::In => tuple.src.ip,
+            Direction::Out => tuple.dst.ip,
+        };
+        self.direction == direction
+            && self.peer.is_none_or(|net| net.contains(&peer))
+            && self.protocol.is_none_or(|p| p == tuple.protocol)
+            && self.ports.is_none_or(|range| range.contains(tuple.dst.port))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{PortRange, TransportAddr};
+    use pipeline::{NoTrace, Recorder};
+    use wire::IpProtocol;
+
+    const NET: NetworkId = NetworkId(3);
+
+    fn tuple(dst: &str, port: u16) -> Tuple {
+        Tuple {
+            protocol: IpProtocol::TCP,
+            src: TransportAddr::new([10, 0, 0, 2].into(), 40_000),
+            dst: TransportAddr::new(dst.parse().unwrap(), port),
+        }
+    }
+
+    fn rule(action: Action, direction: Direction) -> Rule {
+        Rule {
+            action,
+            direction,
+            peer: None,
+            protocol: None,
+            ports: None,
+        }
+    }
+
+    fn policy(rules: Vec<Rule>, otherwise: Action) -> Policy {
+        Policy::new(vec![EndpointRules {
+            network: NET,
+            ip: [10, 0, 0, 2].into(),
+            rules,
+            otherwise,
+        }])
+    }
+
+    fn ask(policy: &Policy, direction: Direction, tuple: &Tuple) -> Result<(), DropReason> {
+        policy.allows(NET, [10, 0, 0, 2].into(), direction, tuple, &mut NoTrace)
+    }
+
+    #[test]
+    fn the_first_rule_that_matches_decides() {
+        let narrow = Rule {
+            peer: Some("10.9.0.0/16".parse().unwrap()),
+            protocol: Some(IpProtocol::TCP),
+            ports: Some(PortRange {
+                first: 443,
+                last: 443,
+            }),
+            ..rule(Action::Allow, Direction::Out)
+        };
+        let policy = policy(
+            vec![narrow, rule(Action::Deny, Direction::Out)],
+            Action::Allow,
+        );
+        let denied = Err(DropReason::PolicyDenied);
+        assert_eq!(ask(&policy, Direction::Out, &tuple("10.9.1.1", 443)), Ok(()));
+        assert_eq!(ask(&policy, Direction::Out, &tuple("10.9.1.1", 444)), denied);
+        assert_eq!(ask(&policy, Direction::Out, &tuple("10.8.1.1", 443)), denied);
+        assert_eq!(
+            ask(&policy, Direction::In, &tuple("10.0.0.2", 80)),
+            Ok(()),
+            "what no rule is about"
+        );
+    }
+
+    #[test]
+    fn the_rest_is_decided_by_the_default_and_strangers_are_free() {
+        let policy = policy(Vec::new(), Action::Deny);
+        let denied = Err(DropReason::PolicyDenied);
+        assert_eq!(ask(&policy, Direction::In, &tuple("10.0.0.2", 80)), denied);
+        let other = policy.allows(
+            NetworkId(4),
+            [10, 0, 0, 2].into(),
+            Direction::In,
+            &tuple("10.0.0.2", 80),
+            &mut NoTrace,
+        );
+        assert_eq!(other, Ok(()));
+        assert!(policy.concerns(NET) && !policy.concerns(NetworkId(4)));
+    }
+
+    #[test]
+    fn it_says_which_rule_decided() {
+        let policy = policy(vec![rule(Action::Deny, Direction::Out)], Action::Allow);
+        let mut trace = Recorder::default();
+        let _ = policy.allows(
+            NET,
+            [10, 0, 0, 2].into(),
+            Direction::Out,
+            &tuple("10.9.1.1", 443),
+            &mut trace,
+        );
+        assert_eq!(trace.events[0].what, "rule 1 of 10.0.0.2 denies it");
+    }
+}
