@@ -19,6 +19,7 @@ mod egress;
 pub mod fdb;
 mod forward;
 mod learn;
+mod rate;
 mod topology;
 mod vlan;
 
@@ -27,5 +28,6 @@ pub use egress::{Outputs, Transmit, arrive, egress, reform};
 pub use forward::{Flood, Forward, forward};
 pub use learn::learn;
 pub use pipeline::Effects;
+pub use rate::{Rate, shape, within_rate};
 pub use topology::{Gateway, Ingress, Lock, Mirror, Network, Port, Storm, Topology, TopologyError};
 pub use vlan::{Admitted, Form, Native, VlanMode, VlanSet};

@@ -6,6 +6,7 @@
 //! thread-safety; carrying it over is the publisher's business.
 
 use crate::fdb::Fdb;
+use crate::rate::Rate;
 use crate::vlan::VlanMode;
 use pipeline::{DropReason, Meter, NetworkId, PortId};
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -53,6 +54,10 @@ pub struct Port {
     pub lock: Option<Lock>,
     /// How many flooded frames a second it may send.
     pub storm: Storm,
+    /// How much it may send.
+    pub sends: Rate,
+    /// How much it may receive.
+    pub receives: Rate,
     /// Where copies of its frames go.
     pub mirror: Option<Mirror>,
 }
@@ -69,6 +74,8 @@ impl Port {
             isolated: false,
             lock: None,
             storm: Storm::default(),
+            sends: Rate::default(),
+            receives: Rate::default(),
             mirror: None,
         }
     }

@@ -51,20 +51,32 @@ impl Meter {
     /// that steps back adds no tokens.
     #[must_use = "a frame without a token must not pass"]
     pub fn take(&self, now: Instant) -> bool {
-        let credit = self.credit_at(now);
-        let passes = credit >= TOKEN;
+        self.take_many(now, 1)
+    }
+
+    /// What [`Meter::take`] would answer, without taking.
+    #[must_use]
+    pub fn would_take(&self, now: Instant) -> bool {
+        self.would_take_many(now, 1)
+    }
+
+    /// Takes `tokens` at once, or none. More than the burst never pass.
+    #[must_use = "what gets no tokens must not pass"]
+    pub fn take_many(&self, now: Instant, tokens: u32) -> bool {
+        let (credit, price) = (self.credit_at(now), u64::from(tokens) * TOKEN);
+        let passes = credit >= price;
         if passes {
-            self.credit.store(credit - TOKEN, Relaxed);
+            self.credit.store(credit - price, Relaxed);
             self.filled
                 .store(self.filled.load(Relaxed).max(now.as_nanos()), Relaxed);
         }
         passes
     }
 
-    /// What [`Meter::take`] would answer, without taking.
+    /// What [`Meter::take_many`] would answer, without taking.
     #[must_use]
-    pub fn would_take(&self, now: Instant) -> bool {
-        self.credit_at(now) >= TOKEN
+    pub fn would_take_many(&self, now: Instant, tokens: u32) -> bool {
+        self.credit_at(now) >= u64::from(tokens) * TOKEN
     }
 
     fn credit_at(&self, now: Instant) -> u64 {

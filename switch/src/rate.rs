@@ -1,0 +1,178 @@
+//! How much a port may send and receive: bandwidth and packets a second.
+//!
+//! A container that fills the machine's processors with packets slows its neighbours down; one
+//! that is to behave like a slow link is a test. What it sends is measured once its frame is
+//! admitted, before any work is done for it; what it receives, per copy, once the copies are
+//! known. A superframe costs what its packets will cost on a wire, as near as its headers tell.
+//!
+//! Several workers may send to one port at once: each then lets a frame more or less pass, which
+//! [`pipeline::Meter`] allows.
+
+use crate::egress::Outputs;
+use crate::topology::{Port, Topology};
+use pipeline::{DropReason, Effects, Frame, Instant, Meter, Stage, Trace};
+use std::sync::Arc;
+
+/// A limit; none at all unless set.
+#[derive(Debug, Clone, Default)]
+pub struct Rate {
+    /// Bytes of frames.
+    pub bytes: Option<Arc<Meter>>,
+    /// Packets.
+    pub packets: Option<Arc<Meter>>,
+}
+
+impl Rate {
+    /// A limit in bits and in packets a second. Either lets a tenth of a second's worth pass at
+    /// once, and never less than two superframes or 32 packets. Bandwidth above 34 Gbit/s is not
+    /// limited.
+    #[must_use]
+    pub fn new(bits_per_second: Option<u64>, packets_per_second: Option<u32>) -> Self {
+        let bytes = bits_per_second.and_then(|bits| u32::try_from(bits / 8).ok());
+        let meter = |rate: u32, least: u32| Arc::new(Meter::new(rate, (rate / 10).max(least)));
+        Self {
+            bytes: bytes.map(|rate| meter(rate, 2 * 65_536)),
+            packets: packets_per_second.map(|rate| meter(rate, 32)),
+        }
+    }
+
+    const fn is_unlimited(&self) -> bool {
+        self.bytes.is_none() && self.packets.is_none()
+    }
+
+    fn lets_pass(&self, frame: &Frame<'_>, now: Instant, effects: Effects) -> bool {
+        let packets = match usize::from(frame.vnet.gso_size) {
+            size if frame.vnet.is_gso() && size > 0 => frame.len().div_ceil(size),
+            _ => 1,
+        };
+        let ask = |meter: &Option<Arc<Meter>>, tokens: usize| {
+            let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+            meter
+                .as_ref()
+                .is_none_or(|m| m.would_take_many(now, tokens))
+        };
+        let passes = ask(&self.bytes, frame.len()) && ask(&self.packets, packets);
+        if passes && effects == Effects::Live {
+            let take = |meter: &Option<Arc<Meter>>, tokens: usize| {
+                let tokens = u32::try_from(tokens).unwrap_or(u32::MAX);
+                // Asked a moment ago.
+                let _ = meter.as_ref().is_none_or(|m| m.take_many(now, tokens));
+            };
+            take(&self.bytes, frame.len());
+            take(&self.packets, packets);
+        }
+        passes
+    }
+}
+
+/// Whether `port` may send `frame` now.
+///
+/// # Errors
+/// [`DropReason::RateLimited`].
+pub fn within_rate(
+    port: &Port,
+    frame: &Frame<'_>,
+    now: Instant,
+    effects: Effects,
+) -> Result<(), DropReason> {
+    if port.sends.is_unlimited() || port.sends.lets_pass(frame, now, effects) {
+        return Ok(());
+    }
+    Err(DropReason::RateLimited)
+}
+
+/// Takes those copies out of `out` whose receivers have had their share.
+///
+/// # Errors
+/// [`DropReason::RateLimited`] when that was a copy and none is left.
+pub fn shape<T: Trace>(
+    topology: &Topology,
+    frame: &Frame<'_>,
+    now: Instant,
+    effects: Effects,
+    out: &mut Outputs,
+    trace: &mut T,
+) -> Result<(), DropReason> {
+    let before = out.transmits.len();
+    out.transmits.retain(|copy| {
+        let Some(port) = topology.port(copy.port) else {
+            return true;
+        };
+        let passes = port.receives.is_unlimited() || port.receives.lets_pass(frame, now, effects);
+        if !passes {
+            trace.tell(Stage::Egress, || {
+                format!("{} has received its share", port.id)
+            });
+        }
+        passes
+    });
+    if out.transmits.is_empty() && before > 0 {
+        return Err(DropReason::RateLimited);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use pipeline::{NetworkId, PortId};
+    use wire::VnetHeader;
+
+    fn sends(rate: Rate) -> Port {
+        Port {
+            sends: rate,
+            ..Port::plain(PortId(0), NetworkId(0))
+        }
+    }
+
+    fn passed(port: &Port, len: usize, vnet: VnetHeader, frames: usize, now: Instant) -> usize {
+        let mut room = vec![0; len];
+        let frame = Frame::new(&mut room, 0, len, vnet);
+        (0..frames)
+            .filter(|_| within_rate(port, &frame, now, Effects::Live).is_ok())
+            .count()
+    }
+
+    #[test]
+    fn bandwidth_is_a_burst_and_then_the_rate() {
+        let port = sends(Rate::new(Some(80_000_000), None));
+        let plain = VnetHeader::default();
+        let start = Instant::from_secs(1);
+        // A tenth of 10 MB is the burst.
+        assert_eq!(passed(&port, 10_000, plain, 1_000, start), 100);
+        assert_eq!(passed(&port, 10_000, plain, 1_000, start), 0);
+        let later = Instant::from_nanos(1_010_000_000);
+        assert_eq!(passed(&port, 10_000, plain, 1_000, later), 10);
+    }
+
+    #[test]
+    fn a_superframe_counts_as_the_packets_it_becomes() {
+        let port = sends(Rate::new(None, Some(400)));
+        let superframe = VnetHeader {
+            gso_type: VnetHeader::GSO_TCPV4,
+            gso_size: 1_000,
+            ..VnetHeader::default()
+        };
+        // Forty packets at once, four superframes of ten.
+        assert_eq!(
+            passed(&port, 10_000, superframe, 100, Instant::from_secs(1)),
+            4
+        );
+    }
+
+    #[test]
+    fn a_question_takes_nothing_and_no_limit_is_none() {
+        let port = sends(Rate::new(None, Some(10)));
+        let mut room = [0; 60];
+        let frame = Frame::new(&mut room, 0, 60, VnetHeader::default());
+        for _ in 0..100 {
+            let answer = within_rate(&port, &frame, Instant::ZERO, Effects::None);
+            assert_eq!(answer, Ok(()));
+        }
+        let free = sends(Rate::default());
+        assert_eq!(
+            passed(&free, 60, VnetHeader::default(), 10_000, Instant::ZERO),
+            10_000
+        );
+    }
+}
