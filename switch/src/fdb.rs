@@ -138,6 +138,13 @@ impl Fdb {
         self.table.warm(Key::new(vlan, mac));
     }
 
+    /// Whether the table is larger than a core's own cache, so that [`Fdb::warm`] pays.
+    #[inline]
+    #[must_use]
+    pub fn is_large(&self) -> bool {
+        self.table.is_large()
+    }
+
     /// Remembers that a frame from `mac` in `vlan` came from `port`. Takes no lock for an address
     /// that is known there. The caller has checked that `mac` is an individual address.
     #[inline]
