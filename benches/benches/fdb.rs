@@ -6,6 +6,9 @@
 //! * `unknown/N`: a lookup that finds nothing.
 //! * `flood`: learning never-seen addresses, into a full table and at a port's own limit.
 
+// Its allocator places the large tables on huge pages, as in the binary.
+use dataplane as _;
+
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pipeline::{Instant, PortId};
 use std::hint::black_box;

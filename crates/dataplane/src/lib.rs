@@ -16,6 +16,8 @@ mod explain;
 mod finish;
 mod forwarder;
 mod process;
+#[allow(unsafe_code, reason = "an allocator cannot be written without")]
+mod sys;
 mod view;
 mod worker;
 
