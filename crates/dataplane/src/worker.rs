@@ -18,6 +18,7 @@ use pipeline::{Instant, PortId, WorkerId};
 use port::{Gone, Rx};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// What the control side tells a worker.
 #[derive(Debug)]
@@ -54,8 +55,12 @@ pub(crate) struct Worker {
     activity: Arc<Activity>,
     origin: std::time::Instant,
     config: Config,
+    /// The clock, as it was read last: once a round.
+    now: Instant,
+    /// Whether frames were carried since then.
+    carried: bool,
     /// When the last frame was carried.
-    last_frame: std::time::Instant,
+    last_frame: Instant,
 }
 
 /// The epoll key of the eventfd; queues have their index.
@@ -91,7 +96,9 @@ impl Worker {
             view: Cache::new(published),
             forwarder: Forwarder::new(id, config.limits),
             config,
-            last_frame: origin,
+            now: Instant::ZERO,
+            carried: false,
+            last_frame: Instant::ZERO,
             queues: Vec::new(),
             activity,
             origin,
@@ -103,13 +110,15 @@ impl Worker {
         self.take_priority();
         let mut ready = [EpollEvent::empty(); READY];
         loop {
-            let awake = self.last_frame.elapsed() < self.config.spin;
+            let awake = self.quiet() < self.config.spin;
             let timeout = if awake {
                 EpollTimeout::ZERO
             } else {
                 EpollTimeout::NONE
             };
-            let count = match self.epoll.wait(&mut ready, timeout) {
+            let woken = self.epoll.wait(&mut ready, timeout);
+            self.read_clock();
+            let count = match woken {
                 Ok(0) => {
                     // Whoever wants this processor has something better to do than to look.
                     std::thread::yield_now();
@@ -137,6 +146,24 @@ impl Worker {
         }
     }
 
+    /// How long ago the last frame was carried, as far as the clock was read.
+    fn quiet(&self) -> Duration {
+        if self.carried {
+            Duration::ZERO
+        } else {
+            self.now.since(self.last_frame)
+        }
+    }
+
+    /// The one look at the clock of a round: it dates the round's frames and ends the time of the
+    /// round before, whose frames were carried until now.
+    fn read_clock(&mut self) {
+        self.now = moment(self.origin);
+        if std::mem::take(&mut self.carried) {
+            self.last_frame = self.now;
+        }
+    }
+
     /// Asks for the configured priority. Without the right to it a worker does its work all the
     /// same.
     fn take_priority(&self) {
@@ -152,8 +179,8 @@ impl Worker {
             queues,
             forwarder,
             view,
-            origin,
             activity,
+            now,
             ..
         } = self;
         let index = usize::try_from(event.data()).expect("queue keys are indices");
@@ -162,7 +189,7 @@ impl Worker {
             return;
         };
         let port = *port;
-        let served = forwarder.serve(port, &mut **rx, || (moment(*origin), &**view.load()));
+        let served = forwarder.serve(port, &mut **rx, || (*now, &**view.load()));
         let broken = event
             .events()
             .intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP);
@@ -170,9 +197,7 @@ impl Worker {
             // Level-triggered: an error that reading does not clear would wake us for ever.
             Ok(0) if broken => self.retire(index, port, Gone::Removed),
             Ok(frames) => {
-                if frames > 0 {
-                    self.last_frame = std::time::Instant::now();
-                }
+                self.carried |= frames > 0;
                 bump(&activity.batches);
                 activity
                     .frames
