@@ -357,6 +357,7 @@ impl Both {
             lock: port.lock.clone(),
             storm: self.meters[&id].clone(),
             mirror: port.mirror,
+            ..Port::plain(id, NETWORKS[0])
         });
         let (networks, ports) = (networks.collect(), ports.collect());
         self.real.publish(networks, ports);
