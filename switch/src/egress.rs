@@ -22,6 +22,8 @@ pub struct Outputs {
     pub arrived: Form,
     /// The copies, in the order in which they are sent.
     pub transmits: Vec<Transmit>,
+    /// How many of them, from the first on, show the frame as it arrived.
+    pub as_arrived: usize,
 }
 
 impl Default for Outputs {
@@ -29,6 +31,7 @@ impl Default for Outputs {
         Self {
             arrived: Form::Untagged,
             transmits: Vec::new(),
+            as_arrived: 0,
         }
     }
 }
@@ -38,6 +41,7 @@ impl Outputs {
     pub fn clear(&mut self) {
         self.arrived = Form::Untagged;
         self.transmits.clear();
+        self.as_arrived = 0;
     }
 }
 
@@ -53,6 +57,7 @@ pub fn arrive<T: Trace>(
     out.arrived = port.vlan.arrived(headers);
     if let Some(mirror) = port.mirror.filter(|m| m.ingress) {
         copy(topology, mirror, Stage::Admit, out.arrived, out, trace);
+        out.as_arrived = out.transmits.len();
     }
 }
 

@@ -93,8 +93,13 @@ pub fn shape<T: Trace>(
     out: &mut Outputs,
     trace: &mut T,
 ) -> Result<(), DropReason> {
-    let before = out.transmits.len();
+    let (before, mirrored) = (out.transmits.len(), out.as_arrived);
+    let mut index = 0;
     out.transmits.retain(|copy| {
+        index += 1;
+        if index <= mirrored {
+            return true;
+        }
         let Some(port) = topology.port(copy.port) else {
             return true;
         };
@@ -106,7 +111,7 @@ pub fn shape<T: Trace>(
         }
         passes
     });
-    if out.transmits.is_empty() && before > 0 {
+    if out.transmits.len() == mirrored && before > mirrored {
         return Err(DropReason::RateLimited);
     }
     Ok(())
