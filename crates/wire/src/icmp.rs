@@ -66,15 +66,36 @@ impl Icmp {
     pub const UNREACHABLE: u8 = 3;
     /// Echo request.
     pub const ECHO_REQUEST: u8 = 8;
+    /// Use another next hop.
+    pub const REDIRECT: u8 = 5;
     /// Time exceeded.
     pub const TIME_EXCEEDED: u8 = 11;
+
+    /// Whether messages of this kind quote a packet that something became of: unreachable, source
+    /// quench, redirect, time exceeded, parameter problem (RFC 5508, 4).
+    #[must_use]
+    pub const fn is_error(kind: u8) -> bool {
+        matches!(kind, 3 | 4 | 5 | 11 | 12)
+    }
+
+    /// Whether messages of this kind are queries, to be answered: echo, timestamp, information
+    /// and address mask requests (RFC 792, RFC 950).
+    #[must_use]
+    pub const fn is_request(kind: u8) -> bool {
+        matches!(kind, Self::ECHO_REQUEST | 13 | 15 | 17)
+    }
+
+    /// Whether messages of this kind are the answers to queries.
+    #[must_use]
+    pub const fn is_reply(kind: u8) -> bool {
+        matches!(kind, Self::ECHO_REPLY | 14 | 16 | 18)
+    }
 
     pub(crate) fn parse(message: &[u8], offset: u16) -> Result<Self, Malformed> {
         let Some(&[kind, code, _, _, id0, id1, _, _]) = message.first_chunk::<8>() else {
             return Err(Malformed::Truncated);
         };
-        // Echo, timestamp, information and address mask, each a query and its answer.
-        let query = matches!(kind, Self::ECHO_REPLY | Self::ECHO_REQUEST | 13..=18);
+        let query = Self::is_request(kind) || Self::is_reply(kind);
         Ok(Self {
             offset,
             kind,
@@ -101,6 +122,13 @@ impl Icmpv6 {
     pub const NEIGHBOUR_ADVERT: u8 = 136;
     /// Redirect.
     pub const REDIRECT: u8 = 137;
+
+    /// Whether messages of this kind quote a packet that something became of: the high bit tells
+    /// errors from the rest (RFC 4443, 2.1).
+    #[must_use]
+    pub const fn is_error(kind: u8) -> bool {
+        kind < 128
+    }
 
     pub(crate) fn parse(message: &[u8], offset: u16) -> Result<Self, Malformed> {
         let Some(&[kind, code, _, _, id0, id1, _, _]) = message.first_chunk::<8>() else {

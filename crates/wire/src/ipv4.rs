@@ -47,6 +47,17 @@ impl Ipv4 {
     /// Reads the header at the start of `packet`, which may be longer than the IP packet.
     #[inline]
     pub(crate) fn parse(packet: &[u8]) -> Result<Self, Malformed> {
+        let header = Self::parse_quoted(packet)?;
+        if usize::from(header.total_len) > packet.len() {
+            return Err(Malformed::PacketLength);
+        }
+        Ok(header)
+    }
+
+    /// Reads the header at the start of `packet`, which may be cut short behind it: quoted by an
+    /// ICMP error.
+    #[inline]
+    pub(crate) fn parse_quoted(packet: &[u8]) -> Result<Self, Malformed> {
         let Some(h) = packet.first_chunk::<{ Self::MIN_LEN }>() else {
             return Err(Malformed::Truncated);
         };
@@ -58,7 +69,7 @@ impl Ipv4 {
             return Err(Malformed::HeaderLength);
         }
         let total_len = u16::from_be_bytes([h[2], h[3]]);
-        if total_len < u16::from(header_len) || usize::from(total_len) > packet.len() {
+        if total_len < u16::from(header_len) {
             return Err(Malformed::PacketLength);
         }
         let id = u16::from_be_bytes([h[4], h[5]]);

@@ -48,29 +48,52 @@ impl Ipv6 {
         let Some((h, rest)) = packet.split_first_chunk::<{ Self::LEN }>() else {
             return Err(Malformed::Truncated);
         };
+        let header = Self::fixed(h, l3)?;
+        match rest.get(..usize::from(header.payload_len)) {
+            Some(payload) => Ok(header.with_extensions(payload)),
+            None => Err(Malformed::PacketLength),
+        }
+    }
+
+    /// Reads the header at the start of `packet`, which is cut short: quoted by an ICMPv6 error.
+    /// Offsets count as if it began at `l3`. The extension headers lie inside what is left of it.
+    pub(crate) fn parse_quoted(packet: &[u8], l3: u16) -> Result<Self, Malformed> {
+        let Some((h, rest)) = packet.split_first_chunk::<{ Self::LEN }>() else {
+            return Err(Malformed::Truncated);
+        };
+        let header = Self::fixed(h, l3)?;
+        let payload = &rest[..rest.len().min(usize::from(header.payload_len))];
+        match header.with_extensions(payload) {
+            (header, None) => Ok(header),
+            (_, Some(wrong)) => Err(wrong),
+        }
+    }
+
+    #[inline]
+    fn fixed(h: &[u8; Self::LEN], l3: u16) -> Result<Self, Malformed> {
         if h[0] >> 4 != 6 {
             return Err(Malformed::Version);
         }
-        let payload_len = u16::from_be_bytes([h[4], h[5]]);
-        let Some(payload) = rest.get(..usize::from(payload_len)) else {
-            return Err(Malformed::PacketLength);
-        };
-        let mut header = Self {
+        Ok(Self {
             src: address(h, 8),
             dst: address(h, 24),
             next_header: IpProtocol(h[6]),
             hop_limit: h[7],
             traffic_class: (h[0] << 4) | (h[1] >> 4),
-            transport: l3 + 40,
-            payload_len,
+            transport: l3.saturating_add(40),
+            payload_len: u16::from_be_bytes([h[4], h[5]]),
             fragment: None,
-        };
-        let wrong = if is_extension(header.next_header) {
-            header.skip_extensions(payload).err()
+        })
+    }
+
+    #[inline]
+    fn with_extensions(mut self, payload: &[u8]) -> (Self, Option<Malformed>) {
+        let wrong = if is_extension(self.next_header) {
+            self.skip_extensions(payload).err()
         } else {
             None
         };
-        Ok((header, wrong))
+        (self, wrong)
     }
 
     /// Follows the chain from the start of `payload`, the packet behind the fixed header.

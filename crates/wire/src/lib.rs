@@ -5,12 +5,16 @@
 //!   the gate it passes on arrival; [`checksum::complete`] and [`segment()`] do the work it speaks
 //!   of where a frame leaves through something that cannot, and [`wire_mtu`] answers what an MTU
 //!   is compared with.
-//! * [`checksum`] sums, updates in place and verifies.
+//! * [`Quoted`] and [`TcpOptions`] are read where somebody asks: the packet inside an ICMP error,
+//!   the options of a SYN.
+//! * [`checksum`] sums, updates in place and verifies; [`crc32c`] does so for SCTP.
+//! * [`emit`] writes frames onto the end of a buffer: what a router says of its own.
 //! * [`craft`] makes frames for tests, `explain` and the simulation.
 //!
 //! A layer is a file with the same verbs: `parse` from bytes, `emit` to bytes where something is
-//! made. Everything but `craft` neither allocates nor panics on any bytes, and every type is a
-//! plain `Copy` value: there is nothing to share, so nothing about threads to know.
+//! made. Everything but `craft` neither allocates (`emit` grows its buffer) nor panics on any
+//! bytes, and every type is a plain `Copy` value: there is nothing to share, so nothing about
+//! threads to know.
 //!
 //! The tests hold the parser and the checksums against pnet's on sound and damaged frames, and
 //! the transport headers they parse were emitted by smoltcp: three implementations that agree.
@@ -20,6 +24,8 @@ mod arbitrary;
 mod arp;
 pub mod checksum;
 pub mod craft;
+pub mod crc32c;
+pub mod emit;
 mod ethernet;
 mod headers;
 mod icmp;
@@ -30,7 +36,9 @@ mod mac;
 mod offload;
 #[cfg(test)]
 mod oracle;
+mod quoted;
 mod segment;
+mod tcp_options;
 mod transport;
 mod vlan;
 mod vnet;
@@ -44,7 +52,9 @@ pub use ipv4::Ipv4;
 pub use ipv6::{Ipv6, MAX_EXTENSIONS};
 pub use mac::{MacAddr, ParseMacError};
 pub use offload::{MAX_SEGMENTS, VnetError, check_vnet, wire_mtu};
+pub use quoted::{Quoted, QuotedTransport};
 pub use segment::{SegmentError, segment};
+pub use tcp_options::{Mss, TcpOptions};
 pub use transport::{Sctp, Tcp, TcpFlags, Transport, Udp};
 pub use vlan::{VlanId, VlanTag};
 pub use vnet::{GsoKind, VnetHeader};
