@@ -11,4 +11,5 @@ mod lifecycle;
 mod plain;
 mod stacks;
 mod switching;
+mod uplink;
 mod vlans;

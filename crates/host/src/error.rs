@@ -55,6 +55,31 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A NIC that carries something else than Ethernet frames.
+    #[error("interface {ifname} carries no Ethernet frames: it cannot be an uplink")]
+    NotEthernet {
+        /// The interface.
+        ifname: String,
+    },
+    /// A setting under /proc/sys cannot be read or written.
+    #[error("cannot read or write the setting {name}: {source}")]
+    Sysctl {
+        /// The setting, by its path under /proc/sys.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The ports of an uplink have too many gaps.
+    #[error(
+        "the filter for these ports has {instructions} instructions, the kernel takes {max}: \
+         publish ports in ranges"
+    )]
+    TooManyPorts {
+        /// What the filter would need.
+        instructions: usize,
+        /// What the kernel takes.
+        max: usize,
+    },
 }
 
 impl Error {
@@ -67,7 +92,10 @@ impl Error {
             Self::NotANamespace { .. }
             | Self::Enter { .. }
             | Self::Resources { .. }
-            | Self::Link { .. } => false,
+            | Self::Link { .. }
+            | Self::NotEthernet { .. }
+            | Self::Sysctl { .. }
+            | Self::TooManyPorts { .. } => false,
         }
     }
 }

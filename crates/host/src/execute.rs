@@ -38,6 +38,17 @@ pub struct Failed<E> {
     pub left_behind: Vec<E>,
 }
 
+impl<E> Failed<E> {
+    /// A failure before anything was done.
+    #[must_use]
+    pub fn clean(error: E) -> Self {
+        Self {
+            error,
+            left_behind: Vec::new(),
+        }
+    }
+}
+
 impl<E: fmt::Display> fmt::Display for Failed<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)?;

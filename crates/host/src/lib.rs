@@ -14,12 +14,21 @@
 //! Calls block for as long as the kernel takes (well below a millisecond each) and may be made
 //! from any thread; an asynchronous caller makes them where blocking is allowed.
 
+mod capture;
 mod error;
 mod execute;
 mod links;
+mod netlink;
 mod netns;
+mod note;
+mod reserved;
+mod sysctl;
+mod traffic_control;
+mod uplink;
 
+pub use capture::{Captures, Ports};
 pub use error::Error;
 pub use execute::{Failed, execute, teardown};
 pub use links::{LinkState, Links};
 pub use netns::{Identity, Inside, Netns, Place};
+pub use uplink::{Uplink, UplinkConfig};

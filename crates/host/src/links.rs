@@ -9,7 +9,7 @@ use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use nix::net::if_::if_nametoindex;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags};
-use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{LinkAttribute, LinkFlags, LinkLayerType, LinkMessage};
 use rtnetlink::{Handle, LinkMessageBuilder, LinkUnspec, RouteMessageBuilder};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -19,8 +19,8 @@ use tokio::runtime::{Builder, Runtime};
 #[derive(Debug)]
 pub struct Links {
     netns: String,
-    runtime: Runtime,
-    handle: Handle,
+    pub(crate) runtime: Runtime,
+    pub(crate) handle: Handle,
 }
 
 /// What an interface is like.
@@ -34,6 +34,12 @@ pub struct LinkState {
     pub mac: Vec<u8>,
     /// Its MTU.
     pub mtu: u32,
+    /// Whether there is somebody at the other end of it.
+    pub carrier: bool,
+    /// Whether it carries Ethernet frames.
+    pub ethernet: bool,
+    /// The note left on it (its `alias`): see [`Links::set_alias`].
+    pub alias: Option<String>,
 }
 
 impl Links {
@@ -78,6 +84,13 @@ impl Links {
             Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => Ok(None),
             Err(error) => Err(self.error("look at", ifname, error)),
         }
+    }
+
+    /// What the interface is like; one that is not there is an error.
+    pub(crate) fn existing(&self, ifname: &str) -> Result<LinkState, Error> {
+        let missing = || io::Error::from_raw_os_error(nix::libc::ENODEV);
+        self.state(ifname)?
+            .ok_or_else(|| self.error("find", ifname, missing()))
     }
 
     /// Gives the interface its MAC address and MTU and sets it up, in one request: it is never up
@@ -125,6 +138,16 @@ impl Links {
             ifname,
             self.link(ifname)?.txqueuelen(packets),
         )
+    }
+
+    /// Leaves a note on the interface, shown by `ip link` as its alias: 1 to 255 bytes.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn set_alias(&self, ifname: &str, alias: &str) -> Result<(), Error> {
+        let note = LinkAttribute::IfAlias(alias.to_owned());
+        let change = self.link(ifname)?.append_extra_attribute(note);
+        self.set("leave a note on", ifname, change)
     }
 
     /// Gives the interface another name. It must be down.
@@ -221,11 +244,11 @@ impl Links {
         set.map_err(|error| self.error(what, ifname, os_error(error)))
     }
 
-    fn index(&self, what: &str, ifname: &str) -> Result<u32, Error> {
+    pub(crate) fn index(&self, what: &str, ifname: &str) -> Result<u32, Error> {
         if_nametoindex(ifname).map_err(|errno| self.error(what, ifname, errno.into()))
     }
 
-    fn error(&self, what: &str, ifname: &str, source: io::Error) -> Error {
+    pub(crate) fn error(&self, what: &str, ifname: &str, source: io::Error) -> Error {
         Error::Link {
             what: what.to_owned(),
             ifname: ifname.to_owned(),
@@ -241,6 +264,9 @@ fn state_of(message: &LinkMessage) -> LinkState {
         up: message.header.flags.contains(LinkFlags::Up),
         mac: Vec::new(),
         mtu: 0,
+        carrier: message.header.flags.contains(LinkFlags::LowerUp),
+        ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+        alias: None,
     };
     for attribute in &message.attributes {
         if let LinkAttribute::Address(mac) = attribute {
@@ -248,6 +274,9 @@ fn state_of(message: &LinkMessage) -> LinkState {
         }
         if let LinkAttribute::Mtu(mtu) = attribute {
             state.mtu = *mtu;
+        }
+        if let LinkAttribute::IfAlias(alias) = attribute {
+            state.alias = Some(alias.clone());
         }
     }
     state
@@ -257,7 +286,7 @@ fn state_of(message: &LinkMessage) -> LinkState {
     clippy::needless_pass_by_value,
     reason = "so that `map_err(os_error)` reads well"
 )]
-fn os_error(error: rtnetlink::Error) -> io::Error {
+pub(crate) fn os_error(error: rtnetlink::Error) -> io::Error {
     let rtnetlink::Error::NetlinkError(message) = &error else {
         return io::Error::other(error.to_string());
     };

@@ -1,0 +1,106 @@
+//! What we leave written on an interface of ours (its alias, which `ip link` shows): so that it is
+//! known as ours, and what was done for it can be undone, when the process that did it is gone.
+
+use crate::reserved::PortSet;
+use std::fmt;
+
+/// What an interface of ours is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// The way to the world through `nic`; these ports were reserved for it.
+    Uplink { nic: String, reserved: PortSet },
+    /// The way between the host's stack and containers.
+    Host,
+    /// The way between containers and the daemon's own servers.
+    Services,
+}
+
+/// The longest alias the kernel keeps (`IFALIASZ` less its end).
+const MAX: usize = 255;
+
+const UPLINK: &str = "clearway uplink of ";
+const RESERVED: &str = ", reserved ports ";
+const HOST: &str = "clearway host port";
+const SERVICES: &str = "clearway services port";
+
+impl Note {
+    /// Reads an interface's alias; `None` when it is not a note of ours.
+    pub(crate) fn parse(alias: &str) -> Option<Self> {
+        if let Some(uplink) = alias.strip_prefix(UPLINK) {
+            let (nic, reserved) = uplink.split_once(RESERVED).unwrap_or((uplink, ""));
+            return Some(Self::Uplink {
+                nic: nic.to_owned(),
+                reserved: PortSet::parse(reserved),
+            });
+        }
+        match alias {
+            HOST => Some(Self::Host),
+            SERVICES => Some(Self::Services),
+            _ => None,
+        }
+    }
+
+    /// The alias. Ports are named as far as there is room: of a list that was in pieces before,
+    /// the last pieces may stay reserved when the process that reserved them dies.
+    pub(crate) fn alias(&self) -> String {
+        let mut alias = self.to_string();
+        while alias.len() > MAX {
+            alias.truncate(alias.rfind(',').unwrap_or(MAX));
+        }
+        alias
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Uplink { nic, reserved } if reserved.is_empty() => write!(f, "{UPLINK}{nic}"),
+            Self::Uplink { nic, reserved } => write!(f, "{UPLINK}{nic}{RESERVED}{reserved}"),
+            Self::Host => f.write_str(HOST),
+            Self::Services => f.write_str(SERVICES),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_read_as_they_were_written_and_others_are_not_ours() {
+        for note in [
+            uplink(&[49_152..=65_535, 7..=7]),
+            uplink(&[]),
+            Note::Host,
+            Note::Services,
+        ] {
+            assert_eq!(Note::parse(&note.alias()), Some(note));
+        }
+        for other in [
+            "",
+            "uplink to the core switch",
+            "clearway",
+            "clearwayhost port",
+        ] {
+            assert_eq!(Note::parse(other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn a_list_that_is_too_long_is_cut_between_two_ranges() {
+        let pieces: Vec<_> = (0..40).map(|n| 50_000 + 10 * n..=50_001 + 10 * n).collect();
+        let alias = uplink(&pieces).alias();
+        assert!(alias.len() <= MAX);
+        let Some(Note::Uplink { reserved, .. }) = Note::parse(&alias) else {
+            panic!("{alias}")
+        };
+        assert_eq!(reserved.ranges(), pieces[..reserved.ranges().len()]);
+    }
+
+    fn uplink(reserved: &[std::ops::RangeInclusive<u16>]) -> Note {
+        Note::Uplink {
+            nic: "eth0".to_owned(),
+            reserved: PortSet::of(reserved),
+        }
+    }
+}
