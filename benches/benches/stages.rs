@@ -4,7 +4,8 @@
 //! is for the second frame of a burst; what a large table costs is measured in fdb.rs.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use dataplane::process;
+use dataplane::{Against, Sinks, process};
+use nat::{Outbox, Router};
 use pipeline::{Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId};
 use std::hint::black_box;
 use std::sync::Arc;
@@ -118,19 +119,22 @@ fn whole_line(c: &mut Criterion) {
         ("broadcast to 8", false, MacAddr::BROADCAST),
     ] {
         let (topology, bytes) = (topology(locked), small(dst));
-        let mut out = Outputs::default();
+        let (mut out, mut outbox) = (Outputs::default(), Outbox::default());
+        let against = Against {
+            topology: &topology,
+            router: &Router::default(),
+            now: NOW,
+            effects: Effects::Live,
+        };
         group.bench_function(name, |b| {
             with_frame(&bytes, VnetHeader::default(), |frame| {
                 b.iter(|| {
-                    process(
-                        black_box(frame),
-                        PortId(0),
-                        &topology,
-                        NOW,
-                        Effects::Live,
-                        &mut out,
-                        &mut NoTrace,
-                    )
+                    let mut sinks = Sinks {
+                        out: &mut out,
+                        outbox: &mut outbox,
+                        trace: &mut NoTrace,
+                    };
+                    process(black_box(frame), PortId(0), &against, &mut sinks)
                 });
             });
         });

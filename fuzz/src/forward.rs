@@ -43,7 +43,7 @@ struct Switch {
 
 impl Switch {
     fn new() -> Self {
-        let mut view = View::default().with_topology(Arc::new(topology(None)));
+        let mut view = View::new(1).with_configuration(Arc::new(topology(None)), Arc::default());
         let mut wires = BTreeMap::new();
         for id in (0..PORTS)
             .map(|id| PortId(u32::from(id)))

@@ -28,3 +28,19 @@ pub enum Routed {
     /// moment.
     Taken,
 }
+
+/// Decides what becomes of a frame that was sent to a gateway, or that the router claims.
+///
+/// # Errors
+/// Why the frame goes nowhere.
+pub fn route<T: Trace>(
+    router: &Router,
+    arrival: &Arrival<'_>,
+    now: Instant,
+    effects: Effects,
+    outbox: &mut Outbox,
+    trace: &mut T,
+) -> Result<Routed, DropReason> {
+    let _ = (router, arrival, now, effects, outbox, trace);
+    Err(DropReason::NoRoute)
+}

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use wire::{Headers, MacAddr};
 
 /// Everything a frame needs to know of the router.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Router {
     /// By network id.
     faces: Vec<Option<Face>>,
@@ -75,8 +75,13 @@ impl Router {
     /// ARP request or neighbour solicitation for an address it answers for, a router
     /// solicitation, a DHCP request where it leases.
     #[must_use]
-    pub fn claims(&self, network: NetworkId, headers: &Headers) -> bool {
-        let _ = (self.face(network), headers);
+    pub fn claims(
+        &self,
+        network: NetworkId,
+        headers: &Headers,
+        frame: &pipeline::Frame<'_>,
+    ) -> bool {
+        let _ = (self.face(network), headers, frame);
         false
     }
 

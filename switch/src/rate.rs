@@ -9,6 +9,7 @@
 //! [`pipeline::Meter`] allows.
 
 use crate::egress::Outputs;
+use crate::forward::Forward;
 use crate::topology::{Port, Topology};
 use pipeline::{DropReason, Effects, Frame, Instant, Meter, Stage, Trace};
 use std::sync::Arc;
@@ -81,40 +82,40 @@ pub fn within_rate(
     Err(DropReason::RateLimited)
 }
 
-/// Takes those copies out of `out` whose receivers have had their share.
+/// Takes those copies out of `out` whose receivers have had their share, but for mirrors': those
+/// see what there was.
 ///
 /// # Errors
-/// [`DropReason::RateLimited`] when that was a copy and none is left.
+/// [`DropReason::RateLimited`] when that was the one receiver of `forward`.
 pub fn shape<T: Trace>(
     topology: &Topology,
     frame: &Frame<'_>,
+    forward: Forward,
     now: Instant,
     effects: Effects,
     out: &mut Outputs,
     trace: &mut T,
 ) -> Result<(), DropReason> {
-    let (before, mirrored) = (out.transmits.len(), out.as_arrived);
-    let mut index = 0;
+    let (mut index, mut refused) = (0, None);
+    let mirrored = out.as_arrived;
     out.transmits.retain(|copy| {
         index += 1;
-        if index <= mirrored {
-            return true;
-        }
-        let Some(port) = topology.port(copy.port) else {
-            return true;
-        };
-        let passes = port.receives.is_unlimited() || port.receives.lets_pass(frame, now, effects);
+        let port = topology.port(copy.port).filter(|_| index > mirrored);
+        let passes = port.is_none_or(|port| {
+            port.receives.is_unlimited() || port.receives.lets_pass(frame, now, effects)
+        });
         if !passes {
+            refused = Some(copy.port);
             trace.tell(Stage::Egress, || {
-                format!("{} has received its share", port.id)
+                format!("{} has received its share", copy.port)
             });
         }
         passes
     });
-    if out.transmits.len() == mirrored && before > mirrored {
-        return Err(DropReason::RateLimited);
+    match forward {
+        Forward::Unicast(to) if refused == Some(to) => Err(DropReason::RateLimited),
+        Forward::Unicast(_) | Forward::Flood(_) | Forward::Gateway => Ok(()),
     }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -256,17 +256,6 @@ fn every_reason_happens_alone_and_once() {
     }
 }
 
-/// What is left of a frame to the gateway is the router's business: no drop, and no copy.
-#[test]
-fn a_frame_to_the_gateway_leaves_by_no_port_and_is_not_dropped() {
-    let mut rig = Network1::plain().gateway(B).rig();
-    let told = rig.explain(PORT_A, &frame(A, B), VnetHeader::default(), Instant::ZERO);
-    assert_eq!(told.verdict, Ok(Forward::Gateway));
-    let left = rig.carry(PORT_A, &frame(A, B), VnetHeader::default(), Instant::ZERO);
-    assert_eq!(left, []);
-    assert!(DropReason::ALL.iter().all(|&r| rig.dropped(r) == 0));
-}
-
 #[test]
 fn the_longest_frame_is_a_64_kib_packet_behind_two_tags() {
     let rig = Network1::plain().rig();

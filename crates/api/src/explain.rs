@@ -234,6 +234,9 @@ pub struct Explanation {
     pub steps: Vec<Step>,
     /// Where it would leave, or not: one line a port that forwarding chose.
     pub outputs: Vec<Output>,
+    /// The frame as it would leave, hexadecimal, where the router changes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leaves_as: Option<String>,
     /// The frame as it was understood, hexadecimal.
     pub frame: String,
 }
@@ -246,6 +249,10 @@ pub enum Verdict {
     Forwarded,
     /// It would leave at several ports.
     Flooded,
+    /// It would go on into another network.
+    Routed,
+    /// It would end at the gateway, which answers it, learns from it or holds it.
+    Answered,
     /// It would leave nowhere.
     Dropped,
 }
@@ -282,6 +289,10 @@ pub enum StageName {
     Learn,
     /// Where does it go?
     Forward,
+    /// May one network or endpoint talk to the other, and over which gateway?
+    Route,
+    /// Which addresses and ports does it leave with?
+    Translate,
     /// May it leave there, and in which form?
     Egress,
 }
@@ -295,6 +306,8 @@ impl StageName {
             Self::Admit => "admit",
             Self::Learn => "learn",
             Self::Forward => "forward",
+            Self::Route => "route",
+            Self::Translate => "translate",
             Self::Egress => "egress",
         }
     }

@@ -2,21 +2,24 @@
 //!
 //! Runs [`process`] itself against the live tables, with nothing changed and everything told.
 
-use crate::process::process;
+use crate::process::{Outcome, Sinks, process};
 use crate::view::View;
+use nat::Outbox;
 use pipeline::{DropReason, Event, Frame, HEADROOM, Instant, MAX_FRAME, PortId, Recorder, Stage};
-use switch::{Effects, Forward, Outputs, Transmit};
+use switch::{Effects, Outputs, Transmit};
 use wire::VnetHeader;
 
 /// The answer, with every decision that led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// Where the frame goes, or why nowhere.
-    pub verdict: Result<Forward, DropReason>,
+    /// What becomes of the frame, or why nothing.
+    pub verdict: Result<Outcome, DropReason>,
     /// What each stage decided, in order.
     pub steps: Vec<Event>,
     /// The copies that would be sent.
     pub outputs: Vec<Transmit>,
+    /// The frame as it would leave, where the router changes it.
+    pub rewritten: Option<Vec<u8>>,
 }
 
 /// Explains what would become of a frame of these bytes from the port `from`, at `now`.
@@ -34,21 +37,23 @@ pub fn explain(
             verdict: Err(DropReason::FrameTooLong),
             steps: Vec::new(),
             outputs: Vec::new(),
+            rewritten: None,
         };
     }
     let mut room = vec![0; HEADROOM + bytes.len()];
     room[HEADROOM..].copy_from_slice(bytes);
     let end = room.len();
-    let frame = Frame::new(&mut room, HEADROOM, end, vnet);
-    let mut out = Outputs::default();
+    let mut frame = Frame::new(&mut room, HEADROOM, end, vnet);
+    let (mut out, mut outbox) = (Outputs::default(), Outbox::default());
     let verdict = process(
         &frame,
         from,
-        &view.topology,
-        now,
-        Effects::None,
-        &mut out,
-        &mut trace,
+        &view.against(now, Effects::None),
+        &mut Sinks {
+            out: &mut out,
+            outbox: &mut outbox,
+            trace: &mut trace,
+        },
     );
     for copy in &out.transmits {
         if view.outlet(copy.port).is_none() {
@@ -58,9 +63,19 @@ pub fn explain(
             });
         }
     }
+    let rewritten = if let Ok(Outcome::Routed {
+        rewrite, headers, ..
+    }) = &verdict
+    {
+        rewrite.apply(&mut frame, headers);
+        Some(frame.bytes().to_vec())
+    } else {
+        None
+    };
     Explanation {
         verdict,
         steps: trace.events,
         outputs: out.transmits,
+        rewritten,
     }
 }

@@ -5,14 +5,16 @@
 //! wait.
 
 use crate::finish::{self, Scratch};
-use crate::process::process;
+use crate::process::{Outcome, Sinks, emit, process};
 use crate::view::{Outlet, View};
+use nat::{Outbox, Post, Rewrite};
 use pipeline::{
-    Batch, BatchLimits, DropReason, Frame, Instant, NoTrace, PortCounters, PortId, WorkerId,
+    Batch, BatchLimits, DropReason, Frame, HEADROOM, Instant, NoTrace, PortCounters, PortId,
+    WorkerId,
 };
 use port::{Gone, Rx};
-use switch::{Effects, Ingress, Outputs, VlanMode, reform};
-use wire::{MacAddr, VlanId, VlanTag};
+use switch::{Effects, Form, Ingress, Outputs, Transmit, VlanMode, reform};
+use wire::{Headers, MacAddr, VlanId, VlanTag, VnetHeader};
 
 /// The buffers and the identity with which frames are carried.
 #[derive(Debug)]
@@ -20,6 +22,9 @@ pub struct Forwarder {
     worker: WorkerId,
     batch: Batch,
     out: Outputs,
+    outbox: Outbox,
+    /// Where a frame of the outbox lies while it is carried.
+    letter: Vec<u8>,
     scratch: Scratch,
 }
 
@@ -31,6 +36,8 @@ impl Forwarder {
             worker,
             batch: Batch::new(limits),
             out: Outputs::default(),
+            outbox: Outbox::default(),
+            letter: Vec::new(),
             scratch: Scratch::default(),
         }
     }
@@ -59,31 +66,107 @@ impl Forwarder {
         end.map(|()| frames)
     }
 
+    /// Does what is due in the router: about once a second, by one worker.
+    pub fn poll(&mut self, view: &View, now: Instant) {
+        view.router.poll(now, &mut self.outbox);
+        self.deliver(view, now);
+    }
+
     fn carry(&mut self, from: PortId, inlet: &Outlet, view: &View, now: Instant) {
         let Self {
             worker,
             batch,
             out,
+            outbox,
             scratch,
+            ..
         } = self;
         let counters = inlet.counters(*worker);
         warm(batch, from, view);
         for index in 0..batch.len() {
             let mut frame = batch.frame(index);
             counters.count_rx(frame.len());
-            let verdict = process(
-                &frame,
-                from,
-                &view.topology,
-                now,
-                Effects::Live,
+            let mut sinks = Sinks {
                 out,
-                &mut NoTrace,
-            );
-            if let Err(reason) = verdict {
-                counters.count_drop(reason);
+                outbox,
+                trace: &mut NoTrace,
+            };
+            let against = view.against(now, Effects::Live);
+            let outcome = process(&frame, from, &against, &mut sinks);
+            let rewrite = settle(outcome, counters);
+            send(&mut frame, rewrite, out, view, *worker, counters, scratch);
+        }
+        self.deliver(view, now);
+    }
+
+    /// Sends what the router had to say, and carries on what it had held. Both may make it say
+    /// more; the outbox's bound is the end of that.
+    fn deliver(&mut self, view: &View, now: Instant) {
+        if self.outbox.is_empty() {
+            return;
+        }
+        let Self {
+            worker,
+            out,
+            outbox,
+            letter,
+            scratch,
+            ..
+        } = self;
+        let mut index = 0;
+        while let Some((post, bytes)) = outbox.get(index) {
+            index += 1;
+            letter.clear();
+            letter.resize(HEADROOM, 0);
+            letter.extend_from_slice(bytes);
+            let vnet = match post {
+                Post::Send(_) => VnetHeader::default(),
+                Post::Resume(_, vnet) => vnet,
+            };
+            let end = letter.len();
+            let mut frame = Frame::new(letter, HEADROOM, end, vnet);
+            let mut sinks = Sinks {
+                out,
+                outbox,
+                trace: &mut NoTrace,
+            };
+            let against = view.against(now, Effects::Live);
+            match post {
+                Post::Send(network) => {
+                    let counters = view.router_counters(*worker);
+                    let sent = emit(&frame, network, &against, &mut sinks);
+                    let rewrite = settle(sent.map(Outcome::Switched), counters);
+                    send(&mut frame, rewrite, out, view, *worker, counters, scratch);
+                }
+                Post::Resume(from, _) => {
+                    // Whoever sent it may be gone by now.
+                    let Some(inlet) = view.outlet(from) else {
+                        continue;
+                    };
+                    let counters = inlet.counters(*worker);
+                    let outcome = process(&frame, from, &against, &mut sinks);
+                    let rewrite = settle(outcome, counters);
+                    send(&mut frame, rewrite, out, view, *worker, counters, scratch);
+                }
             }
-            send(&mut frame, out, view, *worker, counters, scratch);
+        }
+        outbox.clear();
+    }
+}
+
+/// Counts a drop; else how the frame is to be changed.
+fn settle(
+    outcome: Result<Outcome, DropReason>,
+    counters: &PortCounters,
+) -> Option<(Rewrite, Headers)> {
+    match outcome {
+        Ok(Outcome::Routed {
+            rewrite, headers, ..
+        }) => Some((rewrite, headers)),
+        Ok(Outcome::Switched(_) | Outcome::Taken) => None,
+        Err(reason) => {
+            counters.count_drop(reason);
+            None
         }
     }
 }
@@ -124,10 +207,12 @@ fn vlan(mode: &VlanMode, tag: [u8; 4]) -> Option<VlanId> {
     }
 }
 
-/// Sends every copy in `out`. What a port refuses is counted at that port; what goes to a port
-/// that is configured but not open, at the one it came from.
+/// Sends every copy in `out`; those for mirrors of the ingress port before the frame is changed.
+/// What a port refuses is counted at that port; what goes to a port that is configured but not
+/// open, at the one it came from.
 fn send(
     frame: &mut Frame<'_>,
+    rewrite: Option<(Rewrite, Headers)>,
     out: &Outputs,
     view: &View,
     worker: WorkerId,
@@ -135,17 +220,29 @@ fn send(
     scratch: &mut Scratch,
 ) {
     let mut form = out.arrived;
-    for copy in &out.transmits {
-        reform(frame, &mut form, copy.form);
+    let mut copy_to = |frame: &mut Frame<'_>, form: &mut Form, copy: &Transmit| {
+        reform(frame, form, copy.form);
         let Some(outlet) = view.outlet(copy.port) else {
             inlet.count_drop(DropReason::TxGone);
-            continue;
+            return;
         };
         let counters = outlet.counters(worker);
         match finish::transmit(&*outlet.tx, frame, scratch) {
             Ok(()) => counters.count_tx(frame.len()),
             Err(reason) => counters.count_drop(reason),
         }
+    };
+    let (mirrored, rest) = out.transmits.split_at(out.as_arrived);
+    for copy in mirrored {
+        copy_to(frame, &mut form, copy);
+    }
+    if let Some((rewrite, headers)) = rewrite {
+        // The rewrite goes by the headers as they were parsed.
+        reform(frame, &mut form, out.arrived);
+        rewrite.apply(frame, &headers);
+    }
+    for copy in rest {
+        copy_to(frame, &mut form, copy);
     }
 }
 

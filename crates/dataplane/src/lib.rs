@@ -23,11 +23,12 @@ mod worker;
 
 pub use explain::{Explanation, explain};
 pub use forwarder::Forwarder;
-pub use process::process;
+pub use process::{Against, Outcome, Sinks, emit, process};
 pub use view::{Outlet, View};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use nat::Router;
 use nix::sys::eventfd::EventFd;
 use pipeline::{BatchLimits, Instant, PortId, PortTotals, WorkerId};
 use port::{Gone, Port};
@@ -158,7 +159,7 @@ impl Dataplane {
         if !(1..=256).contains(&config.workers) {
             return Err(Error::Workers(config.workers));
         }
-        let published = Arc::new(ArcSwap::from_pointee(View::default()));
+        let published = Arc::new(ArcSwap::from_pointee(View::new(config.workers)));
         let (sender, events) = unbounded();
         let origin = std::time::Instant::now();
         let workers = (0..config.workers)
@@ -208,10 +209,23 @@ impl Dataplane {
         true
     }
 
-    /// Makes `topology` the one every batch from now on is carried by.
-    pub fn publish(&self, topology: Arc<Topology>) {
+    /// Makes `topology` and `router` the ones every batch from now on is carried by.
+    pub fn publish(&self, topology: Arc<Topology>, router: Arc<Router>) {
         let _homes = self.homes();
-        self.replace(|view| view.with_topology(topology));
+        self.replace(|view| view.with_configuration(topology, router));
+    }
+
+    /// Lets a worker do what is due in the router. To be called about once a second.
+    pub fn tick(&self) {
+        if let Some(worker) = self.workers.first() {
+            worker.tell(Command::Tick);
+        }
+    }
+
+    /// What the router's own frames counted.
+    #[must_use]
+    pub fn router_counters(&self) -> PortTotals {
+        self.published.load().router_totals()
     }
 
     /// The view in use.

@@ -6,63 +6,254 @@
 //!   1  parse       headers, once
 //!   2  admit       may this port send it, in which VLAN?
 //!   3  learn       remember where its source is
-//!   4  forward     Unicast(port) | Flood(kind)
+//!   4  forward     Unicast(port) | Flood(kind) | Gateway
+//!      |                                            |
+//!      |           5  route      may it, and where to?    nat/src/route.rs
+//!      |           6  translate  as whom?                 nat/src/translate.rs
+//!      |              forward    again, in the network it goes to
+//!      |                                            |
 //!   7  egress      which ports, tagged how?
 //!      |
-//!   transmit       forwarder.rs
+//!   transmit       forwarder.rs, which carries a rewrite out first
 //! ```
-//! (5 and 6, route and translate, belong between forward and egress.)
-//!
-//! The function is pure: it reads the frame and the view, writes `out`, and changes the live
-//! tables only with [`Effects::Live`]. A live frame, `explain` and the tests run this very code.
+//! The function is pure: it reads the frame and what it is held [`Against`], writes to its
+//! [`Sinks`], and changes the live tables only with [`Effects::Live`]. A live frame, `explain`
+//! and the tests run this very code.
 
-use pipeline::{DropReason, Frame, Instant, MAX_FRAME, PortId, Stage, Trace};
-use switch::{Effects, Forward, Outputs, Topology};
-use wire::Headers;
+use nat::{Arrival, Outbox, Rewrite, Routed, Router};
+use pipeline::{DropReason, Frame, Instant, MAX_FRAME, NetworkId, PortId, Stage, Trace};
+use switch::{Admitted, Effects, Forward, Ingress, Outputs, Topology};
+use wire::{Headers, VlanTag};
 
-/// Decides what becomes of `frame`, which came from the port `from`. The copies to send are left
-/// in `out`; after an error these are at most copies for a mirror.
+/// What a frame is held against.
+#[derive(Debug, Clone, Copy)]
+pub struct Against<'v> {
+    /// The switch.
+    pub topology: &'v Topology,
+    /// The router.
+    pub router: &'v Router,
+    /// What time it is.
+    pub now: Instant,
+    /// Whether the frame is really there.
+    pub effects: Effects,
+}
+
+/// Where the line writes to.
+#[derive(Debug)]
+pub struct Sinks<'s, T> {
+    /// The copies to send. After an error these are at most copies for a mirror.
+    pub out: &'s mut Outputs,
+    /// What the router sends of its own.
+    pub outbox: &'s mut Outbox,
+    /// What each stage says.
+    pub trace: &'s mut T,
+}
+
+/// What becomes of a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// It stays in its network.
+    Switched(Forward),
+    /// It goes on into another network, after `rewrite`.
+    Routed {
+        /// Which one.
+        network: NetworkId,
+        /// Where in it.
+        forward: Forward,
+        /// How it is changed.
+        rewrite: Rewrite,
+        /// Its headers as they are, which the rewrite needs.
+        headers: Headers,
+    },
+    /// It was for the router.
+    Taken,
+}
+
+/// Decides what becomes of `frame`, which came from the port `from`.
 ///
 /// # Errors
 /// Why the frame goes nowhere.
 pub fn process<T: Trace>(
     frame: &Frame<'_>,
     from: PortId,
-    view: &Topology,
-    now: Instant,
-    effects: Effects,
-    out: &mut Outputs,
-    trace: &mut T,
+    against: &Against<'_>,
+    sinks: &mut Sinks<'_, T>,
+) -> Result<Outcome, DropReason> {
+    sinks.out.clear();
+    noted(line(frame, from, against, sinks), sinks.trace)
+}
+
+/// Decides where a frame goes that the router itself sends into `network`.
+///
+/// # Errors
+/// Why it goes nowhere.
+pub fn emit<T: Trace>(
+    frame: &Frame<'_>,
+    network: NetworkId,
+    against: &Against<'_>,
+    sinks: &mut Sinks<'_, T>,
 ) -> Result<Forward, DropReason> {
-    out.clear();
-    let verdict = line(frame, from, view, now, effects, out, trace);
+    sinks.out.clear();
+    let sent = parse(frame, sinks.trace)
+        .and_then(|headers| from_gateway(network, &headers, headers.dst, frame, against, sinks));
+    noted(sent, sinks.trace)
+}
+
+fn line<T: Trace>(
+    frame: &Frame<'_>,
+    from: PortId,
+    against: &Against<'_>,
+    sinks: &mut Sinks<'_, T>,
+) -> Result<Outcome, DropReason> {
+    let Against {
+        topology,
+        router,
+        now,
+        effects,
+    } = *against;
+    let headers = parse(frame, sinks.trace)?;
+    let Headers { src, dst, .. } = headers;
+    let ingress = topology.ingress(from)?;
+    switch::arrive(topology, ingress.port, &headers, sinks.out, sinks.trace);
+    let admitted = switch::admit(ingress, &headers, sinks.trace)?;
+    switch::within_rate(ingress.port, frame, now, effects)?;
+    switch::learn(ingress, admitted.vlan, src, now, effects, sinks.trace)?;
+    let forward = switch::forward(ingress, admitted.vlan, src, dst, now, effects, sinks.trace)?;
+    if is_routed(&admitted, ingress, forward, router, &headers, frame) {
+        return route(frame, from, ingress, headers, against, sinks);
+    }
+    let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
+    switch::egress(
+        topology,
+        ingress,
+        &admitted,
+        forward,
+        packet_len,
+        sinks.out,
+        sinks.trace,
+    )?;
+    switch::shape(
+        topology,
+        frame,
+        forward,
+        now,
+        effects,
+        sinks.out,
+        sinks.trace,
+    )?;
+    Ok(Outcome::Switched(forward))
+}
+
+/// Whether the frame leaves layer 2: it is for the gateway's MAC, or flooded and the router's
+/// business (a question for its address).
+fn is_routed(
+    admitted: &Admitted,
+    ingress: Ingress<'_>,
+    forward: Forward,
+    router: &Router,
+    headers: &Headers,
+    frame: &Frame<'_>,
+) -> bool {
+    match forward {
+        Forward::Gateway => true,
+        Forward::Unicast(_) => false,
+        Forward::Flood(_) => {
+            let network = ingress.network;
+            network.gateway.is_some_and(|g| g.vlan == admitted.vlan)
+                && router.claims(network.id, headers, frame)
+        }
+    }
+}
+
+fn route<T: Trace>(
+    frame: &Frame<'_>,
+    from: PortId,
+    ingress: Ingress<'_>,
+    headers: Headers,
+    against: &Against<'_>,
+    sinks: &mut Sinks<'_, T>,
+) -> Result<Outcome, DropReason> {
+    let arrival = Arrival {
+        network: ingress.network.id,
+        from,
+        frame,
+        headers: &headers,
+    };
+    let (router, now, effects) = (against.router, against.now, against.effects);
+    match nat::route(router, &arrival, now, effects, sinks.outbox, sinks.trace)? {
+        Routed::Taken => Ok(Outcome::Taken),
+        Routed::Forward(network, rewrite) => {
+            let dst = rewrite.dst_mac;
+            let forward = from_gateway(network, &headers, dst, frame, against, sinks)?;
+            Ok(Outcome::Routed {
+                network,
+                forward,
+                rewrite,
+                headers,
+            })
+        }
+    }
+}
+
+/// Forward and egress of a frame that enters `network` through its gateway, to `dst`.
+fn from_gateway<T: Trace>(
+    network: NetworkId,
+    headers: &Headers,
+    dst: wire::MacAddr,
+    frame: &Frame<'_>,
+    against: &Against<'_>,
+    sinks: &mut Sinks<'_, T>,
+) -> Result<Forward, DropReason> {
+    let Against {
+        topology,
+        now,
+        effects,
+        ..
+    } = *against;
+    let (ingress, gateway) = topology.gateway(network).ok_or(DropReason::NoRoute)?;
+    let admitted = Admitted {
+        vlan: gateway.vlan,
+        tag: None,
+        tpid: VlanTag::CTAG,
+    };
+    let forward = switch::forward(
+        ingress,
+        gateway.vlan,
+        gateway.mac,
+        dst,
+        now,
+        effects,
+        sinks.trace,
+    )?;
+    let packet_len = wire::wire_mtu(&frame.vnet, headers, frame.len());
+    switch::egress(
+        topology,
+        ingress,
+        &admitted,
+        forward,
+        packet_len,
+        sinks.out,
+        sinks.trace,
+    )?;
+    switch::shape(
+        topology,
+        frame,
+        forward,
+        now,
+        effects,
+        sinks.out,
+        sinks.trace,
+    )?;
+    Ok(forward)
+}
+
+fn noted<V, T: Trace>(verdict: Result<V, DropReason>, trace: &mut T) -> Result<V, DropReason> {
     if let Err(reason) = verdict {
         trace.tell(reason.stage(), || {
             format!("dropped, {reason}: {}", reason.describe())
         });
     }
     verdict
-}
-
-fn line<T: Trace>(
-    frame: &Frame<'_>,
-    from: PortId,
-    view: &Topology,
-    now: Instant,
-    effects: Effects,
-    out: &mut Outputs,
-    trace: &mut T,
-) -> Result<Forward, DropReason> {
-    let headers = parse(frame, trace)?;
-    let Headers { src, dst, .. } = headers;
-    let ingress = view.ingress(from)?;
-    switch::arrive(view, ingress.port, &headers, out, trace);
-    let admitted = switch::admit(ingress, &headers, trace)?;
-    switch::learn(ingress, admitted.vlan, src, now, effects, trace)?;
-    let forward = switch::forward(ingress, admitted.vlan, src, dst, now, effects, trace)?;
-    let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
-    switch::egress(view, ingress, &admitted, forward, packet_len, out, trace)?;
-    Ok(forward)
 }
 
 /// Parses the headers and holds the virtio header against them.

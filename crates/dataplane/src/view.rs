@@ -1,12 +1,14 @@
 //! What workers look at, and how it is replaced.
 //!
-//! A [`View`] is immutable: the switch's topology and the sending half of every open port. The
+//! A [`View`] is immutable: the switch's topology, the router, and the sending half of every open port. The
 //! control side publishes a new one whole; a worker asks once per batch whether there is a newer
 //! one (a pointer comparison) and then uses it for the whole batch. An old view dies with its last
 //! reader, so whoever closes a port wakes every worker and waits until each looked again.
 
+use crate::process::Against;
 use arc_swap::ArcSwap;
-use pipeline::{PortCounters, PortId, PortTotals, WorkerId};
+use nat::Router;
+use pipeline::{Effects, Instant, PortCounters, PortId, PortTotals, WorkerId};
 use port::Tx;
 use std::sync::Arc;
 use switch::Topology;
@@ -45,16 +47,32 @@ impl Outlet {
 }
 
 /// Topology and open ports at one moment.
-#[derive(Debug, Default, Clone)]
+#[derive(Debug, Clone)]
 pub struct View {
     /// What the switch is configured to be.
     pub topology: Arc<Topology>,
+    /// What the router is configured to be.
+    pub router: Arc<Router>,
     outlets: Vec<Option<Arc<Outlet>>>,
+    /// What the router's own frames count, a worker each.
+    own: Arc<[PortCounters]>,
     /// Counts up with every publication.
     pub generation: u64,
 }
 
 impl View {
+    /// Nothing is open yet; counted by `workers` workers.
+    #[must_use]
+    pub fn new(workers: usize) -> Self {
+        Self {
+            topology: Arc::default(),
+            router: Arc::default(),
+            outlets: Vec::new(),
+            own: (0..workers).map(|_| PortCounters::default()).collect(),
+            generation: 0,
+        }
+    }
+
     /// The open port `id`.
     #[must_use]
     pub fn outlet(&self, id: PortId) -> Option<&Arc<Outlet>> {
@@ -72,12 +90,38 @@ impl View {
         next
     }
 
-    /// The same view with another topology.
+    /// The same view with another topology and router.
     #[must_use]
-    pub fn with_topology(&self, topology: Arc<Topology>) -> Self {
+    pub fn with_configuration(&self, topology: Arc<Topology>, router: Arc<Router>) -> Self {
         Self {
             topology,
+            router,
             ..self.clone()
+        }
+    }
+
+    /// The counters of the router's own frames that `worker` alone writes.
+    #[must_use]
+    pub(crate) fn router_counters(&self, worker: WorkerId) -> &PortCounters {
+        &self.own[worker.index()]
+    }
+
+    /// What all workers counted of the router's own frames.
+    #[must_use]
+    pub fn router_totals(&self) -> PortTotals {
+        let mut totals = PortTotals::default();
+        self.own.iter().for_each(|c| c.add_to(&mut totals));
+        totals
+    }
+
+    /// What a frame is held against at `now`.
+    #[must_use]
+    pub fn against(&self, now: Instant, effects: Effects) -> Against<'_> {
+        Against {
+            topology: &self.topology,
+            router: &self.router,
+            now,
+            effects,
         }
     }
 }

@@ -27,6 +27,8 @@ pub(crate) enum Command {
     Add(PortId, Box<dyn Rx>),
     /// Let go of every queue of a port.
     Remove(PortId),
+    /// Do what is due in the router.
+    Tick,
     /// Answer once every earlier command is done and the newest view is in use.
     Sync(Sender<()>),
     /// End.
@@ -229,6 +231,7 @@ impl Worker {
                         self.close(index);
                     }
                 }
+                Command::Tick => self.forwarder.poll(self.view.load(), self.now),
                 Command::Sync(done) => {
                     self.view.load();
                     let _ = done.send(());

@@ -15,6 +15,7 @@ use crate::report::{Line, Report, Station};
 use crate::rng::Rng;
 use crate::talker::Talker;
 use dataplane::{Forwarder, Outlet, View};
+use nat::Router;
 use pipeline::{BatchLimits, Instant, PortId, WorkerId};
 use port::memory::{self, MemoryConfig, Peer};
 use port::{Offloads, Rx};
@@ -114,7 +115,7 @@ impl World {
             scheduled: 0,
             networks: Vec::new(),
             ports: Vec::new(),
-            view: View::default(),
+            view: View::new(1),
             forwarder: Forwarder::new(WORKER, BatchLimits::default()),
             plugs: BTreeMap::new(),
         }
@@ -124,6 +125,12 @@ impl World {
     pub fn network(&mut self, network: Network) {
         self.networks.push(network);
         self.publish();
+    }
+
+    /// Gives the networks a router.
+    pub fn router(&mut self, router: Router) {
+        let topology = Arc::clone(&self.view.topology);
+        self.view = self.view.with_configuration(topology, Arc::new(router));
     }
 
     /// Connects a host to a new port. The port finishes what the host's card does not take.
@@ -264,7 +271,8 @@ impl World {
     fn publish(&mut self) {
         let topology = Topology::new(self.networks.clone(), self.ports.clone())
             .expect("the scenario's configuration is sound");
-        self.view = self.view.with_topology(Arc::new(topology));
+        let router = Arc::clone(&self.view.router);
+        self.view = self.view.with_configuration(Arc::new(topology), router);
     }
 
     fn done(&self) -> bool {

@@ -8,6 +8,8 @@ pub(super) fn explained(port: &Name, explanation: &Explanation) -> String {
     let verdict = match (explanation.verdict, &explanation.drop) {
         (Verdict::Forwarded, _) => "forwarded".to_owned(),
         (Verdict::Flooded, _) => "flooded".to_owned(),
+        (Verdict::Routed, _) => "routed".to_owned(),
+        (Verdict::Answered, _) => "for the gateway".to_owned(),
         (Verdict::Dropped, None) => "dropped".to_owned(),
         (Verdict::Dropped, Some(drop)) => format!("dropped: {}", reason(drop)),
     };

@@ -8,7 +8,7 @@ use api::{
     ApiError, ExplainRequest, Explanation, Mac, Output, StageName, Step, TagType, Verdict, VlanTag,
 };
 use control::Port;
-use dataplane::Explanation as Explained;
+use dataplane::{Explanation as Explained, Outcome};
 use pipeline::{DropReason, Stage};
 use switch::{Form, Forward, Transmit};
 use wire::{Headers, VnetHeader};
@@ -39,9 +39,17 @@ impl Core {
             .map(|copy| self.output(port, bytes, copy))
             .collect();
         let verdict = match explained.verdict {
-            Ok(Forward::Unicast(_)) => Verdict::Forwarded,
-            Ok(Forward::Flood(_)) if left.iter().any(|output| !output.mirror) => Verdict::Flooded,
-            Ok(Forward::Flood(_)) | Err(_) => Verdict::Dropped,
+            Ok(Outcome::Taken) => Verdict::Answered,
+            Ok(Outcome::Routed { .. }) => Verdict::Routed,
+            Ok(Outcome::Switched(Forward::Unicast(_))) => Verdict::Forwarded,
+            Ok(Outcome::Switched(Forward::Flood(_)))
+                if left.iter().any(|output| !output.mirror) =>
+            {
+                Verdict::Flooded
+            }
+            Ok(Outcome::Switched(Forward::Flood(_) | Forward::Gateway)) | Err(_) => {
+                Verdict::Dropped
+            }
         };
         Explanation {
             verdict,
@@ -55,7 +63,8 @@ impl Core {
                 })
                 .collect(),
             outputs: left,
-            frame: bytes.iter().map(|byte| format!("{byte:02x}")).collect(),
+            leaves_as: explained.rewritten.as_deref().map(hex),
+            frame: hex(bytes),
         }
     }
 
@@ -109,12 +118,18 @@ impl Core {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn stage(stage: Stage) -> StageName {
     match stage {
         Stage::Parse => StageName::Parse,
         Stage::Admit => StageName::Admit,
         Stage::Learn => StageName::Learn,
         Stage::Forward => StageName::Forward,
+        Stage::Route => StageName::Route,
+        Stage::Translate => StageName::Translate,
         Stage::Egress => StageName::Egress,
     }
 }

@@ -36,6 +36,8 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
     let verdict = match explanation.verdict {
         Verdict::Forwarded => "forwarded",
         Verdict::Flooded => "flooded",
+        Verdict::Routed => "routed",
+        Verdict::Answered => "for the gateway",
         Verdict::Dropped => "dropped",
     };
     let ports: Vec<&str> = explanation

@@ -34,6 +34,7 @@ const PORT: &str = "clearway-port";
 const DATAPLANE: &str = "clearway-dataplane";
 const CONTROL: &str = "clearway-control";
 const HOST: &str = "clearway-host";
+const NAMES: &str = "clearway-names";
 const API: &str = "clearway-api";
 const DAEMON: &str = "clearway-daemon";
 const CLI: &str = "clearway-cli";
@@ -75,12 +76,13 @@ pub(super) const RULES: &[Rule] = &[
     rule(PORT, Kind::Shell, &[WIRE, PIPELINE]),
     rule(DATAPLANE, Kind::Shell, &[WIRE, PIPELINE, SWITCH, NAT, PORT]),
     rule(HOST, Kind::Shell, &[]),
+    rule(NAMES, Kind::Shell, &[]),
     rule(API, Kind::Words, &[]),
     rule(
         DAEMON,
         Kind::Shell,
         &[
-            WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API,
+            WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, NAMES, API,
         ],
     ),
     rule(CLI, Kind::Words, &[API]),
@@ -104,7 +106,7 @@ pub(super) const RULES: &[Rule] = &[
             WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API, DAEMON, SIM, TESTBED,
         ],
     ),
-    rule(FUZZ, Kind::Dev, &[WIRE, PIPELINE, SWITCH, PORT, DATAPLANE]),
+    rule(FUZZ, Kind::Dev, &[WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE]),
     rule(XTASK, Kind::Dev, &[API, TESTBED]),
 ];
 
