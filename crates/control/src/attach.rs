@@ -1,10 +1,14 @@
 //! Requests to put a sandbox into a network, and to take it out.
 
 use crate::ipam::derive_mac;
-use crate::model::{Endpoint, EndpointId, Lock, Network, Port, PortKind, PortSettings, Sandbox};
+use crate::model::{
+    Endpoint, EndpointId, Isolation, Lock, Network, Port, PortKind, PortSettings, Rate, Sandbox,
+};
 use crate::names::{check_ifname, check_name};
 use crate::network::{check_range, is_special};
 use crate::plan::{Plan, Step, TAP_MTU_MAX};
+use crate::policy::Policy;
+use crate::port::check_rate;
 use crate::{Change, Error, State};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,12 +35,17 @@ pub struct AttachRequest {
     pub vlan: Option<VlanId>,
     /// Its interface's MTU; the network's if none.
     pub mtu: Option<u16>,
-    /// The port's name; the endpoint's id if none.
+    /// What others in the network find it by: a container's name. The port has it as well, unless
+    /// another port has it; the port of an endpoint without a name has the endpoint's id.
     pub name: Option<String>,
+    /// Further names.
+    pub aliases: Vec<String>,
     /// Whether the port is locked to its addresses.
     pub locked: bool,
     /// Whether the port is protected.
-    pub isolated: bool,
+    pub isolated: Isolation,
+    /// How much it may send, and as much receive.
+    pub rate: Option<Rate>,
     /// The TAP's queues, 1 to 16.
     pub queues: u8,
     /// Free words.
@@ -57,8 +66,10 @@ impl AttachRequest {
             vlan: None,
             mtu: None,
             name: None,
+            aliases: Vec::new(),
             locked: true,
-            isolated: false,
+            isolated: Isolation::AsNetwork,
+            rate: None,
             queues: 1,
             labels: BTreeMap::new(),
         }
@@ -76,8 +87,11 @@ impl State {
         self.check_interface_free(Some(&request.sandbox), &request.ifname)?;
         check_range("queues", request.queues.into(), 1..=16)?;
         let id = EndpointId(self.next_endpoint);
-        let name = request.name.clone().unwrap_or_else(|| id.to_string());
-        check_name("port", &name)?;
+        self.check_names(network, request)?;
+        check_rate(request.rate)?;
+        let free = |name: &&String| self.port_named(name).is_err();
+        let name = request.name.as_ref().filter(free);
+        let name = name.cloned().unwrap_or_else(|| id.to_string());
         if self.port_named(&name).is_ok() {
             return Err(Error::NameTaken { what: "port", name });
         }
@@ -87,12 +101,15 @@ impl State {
             network: network.id,
             port: self.free_port_id(),
             sandbox: request.sandbox.clone(),
+            name: request.name.clone(),
+            aliases: request.aliases.clone(),
             ifname: request.ifname.clone(),
             mac: self.choose_mac(network, request, id, &addresses)?,
             gateways: choose_gateways(network, request, &addresses)?,
             mtu: choose_mtu(network, request, &addresses)?,
             addresses,
             queues: request.queues,
+            policy: Policy::default(),
             labels: request.labels.clone(),
         };
         let (port, plan) = (port_of(&endpoint, name, request), plan_of(&endpoint));
@@ -119,9 +136,33 @@ impl State {
         };
         Ok((
             endpoint.clone(),
-            self.without_mentions(endpoint.port, Change::DropEndpoint(id)),
+            Change::All(vec![
+                Change::All(self.unpublish_all(id)),
+                self.without_mentions(endpoint.port, Change::DropEndpoint(id)),
+            ]),
             plan,
         ))
+    }
+
+    /// An endpoint's name is nobody else's in its network; an alias may be.
+    fn check_names(&self, network: &Network, request: &AttachRequest) -> Result<(), Error> {
+        for alias in &request.aliases {
+            check_name("endpoint", alias)?;
+        }
+        let Some(name) = &request.name else {
+            return Ok(());
+        };
+        check_name("endpoint", name)?;
+        let mut near = self.endpoints().filter(|e| e.network == network.id);
+        let has = |e: &Endpoint| e.name.as_ref() == Some(name) || e.id.to_string() == *name;
+        match near.find(|e| has(e)) {
+            None => Ok(()),
+            Some(owner) => Err(Error::EndpointNameTaken {
+                name: name.clone(),
+                network: network.name.clone(),
+                owner: owner.id.to_string(),
+            }),
+        }
     }
 
     fn choose_addresses(
@@ -148,7 +189,9 @@ impl State {
             .filter(|s| !asked(s.net.addr().is_ipv4()))
         {
             let full = || Error::SubnetFull(subnet.net, network.name.clone());
-            let address = subnet.lowest_free(&taken).ok_or_else(full)?;
+            let address = subnet
+                .lowest_free(&taken, &network.reserved)
+                .ok_or_else(full)?;
             let length = subnet.net.prefix_len();
             chosen.push(
                 IpNet::new(address, length).expect("the subnet's own length fits its addresses"),
@@ -166,7 +209,14 @@ impl State {
     ) -> Result<MacAddr, Error> {
         let identity = request.sandbox.identity;
         let near = |e: &&Endpoint| e.network == network.id || e.sandbox.identity == identity;
-        let owner = |mac| self.endpoints().filter(near).find(|e| e.mac == mac);
+        let gateway = network.has_gateway().then(|| self.gateway_mac(network.id));
+        let owner = |mac| {
+            let endpoint = self.endpoints().filter(near).find(|e| e.mac == mac);
+            let endpoint = endpoint.map(|e| format!("endpoint {}", e.id));
+            let gateway = gateway.filter(|gateway| *gateway == mac);
+            let name = |_| format!("the gateway of network `{}`", network.name);
+            endpoint.or_else(|| gateway.map(name))
+        };
         let Some(mac) = request.mac else {
             return Ok(derive_mac(self.seed, id, addresses, |mac| {
                 owner(mac).is_some()
@@ -176,10 +226,7 @@ impl State {
             return Err(Error::BadMac(mac));
         }
         match owner(mac) {
-            Some(owner) => Err(Error::MacTaken {
-                mac,
-                owner: owner.id.to_string(),
-            }),
+            Some(owner) => Err(Error::MacTaken { mac, owner }),
             None => Ok(mac),
         }
     }
@@ -250,7 +297,8 @@ fn check_address(network: &Network, wanted: IpNet) -> Result<(), Error> {
     Ok(())
 }
 
-/// The gateways asked for, or those of the subnets; one a family.
+/// The gateways asked for, or those of the subnets; one a family. From an internal network no way
+/// leads on.
 fn choose_gateways(
     network: &Network,
     request: &AttachRequest,
@@ -261,6 +309,9 @@ fn choose_gateways(
         chosen.iter().any(|g| g.is_ipv4() == gateway.is_ipv4())
     };
     let Some(wanted) = &request.gateways else {
+        if network.routing.internal {
+            return Ok(chosen);
+        }
         let subnets = addresses.iter().filter_map(|a| network.subnet_of(a.addr()));
         for gateway in subnets.filter_map(|s| s.gateway) {
             if !has(&chosen, gateway) {
@@ -314,6 +365,7 @@ fn port_of(endpoint: &Endpoint, name: String, request: &AttachRequest) -> Port {
         vlan: request.vlan.map(VlanMode::Access),
         isolated: request.isolated,
         lock,
+        rate: request.rate,
         ..PortSettings::default()
     };
     Port {

@@ -2,6 +2,8 @@
 
 use crate::State;
 use crate::model::{Endpoint, EndpointId, Network, Port};
+use crate::publish::{Publication, PublicationId};
+use crate::uplink::{Attachment, Hidden, Uplink};
 use pipeline::{NetworkId, PortId};
 
 /// What [`State::commit`] does. Made by the state's own checks, or by a commit as its undo.
@@ -12,7 +14,7 @@ pub enum Change {
     PutNetwork(Network),
     /// Remove a network.
     DropNetwork(NetworkId),
-    /// Add an endpoint with its port.
+    /// Add an endpoint with its port, or replace those that have its id.
     PutEndpoint(Box<(Endpoint, Port)>),
     /// Remove an endpoint with its port.
     DropEndpoint(EndpointId),
@@ -20,6 +22,14 @@ pub enum Change {
     PutPort(Box<Port>),
     /// Remove a port.
     DropPort(PortId),
+    /// Add a publication.
+    PutPublication(Publication),
+    /// Remove a publication.
+    DropPublication(PublicationId),
+    /// Make these the uplinks, the first being the one networks use that name none.
+    SetUplinks(Vec<Uplink>),
+    /// Give the host's stack or the services a place, or none.
+    SetHidden(Hidden, Option<Attachment>),
     /// Nothing.
     Nothing,
     /// Several, in order.
@@ -27,7 +37,8 @@ pub enum Change {
 }
 
 impl State {
-    /// Makes the change and answers what takes it back. Endpoint ids alone stay used up.
+    /// Makes the change and answers what takes it back. The ids of endpoints and publications alone
+    /// stay used up.
     pub fn commit(&mut self, change: Change) -> Change {
         match change {
             Change::PutNetwork(network) => {
@@ -44,9 +55,11 @@ impl State {
                 let (endpoint, port) = *both;
                 let id = endpoint.id;
                 self.next_endpoint = self.next_endpoint.max(id.0.saturating_add(1));
-                self.ports.insert(port.id, port);
-                self.endpoints.insert(id, endpoint);
-                Change::DropEndpoint(id)
+                let old_port = self.ports.insert(port.id, port);
+                match (self.endpoints.insert(id, endpoint), old_port) {
+                    (Some(endpoint), Some(port)) => Change::PutEndpoint(Box::new((endpoint, port))),
+                    _ => Change::DropEndpoint(id),
+                }
             }
             Change::DropEndpoint(id) => {
                 let Some(endpoint) = self.endpoints.remove(&id) else {
@@ -66,6 +79,23 @@ impl State {
                 .ports
                 .remove(&id)
                 .map_or(Change::Nothing, |port| Change::PutPort(Box::new(port))),
+            Change::PutPublication(publication) => {
+                let id = publication.id;
+                self.next_publication = self.next_publication.max(id.0.saturating_add(1));
+                self.publications
+                    .insert(id, publication)
+                    .map_or(Change::DropPublication(id), Change::PutPublication)
+            }
+            Change::DropPublication(id) => self
+                .publications
+                .remove(&id)
+                .map_or(Change::Nothing, Change::PutPublication),
+            Change::SetUplinks(uplinks) => {
+                Change::SetUplinks(std::mem::replace(&mut self.uplinks, uplinks))
+            }
+            Change::SetHidden(which, place) => {
+                Change::SetHidden(which, std::mem::replace(self.hidden_mut(which), place))
+            }
             Change::Nothing => Change::Nothing,
             Change::All(changes) => {
                 let mut undo: Vec<_> = changes

@@ -4,7 +4,9 @@
 //! guarantee is checked again, so that what is loaded is as good as what was asked for.
 
 use crate::model::{NamespaceId, PortKind};
-use crate::network::{check_subnet, overlap};
+use crate::network::{check_reserved, check_subnet, overlap};
+use crate::policy::check_policy;
+use crate::uplink::check_uplink_ports;
 use crate::{Error, State};
 use ipnet::IpNet;
 use pipeline::NetworkId;
@@ -20,7 +22,9 @@ impl State {
     pub fn check(&self) -> Result<(), Error> {
         self.check_networks()?;
         self.check_endpoints()?;
-        self.check_ports()
+        self.check_ports()?;
+        self.check_hidden()?;
+        self.check_publications()
     }
 
     fn check_networks(&self) -> Result<(), Error> {
@@ -34,9 +38,51 @@ impl State {
                 return Err(contradiction(format!("subnets {b} and {a} overlap")));
             }
         }
-        self.networks()
-            .flat_map(|n| &n.subnets)
-            .try_for_each(check_subnet)
+        for network in self.networks() {
+            network.subnets.iter().try_for_each(check_subnet)?;
+            check_reserved(&network.subnets, &network.reserved)?;
+            self.check_routing(&network.name, &network.routing)?;
+        }
+        Ok(())
+    }
+
+    fn check_hidden(&self) -> Result<(), Error> {
+        unique("uplink name", self.uplinks().map(|u| u.name.clone()))?;
+        unique("uplink device", self.uplinks().map(|u| u.dev.clone()))?;
+        self.uplinks()
+            .try_for_each(|uplink| check_uplink_ports(uplink.ports))?;
+        let networks = self.networks().map(|n| n.id);
+        unique(
+            "network id",
+            networks.chain(self.hidden().map(|place| place.network)),
+        )?;
+        let ports = self.ports().map(|p| p.id);
+        unique(
+            "port id",
+            ports.chain(self.hidden().map(|place| place.port)),
+        )?;
+        let too_high =
+            |place: &crate::Attachment| place.network.index().max(place.port.index()) > MAX_ID;
+        match self.hidden().find(too_high) {
+            None => Ok(()),
+            Some(place) => Err(contradiction(format!(
+                "network id {} or port id {} is above {MAX_ID}",
+                place.network.0, place.port.0
+            ))),
+        }
+    }
+
+    fn check_publications(&self) -> Result<(), Error> {
+        for publication in self.publications() {
+            if publication.id.0 >= self.next_publication {
+                return Err(contradiction(format!(
+                    "the next publication's id is not after {}",
+                    publication.id
+                )));
+            }
+            self.check_publication(publication)?;
+        }
+        Ok(())
     }
 
     fn check_endpoints(&self) -> Result<(), Error> {
@@ -57,6 +103,9 @@ impl State {
                 )));
             }
         }
+        let named = |e: &crate::Endpoint| e.name.clone().map(|name| (e.network, name));
+        unique_debug("endpoint name", self.endpoints().filter_map(named))?;
+        self.endpoints().try_for_each(|e| check_policy(&e.policy))?;
         let addresses = |e: &crate::Endpoint| -> Vec<(NetworkId, IpAddr)> {
             e.addresses.iter().map(|a| (e.network, a.addr())).collect()
         };

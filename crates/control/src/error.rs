@@ -1,15 +1,16 @@
 //! Why a request is refused: the value, and what would have been accepted.
 
+use crate::ipam::AddressRange;
 use ipnet::IpNet;
 use std::net::IpAddr;
-use wire::{MacAddr, VlanId};
+use wire::{IpProtocol, MacAddr, VlanId};
 
 /// A request that does not fit the state. Nothing has happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// A name with other characters, or too long.
     #[error(
-        "`{name}` cannot be the name of a {what}: letters, digits, `_`, `.` and `-`, beginning with a letter or digit, at most {max} characters"
+        "`{name}` is no {what} name: letters, digits, `_`, `.` and `-`, beginning with a letter or digit, at most {max} characters"
     )]
     BadName {
         /// What was to be named.
@@ -42,7 +43,7 @@ pub enum Error {
         max: u64,
     },
     /// The name is taken.
-    #[error("a {what} named `{name}` already exists")]
+    #[error("{what} `{name}` already exists")]
     NameTaken {
         /// What it names.
         what: &'static str,
@@ -185,11 +186,11 @@ pub enum Error {
     #[error("{0} cannot be an interface's MAC address: it is a group address or all zeros")]
     BadMac(MacAddr),
     /// A MAC address that is taken.
-    #[error("{mac} already belongs to endpoint {owner}")]
+    #[error("{mac} already belongs to {owner}")]
     MacTaken {
         /// The MAC address.
         mac: MacAddr,
-        /// The endpoint.
+        /// An endpoint, or a gateway.
         owner: String,
     },
     /// The sandbox has an interface of that name.
@@ -209,6 +210,98 @@ pub enum Error {
         name: String,
         /// The watched port.
         of: String,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A subnet with addresses that the host reaches elsewhere.
+    #[error("subnet {net} overlaps the host's {route}: take another, or insist with allow_overlap")]
+    RouteOverlaps {
+        /// The subnet asked for.
+        net: IpNet,
+        /// The route, in words.
+        route: String,
+    },
+    /// Reserved addresses that are no range of one subnet.
+    #[error("{range} cannot be reserved: {why}")]
+    BadReservation {
+        /// The range.
+        range: AddressRange,
+        /// Why not.
+        why: &'static str,
+    },
+    /// A network that is to be its own peer.
+    #[error("network `{0}` cannot be its own peer")]
+    OwnPeer(String),
+    /// An endpoint's name that another has in the same network.
+    #[error("network `{network}` already has an endpoint `{name}`, {owner}")]
+    EndpointNameTaken {
+        /// The name.
+        name: String,
+        /// The network.
+        network: String,
+        /// The endpoint that has it.
+        owner: String,
+    },
+    /// A name that endpoints of several networks have.
+    #[error("several endpoints are named `{name}`: {}; say which by its id", ids.join(", "))]
+    Ambiguous {
+        /// The name.
+        name: String,
+        /// The endpoints.
+        ids: Vec<String>,
+    },
+    /// An uplink that networks name.
+    #[error("uplink `{name}` is named by network {}", networks.join(", "))]
+    UplinkInUse {
+        /// The uplink.
+        name: String,
+        /// The networks.
+        networks: Vec<String>,
+    },
+    /// Ports that are none.
+    #[error("ports {first} to {last} cannot be used: {why}")]
+    BadPorts {
+        /// The first.
+        first: u16,
+        /// The last.
+        last: u16,
+        /// Why not.
+        why: String,
+    },
+    /// A protocol without ports.
+    #[error("{0} cannot be published; TCP, UDP and SCTP can")]
+    Unpublishable(IpProtocol),
+    /// An address that nothing outside can send to.
+    #[error(
+        "nothing can be published at {0}: it is a loopback, link-local, multicast or reserved address"
+    )]
+    BadHost(IpAddr),
+    /// An endpoint that no way from outside leads to.
+    #[error(
+        "endpoint {endpoint} cannot be reached{}: it has no such address in a subnet with a gateway",
+        host.map_or_else(String::new, |host| format!(" from {host}"))
+    )]
+    NotRouted {
+        /// The endpoint.
+        endpoint: String,
+        /// The external address.
+        host: Option<IpAddr>,
+    },
+    /// A port that is published already.
+    #[error("{asked} takes a port of {id}, {taken}")]
+    PublicationTaken {
+        /// What was asked for.
+        asked: String,
+        /// The id of what has it.
+        id: String,
+        /// What has it.
+        taken: String,
+    },
+    /// A rule that says nothing.
+    #[error("rule {number} cannot be followed: {why}")]
+    BadRule {
+        /// Its place, from 1.
+        number: usize,
         /// Why not.
         why: &'static str,
     },

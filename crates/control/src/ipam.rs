@@ -8,9 +8,32 @@
 use crate::Error;
 use crate::model::{EndpointId, Network, Subnet};
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::MacAddr;
+
+/// Addresses of one subnet, both ends included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressRange {
+    /// The lowest.
+    pub first: IpAddr,
+    /// The highest.
+    pub last: IpAddr,
+}
+
+impl AddressRange {
+    fn contains(&self, address: IpAddr) -> bool {
+        self.first <= address && address <= self.last
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
 
 impl Subnet {
     /// The addresses an endpoint can have, first and last, all those between included.
@@ -47,15 +70,21 @@ impl Subnet {
         Ok(())
     }
 
-    /// The lowest address that is neither taken nor reserved.
-    pub(crate) fn lowest_free(&self, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
+    /// The lowest address that is neither taken nor reserved. A reserved range takes one step,
+    /// however many addresses it has.
+    pub(crate) fn lowest_free(
+        &self,
+        taken: &BTreeSet<IpAddr>,
+        reserved: &[AddressRange],
+    ) -> Option<IpAddr> {
         let (first, last) = self.hosts();
         let mut next = Some(first);
         while let Some(address) = next.filter(|&a| a <= last) {
-            if address != self.reserved() && !taken.contains(&address) {
+            let range = reserved.iter().find(|range| range.contains(address));
+            if range.is_none() && address != self.reserved() && !taken.contains(&address) {
                 return Some(address);
             }
-            next = successor(address);
+            next = successor(range.map_or(address, |range| range.last));
         }
         None
     }
@@ -93,7 +122,7 @@ pub(crate) fn derive_mac(
 }
 
 /// A locally administered, individual address that depends on every bit of `seed` and `number`.
-fn hashed_mac(seed: u64, number: u64) -> MacAddr {
+pub(crate) fn hashed_mac(seed: u64, number: u64) -> MacAddr {
     let mac = MacAddr::from_u64(mix(mix(seed) ^ number));
     let [first, rest @ ..] = mac.0;
     let [b, c, d, e, f] = rest;
@@ -135,7 +164,7 @@ mod tests {
     #[test]
     fn the_first_address_is_kept_for_a_router() {
         let none = BTreeSet::new();
-        let lowest = |s: Subnet| s.lowest_free(&none).unwrap().to_string();
+        let lowest = |s: Subnet| s.lowest_free(&none, &[]).unwrap().to_string();
         assert_eq!(lowest(subnet("10.1.0.0/24", None)), "10.1.0.2");
         assert_eq!(lowest(subnet("10.1.0.0/24", Some("10.1.0.1"))), "10.1.0.2");
         assert_eq!(
@@ -149,7 +178,7 @@ mod tests {
     fn a_subnet_runs_full_without_giving_network_or_broadcast() {
         let subnet = subnet("10.1.0.0/29", None);
         let mut taken = BTreeSet::new();
-        while let Some(address) = subnet.lowest_free(&taken) {
+        while let Some(address) = subnet.lowest_free(&taken, &[]) {
             assert!(subnet.check_host(address).is_ok());
             taken.insert(address);
         }
@@ -166,7 +195,38 @@ mod tests {
         let taken = (2..=3)
             .map(|n| Ipv6Addr::from_bits(u128::MAX - 3 + n).into())
             .collect();
-        assert_eq!(subnet.lowest_free(&taken), None);
+        assert_eq!(subnet.lowest_free(&taken, &[]), None);
+    }
+
+    #[test]
+    fn a_reserved_range_is_left_out_at_once() {
+        let range = |first: &str, last: &str| AddressRange {
+            first: first.parse().unwrap(),
+            last: last.parse().unwrap(),
+        };
+        let v4 = subnet("10.1.0.0/24", None);
+        let all = BTreeSet::new();
+        let reserved = [
+            range("10.1.0.2", "10.1.0.9"),
+            range("10.1.0.10", "10.1.0.10"),
+        ];
+        assert_eq!(
+            v4.lowest_free(&all, &reserved).unwrap().to_string(),
+            "10.1.0.11"
+        );
+        assert_eq!(
+            v4.lowest_free(&all, &[range("10.1.0.0", "10.1.0.255")]),
+            None
+        );
+        // 2^63 addresses are not looked at one by one.
+        let half = range("2001:db8::", "2001:db8::7fff:ffff:ffff:ffff");
+        assert_eq!(
+            subnet("2001:db8::/64", None)
+                .lowest_free(&all, &[half])
+                .unwrap()
+                .to_string(),
+            "2001:db8:0:0:8000::"
+        );
     }
 
     #[test]

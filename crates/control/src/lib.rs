@@ -8,6 +8,9 @@
 //!                  |
 //!                port (a place in the switch) <-- also: plain TAPs, NICs, capture files
 //! ```
+//! Beside them stand what the router is told: uplinks, publications, policies (`router.rs` makes a
+//! [`nat::Config`] of them).
+//!
 //! Everything here is a value: no I/O, no clock, no randomness. A request is checked against the
 //! [`State`] first and whole, and answered with a [`Change`] to the state and, where the kernel
 //! has work to do, a [`Plan`] for it:
@@ -32,20 +35,31 @@ mod model;
 mod names;
 mod network;
 mod plan;
+mod policy;
 mod port;
+mod publish;
+mod router;
+mod routing;
 mod state;
 mod statics;
 mod stored;
+mod uplink;
 
 pub use attach::AttachRequest;
 pub use change::Change;
 pub use error::Error;
+pub use ipam::AddressRange;
 pub use live::Live;
 pub use model::{
-    Endpoint, EndpointId, FdbLimits, Lock, Mirror, Namespace, NamespaceId, Network, Port, PortKind,
-    PortSettings, Sandbox, StaticEntry, StormLimits, Subnet,
+    Endpoint, EndpointId, FdbLimits, Isolation, Lock, Mirror, Namespace, NamespaceId, Network,
+    Port, PortKind, PortSettings, Rate, Sandbox, StaticEntry, StormLimits, Subnet,
 };
-pub use network::{NetworkRequest, SubnetRequest};
+pub use network::{Gateway, NetworkRequest, SubnetRequest};
 pub use plan::{Plan, Step, TAP_MTU_MAX};
+pub use policy::Policy;
 pub use port::PortRequest;
+pub use publish::{Publication, PublicationId, PublicationRequest};
+pub use router::{LinkFacts, UplinkFacts};
+pub use routing::{Nat, Routing, UplinkChoice};
 pub use state::State;
+pub use uplink::{Attachment, Hidden, Uplink, UplinkRequest};

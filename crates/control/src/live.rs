@@ -6,14 +6,16 @@
 //! can tell what a change has made obsolete.
 //!
 //! ```text
-//!   topology = live.topology(&state)?     new tables made, static entries written
+//!   topology = live.topology(&state, ..)? new tables made, static entries written
 //!   publish(topology)                     no worker uses the old one when this is done
 //!   live.settle(&state)                   what old ports and VLANs had taught is forgotten
 //! ```
 //! Forgetting comes last: a frame in flight under the old topology could teach it again.
 
 use crate::ipam::mix;
-use crate::model::{FdbLimits, Lock, Network, Port, StormLimits};
+use crate::model::{FdbLimits, Isolation, Lock, Network, Port, Rate, StormLimits};
+use crate::router::UplinkFacts;
+use crate::uplink::{Attachment, HIDDEN_FDB};
 use crate::{Error, State};
 use pipeline::Meter;
 use pipeline::{NetworkId, PortId};
@@ -32,7 +34,7 @@ pub struct Live {
     /// Tables made so far: each has a seed of its own.
     made: u64,
     networks: BTreeMap<NetworkId, Table>,
-    meters: BTreeMap<PortId, (StormLimits, Storm)>,
+    meters: BTreeMap<PortId, Meters>,
     places: BTreeMap<PortId, Place>,
 }
 
@@ -43,6 +45,16 @@ struct Table {
     /// The limits of ports that have their own.
     port_limits: BTreeMap<PortId, u32>,
     statics: BTreeMap<(VlanId, MacAddr), PortId>,
+}
+
+/// A port's meters, and what they were made for.
+#[derive(Debug, Default)]
+struct Meters {
+    limits: StormLimits,
+    storm: Storm,
+    rate: Option<Rate>,
+    sends: switch::Rate,
+    receives: switch::Rate,
 }
 
 /// Where a port's addresses were learned.
@@ -72,19 +84,20 @@ impl Live {
         self.networks.get(&network).map(|table| &table.fdb)
     }
 
-    /// The topology of `state`, with the tables there are and new ones where there are none.
+    /// The topology of `state`, with the tables there are and new ones where there are none, on a
+    /// host that is as `facts` say.
     ///
     /// # Errors
     /// [`Error::TableFull`] when a static entry finds no room. The tables then hold a part of the
     /// new entries; asking for the old state's topology takes them out again.
-    pub fn topology(&mut self, state: &State) -> Result<Topology, Error> {
+    pub fn topology(&mut self, state: &State, facts: &UplinkFacts) -> Result<Topology, Error> {
         self.networks
-            .retain(|&id, table| state.network(id).is_some_and(|n| n.fdb == table.limits));
+            .retain(|&id, table| fdb_limits(state, id) == Some(table.limits));
         let mut networks = Vec::new();
         let mut statics = state.all_statics();
         let mut limits = port_limits(state);
         for network in state.networks() {
-            let table = self.table(network);
+            let table = self.table(network.id, network.fdb);
             table.write_statics(network, statics.remove(&network.id).unwrap_or_default())?;
             table.write_limits(limits.remove(&network.id).unwrap_or_default());
             networks.push(switch::Network {
@@ -92,14 +105,23 @@ impl Live {
                 mtu: network.mtu,
                 forward_reserved: network.forward_reserved,
                 fdb: Arc::clone(&table.fdb),
-                gateway: None,
+                gateway: network.has_gateway().then(|| switch::Gateway {
+                    mac: state.gateway_mac(network.id),
+                    vlan: network.default_vlan,
+                }),
             });
         }
+        networks.extend(state.hidden().map(|place| self.hidden(state, place, facts)));
         self.meters.retain(|&id, _| state.port(id).is_some());
         let mirrors = mirrors(state);
         let ports = state
             .ports()
             .map(|port| self.port(state, port, mirrors.get(&port.id).copied()))
+            .chain(
+                state
+                    .hidden()
+                    .map(|place| switch::Port::plain(place.port, place.network)),
+            )
             .collect();
         Topology::new(networks, ports).map_err(|error| Error::Contradiction(error.to_string()))
     }
@@ -130,14 +152,29 @@ impl Live {
         self.places = now;
     }
 
-    fn table(&mut self, network: &Network) -> &mut Table {
-        self.networks.entry(network.id).or_insert_with(|| {
+    /// A network that nobody made. Its packets are as large as the NIC's, which are its business.
+    fn hidden(&mut self, state: &State, place: Attachment, facts: &UplinkFacts) -> switch::Network {
+        let mac = state.hidden_mac(place.network, facts);
+        switch::Network {
+            id: place.network,
+            mtu: u16::MAX,
+            forward_reserved: false,
+            fdb: Arc::clone(&self.table(place.network, HIDDEN_FDB).fdb),
+            gateway: mac.map(|mac| switch::Gateway {
+                mac,
+                vlan: VlanId::DEFAULT,
+            }),
+        }
+    }
+
+    fn table(&mut self, id: NetworkId, limits: FdbLimits) -> &mut Table {
+        self.networks.entry(id).or_insert_with(|| {
             self.made += 1;
             let FdbLimits {
                 max_entries,
                 max_per_port,
                 ageing_secs,
-            } = network.fdb;
+            } = limits;
             let config = FdbConfig {
                 max_entries,
                 max_per_port,
@@ -145,7 +182,7 @@ impl Live {
             };
             let seed = mix(mix(self.secret) ^ self.made);
             Table {
-                limits: network.fdb,
+                limits,
                 fdb: Arc::new(Fdb::new(config, seed)),
                 port_limits: BTreeMap::new(),
                 statics: BTreeMap::new(),
@@ -157,32 +194,43 @@ impl Live {
         let settings = &port.settings;
         // A mirror's destination whose watched ports are all gone still must not send.
         let idle_mirror = settings.mirror.as_ref().is_some_and(|m| m.of.is_empty());
+        let meters = self.meters(state, port);
         switch::Port {
             id: port.id,
             network: port.network.filter(|_| !idle_mirror),
             up: settings.up,
             vlan: state.vlan_of(port),
-            isolated: settings.isolated,
+            isolated: is_isolated(state, port),
             lock: settings.lock.as_ref().map(Lock::to_switch),
-            storm: self.storm(state, port),
+            storm: meters.storm.clone(),
+            sends: meters.sends.clone(),
+            receives: meters.receives.clone(),
             mirror,
         }
     }
 
     /// The port's meters, the same as long as its limits are.
-    fn storm(&mut self, state: &State, port: &Port) -> Storm {
+    fn meters(&mut self, state: &State, port: &Port) -> &Meters {
         let inherited = || {
             port.network
                 .and_then(|id| state.network(id))
                 .map(|n| n.storm)
         };
         let limits = port.settings.storm.or_else(inherited).unwrap_or_default();
-        let (made_for, storm) = self.meters.entry(port.id).or_default();
-        if *made_for != limits {
-            *made_for = limits;
-            *storm = storm_of(limits);
+        let meters = self.meters.entry(port.id).or_default();
+        if meters.limits != limits {
+            meters.limits = limits;
+            meters.storm = storm_of(limits);
         }
-        storm.clone()
+        if meters.rate != port.settings.rate {
+            meters.rate = port.settings.rate;
+            let bucket = || {
+                let rate = port.settings.rate.unwrap_or_default();
+                switch::Rate::new(rate.bits_per_second, rate.packets_per_second)
+            };
+            (meters.sends, meters.receives) = (bucket(), bucket());
+        }
+        meters
     }
 }
 
@@ -247,6 +295,28 @@ impl Lock {
             ipv4,
             ipv6,
         }
+    }
+}
+
+/// The limits of a network's forwarding database, hidden ones included.
+fn fdb_limits(state: &State, id: NetworkId) -> Option<FdbLimits> {
+    let hidden = || state.hidden().any(|place| place.network == id);
+    match state.network(id) {
+        Some(network) => Some(network.fdb),
+        None => hidden().then_some(HIDDEN_FDB),
+    }
+}
+
+/// Whether a port is protected: by what was said of it, else an endpoint's by its network.
+fn is_isolated(state: &State, port: &Port) -> bool {
+    let apart = || {
+        let network = port.network.and_then(|id| state.network(id));
+        state.endpoint_of(port).is_some() && network.is_some_and(|n| !n.routing.icc)
+    };
+    match port.settings.isolated {
+        Isolation::On => true,
+        Isolation::Off => false,
+        Isolation::AsNetwork => apart(),
     }
 }
 

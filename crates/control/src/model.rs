@@ -3,6 +3,9 @@
 //! Every field is public: these are plain records. What makes a set of them sound is checked where
 //! a request enters (`network.rs`, `attach.rs`, `port.rs`) and where a file is loaded (`check.rs`).
 
+use crate::ipam::AddressRange;
+use crate::policy::Policy;
+use crate::routing::Routing;
 use crate::stored;
 use ipnet::IpNet;
 use pipeline::{NetworkId, PortId};
@@ -37,6 +40,12 @@ pub struct Network {
     pub storm: StormLimits,
     /// Addresses whose port was configured, beside those of endpoints.
     pub statics: Vec<StaticEntry>,
+    /// Addresses that are given to nobody who does not ask for them.
+    #[serde(default)]
+    pub reserved: Vec<AddressRange>,
+    /// What its gateway does, and who talks to whom.
+    #[serde(default)]
+    pub routing: Routing,
     /// Free words of whoever made it.
     pub labels: BTreeMap<String, String>,
 }
@@ -60,8 +69,8 @@ pub struct StaticEntry {
 pub struct Subnet {
     /// The range; its host bits are zero.
     pub net: IpNet,
-    /// The router that endpoints use by default. Without one they get no default route, and the
-    /// first address is kept free for one all the same.
+    /// The address of the network's gateway there. Without one endpoints get no default route, and
+    /// the first address is kept free all the same.
     pub gateway: Option<IpAddr>,
 }
 
@@ -110,6 +119,12 @@ pub struct Endpoint {
     pub port: PortId,
     /// Where its interface is.
     pub sandbox: Sandbox,
+    /// What others in the network find it by, unique there: a container's name.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// Further names; several endpoints may share one.
+    #[serde(default)]
+    pub aliases: Vec<String>,
     /// The interface's name there.
     pub ifname: String,
     /// The interface's MAC address.
@@ -123,6 +138,9 @@ pub struct Endpoint {
     pub mtu: u16,
     /// Its TAP's queues.
     pub queues: u8,
+    /// What it may send and receive.
+    #[serde(default)]
+    pub policy: Policy,
     /// Free words of whoever attached it.
     pub labels: BTreeMap<String, String>,
 }
@@ -237,13 +255,17 @@ pub struct PortSettings {
     #[serde(with = "stored::vlan_mode")]
     pub vlan: Option<VlanMode>,
     /// Whether it is protected: protected ports exchange nothing with each other.
-    pub isolated: bool,
+    #[serde(with = "stored::isolation")]
+    pub isolated: Isolation,
     /// The addresses it may speak for; `None` trusts it with any.
     pub lock: Option<Lock>,
     /// Addresses remembered at it at most; as its network says if none.
     pub max_macs: Option<u32>,
     /// How many flooded frames a second it may send; as its network says if none.
     pub storm: Option<StormLimits>,
+    /// How much it may send, and as much receive; `None` is no limit.
+    #[serde(default)]
+    pub rate: Option<Rate>,
     /// Makes it a mirror's destination: it gets copies and sends nothing.
     pub mirror: Option<Mirror>,
 }
@@ -253,13 +275,35 @@ impl Default for PortSettings {
         Self {
             up: true,
             vlan: None,
-            isolated: false,
+            isolated: Isolation::default(),
             lock: None,
             max_macs: None,
             storm: None,
+            rate: None,
             mirror: None,
         }
     }
+}
+
+/// Whether a port is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Isolation {
+    /// An endpoint's is where its network keeps endpoints apart, any other is not.
+    #[default]
+    AsNetwork,
+    /// It is.
+    On,
+    /// It is not.
+    Off,
+}
+
+/// How much passes in one direction: a token bucket for each number that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Rate {
+    /// Bits a second, Ethernet headers included.
+    pub bits_per_second: Option<u64>,
+    /// Packets a second; a superframe counts as the packets it stands for.
+    pub packets_per_second: Option<u32>,
 }
 
 /// The only addresses a port may speak for.

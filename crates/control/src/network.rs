@@ -1,7 +1,9 @@
 //! Requests about networks.
 
+use crate::ipam::AddressRange;
 use crate::model::{FdbLimits, Network, Port, StormLimits, Subnet};
 use crate::names::check_name;
+use crate::routing::Routing;
 use crate::{Change, Error, State};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
@@ -27,6 +29,12 @@ pub struct NetworkRequest {
     pub fdb: FdbLimits,
     /// What each port may flood that has no limits of its own.
     pub storm: StormLimits,
+    /// Addresses that are given to nobody who does not ask for them.
+    pub reserved: Vec<AddressRange>,
+    /// What its gateway does, and who talks to whom.
+    pub routing: Routing,
+    /// Take the subnets although the host has routes to some of their addresses.
+    pub allow_overlap: bool,
     /// Free words.
     pub labels: BTreeMap<String, String>,
 }
@@ -36,8 +44,20 @@ pub struct NetworkRequest {
 pub struct SubnetRequest {
     /// The range.
     pub net: IpNet,
-    /// The router that endpoints use by default.
-    pub gateway: Option<IpAddr>,
+    /// The address of the network's gateway.
+    pub gateway: Gateway,
+}
+
+/// Which address of a subnet its gateway has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Gateway {
+    /// The first one.
+    #[default]
+    First,
+    /// This one.
+    At(IpAddr),
+    /// There is no gateway.
+    None,
 }
 
 impl Default for NetworkRequest {
@@ -50,17 +70,25 @@ impl Default for NetworkRequest {
             default_vlan: VlanId::DEFAULT,
             fdb: FdbLimits::default(),
             storm: StormLimits::default(),
+            reserved: Vec::new(),
+            routing: Routing::default(),
+            allow_overlap: false,
             labels: BTreeMap::new(),
         }
     }
 }
 
 impl State {
-    /// Checks a network to be made.
+    /// Checks a network to be made. `overlapping_route` says which route of the host leads to
+    /// addresses of a range, if there is one.
     ///
     /// # Errors
     /// Which value does not do, and what would.
-    pub fn add_network(&self, request: &NetworkRequest) -> Result<(Network, Change), Error> {
+    pub fn add_network(
+        &self,
+        request: &NetworkRequest,
+        overlapping_route: impl Fn(IpNet) -> Option<String>,
+    ) -> Result<(Network, Change), Error> {
         let NetworkRequest {
             name,
             subnets,
@@ -79,16 +107,30 @@ impl State {
         let ipv6 = subnets.iter().any(|s| s.net.addr().is_ipv6());
         let range = if ipv6 { MTU_WITH_IPV6 } else { MTU };
         check_range("mtu", u64::from(*mtu), range)?;
+        self.check_routing(name, &request.routing)?;
+        let subnets = self.check_subnets(name, subnets)?;
+        for net in subnets
+            .iter()
+            .map(|s| s.net)
+            .filter(|_| !request.allow_overlap)
+        {
+            if let Some(route) = overlapping_route(net) {
+                return Err(Error::RouteOverlaps { net, route });
+            }
+        }
+        check_reserved(&subnets, &request.reserved)?;
         let network = Network {
             id: self.free_network_id(),
             name: name.clone(),
-            subnets: self.check_subnets(name, subnets)?,
+            subnets,
             mtu: u16::try_from(*mtu).expect("the range ends at 65535"),
             forward_reserved: request.forward_reserved,
             default_vlan: request.default_vlan,
             fdb: *fdb,
             storm: request.storm,
             statics: Vec::new(),
+            reserved: request.reserved.clone(),
+            routing: request.routing.clone(),
             labels: request.labels.clone(),
         };
         Ok((network.clone(), Change::PutNetwork(network)))
@@ -118,6 +160,12 @@ impl State {
     fn check_subnets(&self, name: &str, requests: &[SubnetRequest]) -> Result<Vec<Subnet>, Error> {
         let mut accepted: Vec<Subnet> = Vec::new();
         for &SubnetRequest { net, gateway } in requests {
+            check_subnet(&Subnet { net, gateway: None })?;
+            let gateway = match gateway {
+                Gateway::First => Some(Subnet { net, gateway: None }.hosts().0),
+                Gateway::At(gateway) => Some(gateway),
+                Gateway::None => None,
+            };
             let subnet = Subnet { net, gateway };
             check_subnet(&subnet)?;
             let others = self
@@ -176,6 +224,24 @@ pub(crate) fn check_subnet(subnet: &Subnet) -> Result<(), Error> {
         return Err(Error::BadGateway { gateway, net });
     }
     Ok(())
+}
+
+/// Refuses reserved ranges that are not ranges of one subnet.
+pub(crate) fn check_reserved(subnets: &[Subnet], reserved: &[AddressRange]) -> Result<(), Error> {
+    reserved.iter().try_for_each(|&range| {
+        let refuse = |why| Err(Error::BadReservation { range, why });
+        let holds = |s: &&Subnet| s.net.contains(&range.first) && s.net.contains(&range.last);
+        if range.first.is_ipv4() != range.last.is_ipv4() {
+            return refuse("its ends are of two families");
+        }
+        if range.first > range.last {
+            return refuse("it runs backwards");
+        }
+        if subnets.iter().find(holds).is_none() {
+            return refuse("it lies in no subnet of the network");
+        }
+        Ok(())
+    })
 }
 
 /// Whether no host has an address like this one.

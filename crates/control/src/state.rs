@@ -2,10 +2,12 @@
 
 use crate::Error;
 use crate::model::{Endpoint, EndpointId, NamespaceId, Network, Port, PortKind, Sandbox};
+use crate::publish::{Publication, PublicationId};
 use crate::stored;
+use crate::uplink::{Attachment, Uplink};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// The desired state: what the state file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -20,6 +22,24 @@ pub struct State {
     pub(crate) endpoints: BTreeMap<EndpointId, Endpoint>,
     #[serde(with = "stored::table")]
     pub(crate) ports: BTreeMap<PortId, Port>,
+    /// The id of the next publication.
+    #[serde(default = "one")]
+    pub(crate) next_publication: u32,
+    #[serde(default, with = "stored::table")]
+    pub(crate) publications: BTreeMap<PublicationId, Publication>,
+    /// In the order they were added.
+    #[serde(default)]
+    pub(crate) uplinks: Vec<Uplink>,
+    /// The place of the host's stack.
+    #[serde(default)]
+    pub(crate) host: Option<Attachment>,
+    /// The place of the daemon's own servers.
+    #[serde(default)]
+    pub(crate) services: Option<Attachment>,
+}
+
+const fn one() -> u32 {
+    1
 }
 
 impl State {
@@ -32,6 +52,11 @@ impl State {
             networks: BTreeMap::new(),
             endpoints: BTreeMap::new(),
             ports: BTreeMap::new(),
+            next_publication: one(),
+            publications: BTreeMap::new(),
+            uplinks: Vec::new(),
+            host: None,
+            services: None,
         }
     }
 
@@ -96,18 +121,31 @@ impl State {
             .ok_or_else(|| not_found("port", name))
     }
 
-    /// The endpoint whose id (`ep-3`) or port is named `name`.
+    /// The endpoint whose id (`ep-3`) or port is named `name`, or the one endpoint that has this
+    /// name of its own.
     ///
     /// # Errors
-    /// [`Error::NotFound`].
+    /// [`Error::NotFound`]; [`Error::Ambiguous`] when endpoints of several networks have the name.
     pub fn endpoint_named(&self, name: &str) -> Result<&Endpoint, Error> {
         let is = |e: &&Endpoint| {
             e.id.to_string() == name || self.port(e.port).is_some_and(|p| p.name == name)
         };
-        self.endpoints
+        if let Some(endpoint) = self.endpoints.values().find(is) {
+            return Ok(endpoint);
+        }
+        let named: Vec<_> = self
+            .endpoints
             .values()
-            .find(is)
-            .ok_or_else(|| not_found("endpoint", name))
+            .filter(|e| e.name.as_deref() == Some(name))
+            .collect();
+        match named.as_slice() {
+            [] => Err(not_found("endpoint", name)),
+            [one] => Ok(one),
+            [..] => Err(Error::Ambiguous {
+                name: name.to_owned(),
+                ids: named.iter().map(|e| e.id.to_string()).collect(),
+            }),
+        }
     }
 
     /// The endpoints of one namespace, in the order of ids.
@@ -144,12 +182,16 @@ impl State {
 
     /// The lowest id no network has: ids index tables, so they stay dense.
     pub(crate) fn free_network_id(&self) -> NetworkId {
-        NetworkId(lowest_free(self.networks.keys().map(|id| id.0)))
+        let hidden = self.hidden().map(|place| place.network.0);
+        let taken: BTreeSet<u32> = self.networks.keys().map(|id| id.0).chain(hidden).collect();
+        NetworkId(lowest_free(taken.into_iter()))
     }
 
     /// The lowest id no port has.
     pub(crate) fn free_port_id(&self) -> PortId {
-        PortId(lowest_free(self.ports.keys().map(|id| id.0)))
+        let hidden = self.hidden().map(|place| place.port.0);
+        let taken: BTreeSet<u32> = self.ports.keys().map(|id| id.0).chain(hidden).collect();
+        PortId(lowest_free(taken.into_iter()))
     }
 
     /// Refuses a second interface `ifname` in one namespace.
@@ -177,7 +219,7 @@ impl State {
     }
 }
 
-fn not_found(what: &'static str, name: &str) -> Error {
+pub(crate) fn not_found(what: &'static str, name: &str) -> Error {
     Error::NotFound {
         what,
         name: name.to_owned(),

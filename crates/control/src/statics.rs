@@ -13,12 +13,17 @@ impl State {
     /// Checks an entry to be configured.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::BadMac`], [`Error::NotInNetwork`], [`Error::StaticElsewhere`].
+    /// [`Error::NotFound`], [`Error::BadMac`], [`Error::MacTaken`], [`Error::NotInNetwork`],
+    /// [`Error::StaticElsewhere`].
     pub fn add_static(&self, network: &str, entry: StaticEntry) -> Result<Change, Error> {
         let network = self.network_named(network)?;
         let StaticEntry { vlan, mac, port } = entry;
         if !mac.is_valid_source() {
             return Err(Error::BadMac(mac));
+        }
+        if network.has_gateway() && mac == self.gateway_mac(network.id) {
+            let owner = format!("the gateway of network `{}`", network.name);
+            return Err(Error::MacTaken { mac, owner });
         }
         let Some(port) = self.port(port).filter(|p| p.network == Some(network.id)) else {
             return Err(Error::NotInNetwork {

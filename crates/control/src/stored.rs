@@ -3,13 +3,17 @@
 //! A table is a list of records that carry their own id, so a file cannot hold a record under one
 //! id that claims another; a repeated id is refused.
 
+use ipnet::IpNet;
+use nat::config::{Action, Direction, Rule};
+use nat::{Filtering, Mapping, PortRange, Preset};
 use pipeline::{NetworkId, PortId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use switch::{Native, VlanMode, VlanSet};
-use wire::VlanId;
+use wire::{IpProtocol, VlanId};
 
-use crate::model::{Endpoint, EndpointId, Network, Port};
+use crate::model::{Endpoint, EndpointId, Isolation, Network, Port};
+use crate::publish::{Publication, PublicationId};
 
 /// A dense id of `pipeline`.
 pub(crate) trait Id: Copy {
@@ -140,6 +144,13 @@ impl Record for Port {
     }
 }
 
+impl Record for Publication {
+    type Id = PublicationId;
+    fn id(&self) -> PublicationId {
+        self.id
+    }
+}
+
 pub(crate) mod table {
     use super::*;
     use std::collections::BTreeMap;
@@ -242,5 +253,178 @@ pub(crate) mod vlan_mode {
             }
         }
         runs
+    }
+}
+
+/// A closed list of values, each of which has a word.
+pub(crate) trait Word: Copy + PartialEq + 'static {
+    const WORDS: &'static [(Self, &'static str)];
+}
+
+impl Word for Preset {
+    const WORDS: &'static [(Self, &'static str)] = Self::ALL;
+}
+
+impl Word for Mapping {
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::EndpointIndependent, "endpoint-independent"),
+        (Self::AddressDependent, "address-dependent"),
+        (Self::AddressAndPortDependent, "address-and-port-dependent"),
+    ];
+}
+
+impl Word for Filtering {
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::EndpointIndependent, "endpoint-independent"),
+        (Self::AddressDependent, "address-dependent"),
+        (Self::AddressAndPortDependent, "address-and-port-dependent"),
+    ];
+}
+
+impl Word for Action {
+    const WORDS: &'static [(Self, &'static str)] = &[(Self::Allow, "allow"), (Self::Deny, "deny")];
+}
+
+impl Word for Direction {
+    const WORDS: &'static [(Self, &'static str)] = &[(Self::In, "in"), (Self::Out, "out")];
+}
+
+impl Word for IpProtocol {
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::TCP, "tcp"),
+        (Self::UDP, "udp"),
+        (Self::SCTP, "sctp"),
+        (Self::ICMP, "icmp"),
+        (Self::ICMPV6, "icmpv6"),
+    ];
+}
+
+/// The word of `value`, if it has one.
+pub(crate) fn word_of<T: Word>(value: T) -> Option<&'static str> {
+    let named = T::WORDS.iter().find(|(own, _)| *own == value);
+    named.map(|(_, word)| *word)
+}
+
+pub(crate) mod word {
+    use super::*;
+
+    pub(crate) fn serialize<T: Word, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        let nameless = || serde::ser::Error::custom("the value has no word");
+        word_of(*value).ok_or_else(nameless)?.serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
+        of(&String::deserialize(from)?)
+    }
+
+    pub(super) fn of<T: Word, E: serde::de::Error>(word: &str) -> Result<T, E> {
+        let known = T::WORDS.iter().find(|(_, own)| *own == word);
+        known.map(|(value, _)| *value).ok_or_else(|| {
+            let words: Vec<_> = T::WORDS.iter().map(|(_, word)| *word).collect();
+            E::custom(format!("`{word}` is none of {}", words.join(", ")))
+        })
+    }
+}
+
+pub(crate) mod word_option {
+    use super::*;
+
+    pub(crate) fn serialize<T: Word, S: Serializer>(
+        value: &Option<T>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        value.and_then(word_of).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<T>, D::Error> {
+        let word: Option<String> = Option::deserialize(from)?;
+        word.map(|word| word::of(&word)).transpose()
+    }
+}
+
+/// Ports as first and last.
+pub(crate) mod ports {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(ports: &PortRange, to: S) -> Result<S::Ok, S::Error> {
+        (ports.first, ports.last).serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PortRange, D::Error> {
+        <(u16, u16)>::deserialize(from).map(|(first, last)| PortRange { first, last })
+    }
+}
+
+pub(crate) mod rules {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    struct Stored {
+        #[serde(with = "super::word")]
+        action: Action,
+        #[serde(with = "super::word")]
+        direction: Direction,
+        peer: Option<IpNet>,
+        #[serde(with = "super::word_option")]
+        protocol: Option<IpProtocol>,
+        ports: Option<(u16, u16)>,
+    }
+
+    pub(crate) fn serialize<S: Serializer>(rules: &[Rule], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(rules.iter().map(|rule| Stored {
+            action: rule.action,
+            direction: rule.direction,
+            peer: rule.peer,
+            protocol: rule.protocol,
+            ports: rule.ports.map(|ports| (ports.first, ports.last)),
+        }))
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Rule>, D::Error> {
+        let rule = |stored: Stored| Rule {
+            action: stored.action,
+            direction: stored.direction,
+            peer: stored.peer,
+            protocol: stored.protocol,
+            ports: stored.ports.map(|(first, last)| PortRange { first, last }),
+        };
+        Vec::deserialize(from).map(|stored: Vec<Stored>| stored.into_iter().map(rule).collect())
+    }
+}
+
+/// `true` and `false` as files had them before networks could keep endpoints apart, and `"off"`.
+pub(crate) mod isolation {
+    use super::*;
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(untagged)]
+    enum Stored {
+        Said(bool),
+        Word(String),
+    }
+
+    pub(crate) fn serialize<S: Serializer>(
+        isolation: &Isolation,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        let stored = match isolation {
+            Isolation::AsNetwork => Stored::Said(false),
+            Isolation::On => Stored::Said(true),
+            Isolation::Off => Stored::Word("off".to_owned()),
+        };
+        stored.serialize(to)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Isolation, D::Error> {
+        match Stored::deserialize(from)? {
+            Stored::Said(false) => Ok(Isolation::AsNetwork),
+            Stored::Said(true) => Ok(Isolation::On),
+            Stored::Word(word) if word == "off" => Ok(Isolation::Off),
+            Stored::Word(word) => Err(D::Error::custom(format!(
+                "`{word}` is none of true, false and \"off\""
+            ))),
+        }
     }
 }

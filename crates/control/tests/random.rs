@@ -2,15 +2,18 @@
 //! and the live tables always hold what the state says.
 
 use clearway_control::{
-    AttachRequest, Change, Live, Mirror, Namespace, NamespaceId, NetworkRequest, PortKind,
-    PortRequest, PortSettings, Sandbox, State, StaticEntry, Step, SubnetRequest,
+    AttachRequest, Change, Gateway, Hidden, LinkFacts, Live, Mirror, Namespace, NamespaceId,
+    NetworkRequest, Policy, PortKind, PortRequest, PortSettings, PublicationRequest, Routing,
+    Sandbox, State, StaticEntry, Step, SubnetRequest, UplinkChoice, UplinkFacts, UplinkRequest,
 };
+use nat::PortRange;
+use nat::config::{Action, Direction, Role, Rule};
 use pipeline::{Instant, PortId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use switch::VlanMode;
 use switch::fdb::{Kind, Lookup};
-use wire::{MacAddr, VlanId};
+use wire::{IpProtocol, MacAddr, VlanId};
 
 #[derive(Debug, Clone)]
 enum Request {
@@ -20,6 +23,7 @@ enum Request {
         network: u8,
         sandbox: u8,
         ifname: u8,
+        name: Option<u8>,
         host: Option<u8>,
         mac: Option<u8>,
         vlan: Option<u8>,
@@ -41,6 +45,23 @@ enum Request {
         mac: u8,
         port: usize,
     },
+    SetNetwork {
+        network: u8,
+        flags: u8,
+        peer: Option<u8>,
+        uplink: Option<u8>,
+    },
+    AddUplink(u8),
+    RemoveUplink(u8),
+    Place(bool, bool),
+    Publish {
+        endpoint: usize,
+        host: Option<u8>,
+        first: u16,
+        more: u16,
+    },
+    Unpublish(usize),
+    SetPolicy(usize, u8),
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -49,8 +70,8 @@ fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         2 => (small(), prop::collection::vec(small(), 0..3)).prop_map(|(n, s)| R::AddNetwork(n, s)),
         1 => small().prop_map(R::RemoveNetwork),
-        6 => (small(), small(), small(), prop::option::of(0u8..9), prop::option::of(small()), prop::option::of(1u8..4))
-            .prop_map(|(network, sandbox, ifname, host, mac, vlan)| R::Attach { network, sandbox, ifname, host, mac, vlan }),
+        6 => (small(), small(), small(), prop::option::of(small()), prop::option::of(0u8..9), prop::option::of(small()), prop::option::of(1u8..4))
+            .prop_map(|(network, sandbox, ifname, name, host, mac, vlan)| R::Attach { network, sandbox, ifname, name, host, mac, vlan }),
         3 => (0usize..9).prop_map(R::Detach),
         2 => (small(), prop::option::of(0usize..4), prop::collection::vec(0usize..9, 0..3))
             .prop_map(|(name, network, mirror)| R::AddPort { name, network, mirror }),
@@ -58,6 +79,15 @@ fn request() -> impl Strategy<Value = Request> {
         2 => (0usize..9, prop::option::of(0usize..4), prop::option::of(1u8..4))
             .prop_map(|(port, network, vlan)| R::Move { port, network, vlan }),
         2 => (small(), small(), 0usize..9).prop_map(|(network, mac, port)| R::AddStatic { network, mac, port }),
+        2 => (small(), 0u8..4, prop::option::of(small()), prop::option::of(0u8..4))
+            .prop_map(|(network, flags, peer, uplink)| R::SetNetwork { network, flags, peer, uplink }),
+        2 => (0u8..3).prop_map(R::AddUplink),
+        1 => (0u8..3).prop_map(R::RemoveUplink),
+        1 => any::<(bool, bool)>().prop_map(|(which, there)| R::Place(which, there)),
+        4 => (0usize..9, prop::option::of(0u8..4), 1u16..9, 0u16..4)
+            .prop_map(|(endpoint, host, first, more)| R::Publish { endpoint, host, first, more }),
+        1 => (0usize..9).prop_map(R::Unpublish),
+        1 => (0usize..9, 0u8..3).prop_map(|(endpoint, kind)| R::SetPolicy(endpoint, kind)),
     ]
 }
 
@@ -70,7 +100,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
         Request::AddNetwork(name, subnets) => {
             let subnet = |n: &u8| SubnetRequest {
                 net: format!("10.{n}.0.0/29").parse().expect("a subnet"),
-                gateway: None,
+                gateway: Gateway::First,
             };
             let subnets = subnets.iter().map(subnet).collect();
             let request = NetworkRequest {
@@ -78,7 +108,10 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
                 subnets,
                 ..NetworkRequest::default()
             };
-            state.add_network(&request).ok().map(|(_, change)| change)
+            state
+                .add_network(&request, |_| None)
+                .ok()
+                .map(|(_, change)| change)
         }
         Request::RemoveNetwork(name) => state
             .remove_network(&format!("n{name}"))
@@ -88,6 +121,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             network,
             sandbox,
             ifname,
+            name,
             host,
             mac,
             vlan: tag,
@@ -112,6 +146,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
                 .collect();
             request.mac = mac.map(|m| MacAddr([2, 0x42, 10, m, 0, 3]));
             request.vlan = tag.and_then(vlan);
+            request.name = name.map(|n| format!("c{n}"));
             let (_, change, plan) = state.attach(&request).ok()?;
             let taps = |steps: &[Step]| {
                 steps
@@ -181,6 +216,90 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             };
             state.add_static(&format!("n{network}"), entry).ok()
         }
+        Request::SetNetwork {
+            network,
+            flags,
+            peer,
+            uplink,
+        } => {
+            let uplink = match uplink {
+                None => UplinkChoice::Auto,
+                Some(0) => UplinkChoice::None,
+                Some(n) => UplinkChoice::Named(format!("up{n}")),
+            };
+            let routing = Routing {
+                internal: flags & 1 > 0,
+                icc: flags & 2 > 0,
+                peers: peer.iter().map(|n| format!("n{n}")).collect(),
+                uplink,
+                ..Routing::default()
+            };
+            let (_, change) = state.set_network(&format!("n{network}"), routing).ok()?;
+            Some(change)
+        }
+        Request::AddUplink(n) => {
+            let request = UplinkRequest::new(&format!("up{n}"));
+            state.add_uplink(&request).ok().map(|(_, change)| change)
+        }
+        Request::RemoveUplink(n) => {
+            let removed = state.remove_uplink(&format!("up{n}"));
+            removed.ok().map(|(_, change)| change)
+        }
+        Request::Place(host, there) => {
+            let which = if *host {
+                Hidden::Host
+            } else {
+                Hidden::Services
+            };
+            Some(if *there {
+                state.add_place(which).1
+            } else {
+                state.remove_place(which)
+            })
+        }
+        Request::Publish {
+            endpoint,
+            host,
+            first,
+            more,
+        } => {
+            let endpoint = state.endpoints().nth(*endpoint)?.id.to_string();
+            let hosts = ["0.0.0.0", "198.51.100.1", "198.51.100.2", "2001:db8::1"];
+            let request = PublicationRequest {
+                protocol: IpProtocol::TCP,
+                host: host.map(|n| hosts[usize::from(n)].parse().expect("an address")),
+                ports: PortRange {
+                    first: *first,
+                    last: first + more,
+                },
+                endpoint,
+                to: 80,
+            };
+            state.publish(&request).ok().map(|(_, change)| change)
+        }
+        Request::Unpublish(n) => {
+            let id = state.publications().nth(*n)?.id.to_string();
+            Some(state.unpublish(&id).expect("it is there").1)
+        }
+        Request::SetPolicy(n, kind) => {
+            let id = state.endpoints().nth(*n)?.id.to_string();
+            let rule = Rule {
+                action: Action::Allow,
+                direction: Direction::Out,
+                peer: Some("10.0.0.0/8".parse().expect("a range")),
+                protocol: Some(IpProtocol::TCP),
+                ports: None,
+            };
+            let policy = Policy {
+                otherwise: if *kind == 1 {
+                    Action::Deny
+                } else {
+                    Action::Allow
+                },
+                rules: vec![rule; usize::from(*kind)],
+            };
+            Some(state.set_policy(&id, policy).expect("it does").1)
+        }
     }
 }
 
@@ -222,6 +341,55 @@ fn check_tables(state: &State, live: &Live) {
     }
 }
 
+fn hidden(state: &State) -> usize {
+    let places = [Hidden::Host, Hidden::Services].map(|which| state.place_of(which));
+    state.uplinks().count() + places.into_iter().flatten().count()
+}
+
+/// What is said of every link there may be.
+fn facts() -> UplinkFacts {
+    let link = |last| LinkFacts {
+        mac: MacAddr([2, 0, 0, 0, 7, last]),
+        addresses: vec![format!("198.51.100.{last}/24").parse().expect("an address")],
+        gateways: vec!["198.51.100.254".parse().expect("an address")],
+        mtu: 1500,
+        neighbours: BTreeMap::new(),
+    };
+    UplinkFacts {
+        uplinks: (0..3).map(|n| (format!("up{n}"), link(n))).collect(),
+        host: Some(link(8)),
+        services: Some(link(9)),
+    }
+}
+
+/// The router has one place in each network with a gateway and in each hidden one, sends nothing
+/// where it has none, and no external port leads to two places.
+fn check_router(state: &State) {
+    let config = Live::router_config(state, &facts());
+    let gateways = state.networks().filter(|n| n.has_gateway()).count();
+    assert_eq!(config.interfaces.len(), gateways + hidden(state));
+    let uplinks: Vec<_> = config
+        .interfaces
+        .iter()
+        .filter(|i| matches!(i.role, Role::Uplink(_)))
+        .map(|i| i.network)
+        .collect();
+    for interface in &config.interfaces {
+        if let Role::Inside(inside) = &interface.role {
+            assert!(inside.uplink.is_none_or(|id| uplinks.contains(&id)));
+        }
+    }
+    let mut taken = std::collections::BTreeSet::new();
+    for publication in &config.publications {
+        for port in publication.ports.first..=publication.ports.last {
+            let family = publication.to.addr.ip.is_ipv4();
+            let anywhere = taken.contains(&(family, None, port));
+            assert!(!anywhere && taken.insert((family, publication.host, port)));
+        }
+    }
+    nat::Router::new(config, std::sync::Arc::default()).expect("no contradiction");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
@@ -236,15 +404,16 @@ proptest! {
 
             let after = state.clone();
             let redo = state.commit(undo);
-            let maps = |s: &State| serde_json::to_value(s).map(|mut v| { v["next_endpoint"].take(); v }).unwrap();
+            let maps = |s: &State| serde_json::to_value(s).map(|mut v| { v["next_endpoint"].take(); v["next_publication"].take(); v }).unwrap();
             prop_assert_eq!(maps(&state), maps(&before), "undoing {:?}", request);
             let _ = state.commit(redo);
             prop_assert_eq!(&state, &after, "redoing {:?}", request);
 
-            let topology = live.topology(&state).unwrap();
+            let topology = live.topology(&state, &UplinkFacts::default()).unwrap();
             live.settle(&state);
-            prop_assert_eq!(topology.ports().count(), state.ports().count());
+            prop_assert_eq!(topology.ports().count(), state.ports().count() + hidden(&state));
             check_tables(&state, &live);
+            check_router(&state);
             let text = serde_json::to_string(&state).unwrap();
             prop_assert_eq!(&serde_json::from_str::<State>(&text).unwrap(), &state);
         }
@@ -256,7 +425,7 @@ proptest! {
         let mut say = |live: &mut Live, request: Request| {
             let change = ask(&state, &request).unwrap();
             let _ = state.commit(change);
-            live.topology(&state).unwrap();
+            live.topology(&state, &UplinkFacts::default()).unwrap();
             live.settle(&state);
             state.clone()
         };
@@ -295,7 +464,7 @@ fn a_ports_own_limit_of_addresses_holds_and_goes() {
         };
         let (_, change) = state.set_port(port.id, port.network, settings).unwrap();
         let _ = state.commit(change);
-        live.topology(&state).unwrap();
+        live.topology(&state, &UplinkFacts::default()).unwrap();
         live.settle(&state);
         let fdb = live.fdb(port.network.unwrap()).unwrap();
         let lowered = fdb.entries(Instant::ZERO).len();

@@ -1,9 +1,9 @@
 //! What is refused, and why; what a request makes.
 
 use clearway_control::{
-    AttachRequest, Change, Endpoint, Error, Mirror, Namespace, NamespaceId, NetworkRequest,
-    PortKind, PortRequest, PortSettings, Sandbox, State, StaticEntry, Step, StormLimits,
-    SubnetRequest,
+    AttachRequest, Change, Endpoint, Error, Gateway, Mirror, Namespace, NamespaceId,
+    NetworkRequest, PortKind, PortRequest, PortSettings, Sandbox, State, StaticEntry, Step,
+    StormLimits, SubnetRequest,
 };
 use pipeline::PortId;
 use switch::VlanMode;
@@ -12,7 +12,7 @@ use wire::{MacAddr, VlanId};
 fn network(name: &str, subnets: &[&str]) -> NetworkRequest {
     let subnet = |net: &&str| SubnetRequest {
         net: net.parse().expect("a subnet"),
-        gateway: None,
+        gateway: Gateway::None,
     };
     NetworkRequest {
         name: name.to_owned(),
@@ -32,7 +32,7 @@ fn sandbox(inode: u64) -> Sandbox {
 fn with_networks(networks: &[NetworkRequest]) -> State {
     let mut state = State::new(1);
     for request in networks {
-        let (_, change) = state.add_network(request).expect("it does");
+        let (_, change) = state.add_network(request, |_| None).expect("it does");
         let _ = state.commit(change);
     }
     state
@@ -62,16 +62,13 @@ fn a_network_that_does_not_do_is_refused_with_the_reason() {
     let with = |change: fn(&mut NetworkRequest)| {
         let mut request = network("red", &[]);
         change(&mut request);
-        refusal(state.add_network(&request))
+        refusal(state.add_network(&request, |_| None))
     };
     let cases = [
-        (
-            with(|r| r.name = "a b".into()),
-            "`a b` cannot be the name of a network",
-        ),
+        (with(|r| r.name = "a b".into()), "`a b` is no network name"),
         (
             with(|r| r.name = "blue".into()),
-            "a network named `blue` already exists",
+            "network `blue` already exists",
         ),
         (
             with(|r| r.mtu = 70_000),
@@ -86,27 +83,27 @@ fn a_network_that_does_not_do_is_refused_with_the_reason() {
             "max_macs is 1073741824; allowed are 16 to 4194304",
         ),
         (
-            refusal(state.add_network(&network("red", &["10.1.0.0/16"]))),
+            refusal(state.add_network(&network("red", &["10.1.0.0/16"]), |_| None)),
             "subnet 10.1.0.0/16 overlaps 10.1.0.0/29 of network `blue`",
         ),
         (
-            refusal(state.add_network(&network("red", &["10.2.0.0/16", "10.2.3.0/24"]))),
+            refusal(state.add_network(&network("red", &["10.2.0.0/16", "10.2.3.0/24"]), |_| None)),
             "overlaps 10.2.0.0/16 of network `red`",
         ),
         (
-            refusal(state.add_network(&network("red", &["10.2.0.1/16"]))),
+            refusal(state.add_network(&network("red", &["10.2.0.1/16"]), |_| None)),
             "its host bits are not zero; 10.2.0.0/16 is one",
         ),
         (
-            refusal(state.add_network(&network("red", &["10.2.0.0/31"]))),
+            refusal(state.add_network(&network("red", &["10.2.0.0/31"]), |_| None)),
             "its prefix length is not in 8 to 30",
         ),
         (
-            refusal(state.add_network(&network("red", &["127.0.0.0/8"]))),
+            refusal(state.add_network(&network("red", &["127.0.0.0/8"]), |_| None)),
             "loopback",
         ),
         (
-            refusal(state.add_network(&network("red", &["ff00::/16"]))),
+            refusal(state.add_network(&network("red", &["ff00::/16"]), |_| None)),
             "multicast",
         ),
     ];
@@ -116,12 +113,14 @@ fn a_network_that_does_not_do_is_refused_with_the_reason() {
     let mut small = network("red", &["2001:db8:2::/64"]);
     small.mtu = 1279;
     assert_eq!(
-        refusal(state.add_network(&small)),
+        refusal(state.add_network(&small, |_| None)),
         "mtu is 1279; allowed are 1280 to 65535"
     );
     let mut gateway = network("red", &["10.2.0.0/24"]);
-    gateway.subnets[0].gateway = Some("10.2.0.255".parse().unwrap());
-    assert!(refusal(state.add_network(&gateway)).contains("it is not a host's address there"));
+    gateway.subnets[0].gateway = Gateway::At("10.2.0.255".parse().unwrap());
+    assert!(
+        refusal(state.add_network(&gateway, |_| None)).contains("it is not a host's address there")
+    );
 }
 
 #[test]
@@ -165,7 +164,7 @@ fn an_endpoint_gets_what_it_did_not_ask_for() {
 #[test]
 fn a_gateway_becomes_a_default_route() {
     let mut request = network("blue", &["10.1.0.0/24"]);
-    request.subnets[0].gateway = Some("10.1.0.254".parse().unwrap());
+    request.subnets[0].gateway = Gateway::At("10.1.0.254".parse().unwrap());
     let state = with_networks(&[request]);
     let (endpoint, _, plan) = state.attach(&plain(1)).unwrap();
     assert_eq!(endpoint.addresses[0].to_string(), "10.1.0.1/24");
@@ -230,7 +229,7 @@ fn an_endpoint_that_does_not_do_is_refused_with_the_reason() {
                 name: Some("ep-1".into()),
                 ..plain(2)
             },
-            "a port named `ep-1` already exists",
+            "network `blue` already has an endpoint `ep-1`, ep-1",
         ),
         (
             AttachRequest {

@@ -16,7 +16,7 @@ use super::store::Store;
 use super::tally;
 use crate::config::Config;
 use api::{ApiError, Counters};
-use control::{Change, Live, State};
+use control::{Change, Live, State, UplinkFacts};
 use dataplane::{Dataplane, Event};
 use pipeline::PortId;
 use std::collections::BTreeMap;
@@ -31,6 +31,8 @@ use switch::Topology;
 pub(super) struct Core {
     pub(super) state: State,
     pub(super) live: Live,
+    /// What the host says of its uplinks.
+    pub(super) facts: UplinkFacts,
     pub(super) dataplane: Dataplane,
     pub(super) store: Store,
     /// One for each port of the state.
@@ -71,6 +73,7 @@ impl Core {
         let mut core = Self {
             state: loaded,
             live: Live::new(secret),
+            facts: UplinkFacts::default(),
             dataplane,
             store,
             open: BTreeMap::new(),
@@ -86,7 +89,7 @@ impl Core {
     /// Makes the change and remembers it, or does nothing at all.
     pub(super) fn begin(&mut self, change: Change) -> Result<Begun, ApiError> {
         let undo = self.state.commit(change);
-        let begun = match self.live.topology(&self.state) {
+        let begun = match self.live.topology(&self.state, &self.facts) {
             Ok(topology) => Begun { topology, undo },
             Err(error) => {
                 self.take_back(undo);
@@ -134,7 +137,7 @@ impl Core {
     pub(super) fn publish_state(&mut self) -> Result<(), ApiError> {
         let topology = self
             .live
-            .topology(&self.state)
+            .topology(&self.state, &self.facts)
             .map_err(|error| refused(&error))?;
         self.dataplane.publish(Arc::new(topology));
         self.dataplane.sync();
@@ -144,7 +147,7 @@ impl Core {
 
     fn take_back(&mut self, undo: Change) {
         let _ = self.state.commit(undo);
-        if let Err(error) = self.live.topology(&self.state) {
+        if let Err(error) = self.live.topology(&self.state, &self.facts) {
             // The tables held these very entries a moment ago.
             self.warn(format!("a change could not be taken back whole: {error}"));
         }

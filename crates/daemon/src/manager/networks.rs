@@ -15,7 +15,7 @@ impl Core {
         let request = translate::network_request(network);
         let (network, change) = self
             .state
-            .add_network(&request)
+            .add_network(&request, |_| None)
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(network = %network.name, "made");

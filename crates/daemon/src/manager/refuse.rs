@@ -16,9 +16,13 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::AddressTaken { .. }
         | E::MacTaken { .. }
         | E::IfnameTaken { .. }
+        | E::EndpointNameTaken { .. }
+        | E::PublicationTaken { .. }
+        | E::RouteOverlaps { .. }
         | E::StaticElsewhere { .. } => ApiError::already_exists(message),
         E::NetworkInUse { .. }
         | E::PortOfEndpoint { .. }
+        | E::UplinkInUse { .. }
         | E::StaticOfEndpoint { .. }
         | E::EndpointStays { .. } => ApiError::in_use(message),
         E::SubnetFull(..) | E::TableFull(..) => ApiError::unavailable(message),
@@ -34,6 +38,14 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::BadAddress { .. }
         | E::BadMac(_)
         | E::BadMirror { .. }
+        | E::BadReservation { .. }
+        | E::OwnPeer(_)
+        | E::Ambiguous { .. }
+        | E::BadPorts { .. }
+        | E::Unpublishable(_)
+        | E::BadHost(_)
+        | E::NotRouted { .. }
+        | E::BadRule { .. }
         | E::NoFile => ApiError::invalid(message),
     }
 }

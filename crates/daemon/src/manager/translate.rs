@@ -2,8 +2,8 @@
 
 use api::{AdminState, ApiError, Direction, Mac, Name, Netns, PcapSpeed, PortAdd};
 use control::{
-    Endpoint, FdbLimits, Lock, Mirror, Namespace, Network, Port, PortKind, PortSettings, Sandbox,
-    State,
+    Endpoint, FdbLimits, Gateway, Isolation, Lock, Mirror, Namespace, Network, Port, PortKind,
+    PortSettings, Sandbox, State,
 };
 use host::Place;
 use ipnet::IpNet;
@@ -78,7 +78,10 @@ fn api_storm(storm: &control::StormLimits) -> api::StormLimits {
 
 /// A network to be made.
 pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkRequest {
-    let gateway = |net: &IpNet| network.gateways.iter().find(|g| net.contains(*g)).copied();
+    let gateway = |net: &IpNet| {
+        let there = network.gateways.iter().find(|g| net.contains(*g));
+        there.map_or(Gateway::None, |gateway| Gateway::At(*gateway))
+    };
     let subnets = network.subnets.iter().map(|net| control::SubnetRequest {
         net: *net,
         gateway: gateway(net),
@@ -96,6 +99,7 @@ pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkR
         },
         storm: storm_limits(&network.storm),
         labels: network.labels.clone(),
+        ..control::NetworkRequest::default()
     }
 }
 
@@ -129,7 +133,9 @@ pub(super) fn attach_request(attach: &api::Attach, sandbox: Sandbox) -> control:
         mtu: attach.mtu,
         name: attach.name.as_ref().map(|n| n.as_str().to_owned()),
         locked: attach.locked,
-        isolated: attach.isolated,
+        aliases: Vec::new(),
+        isolated: isolation(attach.isolated.then_some(true)),
+        rate: None,
         queues: attach.queues,
         labels: attach.labels.clone(),
     }
@@ -158,6 +164,15 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
     })
 }
 
+/// Whether a port is protected, where that was said.
+fn isolation(said: Option<bool>) -> Isolation {
+    match said {
+        None => Isolation::AsNetwork,
+        Some(true) => Isolation::On,
+        Some(false) => Isolation::Off,
+    }
+}
+
 /// What a port was added with, and changed to since.
 pub(super) fn port_spec(state: &State, port: &Port) -> PortAdd {
     let port_name = |id: &PortId| state.port(*id).map(|p| name(&p.name));
@@ -175,7 +190,7 @@ pub(super) fn port_spec(state: &State, port: &Port) -> PortAdd {
             AdminState::Down
         },
         vlan: settings.vlan.as_ref().map(api_vlan_mode),
-        isolated: settings.isolated,
+        isolated: settings.isolated == Isolation::On,
         lock: settings.lock.as_ref().map(|l| api::Lock {
             mac: mac(l.mac),
             ips: l.addresses.clone(),
@@ -231,7 +246,8 @@ pub(super) fn settings(state: &State, port: &PortAdd) -> Result<PortSettings, Ap
     Ok(PortSettings {
         up: port.admin == AdminState::Up,
         vlan: port.vlan.as_ref().map(vlan_mode),
-        isolated: port.isolated,
+        isolated: isolation(port.isolated.then_some(true)),
+        rate: None,
         lock: port.lock.as_ref().map(|l| Lock {
             mac: mac_addr(l.mac),
             addresses: l.ips.clone(),

@@ -1,0 +1,253 @@
+//! Ports of the world that lead to an endpoint.
+//!
+//! A range is one entry, however long. A publication belongs to its endpoint and goes with it.
+
+use crate::model::{Endpoint, EndpointId};
+use crate::network::is_special;
+use crate::state::not_found;
+use crate::{Change, Error, State, stored};
+use nat::{Inside, PortRange, TransportAddr};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+use wire::IpProtocol;
+
+/// A publication's identity: never used again in the life of a state file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct PublicationId(pub u32);
+
+impl fmt::Display for PublicationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pub-{}", self.0)
+    }
+}
+
+/// A range of external ports that leads to an endpoint: as many ports there, from `to` on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publication {
+    /// Its identity.
+    pub id: PublicationId,
+    /// TCP, UDP or SCTP.
+    #[serde(with = "stored::word")]
+    pub protocol: IpProtocol,
+    /// The external address. `0.0.0.0` and `::` are every one of the family, none is every one of
+    /// both.
+    pub host: Option<IpAddr>,
+    /// The external ports.
+    #[serde(with = "stored::ports")]
+    pub ports: PortRange,
+    /// The endpoint.
+    pub endpoint: EndpointId,
+    /// Its first port.
+    pub to: u16,
+}
+
+/// A publication to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicationRequest {
+    /// TCP, UDP or SCTP.
+    pub protocol: IpProtocol,
+    /// The external address; see [`Publication::host`].
+    pub host: Option<IpAddr>,
+    /// The external ports.
+    pub ports: PortRange,
+    /// The endpoint, by id, port or name.
+    pub endpoint: String,
+    /// Its first port.
+    pub to: u16,
+}
+
+impl Publication {
+    fn range_to(&self) -> PortRange {
+        PortRange {
+            first: self.to,
+            last: self.to.saturating_add(self.ports.last - self.ports.first),
+        }
+    }
+
+    /// Whether one external address and port would lead to two endpoints' ports.
+    fn conflicts(&self, other: &Self) -> bool {
+        let ports = self.ports.first <= other.ports.last && other.ports.first <= self.ports.last;
+        ports && self.protocol == other.protocol && hosts_meet(self.host, other.host)
+    }
+}
+
+/// `[HOST:]PORTS->PORTS/PROTOCOL`, as Docker shows it.
+impl fmt::Display for Publication {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host {
+            Some(IpAddr::V4(ip)) => write!(f, "{ip}:")?,
+            Some(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
+            None => {}
+        }
+        let ports = |f: &mut fmt::Formatter<'_>, ports: PortRange| match ports {
+            PortRange { first, last } if first == last => write!(f, "{first}"),
+            PortRange { first, last } => write!(f, "{first}-{last}"),
+        };
+        ports(f, self.ports)?;
+        write!(f, "->{}:", self.endpoint)?;
+        ports(f, self.range_to())?;
+        write!(
+            f,
+            "/{}",
+            stored::word_of(self.protocol).unwrap_or("unknown")
+        )
+    }
+}
+
+impl State {
+    /// Every publication, in the order of ids.
+    pub fn publications(&self) -> impl Iterator<Item = &Publication> + '_ {
+        self.publications.values()
+    }
+
+    /// The publications of an endpoint.
+    pub fn publications_of(&self, id: EndpointId) -> impl Iterator<Item = &Publication> + '_ {
+        self.publications().filter(move |p| p.endpoint == id)
+    }
+
+    /// Checks a publication to be made.
+    ///
+    /// # Errors
+    /// Which value does not do, and what would; [`Error::PublicationTaken`] names the one that has
+    /// a port already.
+    pub fn publish(&self, request: &PublicationRequest) -> Result<(Publication, Change), Error> {
+        let endpoint = self.endpoint_named(&request.endpoint)?;
+        let publication = Publication {
+            id: PublicationId(self.next_publication),
+            protocol: request.protocol,
+            host: request.host,
+            ports: request.ports,
+            endpoint: endpoint.id,
+            to: request.to,
+        };
+        self.check_publication(&publication)?;
+        Ok((publication.clone(), Change::PutPublication(publication)))
+    }
+
+    /// Checks the removal of the publication whose id (`pub-3`) is `id`.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn unpublish(&self, id: &str) -> Result<(Publication, Change), Error> {
+        let publication = self
+            .publications()
+            .find(|p| p.id.to_string() == id)
+            .ok_or_else(|| not_found("publication", id))?;
+        let change = Change::DropPublication(publication.id);
+        Ok((publication.clone(), change))
+    }
+
+    /// What leads to an endpoint's ports, one record for each family that the publication and the
+    /// endpoint have in common.
+    pub fn expanded(&self, publication: &Publication) -> Vec<nat::Publication> {
+        let Some(endpoint) = self.endpoint(publication.endpoint) else {
+            return Vec::new();
+        };
+        let record = |ip: IpAddr| nat::Publication {
+            protocol: publication.protocol,
+            host: publication.host.filter(|host| !host.is_unspecified()),
+            ports: publication.ports,
+            to: Inside {
+                network: endpoint.network,
+                addr: TransportAddr::new(ip, publication.to),
+            },
+        };
+        self.published_addresses(endpoint, publication.host)
+            .into_iter()
+            .map(record)
+            .collect()
+    }
+
+    /// The first address of each family that has a gateway and that `host` admits.
+    fn published_addresses(&self, endpoint: &Endpoint, host: Option<IpAddr>) -> Vec<IpAddr> {
+        let Some(network) = self.network(endpoint.network) else {
+            return Vec::new();
+        };
+        let routed = |ip: &IpAddr| network.subnet_of(*ip).is_some_and(|s| s.gateway.is_some());
+        let first = |ipv4: bool| {
+            let mut own = endpoint.addresses.iter().map(ipnet::IpNet::addr);
+            own.find(|ip| ip.is_ipv4() == ipv4 && routed(ip))
+        };
+        [true, false]
+            .into_iter()
+            .filter(|ipv4| host.is_none_or(|host| host.is_ipv4() == *ipv4))
+            .filter_map(first)
+            .collect()
+    }
+
+    pub(crate) fn check_publication(&self, publication: &Publication) -> Result<(), Error> {
+        let Publication {
+            protocol,
+            host,
+            ports,
+            to,
+            ..
+        } = publication;
+        if ![IpProtocol::TCP, IpProtocol::UDP, IpProtocol::SCTP].contains(protocol) {
+            return Err(Error::Unpublishable(*protocol));
+        }
+        let bad_ports = |why: String| {
+            Err(Error::BadPorts {
+                first: ports.first,
+                last: ports.last,
+                why,
+            })
+        };
+        if ports.first > ports.last {
+            return bad_ports("they run backwards".to_owned());
+        }
+        if ports.first == 0 || *to == 0 {
+            return bad_ports("port 0 is nobody's".to_owned());
+        }
+        if to.checked_add(ports.last - ports.first).is_none() {
+            return bad_ports(format!(
+                "from port {to} on the endpoint has not that many (65535 is the last)"
+            ));
+        }
+        if let Some(host) = host.filter(|host| is_special(*host) && !host.is_unspecified()) {
+            return Err(Error::BadHost(host));
+        }
+        let endpoint = self
+            .endpoint(publication.endpoint)
+            .ok_or_else(|| not_found("endpoint", &publication.endpoint.to_string()))?;
+        if self.published_addresses(endpoint, *host).is_empty() {
+            return Err(Error::NotRouted {
+                endpoint: self.name_of(endpoint.port),
+                host: *host,
+            });
+        }
+        self.check_unpublished(publication)
+    }
+
+    fn check_unpublished(&self, publication: &Publication) -> Result<(), Error> {
+        let taken = self
+            .publications()
+            .find(|other| other.id != publication.id && other.conflicts(publication));
+        match taken {
+            None => Ok(()),
+            Some(taken) => Err(Error::PublicationTaken {
+                asked: publication.to_string(),
+                id: taken.id.to_string(),
+                taken: taken.to_string(),
+            }),
+        }
+    }
+
+    /// Removals of everything published of an endpoint.
+    pub(crate) fn unpublish_all(&self, id: EndpointId) -> Vec<Change> {
+        let drop = |p: &Publication| Change::DropPublication(p.id);
+        self.publications_of(id).map(drop).collect()
+    }
+}
+
+/// Whether two external addresses have one in common.
+fn hosts_meet(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
+    match (a, b) {
+        (None, _) | (_, None) => true,
+        (Some(a), Some(b)) => {
+            a.is_ipv4() == b.is_ipv4() && (a == b || a.is_unspecified() || b.is_unspecified())
+        }
+    }
+}

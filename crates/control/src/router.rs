@@ -1,0 +1,202 @@
+//! From the desired state, and what the host says of its uplinks, to the router's configuration.
+//!
+//! What the host says is no part of the state: a NIC's addresses, next hops and MAC address change
+//! under a running daemon, and are given again with every configuration.
+
+use crate::ipam::hashed_mac;
+use crate::model::{Endpoint, Network};
+use crate::policy::Policy;
+use crate::uplink::{Attachment, Hidden, Uplink};
+use crate::{Live, State};
+use ipnet::IpNet;
+use nat::Interface;
+use nat::config::{EndpointRules, InsideRole, Lease, Role, UplinkRole};
+use pipeline::NetworkId;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use wire::MacAddr;
+
+/// What the host says of itself at one moment.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct UplinkFacts {
+    /// Of uplinks, by name. One that is not here (its NIC is gone) carries nothing.
+    pub uplinks: BTreeMap<String, LinkFacts>,
+    /// Of the host's stack. `mac` is the router's there.
+    pub host: Option<LinkFacts>,
+    /// Of the services. `mac` is the router's there.
+    pub services: Option<LinkFacts>,
+}
+
+/// What is to be known of one link.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// The router's MAC address there: an uplink's is the NIC's.
+    pub mac: MacAddr,
+    /// The router's addresses there, each with its subnet's length. An uplink's are the host's.
+    pub addresses: Vec<IpNet>,
+    /// The next hops, one a family at most.
+    pub gateways: Vec<IpAddr>,
+    /// The largest IP packet, in bytes.
+    pub mtu: u16,
+    /// Whose MAC addresses are known without asking.
+    pub neighbours: BTreeMap<IpAddr, MacAddr>,
+}
+
+impl Live {
+    /// The router that `state` describes, on a host that is as `facts` say.
+    #[must_use]
+    pub fn router_config(state: &State, facts: &UplinkFacts) -> nat::Config {
+        let inside = state
+            .networks()
+            .filter(|n| n.has_gateway())
+            .map(|network| inside(state, facts, network));
+        let uplinks = state.uplinks().filter_map(|uplink| {
+            let link = facts.uplinks.get(&uplink.name)?;
+            Some(uplink_interface(uplink, link))
+        });
+        let host = interface(
+            state.place_of(Hidden::Host),
+            facts.host.as_ref(),
+            Role::Host,
+        );
+        let services = interface(
+            state.place_of(Hidden::Services),
+            facts.services.as_ref(),
+            Role::Services,
+        );
+        nat::Config {
+            interfaces: inside.chain(uplinks).chain(host).chain(services).collect(),
+            publications: state
+                .publications()
+                .flat_map(|p| state.expanded(p))
+                .collect(),
+            rules: state.endpoints().flat_map(rules).collect(),
+        }
+    }
+}
+
+impl State {
+    /// The MAC address of the gateway of the network `id`: locally administered, and the same as
+    /// long as the state file is.
+    #[must_use]
+    pub fn gateway_mac(&self, id: NetworkId) -> MacAddr {
+        hashed_mac(self.seed, GATEWAYS | u64::from(id.0))
+    }
+
+    /// The MAC addresses that the router has in hidden networks.
+    pub(crate) fn hidden_mac(&self, network: NetworkId, facts: &UplinkFacts) -> Option<MacAddr> {
+        let link = if self.host.is_some_and(|place| place.network == network) {
+            facts.host.as_ref()
+        } else if self.services.is_some_and(|place| place.network == network) {
+            facts.services.as_ref()
+        } else {
+            let uplink = self.uplinks().find(|u| u.place.network == network)?;
+            facts.uplinks.get(&uplink.name)
+        };
+        link.map(|link| link.mac)
+    }
+}
+
+impl Network {
+    /// Whether the router has an address in it.
+    #[must_use]
+    pub fn has_gateway(&self) -> bool {
+        self.subnets.iter().any(|s| s.gateway.is_some())
+    }
+
+    /// The gateway's addresses, each with its subnet's length.
+    #[must_use]
+    pub fn gateways(&self) -> Vec<IpNet> {
+        let gateway = |s: &crate::Subnet| {
+            let length = s.net.prefix_len();
+            s.gateway
+                .and_then(|gateway| IpNet::new(gateway, length).ok())
+        };
+        self.subnets.iter().filter_map(gateway).collect()
+    }
+}
+
+fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> Interface {
+    let routing = &network.routing;
+    let members = || state.endpoints().filter(|e| e.network == network.id);
+    let addresses = |e: &Endpoint| -> Vec<_> {
+        let mac = e.mac;
+        e.addresses.iter().map(|net| (net.addr(), mac)).collect()
+    };
+    let known = |uplink: &&Uplink| facts.uplinks.contains_key(&uplink.name);
+    let peers = routing
+        .peers
+        .iter()
+        .filter_map(|name| state.network_named(name).ok());
+    let role = InsideRole {
+        internal: routing.internal,
+        peers: peers.map(|n| n.id).collect(),
+        uplink: state
+            .uplink_of(network)
+            .filter(known)
+            .map(|u| u.place.network),
+        masquerade: routing.masquerade,
+        host_access: routing.host_access,
+        behaviour: routing.nat.behaviour(),
+        quota: routing.nat.quota,
+        slaac: routing.slaac,
+        dhcp: routing.dhcp,
+        leases: members().map(|e| (e.mac, lease(e))).collect(),
+    };
+    Interface {
+        network: network.id,
+        role: Role::Inside(role),
+        mac: state.gateway_mac(network.id),
+        addresses: network.gateways(),
+        mtu: network.mtu,
+        neighbours: members().flat_map(addresses).collect(),
+    }
+}
+
+fn lease(endpoint: &Endpoint) -> Lease {
+    Lease {
+        addresses: endpoint.addresses.clone(),
+        hostname: endpoint.name.clone(),
+    }
+}
+
+fn uplink_interface(uplink: &Uplink, link: &LinkFacts) -> Interface {
+    let role = Role::Uplink(UplinkRole {
+        gateways: link.gateways.clone(),
+        ports: uplink.ports,
+    });
+    attached(uplink.place, link, role)
+}
+
+fn interface(place: Option<Attachment>, link: Option<&LinkFacts>, role: Role) -> Option<Interface> {
+    Some(attached(place?, link?, role))
+}
+
+fn attached(place: Attachment, link: &LinkFacts, role: Role) -> Interface {
+    Interface {
+        network: place.network,
+        role,
+        mac: link.mac,
+        addresses: link.addresses.clone(),
+        mtu: link.mtu,
+        neighbours: link.neighbours.clone(),
+    }
+}
+
+/// An endpoint that may do everything needs no rules.
+fn rules(endpoint: &Endpoint) -> Vec<EndpointRules> {
+    if endpoint.policy == Policy::default() {
+        return Vec::new();
+    }
+    let of = |net: &IpNet| EndpointRules {
+        network: endpoint.network,
+        ip: net.addr(),
+        rules: endpoint.policy.rules.clone(),
+        otherwise: endpoint.policy.otherwise,
+    };
+    endpoint.addresses.iter().map(of).collect()
+}
+
+/// Sets the numbers of gateways apart from those of endpoints, whose ids stand in the upper half
+/// and never get so far.
+const GATEWAYS: u64 = 0xffff_ffff << 32;

@@ -1,0 +1,139 @@
+//! What a network's gateway does, and who talks to whom: everything of a network that may be
+//! changed while containers are in it.
+
+use crate::network::check_range;
+use crate::state::not_found;
+use crate::{Change, Error, Network, State, stored};
+use nat::{Behaviour, Filtering, Mapping, Preset};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+/// What a network's gateway does, and who talks to whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Routing {
+    /// Nothing is routed into the network or out of it; the gateway itself still answers.
+    pub internal: bool,
+    /// Whether endpoints of the network talk to each other.
+    pub icc: bool,
+    /// The names of networks it may exchange packets with; only those count that name it as well.
+    pub peers: BTreeSet<String>,
+    /// Where packets for the world leave.
+    pub uplink: UplinkChoice,
+    /// Whether they leave with the uplink's address; else with their own.
+    pub masquerade: bool,
+    /// How its NAT behaves.
+    pub nat: Nat,
+    /// Whether the host and the containers reach each other, where there is a gateway.
+    pub host_access: bool,
+    /// Whether router advertisements tell hosts to make addresses of their own (SLAAC).
+    pub slaac: bool,
+    /// Whether the gateway leases endpoints their addresses (DHCP).
+    pub dhcp: bool,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            internal: false,
+            icc: true,
+            peers: BTreeSet::new(),
+            uplink: UplinkChoice::Auto,
+            masquerade: true,
+            nat: Nat::default(),
+            host_access: true,
+            slaac: false,
+            dhcp: false,
+        }
+    }
+}
+
+/// Where a network's packets for the world leave.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UplinkChoice {
+    /// Through the first uplink there is.
+    #[default]
+    Auto,
+    /// Nowhere.
+    None,
+    /// Through the one of this name.
+    Named(String),
+}
+
+/// A preset and what differs from it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Nat {
+    /// The named behaviour.
+    #[serde(with = "stored::word")]
+    pub preset: Preset,
+    /// Whether the external port depends on the peer; as the preset has it if `None`.
+    #[serde(with = "stored::word_option")]
+    pub mapping: Option<Mapping>,
+    /// Who may answer; as the preset has it if `None`.
+    #[serde(with = "stored::word_option")]
+    pub filtering: Option<Filtering>,
+    /// Whether TCP segments outside the window pass; as the preset has it if `None`.
+    pub tcp_liberal: Option<bool>,
+    /// Connections one address may hold.
+    pub quota: u32,
+}
+
+impl Default for Nat {
+    fn default() -> Self {
+        Self {
+            preset: Preset::default(),
+            mapping: None,
+            filtering: None,
+            tcp_liberal: None,
+            quota: 65_536,
+        }
+    }
+}
+
+impl Nat {
+    /// The preset's behaviour with the differences.
+    #[must_use]
+    pub fn behaviour(&self) -> Behaviour {
+        let preset = self.preset.behaviour();
+        Behaviour {
+            mapping: self.mapping.unwrap_or(preset.mapping),
+            filtering: self.filtering.unwrap_or(preset.filtering),
+            tcp_liberal: self.tcp_liberal.unwrap_or(preset.tcp_liberal),
+            ..preset
+        }
+    }
+}
+
+impl State {
+    /// Checks new settings of a network.
+    ///
+    /// # Errors
+    /// Which value does not do, and what would.
+    pub fn set_network(&self, name: &str, routing: Routing) -> Result<(Network, Change), Error> {
+        let network = self.network_named(name)?;
+        self.check_routing(name, &routing)?;
+        let network = Network {
+            routing,
+            ..network.clone()
+        };
+        Ok((network.clone(), Change::PutNetwork(network)))
+    }
+
+    /// A peer need not exist yet: of two networks that name each other one is made first.
+    pub(crate) fn check_routing(&self, name: &str, routing: &Routing) -> Result<(), Error> {
+        check_range("quota", routing.nat.quota.into(), QUOTA)?;
+        if routing.peers.contains(name) {
+            return Err(Error::OwnPeer(name.to_owned()));
+        }
+        match &routing.uplink {
+            UplinkChoice::Named(uplink) if self.uplink_named(uplink).is_none() => {
+                Err(not_found("uplink", uplink))
+            }
+            UplinkChoice::Named(_) | UplinkChoice::Auto | UplinkChoice::None => Ok(()),
+        }
+    }
+}
+
+const QUOTA: std::ops::RangeInclusive<u64> = 1..=1 << 24;

@@ -1,0 +1,231 @@
+//! Ways to the world, and the other networks that nobody made.
+//!
+//! What the router is attached to is a network of the switch. A NIC, the host's stack and the
+//! daemon's own servers each stand alone in one, behind one port: such a network takes its ids
+//! from the space of all networks and ports, and is in none of their lists.
+
+use crate::model::FdbLimits;
+use crate::names::{check_ifname, check_name};
+use crate::routing::UplinkChoice;
+use crate::state::not_found;
+use crate::{Change, Error, State, stored};
+use nat::PortRange;
+use pipeline::{NetworkId, PortId};
+use serde::{Deserialize, Serialize};
+
+/// A NIC that containers reach the world through; the host keeps using it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Uplink {
+    /// Its name, unique among uplinks.
+    pub name: String,
+    /// The interface in the daemon's namespace.
+    pub dev: String,
+    /// The external ports that mappings are made of.
+    #[serde(with = "stored::ports")]
+    pub ports: PortRange,
+    /// Its place in the switch.
+    #[serde(flatten)]
+    pub place: Attachment,
+}
+
+/// A hidden network with its only port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// The network.
+    #[serde(with = "stored::id")]
+    pub network: NetworkId,
+    /// The port, a TAP.
+    #[serde(with = "stored::id")]
+    pub port: PortId,
+}
+
+/// A hidden network of which there is one at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hidden {
+    /// The host's own stack.
+    Host,
+    /// The daemon's own servers.
+    Services,
+}
+
+/// An uplink to be made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UplinkRequest {
+    /// The interface in the daemon's namespace.
+    pub dev: String,
+    /// Its name; the interface's if none.
+    pub name: Option<String>,
+    /// The external ports that mappings are made of.
+    pub ports: PortRange,
+}
+
+impl UplinkRequest {
+    /// `dev` with every default.
+    #[must_use]
+    pub fn new(dev: &str) -> Self {
+        Self {
+            dev: dev.to_owned(),
+            name: None,
+            ports: PortRange::DYNAMIC,
+        }
+    }
+}
+
+/// A hidden network's forwarding database: hosts of one segment at most.
+pub(crate) const HIDDEN_FDB: FdbLimits = FdbLimits {
+    max_entries: 4096,
+    max_per_port: 4096,
+    ageing_secs: 300,
+};
+
+impl State {
+    /// The uplinks, in the order they were added: the first serves networks that name none.
+    pub fn uplinks(&self) -> impl Iterator<Item = &Uplink> + '_ {
+        self.uplinks.iter()
+    }
+
+    /// The uplink of this name.
+    #[must_use]
+    pub fn uplink_named(&self, name: &str) -> Option<&Uplink> {
+        self.uplinks.iter().find(|u| u.name == name)
+    }
+
+    /// The uplink that a network's packets for the world leave through.
+    #[must_use]
+    pub fn uplink_of(&self, network: &crate::Network) -> Option<&Uplink> {
+        match &network.routing.uplink {
+            UplinkChoice::Auto => self.uplinks.first(),
+            UplinkChoice::None => None,
+            UplinkChoice::Named(name) => self.uplink_named(name),
+        }
+    }
+
+    /// Checks an uplink to be made.
+    ///
+    /// # Errors
+    /// Which value does not do, and what would.
+    pub fn add_uplink(&self, request: &UplinkRequest) -> Result<(Uplink, Change), Error> {
+        let UplinkRequest { dev, name, ports } = request;
+        check_ifname(dev)?;
+        let name = name.clone().unwrap_or_else(|| dev.clone());
+        check_name("uplink", &name)?;
+        check_uplink_ports(*ports)?;
+        if self.uplink_named(&name).is_some() {
+            return Err(Error::NameTaken {
+                what: "uplink",
+                name,
+            });
+        }
+        self.check_interface_free(None, dev)?;
+        if let Some(owner) = self.uplinks().find(|u| u.dev == *dev) {
+            return Err(Error::IfnameTaken {
+                sandbox: "the daemon's namespace".to_owned(),
+                ifname: dev.clone(),
+                owner: owner.name.clone(),
+            });
+        }
+        let uplink = Uplink {
+            name,
+            dev: dev.clone(),
+            ports: *ports,
+            place: self.free_place(),
+        };
+        let mut uplinks = self.uplinks.clone();
+        uplinks.push(uplink.clone());
+        Ok((uplink, Change::SetUplinks(uplinks)))
+    }
+
+    /// Checks an uplink's removal: no network may name it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::UplinkInUse`].
+    pub fn remove_uplink(&self, name: &str) -> Result<(Uplink, Change), Error> {
+        let uplink = self
+            .uplink_named(name)
+            .ok_or_else(|| not_found("uplink", name))?;
+        let named = UplinkChoice::Named(name.to_owned());
+        let networks: Vec<_> = self
+            .networks()
+            .filter(|n| n.routing.uplink == named)
+            .map(|n| n.name.clone())
+            .collect();
+        if !networks.is_empty() {
+            return Err(Error::UplinkInUse {
+                name: name.to_owned(),
+                networks,
+            });
+        }
+        let mut uplinks = self.uplinks.clone();
+        uplinks.retain(|u| u.name != name);
+        Ok((uplink.clone(), Change::SetUplinks(uplinks)))
+    }
+
+    /// The place of the host's stack or of the services, if it has one.
+    #[must_use]
+    pub fn place_of(&self, which: Hidden) -> Option<Attachment> {
+        match which {
+            Hidden::Host => self.host,
+            Hidden::Services => self.services,
+        }
+    }
+
+    /// Gives the host's stack or the services a place, the one there is if there is one.
+    pub fn add_place(&self, which: Hidden) -> (Attachment, Change) {
+        match self.place_of(which) {
+            Some(place) => (place, Change::Nothing),
+            None => {
+                let place = self.free_place();
+                (place, Change::SetHidden(which, Some(place)))
+            }
+        }
+    }
+
+    /// Takes the place of the host's stack or the services away.
+    pub fn remove_place(&self, which: Hidden) -> Change {
+        match self.place_of(which) {
+            Some(_) => Change::SetHidden(which, None),
+            None => Change::Nothing,
+        }
+    }
+
+    /// Every hidden network.
+    pub(crate) fn hidden(&self) -> impl Iterator<Item = Attachment> + '_ {
+        let uplinks = self.uplinks.iter().map(|u| u.place);
+        uplinks.chain(self.host).chain(self.services)
+    }
+
+    pub(crate) fn hidden_mut(&mut self, which: Hidden) -> &mut Option<Attachment> {
+        match which {
+            Hidden::Host => &mut self.host,
+            Hidden::Services => &mut self.services,
+        }
+    }
+
+    fn free_place(&self) -> Attachment {
+        Attachment {
+            network: self.free_network_id(),
+            port: self.free_port_id(),
+        }
+    }
+}
+
+/// Below 1024 the host's own servers listen.
+pub(crate) fn check_uplink_ports(ports: PortRange) -> Result<(), Error> {
+    let refuse = |why: &str| {
+        Err(Error::BadPorts {
+            first: ports.first,
+            last: ports.last,
+            why: why.to_owned(),
+        })
+    };
+    if ports.first > ports.last {
+        return refuse("they run backwards");
+    }
+    if ports.first < 1024 {
+        return refuse("an uplink's mappings have ports from 1024 on");
+    }
+    if ports.count() < 256 {
+        return refuse("an uplink needs 256 at least");
+    }
+    Ok(())
+}
