@@ -1,2 +1,300 @@
-//! What the router says and hears on each link: ARP, neighbour discovery, echo, ICMP errors,
-//! router advertisements, DHCP.
+//! What the router says and hears on each link.
+//!
+//! ```text
+//!   arp.rs  ndp.rs     who has which address          neighbour.rs  table.rs  what was learned
+//!   advert.rs          here is a router (RA)          held.rs       packets that wait for it
+//!   announce.rs        this address is here now       link.rs       a link, and its live state
+//!   echo.rs            pong
+//!   error.rs reset.rs  why a packet did not go on
+//! ```
+//! A protocol is a file with the same verbs: `handle` hears a frame, `send`, `question`, `announce`
+//! say something, `poll` does what is due. All of them write to the [`Outbox`]; asked with
+//! [`Effects::None`](pipeline::Effects) they give the same verdict and write nothing.
+//!
+//! Every byte heard was chosen by somebody who may mean harm. So nothing is answered but to the one
+//! that asked, nothing is longer than what caused it but what has a bound, and what is remembered
+//! has one as well.
+
+mod advert;
+mod announce;
+mod arp;
+mod echo;
+mod error;
+mod held;
+mod link;
+mod ndp;
+mod neighbour;
+mod reset;
+mod table;
+
+pub(crate) use error::{ErrorKind, Told};
+pub(crate) use link::Link;
+pub use neighbour::{Neighbour, NeighbourState, Neighbours};
+
+use crate::outbox::Outbox;
+use crate::route::Arrival;
+use crate::router::Face;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use held::Parcel;
+use link::{LinkState, lock};
+use neighbour::Resolution;
+use pipeline::{DropReason, Effects, Frame, Instant, NetworkId, NoTrace, Stage, Trace};
+use std::net::IpAddr;
+use std::sync::{Arc, PoisonError, RwLock};
+use wire::checksum::{Verified, verify_ipv4, verify_transport};
+use wire::{Arp, Headers, MacAddr, Nd, Net, Transport, VnetHeader};
+
+/// The live state of all links. Safe to use from every worker at once.
+#[derive(Debug, Default)]
+pub struct Gateway {
+    /// Where the neighbours are.
+    pub neighbours: Neighbours,
+    links: RwLock<HashMap<NetworkId, Arc<LinkState>, RandomState>>,
+}
+
+/// The way to a next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NextHop {
+    /// It is there.
+    At(MacAddr),
+    /// It is being asked for, and the packet waits.
+    Held,
+    /// It is being asked for; the packet cannot wait.
+    Unknown,
+    /// It did not answer.
+    Unreachable,
+}
+
+/// Whether a frame that would be flooded is the router's business alone: an ARP request or a
+/// solicitation for what it answers for, a solicitation of routers it answers.
+pub(crate) fn claims(
+    face: &Face,
+    owns: &dyn Fn(IpAddr) -> bool,
+    headers: &Headers,
+    _frame: &Frame<'_>,
+) -> bool {
+    match (headers.net, headers.transport) {
+        (Net::Arp(arp), _) => {
+            arp.operation == Arp::REQUEST && !arp.is_announcement() && owns(arp.target_ip.into())
+        }
+        (Net::Ipv6(_), Transport::Icmpv6(icmp)) => match icmp.nd {
+            Some(Nd::NeighbourSolicit { target, .. }) => owns(target.into()),
+            Some(Nd::RouterSolicit) => advert::is_sent(face),
+            Some(Nd::NeighbourAdvert { .. } | Nd::RouterAdvert | Nd::Redirect) | None => false,
+        },
+        _ => false,
+    }
+}
+
+/// Hears a packet that is for the router itself: sent to its MAC and one of its addresses, or
+/// claimed.
+///
+/// # Errors
+/// Why nothing came of it: see [`DropReason::GatewayIgnored`], [`DropReason::GatewayClosed`].
+pub(crate) fn local<T: Trace>(
+    link: Link<'_>,
+    arrival: &Arrival<'_>,
+    outbox: &mut Outbox,
+    trace: &mut T,
+) -> Result<(), DropReason> {
+    let headers = arrival.headers;
+    match (headers.net, headers.transport) {
+        (Net::Arp(message), _) => arp::handle(link, &message, outbox, trace),
+        (Net::Malformed(_), _) => Err(DropReason::IpInvalid),
+        (Net::Other, _) => Err(DropReason::GatewayIgnored),
+        (_, Transport::Icmpv6(icmp)) if icmp.nd.is_some() => {
+            ndp::handle(link, arrival, outbox, trace)
+        }
+        (_, Transport::Icmp(_) | Transport::Icmpv6(_)) => {
+            echo::handle(link, arrival, outbox, trace)
+        }
+        (_, Transport::Tcp(_)) => {
+            reset::send(link, arrival, outbox, trace);
+            Err(DropReason::GatewayClosed)
+        }
+        (_, Transport::Udp(_)) => {
+            let (kind, frame) = (ErrorKind::PortUnreachable, arrival.frame.bytes());
+            let told = error::send(kind, link, headers, frame, outbox, trace);
+            debug_assert!(told != Told::Sent || !headers.dst.is_group());
+            Err(DropReason::GatewayClosed)
+        }
+        (_, Transport::Sctp(_) | Transport::Malformed(_) | Transport::None) => {
+            Err(DropReason::GatewayClosed)
+        }
+    }
+}
+
+/// Looks at a frame that is flooded all the same: announcements keep the known neighbours right,
+/// and show who uses an address of ours.
+pub(crate) fn observe(link: Link<'_>, arrival: &Arrival<'_>, outbox: &mut Outbox) {
+    let headers = arrival.headers;
+    let heard = match (headers.net, headers.transport) {
+        (Net::Arp(message), _) => arp::handle(link, &message, outbox, &mut NoTrace),
+        (_, Transport::Icmpv6(icmp)) if matches!(icmp.nd, Some(Nd::NeighbourAdvert { .. })) => {
+            ndp::handle(link, arrival, outbox, &mut NoTrace)
+        }
+        _ => return,
+    };
+    // Whether it was of use or not, the frame goes on to everybody.
+    let (Ok(()) | Err(_)) = heard;
+}
+
+impl Link<'_> {
+    /// The live part of this link.
+    fn state(&self) -> Arc<LinkState> {
+        self.live.state(self.network())
+    }
+
+    /// The way to `ip` on this link for a packet that arrived, which waits where it must.
+    pub(crate) fn next_hop<T: Trace>(
+        self,
+        ip: IpAddr,
+        arrival: &Arrival<'_>,
+        outbox: &mut Outbox,
+        trace: &mut T,
+    ) -> NextHop {
+        let Link {
+            face, now, effects, ..
+        } = self;
+        let neighbours = &self.live.neighbours;
+        let resolution = neighbours.resolve(face, ip, arrival.from, now, effects);
+        trace.tell(Stage::Route, || match resolution {
+            Resolution::Known(mac) => format!("the next hop {ip} is at {mac}"),
+            Resolution::Ask => format!("nobody knows where {ip} is: asked for"),
+            Resolution::Wait => format!("{ip} was asked for and did not answer yet"),
+            Resolution::Failed => format!("{ip} was asked for and did not answer"),
+        });
+        match resolution {
+            Resolution::Known(mac) => return NextHop::At(mac),
+            Resolution::Failed => return NextHop::Unreachable,
+            Resolution::Ask if self.is_live() => {
+                question(face, ip, None, outbox);
+            }
+            Resolution::Ask | Resolution::Wait => {}
+        }
+        let parcel = Parcel {
+            network: arrival.network,
+            from: arrival.from,
+            vnet: arrival.frame.vnet,
+            frame: arrival.frame.bytes(),
+        };
+        if neighbours.hold(self, ip, parcel, resolution) {
+            NextHop::Held
+        } else {
+            NextHop::Unknown
+        }
+    }
+
+    /// Tells the sender of a packet that arrived on this link why it did not go on.
+    pub(crate) fn tell<T: Trace>(
+        self,
+        kind: ErrorKind,
+        arrival: &Arrival<'_>,
+        outbox: &mut Outbox,
+        trace: &mut T,
+    ) -> Told {
+        error::send(
+            kind,
+            self,
+            arrival.headers,
+            arrival.frame.bytes(),
+            outbox,
+            trace,
+        )
+    }
+}
+
+impl Gateway {
+    /// What is due on all links. Called about once a second by one caller.
+    pub(crate) fn poll<'a>(
+        &self,
+        faces: impl Iterator<Item = &'a Face> + Clone,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) {
+        let find = |network| faces.clone().find(|face| face.network == network);
+        for face in faces.clone() {
+            self.poll_link(face, &find, now, outbox);
+        }
+        self.neighbours.held.expire(now);
+        self.forget(|network| find(network).is_some());
+    }
+
+    fn poll_link<'a>(
+        &self,
+        face: &Face,
+        find: &impl Fn(NetworkId) -> Option<&'a Face>,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) {
+        let state = self.state(face.network);
+        announce::poll(face, &mut lock(&state.announced), now, outbox);
+        advert::poll(face, &mut lock(&state.advertised), now, outbox);
+        let mut unreachable = Vec::new();
+        self.neighbours
+            .poll(self.link(face, now), outbox, &mut unreachable);
+        for ip in unreachable {
+            for packet in self.neighbours.held.fail(face.network, ip) {
+                let Some(from) = find(packet.network) else {
+                    continue;
+                };
+                let Ok(headers) = Headers::parse(&packet.frame) else {
+                    continue;
+                };
+                let kind = ErrorKind::HostUnreachable;
+                let link = self.link(from, now);
+                error::send(kind, link, &headers, &packet.frame, outbox, &mut NoTrace);
+            }
+        }
+    }
+
+    /// Packets that waited for a neighbour and never went on.
+    #[must_use]
+    pub fn lost(&self) -> u64 {
+        self.neighbours.held.lost()
+    }
+
+    fn link<'a>(&'a self, face: &'a Face, now: Instant) -> Link<'a> {
+        Link {
+            face,
+            owns: &|_| false,
+            live: self,
+            now,
+            effects: Effects::Live,
+        }
+    }
+
+    fn state(&self, network: NetworkId) -> Arc<LinkState> {
+        let links = self.links.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(state) = links.get(&network) {
+            return Arc::clone(state);
+        }
+        drop(links);
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(links.entry(network).or_default())
+    }
+
+    /// Forgets links that are no longer there.
+    fn forget(&self, lives: impl Fn(NetworkId) -> bool) {
+        self.neighbours.retain(&lives);
+        let mut links = self.links.write().unwrap_or_else(PoisonError::into_inner);
+        links.retain(|network, _| lives(*network));
+    }
+}
+
+/// Asks for `ip`: everybody, or one that had it before. False when there was no room.
+fn question(face: &Face, ip: IpAddr, at: Option<MacAddr>, outbox: &mut Outbox) -> bool {
+    match ip {
+        IpAddr::V4(ip) => arp::question(face, ip, at, outbox),
+        IpAddr::V6(ip) => ndp::question(face, ip, at, outbox),
+    }
+}
+
+/// Whether the packet's checksums are right, as far as they are finished.
+fn sound(headers: &Headers, frame: &Frame<'_>) -> bool {
+    let bytes = frame.bytes();
+    let vouched = frame.vnet.flags & (VnetHeader::NEEDS_CSUM | VnetHeader::DATA_VALID) != 0;
+    verify_ipv4(bytes, headers) != Verified::Wrong
+        && (vouched || verify_transport(bytes, headers) != Verified::Wrong)
+}

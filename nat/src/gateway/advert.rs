@@ -1,0 +1,218 @@
+//! Router advertisements (RFC 4861, 6.2; RFC 4862, 5.5; RFC 8106): a host learns its default
+//! router, prefix, MTU and DNS server.
+//!
+//! ```text
+//!            | prefix: make your own address (A) | ask DHCPv6 for one (M, O) | default router |
+//!   slaac    |               yes                 |             no            |      yes       |
+//!   dhcp     |               no                  |             yes           |      yes       |
+//!   neither  |  none is sent: addresses and routes are configured from outside                |
+//!   internal |             as above              |          as above         |       no       |
+//! ```
+//! A network that is configured from outside must not be advertised: a container in two networks
+//! would get a default route through each.
+//!
+//! A solicitation is answered to its sender alone, so one container's cost the others nothing; how
+//! many are answered is bounded. What goes to everybody goes out on a schedule: three times within
+//! half a minute when the network is new or changed, then every 200 to 600 seconds, and never more
+//! often than every three.
+
+use super::link::{Link, lock};
+use super::ndp::{ALL_NODES, HOPS, SOURCE_LLADDR, group_mac};
+use crate::config::{InsideRole, Role};
+use crate::outbox::{Outbox, Post};
+use crate::route::Arrival;
+use crate::router::Face;
+use foldhash::fast::FixedState;
+use ipnet::Ipv6Net;
+use pipeline::{DropReason, Instant, Stage, Trace};
+use std::hash::BuildHasher;
+use std::net::{IpAddr, Ipv6Addr};
+use std::time::Duration;
+use wire::emit::Ends;
+use wire::{Icmpv6, IpProtocol, Ipv6, MacAddr, Nd, Transport};
+
+/// When a link is advertised to everybody.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    /// What was told, as a hash.
+    told: u64,
+    /// How often, since it became that.
+    times: u32,
+    last: Option<Instant>,
+    next: Instant,
+}
+
+/// RFC 4861, 6.2.1: three times the longest interval.
+const LIFETIME: u16 = 1800;
+/// RFC 4861, 6.2.1: MinRtrAdvInterval and MaxRtrAdvInterval, in seconds.
+const INTERVAL: (u64, u64) = (200, 600);
+/// RFC 4861, 10: MAX_INITIAL_RTR_ADVERTISEMENTS.
+const INITIAL: u32 = 3;
+/// Below RFC 4861's MAX_INITIAL_RTR_ADVERT_INTERVAL of 16 s.
+const INITIAL_INTERVAL: Duration = Duration::from_secs(10);
+/// RFC 4861, 10: MIN_DELAY_BETWEEN_RAS.
+const MIN_DELAY: Duration = Duration::from_secs(3);
+/// RFC 4861, 6.2.1: AdvValidLifetime, AdvPreferredLifetime, in seconds.
+const PREFIX_LIFETIMES: (u32, u32) = (2_592_000, 604_800);
+
+/// Answers a router solicitation.
+///
+/// # Errors
+/// [`DropReason::GatewayIgnored`] when nothing is advertised here, the solicitation contradicts
+/// itself, or enough of them were answered.
+pub(super) fn answer<T: Trace>(
+    link: Link<'_>,
+    ip: &Ipv6,
+    arrival: &Arrival<'_>,
+    outbox: &mut Outbox,
+    trace: &mut T,
+) -> Result<(), DropReason> {
+    let headers = arrival.headers;
+    let solicits =
+        matches!(headers.transport, Transport::Icmpv6(icmp) if icmp.nd == Some(Nd::RouterSolicit));
+    let Some(advert) = Advert::of(link.face).filter(|_| solicits && !ip.src.is_multicast()) else {
+        return Err(DropReason::GatewayIgnored);
+    };
+    let state = link.state();
+    if ip.src.is_unspecified() {
+        trace.tell(Stage::Route, || {
+            "a host without an address looks for routers: everybody is told soon".to_owned()
+        });
+        if link.is_live() {
+            lock(&state.advertised).next = Instant::ZERO;
+        }
+        return Ok(());
+    }
+    let may = if link.is_live() {
+        state.adverts.take(link.now)
+    } else {
+        state.adverts.would_take(link.now)
+    };
+    if !may {
+        trace.tell(Stage::Route, || {
+            "too many hosts look for routers: not answered".to_owned()
+        });
+        return Err(DropReason::GatewayIgnored);
+    }
+    trace.tell(Stage::Route, || format!("{} is told of the router", ip.src));
+    if link.is_live() {
+        advert.send(headers.src, ip.src, outbox);
+    }
+    Ok(())
+}
+
+/// Whether solicitations are answered on this link.
+pub(super) fn is_sent(face: &Face) -> bool {
+    Advert::of(face).is_some()
+}
+
+/// Tells everybody, when it is time.
+pub(super) fn poll(face: &Face, schedule: &mut Schedule, now: Instant, outbox: &mut Outbox) {
+    let Some(advert) = Advert::of(face) else {
+        return;
+    };
+    let content = advert.fingerprint();
+    if content != schedule.told {
+        (schedule.told, schedule.times, schedule.next) = (content, 0, now);
+    }
+    let early = schedule
+        .last
+        .is_some_and(|last| now.since(last) < MIN_DELAY);
+    if early || now < schedule.next || !advert.send(group_mac(ALL_NODES), ALL_NODES, outbox) {
+        return;
+    }
+    schedule.times = schedule.times.saturating_add(1);
+    schedule.last = Some(now);
+    schedule.next = now
+        + if schedule.times < INITIAL {
+            INITIAL_INTERVAL
+        } else {
+            interval(content, schedule.times)
+        };
+}
+
+/// Differs from router to router and from time to time, so that no two fall into step (RFC 4861,
+/// 6.2.4).
+fn interval(content: u64, times: u32) -> Duration {
+    let (least, most) = INTERVAL;
+    let random = FixedState::default().hash_one((content, times));
+    Duration::from_secs(least + random % (most - least + 1))
+}
+
+/// What is said about a link.
+#[derive(Clone, Copy)]
+struct Advert<'a> {
+    face: &'a Face,
+    role: &'a InsideRole,
+    /// The router's first address there, which is that of the DNS server.
+    dns: Ipv6Addr,
+}
+
+/// The global IPv6 addresses of a link.
+fn global(face: &Face) -> impl Iterator<Item = Ipv6Net> + '_ {
+    face.addresses.iter().filter_map(|net| match net {
+        ipnet::IpNet::V6(net) if !net.addr().is_unicast_link_local() => Some(*net),
+        ipnet::IpNet::V6(_) | ipnet::IpNet::V4(_) => None,
+    })
+}
+
+impl<'a> Advert<'a> {
+    fn of(face: &'a Face) -> Option<Self> {
+        let Role::Inside(role) = &face.role else {
+            return None;
+        };
+        let dns = global(face).next()?.addr();
+        (role.slaac || role.dhcp).then_some(Self { face, role, dns })
+    }
+
+    fn fingerprint(&self) -> u64 {
+        let Self { face, role, .. } = self;
+        let addresses: Vec<IpAddr> = face.addresses.iter().map(ipnet::IpNet::addr).collect();
+        let kind = (role.slaac, role.dhcp, role.internal);
+        FixedState::default().hash_one((face.mac.0, face.mtu, addresses, kind)) | 1
+    }
+
+    /// False when there was no room.
+    fn send(&self, mac: MacAddr, to: Ipv6Addr, outbox: &mut Outbox) -> bool {
+        let face = self.face;
+        let envelope = face.envelope(mac, Ends::V6(face.link_local, to), HOPS);
+        outbox.post(Post::Send(face.network), |out| {
+            envelope.emit(out, IpProtocol::ICMPV6, |out| self.emit(out));
+        })
+    }
+
+    fn emit(&self, out: &mut Vec<u8>) {
+        let Self { face, role, dns } = *self;
+        // RFC 4861, 4.2: M and O.
+        let flags = if role.dhcp && !role.slaac { 0xc0 } else { 0 };
+        let lifetime = if role.internal { 0 } else { LIFETIME };
+        out.extend_from_slice(&[Icmpv6::ROUTER_ADVERT, 0, 0, 0, 64, flags]);
+        out.extend_from_slice(&lifetime.to_be_bytes());
+        // Reachable time and retransmission timer: not ours to say.
+        out.extend_from_slice(&[0; 8]);
+        out.extend_from_slice(&SOURCE_LLADDR);
+        out.extend_from_slice(&face.mac.0);
+        // RFC 4861, 4.6.4.
+        out.extend_from_slice(&[5, 1, 0, 0]);
+        out.extend_from_slice(&u32::from(face.mtu).to_be_bytes());
+        global(face).for_each(|net| prefix(out, net, role.slaac));
+        // RFC 8106, 5.1.
+        out.extend_from_slice(&[25, 3, 0, 0]);
+        out.extend_from_slice(&u32::from(LIFETIME).to_be_bytes());
+        out.extend_from_slice(&dns.octets());
+    }
+}
+
+/// RFC 4861, 4.6.2. Addresses are only made in a prefix of 64 bits (RFC 4862, 5.5.3 d; RFC 2464).
+fn prefix(out: &mut Vec<u8>, net: Ipv6Net, slaac: bool) {
+    const ON_LINK: u8 = 0x80;
+    const AUTONOMOUS: u8 = 0x40;
+    let own = slaac && net.prefix_len() == 64;
+    let flags = ON_LINK | if own { AUTONOMOUS } else { 0 };
+    let (valid, preferred) = PREFIX_LIFETIMES;
+    out.extend_from_slice(&[3, 4, net.prefix_len(), flags]);
+    out.extend_from_slice(&valid.to_be_bytes());
+    out.extend_from_slice(&preferred.to_be_bytes());
+    out.extend_from_slice(&[0; 4]);
+    out.extend_from_slice(&net.network().octets());
+}

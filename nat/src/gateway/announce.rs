@@ -1,0 +1,77 @@
+//! Announcements (RFC 5227, 3; RFC 4861, 7.2.6): when an address of the router's is new on a link,
+//! everybody is told three times, a second apart.
+//!
+//! Containers that knew an earlier gateway, or a gateway with another MAC, must not wait for their
+//! stale entries to die. What was announced is live state: a change of the configuration announces
+//! only what it adds. An uplink's addresses are the host's, which announces them itself.
+
+use super::{arp, ndp};
+use crate::config::Role;
+use crate::outbox::Outbox;
+use crate::router::Face;
+use ipnet::IpNet;
+use pipeline::Instant;
+use std::net::IpAddr;
+use std::time::Duration;
+use wire::MacAddr;
+
+/// What was announced on a link.
+#[derive(Debug, Default)]
+pub(super) struct Schedule {
+    mac: Option<MacAddr>,
+    told: Vec<Told>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Told {
+    ip: IpAddr,
+    times: u8,
+    last: Instant,
+}
+
+/// How often: RFC 5227 and RFC 4861 say two and three.
+const TIMES: u8 = 3;
+/// A second, less what a poll of once a second may come early.
+const APART: Duration = Duration::from_millis(900);
+
+/// Announces what is due.
+pub(super) fn poll(face: &Face, schedule: &mut Schedule, now: Instant, outbox: &mut Outbox) {
+    if matches!(face.role, Role::Uplink(_)) {
+        return;
+    }
+    if schedule.mac.replace(face.mac) != Some(face.mac) {
+        schedule.told.clear();
+    }
+    schedule.told.retain(|told| face.owns(told.ip));
+    for ip in own(face) {
+        let known = schedule.told.iter_mut().find(|told| told.ip == ip);
+        match known {
+            None if say(face, ip, outbox) => schedule.told.push(Told {
+                ip,
+                times: 1,
+                last: now,
+            }),
+            Some(told) if told.times < TIMES && now.since(told.last) >= APART => {
+                if say(face, ip, outbox) {
+                    (told.times, told.last) = (told.times + 1, now);
+                }
+            }
+            // No room now, or said often enough.
+            None | Some(_) => {}
+        }
+    }
+}
+
+/// The router's addresses; the link-local one where it speaks IPv6 at all.
+fn own(face: &Face) -> impl Iterator<Item = IpAddr> + '_ {
+    let speaks_v6 = face.addresses.iter().any(|net| net.addr().is_ipv6());
+    let link_local = speaks_v6.then_some(IpAddr::V6(face.link_local));
+    face.addresses.iter().map(IpNet::addr).chain(link_local)
+}
+
+fn say(face: &Face, ip: IpAddr, outbox: &mut Outbox) -> bool {
+    match ip {
+        IpAddr::V4(ip) => arp::announce(face, ip, outbox),
+        IpAddr::V6(ip) => ndp::announce(face, ip, outbox),
+    }
+}

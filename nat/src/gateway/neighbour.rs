@@ -1,0 +1,297 @@
+//! Where the neighbours on each link are: IP address to MAC (RFC 1122, 2.3.2; RFC 4861, 7.3).
+//!
+//! Containers are not in here: who attaches them knows their MACs, and those of an interface's
+//! configuration come first. What is left are a NIC's next hops and hosts that nobody configured.
+//!
+//! ```text
+//!             resolve: ask              learn: an answer
+//!   (none) ----------------> Incomplete ----------------> Reachable <--------------+
+//!      ^                      |  poll: 3 questions,         |  30 s                | learn:
+//!      |  3 s                 v  1 s apart, no answer       v                      | an answer
+//!      +------------------- Failed                        Stale --------------> Probe
+//!                              ^       learn: a claim ----> |   poll: in use       |
+//!                              |                            |  5 min unused        |
+//!                              +--------------------------- | ------ 3 questions --+
+//!                                                           v
+//!                                                        (none)
+//! ```
+//! As in Linux a neighbour that was not heard of for a while goes on being used while it is asked
+//! again; no packet waits for that. The first two of those questions go to itself alone, the last
+//! one to everybody, in case its address moved.
+//!
+//! # The attack
+//! A container sends to every address of a large subnet. Each is asked for, and each question is a
+//! place in a table and a broadcast. So a network has [`MAX_OPEN`] open questions, one port no more
+//! than [`MAX_OPEN_OF_A_PORT`] of them, and a port that asks when all are taken gets the place of
+//! one that holds more, or none. A neighbour that answered is never forgotten for a question. An
+//! entry is only made for who was asked for, or asked us, from an address of the link's own subnet;
+//! beyond [`MAX_KNOWN`] the latter is not remembered.
+//!
+//! # Threads
+//! Tables are spread by network over locks that are mostly read: a packet to a known neighbour
+//! takes a read lock for two lookups, and the mark that it is in use is a store once a second.
+
+use super::held::{Held, Parcel};
+use super::link::Link;
+use super::table::{Age, Entry, Phase, Room, Table};
+use crate::outbox::Outbox;
+use crate::router::Face;
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use pipeline::{Effects, Instant, NetworkId, PortId};
+use std::net::IpAddr;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::Duration;
+use wire::MacAddr;
+
+/// The neighbours of every link.
+#[derive(Debug, Default)]
+pub struct Neighbours {
+    shards: [RwLock<Tables>; SHARDS],
+    pub(super) held: Held,
+}
+
+/// One neighbour, for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Neighbour {
+    /// On which link.
+    pub network: NetworkId,
+    /// Its address.
+    pub ip: IpAddr,
+    /// Where it is, as far as is known.
+    pub mac: Option<MacAddr>,
+    /// How sure that is.
+    pub state: NeighbourState,
+    /// How long it has been in this state.
+    pub age: Duration,
+}
+
+/// How sure a neighbour's MAC is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NeighbourState {
+    /// It is being asked for.
+    Incomplete,
+    /// It answered in the last 30 seconds.
+    Reachable,
+    /// It was not heard of for a while, or spoke without being asked.
+    Stale,
+    /// It is in use and asked again.
+    Probe,
+    /// It did not answer.
+    Failed,
+}
+
+/// What is known of a next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    /// It is there.
+    Known(MacAddr),
+    /// Nothing: a question is to be sent now.
+    Ask,
+    /// Nothing yet.
+    Wait,
+    /// It did not answer.
+    Failed,
+}
+
+/// How a neighbour's MAC was heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It answered us: both ways work.
+    Answer,
+    /// It answered, but gives way to what is known (an advertisement without "override").
+    Deferring,
+    /// It said so to others, or to everybody.
+    Claim,
+    /// So, and gives way to what is known.
+    DeferringClaim,
+    /// It asked us, and is about to be answered.
+    Question,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Learned {
+    /// It was no news, or none that is believed.
+    Known,
+    /// An entry was made or changed.
+    Changed,
+    /// It is of nobody that matters.
+    Ignored,
+}
+
+type Tables = HashMap<NetworkId, Table, RandomState>;
+
+/// Locks.
+const SHARDS: usize = 16;
+/// Questions open in a network, answered or not within the last few seconds.
+pub(super) const MAX_OPEN: usize = 64;
+/// Of them, those that one port may have caused.
+pub(super) const MAX_OPEN_OF_A_PORT: usize = 16;
+/// Neighbours remembered in a network.
+pub(super) const MAX_KNOWN: usize = 1024;
+
+impl Neighbours {
+    /// Where `ip` is, that a packet from the port `from` goes to. [`Resolution::Ask`] opens a
+    /// question: the caller sends the first one, [`Neighbours::poll`] the others.
+    pub(crate) fn resolve(
+        &self,
+        face: &Face,
+        ip: IpAddr,
+        from: PortId,
+        now: Instant,
+        effects: Effects,
+    ) -> Resolution {
+        if let Some(mac) = face.neighbours.get(&ip).copied().or(face.peer) {
+            return Resolution::Known(mac);
+        }
+        let room = {
+            let shard = self.read(face.network);
+            let table = shard.get(&face.network);
+            if let Some(known) = table.and_then(|t| t.get(ip)?.resolve(now, effects)) {
+                return known;
+            }
+            table.map_or(Room::Free, |table| table.room_for(from))
+        };
+        match (room, effects) {
+            // A scan is turned away before it takes the lock that others need.
+            (Room::None, _) => Resolution::Wait,
+            (Room::Free | Room::Of(_), Effects::None) => Resolution::Ask,
+            (Room::Free | Room::Of(_), Effects::Live) => {
+                let mut shard = self.write(face.network);
+                shard.entry(face.network).or_default().ask(ip, from, now)
+            }
+        }
+    }
+
+    /// Hears that `ip` is at `mac`. Packets that waited for it go to the outbox.
+    pub(crate) fn learn(
+        &self,
+        link: Link<'_>,
+        ip: IpAddr,
+        mac: MacAddr,
+        heard: Heard,
+        outbox: &mut Outbox,
+    ) -> Learned {
+        let Link { face, now, .. } = link;
+        let sound = mac.is_valid_source() && mac != face.mac && !ip.is_unspecified();
+        // What is configured is not for anybody on the link to change.
+        if !sound || face.peer.is_some() || face.neighbours.contains_key(&ip) {
+            return Learned::Ignored;
+        }
+        let makes = heard == Heard::Question && face.is_on_link(ip);
+        let next = {
+            let shard = self.read(face.network);
+            let table = shard.get(&face.network);
+            match table.and_then(|t| t.get(ip)) {
+                Some(entry) => entry.phase.heard(mac, heard, now),
+                None if makes && table.is_none_or(Table::may_remember) => {
+                    Some(Phase::Stale { mac, since: now })
+                }
+                None => return Learned::Ignored,
+            }
+        };
+        let Some(next) = next else {
+            return Learned::Known;
+        };
+        if link.is_live() {
+            let mut shard = self.write(face.network);
+            let table = shard.entry(face.network).or_default();
+            table.set(ip, next);
+            drop(shard);
+            self.held.release(face.network, ip, outbox);
+        }
+        Learned::Changed
+    }
+
+    /// Keeps a packet until its next hop, which `resolution` says is not known, answers. Whether
+    /// it waits.
+    pub(crate) fn hold(
+        &self,
+        link: Link<'_>,
+        ip: IpAddr,
+        parcel: Parcel<'_>,
+        resolution: Resolution,
+    ) -> bool {
+        let Link { face, now, .. } = link;
+        // Asked while the packets are locked: an answer on another worker comes either before,
+        // and is seen here, or after, and finds the packet.
+        let waits = || {
+            let shard = self.read(face.network);
+            let entry = shard.get(&face.network).and_then(|t| t.get(ip));
+            entry.is_some_and(|e| e.phase.mac().is_none())
+        };
+        match link.effects {
+            Effects::Live => self.held.keep(face.network, ip, parcel, now, waits),
+            Effects::None => parcel.may_wait() && (resolution == Resolution::Ask || waits()),
+        }
+    }
+
+    /// Asks again what was not answered, and forgets what is over, on one link. Whose packets
+    /// waited in vain is added to `unreachable`.
+    pub(crate) fn poll(&self, link: Link<'_>, outbox: &mut Outbox, unreachable: &mut Vec<IpAddr>) {
+        let Link { face, now, .. } = link;
+        if self.read(face.network).get(&face.network).is_none() {
+            return;
+        }
+        let mut shard = self.write(face.network);
+        let Some(table) = shard.get_mut(&face.network) else {
+            return;
+        };
+        table.poll(now, |ip, age| match age {
+            Age::Ask(at) => super::question(face, ip, at, outbox),
+            Age::Failed => {
+                unreachable.push(ip);
+                true
+            }
+        });
+    }
+
+    /// Forgets the neighbours of a network.
+    pub fn flush(&self, network: NetworkId) {
+        self.write(network).remove(&network);
+    }
+
+    /// Forgets networks that are no longer there.
+    pub(super) fn retain(&self, lives: impl Fn(NetworkId) -> bool) {
+        for shard in &self.shards {
+            let mut shard = shard.write().unwrap_or_else(PoisonError::into_inner);
+            shard.retain(|network, _| lives(*network));
+        }
+    }
+
+    /// The neighbours of a network, in the order of their addresses; configured ones are not
+    /// among them.
+    #[must_use]
+    pub fn list(&self, network: NetworkId, now: Instant) -> Vec<Neighbour> {
+        let shard = self.read(network);
+        let entries = shard.get(&network).into_iter().flat_map(Table::iter);
+        let mut list: Vec<_> = entries
+            .map(|(ip, entry)| entry.show(network, *ip, now))
+            .collect();
+        list.sort_unstable_by_key(|n| n.ip);
+        list
+    }
+
+    fn read(&self, network: NetworkId) -> RwLockReadGuard<'_, Tables> {
+        let shard = &self.shards[network.index() % SHARDS];
+        shard.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, network: NetworkId) -> RwLockWriteGuard<'_, Tables> {
+        let shard = &self.shards[network.index() % SHARDS];
+        shard.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Entry {
+    fn show(&self, network: NetworkId, ip: IpAddr, now: Instant) -> Neighbour {
+        Neighbour {
+            network,
+            ip,
+            mac: self.phase.mac(),
+            state: self.phase.state(now),
+            age: now.since(self.phase.since()),
+        }
+    }
+}

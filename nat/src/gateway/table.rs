@@ -1,0 +1,377 @@
+//! The neighbours of one network, and the state machine that neighbour.rs draws.
+
+use super::neighbour::{
+    Heard, MAX_KNOWN, MAX_OPEN, MAX_OPEN_OF_A_PORT, NeighbourState, Resolution,
+};
+use foldhash::fast::RandomState;
+use hashbrown::HashMap;
+use pipeline::{Effects, Instant, PortId};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+use wire::MacAddr;
+
+/// The neighbours of one network.
+#[derive(Debug, Default)]
+pub(super) struct Table {
+    entries: HashMap<IpAddr, Entry, RandomState>,
+    /// Entries without a MAC, by the port that caused them.
+    open: HashMap<PortId, usize, RandomState>,
+}
+
+/// One neighbour.
+#[derive(Debug)]
+pub(super) struct Entry {
+    pub(super) phase: Phase,
+    /// The last second a packet went there.
+    used: AtomicU64,
+}
+
+/// Where in its life a neighbour is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// `questions` were sent, the last one at `asked`, because of a packet from `asker`.
+    Incomplete {
+        asker: PortId,
+        questions: u8,
+        asked: Instant,
+    },
+    /// It answered at `since`. 30 s later this means stale.
+    Reachable { mac: MacAddr, since: Instant },
+    /// It may be there.
+    Stale { mac: MacAddr, since: Instant },
+    /// It is used and asked again.
+    Probe {
+        mac: MacAddr,
+        questions: u8,
+        asked: Instant,
+    },
+    /// It did not answer.
+    Failed { asker: PortId, since: Instant },
+}
+
+/// What a poll has to do about an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Age {
+    /// Ask it, or everybody.
+    Ask(Option<MacAddr>),
+    /// It did not answer.
+    Failed,
+}
+
+/// Whether a port may open one more question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Room {
+    /// There is a place.
+    Free,
+    /// There is one if this port, which holds more, gives one up.
+    Of(PortId),
+    /// Not for this port.
+    None,
+}
+
+/// RFC 4861, 10: REACHABLE_TIME.
+const REACHABLE: Duration = Duration::from_secs(30);
+/// RFC 4861, 10: MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT.
+const QUESTIONS: u8 = 3;
+/// RFC 4861, 10: RETRANS_TIMER, a second; less what a poll of once a second may come early.
+const RETRANS: Duration = Duration::from_millis(900);
+/// How long it is remembered that a neighbour did not answer.
+const FAILED: Duration = Duration::from_secs(3);
+/// How long one is remembered that nobody uses.
+const UNUSED: Duration = Duration::from_mins(5);
+/// Answers of a neighbour that answered less than this ago are no news.
+const FRESH: Duration = Duration::from_secs(1);
+
+impl Table {
+    pub(super) fn get(&self, ip: IpAddr) -> Option<&Entry> {
+        self.entries.get(&ip)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Entry)> {
+        self.entries.iter()
+    }
+
+    /// Whether one that was not asked for is remembered.
+    pub(super) fn may_remember(&self) -> bool {
+        self.entries.len() < MAX_KNOWN + MAX_OPEN
+    }
+
+    /// Whether `from` may open one more question.
+    pub(super) fn room_for(&self, from: PortId) -> Room {
+        let own = self.open.get(&from).copied().unwrap_or(0);
+        if own >= MAX_OPEN_OF_A_PORT {
+            return Room::None;
+        }
+        if self.open.values().sum::<usize>() < MAX_OPEN {
+            return Room::Free;
+        }
+        match self.open.iter().max_by_key(|(port, n)| (**n, port.0)) {
+            // Two places more, or the two would take turns forever.
+            Some((port, most)) if *most > own + 1 => Room::Of(*port),
+            Some(_) | None => Room::None,
+        }
+    }
+
+    /// Opens a question, unless another worker did, or `from` has enough of them.
+    pub(super) fn ask(&mut self, ip: IpAddr, from: PortId, now: Instant) -> Resolution {
+        if let Some(known) = self
+            .get(ip)
+            .and_then(|entry| entry.resolve(now, Effects::Live))
+        {
+            return known;
+        }
+        // One that failed a while ago is asked anew, at the cost of who asks now.
+        self.remove(ip);
+        match self.room_for(from) {
+            Room::None => return Resolution::Wait,
+            Room::Of(port) => self.give_up(port),
+            Room::Free => {}
+        }
+        let phase = Phase::Incomplete {
+            asker: from,
+            questions: 1,
+            asked: now,
+        };
+        self.set(ip, phase);
+        Resolution::Ask
+    }
+
+    /// Puts `ip` into a phase.
+    pub(super) fn set(&mut self, ip: IpAddr, phase: Phase) {
+        self.remove(ip);
+        if let Some(asker) = phase.asker() {
+            *self.open.entry(asker).or_default() += 1;
+        }
+        let used = AtomicU64::new(phase.since().as_secs());
+        self.entries.insert(ip, Entry { phase, used });
+    }
+
+    /// Moves every entry on. `act` does what is to be done, and answers whether it could.
+    pub(super) fn poll(&mut self, now: Instant, mut act: impl FnMut(IpAddr, Age) -> bool) {
+        let mut due: Vec<_> = self
+            .entries
+            .iter()
+            .filter_map(|(ip, entry)| Some((*ip, entry.due(now)?)))
+            .collect();
+        // What is said does not depend on the order of a hash table.
+        due.sort_unstable_by_key(|(ip, _)| *ip);
+        for (ip, due) in due {
+            match due {
+                Due::Forget => self.remove(ip),
+                Due::Become(next, age) => {
+                    if age.is_none_or(|age| act(ip, age)) {
+                        self.advance(ip, next);
+                    }
+                }
+            }
+        }
+        self.shrink(now);
+    }
+
+    /// Beyond its bound the table forgets who was not used for longest.
+    fn shrink(&mut self, now: Instant) {
+        let excess = self.entries.len().saturating_sub(MAX_KNOWN);
+        if excess == 0 {
+            return;
+        }
+        let mut idle: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|(_, e)| e.phase.state(now) == NeighbourState::Stale)
+            .map(|(ip, e)| (e.used.load(Relaxed), *ip))
+            .collect();
+        idle.sort_unstable();
+        for (_, ip) in idle.into_iter().take(excess) {
+            self.remove(ip);
+        }
+    }
+
+    /// As [`Table::set`], but goes on counting its use.
+    fn advance(&mut self, ip: IpAddr, next: Phase) {
+        let used = self.get(ip).map_or(0, |e| e.used.load(Relaxed));
+        self.set(ip, next);
+        if let Some(entry) = self.entries.get_mut(&ip) {
+            *entry.used.get_mut() = used;
+        }
+    }
+
+    fn remove(&mut self, ip: IpAddr) {
+        let Some(asker) = self.entries.remove(&ip).and_then(|e| e.phase.asker()) else {
+            return;
+        };
+        if let Some(count) = self.open.get_mut(&asker) {
+            *count -= 1;
+            if *count == 0 {
+                self.open.remove(&asker);
+            }
+        }
+    }
+
+    /// Forgets the oldest question of `port`.
+    fn give_up(&mut self, port: PortId) {
+        let oldest = self
+            .entries
+            .iter()
+            .filter(|(_, e)| e.phase.asker() == Some(port))
+            .min_by_key(|(ip, e)| (e.phase.since(), **ip))
+            .map(|(ip, _)| *ip);
+        if let Some(ip) = oldest {
+            self.remove(ip);
+        }
+    }
+}
+
+/// What time did to an entry.
+enum Due {
+    Become(Phase, Option<Age>),
+    Forget,
+}
+
+impl Entry {
+    /// What is known; `None` when it is time to ask (again).
+    pub(super) fn resolve(&self, now: Instant, effects: Effects) -> Option<Resolution> {
+        match self.phase {
+            Phase::Reachable { mac, .. } | Phase::Stale { mac, .. } | Phase::Probe { mac, .. } => {
+                let second = now.as_secs();
+                if effects == Effects::Live && self.used.load(Relaxed) != second {
+                    self.used.store(second, Relaxed);
+                }
+                Some(Resolution::Known(mac))
+            }
+            Phase::Incomplete { .. } => Some(Resolution::Wait),
+            Phase::Failed { since, .. } if now.since(since) < FAILED => Some(Resolution::Failed),
+            Phase::Failed { .. } => None,
+        }
+    }
+
+    fn due(&self, now: Instant) -> Option<Due> {
+        match self.phase {
+            Phase::Incomplete {
+                asker,
+                questions,
+                asked,
+            } if now.since(asked) >= RETRANS => Some(if questions < QUESTIONS {
+                let next = Phase::Incomplete {
+                    asker,
+                    questions: questions + 1,
+                    asked: now,
+                };
+                Due::Become(next, Some(Age::Ask(None)))
+            } else {
+                let next = Phase::Failed { asker, since: now };
+                Due::Become(next, Some(Age::Failed))
+            }),
+            Phase::Probe {
+                mac,
+                questions,
+                asked,
+            } if now.since(asked) >= RETRANS => Some(if questions < QUESTIONS {
+                let next = Phase::Probe {
+                    mac,
+                    questions: questions + 1,
+                    asked: now,
+                };
+                // The last question goes to everybody: it may have moved.
+                let at = (questions + 1 < QUESTIONS).then_some(mac);
+                Due::Become(next, Some(Age::Ask(at)))
+            } else {
+                let next = Phase::Failed {
+                    asker: PortId::GATEWAY,
+                    since: now,
+                };
+                Due::Become(next, Some(Age::Failed))
+            }),
+            Phase::Reachable { mac, since } if now.since(since) >= REACHABLE => {
+                Some(Due::Become(Phase::Stale { mac, since: now }, None))
+            }
+            Phase::Stale { mac, since } => self.due_stale(mac, since, now),
+            Phase::Failed { since, .. } if now.since(since) >= FAILED => Some(Due::Forget),
+            Phase::Incomplete { .. }
+            | Phase::Probe { .. }
+            | Phase::Reachable { .. }
+            | Phase::Failed { .. } => None,
+        }
+    }
+
+    /// One that was used since it became stale is asked, one that nobody uses is forgotten.
+    fn due_stale(&self, mac: MacAddr, since: Instant, now: Instant) -> Option<Due> {
+        let used = Instant::from_secs(self.used.load(Relaxed));
+        if used > since {
+            let next = Phase::Probe {
+                mac,
+                questions: 1,
+                asked: now,
+            };
+            return Some(Due::Become(next, Some(Age::Ask(Some(mac)))));
+        }
+        (now.since(since) >= UNUSED).then_some(Due::Forget)
+    }
+}
+
+impl Phase {
+    /// What this becomes when the neighbour is heard of at `mac`; `None` for no change.
+    pub(super) fn heard(&self, mac: MacAddr, heard: Heard, now: Instant) -> Option<Self> {
+        let reachable = Self::Reachable { mac, since: now };
+        let stale = |mac| Self::Stale { mac, since: now };
+        let (known, fresh) = match *self {
+            Self::Incomplete { .. } | Self::Failed { .. } => {
+                return Some(match heard {
+                    Heard::Answer | Heard::Deferring => reachable,
+                    Heard::Claim | Heard::DeferringClaim | Heard::Question => stale(mac),
+                });
+            }
+            Self::Reachable { mac, since } => (mac, now.since(since) < FRESH),
+            Self::Stale { mac, .. } | Self::Probe { mac, .. } => (mac, false),
+        };
+        match (heard, known == mac) {
+            (Heard::Answer | Heard::Deferring, true) => (!fresh).then_some(reachable),
+            (Heard::Claim | Heard::DeferringClaim | Heard::Question, true) => None,
+            (Heard::Answer, false) => Some(reachable),
+            (Heard::Claim | Heard::Question, false) => Some(stale(mac)),
+            // RFC 4861, 7.2.5: doubt, but do not follow.
+            (Heard::Deferring | Heard::DeferringClaim, false) => {
+                matches!(self, Self::Reachable { .. }).then(|| stale(known))
+            }
+        }
+    }
+
+    /// Where the neighbour is, as far as is known.
+    pub(super) fn mac(&self) -> Option<MacAddr> {
+        match *self {
+            Self::Reachable { mac, .. } | Self::Stale { mac, .. } | Self::Probe { mac, .. } => {
+                Some(mac)
+            }
+            Self::Incomplete { .. } | Self::Failed { .. } => None,
+        }
+    }
+
+    /// The name of the phase.
+    pub(super) fn state(&self, now: Instant) -> NeighbourState {
+        match *self {
+            Self::Incomplete { .. } => NeighbourState::Incomplete,
+            Self::Reachable { since, .. } if now.since(since) >= REACHABLE => NeighbourState::Stale,
+            Self::Reachable { .. } => NeighbourState::Reachable,
+            Self::Stale { .. } => NeighbourState::Stale,
+            Self::Probe { .. } => NeighbourState::Probe,
+            Self::Failed { .. } => NeighbourState::Failed,
+        }
+    }
+
+    /// When it began, or was renewed.
+    pub(super) fn since(&self) -> Instant {
+        match *self {
+            Self::Incomplete { asked, .. } | Self::Probe { asked, .. } => asked,
+            Self::Reachable { since, .. }
+            | Self::Stale { since, .. }
+            | Self::Failed { since, .. } => since,
+        }
+    }
+
+    fn asker(&self) -> Option<PortId> {
+        match *self {
+            Self::Incomplete { asker, .. } | Self::Failed { asker, .. } => Some(asker),
+            Self::Reachable { .. } | Self::Stale { .. } | Self::Probe { .. } => None,
+        }
+    }
+}
