@@ -26,16 +26,26 @@ pub mod config;
 mod gateway;
 mod outbox;
 mod policy;
+mod ports;
+mod published;
 mod rewrite;
 mod route;
 mod router;
 mod routes;
+mod table;
+pub mod tcp;
+mod translate;
 mod tuple;
 
 pub use behaviour::{Behaviour, Filtering, Mapping, PortChoice, Preset, Timeouts, UnknownPreset};
 pub use config::{Config, Interface, PortRange, Publication, Role};
 pub use outbox::{Outbox, Post};
+pub use published::{PublishError, Published};
 pub use rewrite::{Rewrite, Translation};
-pub use route::{Arrival, Routed};
+pub use route::{Arrival, Routed, route};
 pub use router::{ConfigError, Live, Router};
+pub use table::{
+    Change, Ending, Entry, Event, Filter, Holder, NatSettings, Party, Phase, Settings, Tables, Traffic,
+};
+pub use translate::{External, Flow, Related, Segment, Translator};
 pub use tuple::{Inside, Kind, TransportAddr, Tuple, addresses, classify};

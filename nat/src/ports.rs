@@ -55,6 +55,9 @@ const EVEN: u64 = 0x5555_5555_5555_5555;
 const TRIES: usize = 128;
 
 impl Pool {
+    /// No port of it is held.
+    pub(crate) const EMPTY: &'static Self = &Self { pages: Vec::new() };
+
     /// Who holds `port`.
     pub(crate) fn holder(&self, port: u16) -> Holder {
         let (page, place) = local(port);

@@ -184,7 +184,10 @@ impl Published {
         let index = self.entries.len();
         let ports = match publication.host {
             None => &mut self.everywhere[lane],
-            Some(host) => self.bound.entry((host, publication.protocol.0)).or_default(),
+            Some(host) => self
+                .bound
+                .entry((host, publication.protocol.0))
+                .or_default(),
         };
         for port in publication.ports.first..=publication.ports.last {
             ports.set(port, index);
@@ -336,10 +339,9 @@ fn check(mut publication: Publication) -> Result<Publication, PublishError> {
     }
     match publication.host {
         // What sockets call "any address" is one family's.
-        Some(host) if host.is_ipv4() != to.ip.is_ipv4() => Err(PublishError::Family {
-            publication,
-            host,
-        }),
+        Some(host) if host.is_ipv4() != to.ip.is_ipv4() => {
+            Err(PublishError::Family { publication, host })
+        }
         Some(host) => {
             publication.host = Some(host).filter(|host| !host.is_unspecified());
             Ok(publication)

@@ -1,0 +1,280 @@
+//! Which external address and port a new connection from inside gets.
+//!
+//! | mapping, filtering | the port belongs to |
+//! |---|---|
+//! | endpoint-independent | the inside address and port, whoever is talked to (RFC 4787 REQ-1) |
+//! | address-dependent | these and the peer's address |
+//! | address- and port-dependent, filtering not as strict | these and the peer |
+//! | address- and port-dependent, filtering too | each peer by itself: many share it |
+//!
+//! Only the last overloads ports (RFC 4787 REQ-3 forbids it where a mapping could be reached by
+//! others than its peer): two connections share a port when their peers differ, so 16,384 ports
+//! do for more connections than the table holds. Which is what Linux does.
+//!
+//! An endpoint keeps to one external address of an uplink that has several (REQ-2, "paired"): the
+//! one that wins in a rendezvous of hashes, so that an address more or less moves few endpoints.
+
+use super::events::Ending;
+use super::key::{Addr, Key, OURS, hash_of};
+use super::mapping::Owned;
+use super::session::{Class, External, Hold, Session};
+use super::shard::{Shard, View};
+use crate::ports::{Holder, Parity, Pool};
+use crate::{Behaviour, Filtering, Inside, Mapping, PortChoice, PortRange, Published};
+use pipeline::{DropReason, NetworkId};
+use std::net::IpAddr;
+use wire::IpProtocol;
+
+/// A new connection that needs an external port.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Want<'a> {
+    pub(crate) inside: Inside,
+    pub(crate) protocol: IpProtocol,
+    pub(crate) behaviour: Behaviour,
+    /// The uplink, its addresses and ports.
+    pub(crate) uplink: NetworkId,
+    pub(crate) addresses: &'a [IpAddr],
+    pub(crate) range: PortRange,
+    pub(crate) published: &'a Published,
+    /// Whom the inside talks to, as it knows it.
+    pub(crate) peer: Addr,
+    /// Where the answers come from, and under which address.
+    pub(crate) answers: (NetworkId, Addr),
+    /// A session whose place the new one takes.
+    pub(crate) stale: Option<u32>,
+}
+
+/// What it gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) ip: IpAddr,
+    pub(crate) port: u16,
+    pub(crate) hold: Hold,
+}
+
+/// Mappings looked at for one that may be ended in favour of a new one.
+const LOOKS: usize = 32;
+
+impl Shard {
+    /// The external address and port for `want`.
+    pub(crate) fn claim(&mut self, want: &Want<'_>, view: &View<'_>) -> Result<Claim, DropReason> {
+        let hold = hold_of(&want.behaviour);
+        if let Some(claim) = self.joined(want, hold, view) {
+            return Ok(claim);
+        }
+        let ip = Self::paired(want.addresses, want.inside).ok_or(DropReason::NoRoute)?;
+        let external = External {
+            network: want.uplink,
+            ip: ip.into(),
+            v6: ip.is_ipv6(),
+        };
+        let own = want.inside.addr.port;
+        let (parity, keep) = match want.behaviour.ports {
+            PortChoice::Preserve => (Parity::As(own), want.range.contains(own)),
+            PortChoice::Random => (Parity::Any, false),
+        };
+        let wished = keep && self.is_free(&external, own, want, hold, view);
+        let port = if wished {
+            Some(own)
+        } else {
+            self.choose(&external, parity, want, hold, view)
+        };
+        let port = port.ok_or(DropReason::PortsExhausted)?;
+        Ok(Claim { ip, port, hold })
+    }
+
+    /// The external address of an endpoint.
+    pub(crate) fn paired(addresses: &[IpAddr], inside: Inside) -> Option<IpAddr> {
+        let ip = inside.addr.ip;
+        let mut own = addresses
+            .iter()
+            .copied()
+            .filter(|address| address.is_ipv4() == ip.is_ipv4());
+        let first = own.next()?;
+        let weight = |address: IpAddr| {
+            let key = (inside.network, ip, address);
+            hash_of(&foldhash::fast::FixedState::default(), &key)
+        };
+        // Most uplinks have one address: no hash is needed.
+        let best = own.fold(None, |best, address| {
+            let (weighed, value) = best.unwrap_or_else(|| (first, weight(first)));
+            let other = weight(address);
+            Some(if other > value {
+                (address, other)
+            } else {
+                (weighed, value)
+            })
+        });
+        Some(best.map_or(first, |(address, _)| address))
+    }
+
+    /// Whether an answer to `external` and `port` would find no session.
+    pub(crate) fn is_unanswered(
+        &self,
+        want: &Want<'_>,
+        external: &External,
+        port: u16,
+        view: &View<'_>,
+    ) -> bool {
+        let (network, src) = want.answers;
+        let key = Key {
+            kind: super::key::Kind {
+                protocol: want.protocol,
+                v6: external.v6,
+                translated: true,
+            },
+            from: network,
+            to: OURS,
+            src,
+            dst: Addr {
+                ip: external.ip,
+                port,
+            },
+        };
+        self.find(&key).is_none_or(|(at, _)| {
+            want.stale == Some(at) || self.get(at).is_none_or(|session| view.is_over(session))
+        })
+    }
+
+    /// The port of the mapping the connection belongs to.
+    fn joined(&mut self, want: &Want<'_>, hold: Hold, view: &View<'_>) -> Option<Claim> {
+        let owned = Owned {
+            network: want.inside.network,
+            addr: want.inside.addr.into(),
+            protocol: want.protocol,
+            v6: want.inside.addr.ip.is_ipv6(),
+            uplink: want.uplink,
+            peer: match hold {
+                Hold::Endpoint => None,
+                Hold::Address => Some(want.peer.ip),
+                Hold::Nothing | Hold::Alone | Hold::Shared => return None,
+            },
+        };
+        let first = self.mapping(&owned, view)?;
+        let session = self.get(first)?;
+        let seen = session.seen_as(session.held_by, &self.externals)?;
+        let is_ours = want.addresses.contains(&seen.ip)
+            && want.published.inside_of(want.protocol, seen).is_none();
+        if is_ours {
+            return Some(Claim {
+                ip: seen.ip,
+                port: seen.port,
+                hold,
+            });
+        }
+        // The uplink has lost the address, or the port was published since.
+        if view.is_live() {
+            self.end_mapping(first, Ending::Flushed, view.now);
+        }
+        None
+    }
+
+    fn is_free(
+        &mut self,
+        external: &External,
+        port: u16,
+        want: &Want<'_>,
+        hold: Hold,
+        view: &View<'_>,
+    ) -> bool {
+        let addr = crate::TransportAddr::new(external.ip.to_addr(external.v6), port);
+        if want.published.inside_of(want.protocol, addr).is_some() {
+            return false;
+        }
+        match (self.holder(external, want.protocol, port, view), hold) {
+            (Holder::Free | Holder::Shared(_), Hold::Shared) => {
+                self.is_unanswered(want, external, port, view)
+            }
+            (Holder::Free, _) => true,
+            (Holder::Mapping(_) | Holder::Shared(_), _) => false,
+        }
+    }
+
+    fn choose(
+        &mut self,
+        external: &External,
+        parity: Parity,
+        want: &Want<'_>,
+        hold: Hold,
+        view: &View<'_>,
+    ) -> Option<u16> {
+        let (which, start) = ((self.number, want.range, parity), self.draw());
+        if hold == Hold::Shared {
+            return Pool::candidates(which, start)
+                .find(|&port| self.is_free(external, port, want, hold, view));
+        }
+        let is_published = |port| {
+            let addr = crate::TransportAddr::new(external.ip.to_addr(external.v6), port);
+            want.published.inside_of(want.protocol, addr).is_some()
+        };
+        let place = self.externals.find(external);
+        let pool = place.map_or(Pool::EMPTY, |place| {
+            self.mappings.pool(place, want.protocol)
+        });
+        pool.free(which, start, |port| !is_published(port))
+            .or_else(|| self.vacate(external, (which, start), want, hold, view))
+    }
+
+    /// All ports are held: one whose mapping is over, or else ends in favour of this one because
+    /// its endpoint holds many more connections.
+    fn vacate(
+        &mut self,
+        external: &External,
+        (which, start): ((usize, PortRange, Parity), u32),
+        want: &Want<'_>,
+        hold: Hold,
+        view: &View<'_>,
+    ) -> Option<u16> {
+        let mine = self.held_by(want.inside);
+        let mut worst: Option<((Class, u64), u32, u16)> = None;
+        for port in Pool::candidates(which, start).take(LOOKS) {
+            let first = match self.holder(external, want.protocol, port, view) {
+                Holder::Free if self.is_free(external, port, want, hold, view) => {
+                    return Some(port);
+                }
+                Holder::Free | Holder::Shared(_) => continue,
+                Holder::Mapping(first) => first,
+            };
+            let Some(worth) = self.worth(first, mine) else {
+                continue;
+            };
+            if worst.is_none_or(|(least, ..)| worth < least) {
+                worst = Some((worth, first, port));
+            }
+        }
+        let (_, first, port) = worst?;
+        if view.is_live() {
+            self.end_mapping(first, Ending::Evicted, view.now);
+        }
+        Some(port)
+    }
+
+    /// How useful a mapping is, when its endpoint may lose it to one that holds `mine`.
+    fn worth(&self, first: u32, mine: u32) -> Option<(Class, u64)> {
+        let session = self.get(first)?;
+        let holds = self.owners.get(session.owner)?.count;
+        let best = self
+            .siblings(first)
+            .take(8)
+            .filter_map(|at| self.get(at))
+            .map(|session: &Session| (session.class, session.last))
+            .max()?;
+        let may = match best.0 {
+            Class::Closing | Class::Opening => holds > mine,
+            Class::Established => holds / 4 > mine,
+        };
+        may.then_some(best)
+    }
+}
+
+fn hold_of(behaviour: &Behaviour) -> Hold {
+    match (behaviour.mapping, behaviour.filtering) {
+        (Mapping::EndpointIndependent, _) => Hold::Endpoint,
+        (Mapping::AddressDependent, _) => Hold::Address,
+        (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent) => Hold::Shared,
+        (
+            Mapping::AddressAndPortDependent,
+            Filtering::EndpointIndependent | Filtering::AddressDependent,
+        ) => Hold::Alone,
+    }
+}

@@ -1,0 +1,170 @@
+//! Connections as people see them.
+
+use super::session::{Class, Session, Traffic};
+use super::shard::Shard;
+use crate::TransportAddr;
+use crate::tcp::Side;
+use pipeline::{Instant, NetworkId};
+use std::net::IpAddr;
+use std::time::Duration;
+use wire::IpProtocol;
+
+/// A connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The transport protocol.
+    pub protocol: IpProtocol,
+    /// Who began it.
+    pub initiator: Party,
+    /// Who was called.
+    pub responder: Party,
+    /// Whose quota it counts to: the inside endpoint.
+    pub holder: Holder,
+    /// How far it has come, in a word or two.
+    pub state: &'static str,
+    /// How far it has come.
+    pub phase: Phase,
+    /// What the initiator sent.
+    pub sent: Traffic,
+    /// What the responder sent.
+    pub answered: Traffic,
+    /// How long it may be silent from now on; zero in an event, and when it is over but not yet
+    /// swept.
+    pub remaining: Duration,
+    /// How long ago it began.
+    pub age: Duration,
+}
+
+/// One end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Party {
+    /// Its network: an uplink for somebody outside.
+    pub network: NetworkId,
+    /// Its own address.
+    pub addr: TransportAddr,
+    /// The address that the other end knows it by, when it is another one.
+    pub seen_as: Option<TransportAddr>,
+}
+
+/// Which end is the inside endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Holder {
+    /// Who began.
+    Initiator,
+    /// Who was called.
+    Responder,
+}
+
+/// How far a connection has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// Only one side has spoken; of TCP, the handshake is not done.
+    Opening,
+    /// Both have.
+    Established,
+    /// It is over, as TCP understands it.
+    Closing,
+}
+
+/// Which connections: all conditions that are set must hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Filter {
+    /// One end is in this network.
+    pub network: Option<NetworkId>,
+    /// One end has this address, or is seen as it.
+    pub ip: Option<IpAddr>,
+    /// One end has this port, or is seen as it.
+    pub port: Option<u16>,
+    /// The protocol.
+    pub protocol: Option<IpProtocol>,
+}
+
+impl Filter {
+    /// Every connection.
+    pub const ALL: Self = Self {
+        network: None,
+        ip: None,
+        port: None,
+        protocol: None,
+    };
+
+    /// Whether it is one of them.
+    #[must_use]
+    pub fn matches(&self, entry: &Entry) -> bool {
+        let parties = [entry.initiator, entry.responder];
+        let addrs = || {
+            parties
+                .into_iter()
+                .flat_map(|p| [Some(p.addr), p.seen_as])
+                .flatten()
+        };
+        self.network
+            .is_none_or(|network| parties.iter().any(|party| party.network == network))
+            && self.ip.is_none_or(|ip| addrs().any(|addr| addr.ip == ip))
+            && self
+                .port
+                .is_none_or(|port| addrs().any(|addr| addr.port == port))
+            && self
+                .protocol
+                .is_none_or(|protocol| entry.protocol == protocol)
+    }
+}
+
+impl Entry {
+    /// The inside end.
+    #[must_use]
+    pub const fn inside(&self) -> &Party {
+        match self.holder {
+            Holder::Initiator => &self.initiator,
+            Holder::Responder => &self.responder,
+        }
+    }
+
+    /// The other end.
+    #[must_use]
+    pub const fn peer(&self) -> &Party {
+        match self.holder {
+            Holder::Initiator => &self.responder,
+            Holder::Responder => &self.initiator,
+        }
+    }
+}
+
+impl Shard {
+    /// A session that may be silent for `timeout` nanoseconds.
+    pub(super) fn entry(&self, session: &Session, timeout: u64, now: Instant) -> Entry {
+        let party = |side| {
+            let inside = session.inside(side);
+            Party {
+                network: inside.network,
+                addr: inside.addr,
+                seen_as: session.seen_as(side, &self.externals),
+            }
+        };
+        let until = session.last.saturating_add(timeout);
+        let [sent, answered] = session.traffic;
+        Entry {
+            protocol: session.protocol,
+            initiator: party(Side::Initiator),
+            responder: party(Side::Responder),
+            holder: match session.held_by {
+                Side::Initiator => Holder::Initiator,
+                Side::Responder => Holder::Responder,
+            },
+            state: match (&session.tracker, session.answered) {
+                (Some(tracker), _) => tracker.label(),
+                (None, true) => "two-way",
+                (None, false) => "one-way",
+            },
+            phase: match session.class {
+                Class::Opening => Phase::Opening,
+                Class::Established => Phase::Established,
+                Class::Closing => Phase::Closing,
+            },
+            sent,
+            answered,
+            remaining: Duration::from_nanos(until.saturating_sub(now.as_nanos())),
+            age: Duration::from_nanos(now.as_nanos().saturating_sub(session.born)),
+        }
+    }
+}

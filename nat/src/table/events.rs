@@ -1,0 +1,88 @@
+//! What happened to connections, for who watches: a bounded queue a shard, losses counted exactly.
+//! When nobody watches, a connection's beginning and end cost one comparison.
+
+use super::entry::Entry;
+use super::shard::Shard;
+use pipeline::Instant;
+use std::collections::VecDeque;
+
+/// Something happened to a connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// When.
+    pub at: Instant,
+    /// What.
+    pub change: Change,
+    /// The connection, as it was then.
+    pub entry: Entry,
+}
+
+/// What happens to connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Its first packet was seen.
+    Opened,
+    /// Both sides have finished it, or one has reset it; it is remembered for a while.
+    Closed,
+    /// It is forgotten.
+    Ended(Ending),
+}
+
+/// Why a connection is forgotten.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was silent for too long. Told when it is noticed, which may be later.
+    Expired,
+    /// Room was needed.
+    Evicted,
+    /// A new one has the same addresses and ports.
+    Replaced,
+    /// Somebody asked for it.
+    Flushed,
+}
+
+/// The queue of a shard.
+#[derive(Debug, Default)]
+pub(crate) struct Events {
+    /// Events kept; 0 when nobody watches.
+    limit: usize,
+    queue: VecDeque<Event>,
+    lost: u64,
+}
+
+impl Events {
+    pub(crate) fn watch(&mut self, limit: usize) {
+        self.limit = limit;
+        if limit == 0 {
+            *self = Self::default();
+        }
+    }
+
+    /// Moves what happened into `out`; answers how many events were lost since the last time.
+    pub(crate) fn take(&mut self, out: &mut Vec<Event>) -> u64 {
+        out.extend(self.queue.drain(..));
+        std::mem::take(&mut self.lost)
+    }
+}
+
+impl Shard {
+    #[inline]
+    pub(super) fn tell(&mut self, at: u32, change: Change, now: Instant) {
+        if self.events.limit == 0 {
+            return;
+        }
+        if self.events.queue.len() >= self.events.limit {
+            self.events.lost += 1;
+            return;
+        }
+        if let Some(session) = self.get(at) {
+            // Nobody's settings are at hand; what is over has no time left.
+            let entry = self.entry(session, 0, now);
+            self.events.queue.push_back(Event {
+                at: now,
+                change,
+                entry,
+            });
+        }
+    }
+}

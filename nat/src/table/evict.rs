@@ -1,0 +1,134 @@
+//! Room for a new session, without harm to endpoints that ask for little.
+//!
+//! **The attack** is an endpoint that opens connections as fast as it can. Its quota bounds what
+//! it holds; below that, a full shard takes from whoever holds most:
+//!
+//! ```text
+//!   at its quota    loses its own oldest that is closing, or opening for GRACE;     else QuotaExceeded
+//!   shard is full   who holds most loses its oldest that is closing, opening;
+//!                   its most idle established one, when it is above its fair share
+//!                   and holds four times what the newcomer does;                     else NatTableFull
+//! ```
+//! An endpoint never loses one to another that holds as many. Ranks are powers of two (`owners.rs`),
+//! so "most" may be half of the most. What is at its quota is looked for in the packet's own shard.
+
+use super::events::Ending;
+use super::owners::{Endpoint, Tally};
+use super::session::Class;
+use super::shard::{Shard, View};
+use crate::Inside;
+use pipeline::DropReason;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+/// How long an unanswered connection is left in peace.
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
+/// Established sessions compared for the most idle.
+const LOOKS: usize = 8;
+
+impl Shard {
+    /// Makes room for one session of `endpoint`, which may hold `quota`; `stale` is one whose
+    /// place it takes.
+    pub(crate) fn room(
+        &mut self,
+        (endpoint, tally, quota): (Endpoint, &Tally, u32),
+        stale: Option<u32>,
+        view: &View<'_>,
+    ) -> Result<(), DropReason> {
+        let owner = self.owners.find(endpoint);
+        let stale = stale.and_then(|at| self.get(at));
+        let freed = u32::from(stale.is_some_and(|stale| Some(stale.owner) == owner));
+        let full = self.sessions.len() - usize::from(stale.is_some()) >= self.capacity;
+        if tally.load(Relaxed) - freed.min(tally.load(Relaxed)) >= quota {
+            let spare = owner.and_then(|owner| self.spare(owner, view));
+            let victim = spare.ok_or(DropReason::QuotaExceeded)?;
+            self.evict(victim, view);
+            return Ok(());
+        }
+        if full {
+            let victim = self.fair_victim(owner, view);
+            self.evict(victim.ok_or(DropReason::NatTableFull)?, view);
+        }
+        Ok(())
+    }
+
+    /// Sessions an endpoint holds in this shard.
+    pub(super) fn held_by(&self, inside: Inside) -> u32 {
+        let endpoint = Endpoint {
+            network: inside.network,
+            ip: inside.addr.ip.into(),
+            v6: inside.addr.ip.is_ipv6(),
+        };
+        self.owners
+            .find(endpoint)
+            .and_then(|at| self.owners.get(at))
+            .map_or(0, |owner| owner.count)
+    }
+
+    fn evict(&mut self, victim: u32, view: &View<'_>) {
+        if !view.is_live() {
+            return;
+        }
+        let over = self
+            .get(victim)
+            .is_some_and(|session| view.is_over(session));
+        let ending = if over {
+            Ending::Expired
+        } else {
+            Ending::Evicted
+        };
+        self.remove(victim, ending, view.now);
+    }
+
+    /// A session that its owner will not miss.
+    fn spare(&mut self, owner: u32, view: &View<'_>) -> Option<u32> {
+        if let Some(closing) = self.owners.oldest(owner, Class::Closing) {
+            return Some(closing);
+        }
+        if let Some(opening) = self.owners.oldest(owner, Class::Opening)
+            && self.get(opening).is_some_and(|session| {
+                let age = view.now.as_nanos().saturating_sub(session.born);
+                age >= GRACE.as_nanos().try_into().unwrap_or(u64::MAX) || view.is_over(session)
+            })
+        {
+            return Some(opening);
+        }
+        self.most_idle(owner, view)
+            .filter(|&at| self.get(at).is_some_and(|session| view.is_over(session)))
+    }
+
+    fn fair_victim(&mut self, newcomer: Option<u32>, view: &View<'_>) -> Option<u32> {
+        let count = |at: Option<u32>| at.and_then(|at| self.owners.get(at)).map_or(0, |o| o.count);
+        let greatest = self.owners.greatest()?;
+        let (most, mine) = (count(Some(greatest)), count(newcomer));
+        let loser = if most > mine { greatest } else { newcomer? };
+        let oldest = |class| self.owners.oldest(loser, class);
+        if let Some(victim) = oldest(Class::Closing).or_else(|| oldest(Class::Opening)) {
+            return Some(victim);
+        }
+        let owners = self.owners.len() + usize::from(newcomer.is_none());
+        let share = u32::try_from(self.capacity / owners.max(1)).unwrap_or(u32::MAX);
+        let idle = self.most_idle(loser, view)?;
+        let over = self.get(idle).is_some_and(|session| view.is_over(session));
+        (over || (most > share && most / 4 > mine)).then_some(idle)
+    }
+
+    /// The most idle of some established sessions of `owner`. The others go to the end of the
+    /// list, so that next time others are compared.
+    fn most_idle(&mut self, owner: u32, view: &View<'_>) -> Option<u32> {
+        let mut looked = Vec::new();
+        let mut next = self.owners.oldest(owner, Class::Established);
+        while let Some(at) = next.filter(|_| looked.len() < LOOKS) {
+            let Some(session) = self.get(at) else { break };
+            looked.push((session.last, at));
+            next = Some(session.peers.next);
+        }
+        let (_, idle) = *looked.iter().min()?;
+        if view.is_live() {
+            for &(_, at) in looked.iter().filter(|&&(_, at)| at != idle) {
+                self.owners.requeue(&mut self.sessions, at);
+            }
+        }
+        Some(idle)
+    }
+}

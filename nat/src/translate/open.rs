@@ -1,0 +1,315 @@
+//! How a session begins: who is called, may it be, is there room, and by which external port?
+//!
+//! Everything that can refuse comes before anything is changed, except that room was made. A
+//! question ([`pipeline::Effects::None`]) stops before the session is added.
+
+use super::{Caller, Carried, External, Flow, Segment, outer};
+use crate::table::{
+    Addr, Class, End, Endpoint, External as Outer, Gate, Hold, Link, Party, Session, Shard, Tally,
+    Traffic, View, Want,
+};
+use crate::tcp::{Side, Tracker};
+use crate::{Filtering, Inside, Published, Translation, TransportAddr, Tuple};
+use pipeline::{DropReason, NetworkId};
+
+/// A session that may begin.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Opening<'a> {
+    /// From inside to the world.
+    Out { caller: Caller<'a>, to: NetworkId },
+    /// From the world to a published port, or to whoever holds it.
+    In {
+        external: &'a External<'a>,
+        target: Option<Inside>,
+    },
+    /// From inside to a published port.
+    Back { caller: Caller<'a>, to: Inside },
+    /// Without translation.
+    Followed { from: NetworkId, to: NetworkId },
+}
+
+/// The packet that may begin it.
+#[derive(Debug)]
+pub(super) struct Asked<'a> {
+    pub(super) view: &'a View<'a>,
+    pub(super) published: &'a Published,
+    pub(super) flow: &'a Flow,
+    /// A session whose place it takes.
+    pub(super) stale: Option<u32>,
+    /// The tally of the endpoint that will hold it, where it is known already.
+    pub(super) tally: Option<Tally>,
+}
+
+/// Why no session begins.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It may not.
+    Drop(DropReason),
+    /// The shard does not know the endpoint: come again with its tally.
+    Unknown(Endpoint),
+}
+
+impl From<DropReason> for Refusal {
+    fn from(reason: DropReason) -> Self {
+        Self::Drop(reason)
+    }
+}
+
+/// A session, before it is one.
+#[derive(Debug, Clone, Copy)]
+struct Draft {
+    initiator: Party,
+    responder: Party,
+    held_by: Side,
+    hold: Hold,
+    /// Whose the external addresses are.
+    uplink: NetworkId,
+}
+
+/// Begins a session; `admit` is asked whether the one it calls may be called.
+#[inline(never)]
+pub(super) fn open(
+    shard: &mut Shard,
+    opening: &Opening<'_>,
+    asked: &Asked<'_>,
+    admit: impl FnOnce(Inside) -> Result<(), DropReason>,
+) -> Result<Carried, Refusal> {
+    let (tuple, view) = (&asked.flow.tuple, asked.view);
+    let mut draft = draft(shard, opening, tuple, view)?;
+    let tracker = match &asked.flow.segment {
+        Segment::Tcp(segment) => Some(Tracker::new(segment)?),
+        Segment::Other => None,
+    };
+    admit(Inside {
+        network: draft.responder.network,
+        addr: draft.responder.addr,
+    })?;
+    let endpoint = draft.endpoint();
+    let Some(tally) = shard.tally(endpoint).or_else(|| asked.tally.clone()) else {
+        return Err(Refusal::Unknown(endpoint));
+    };
+    let rules = view.settings.rules(endpoint.network);
+    shard.room((endpoint, &tally, rules.quota), asked.stale, view)?;
+    match opening {
+        Opening::Out { caller, .. } | Opening::Back { caller, .. } => {
+            draft.leave(shard, caller, asked)?;
+        }
+        Opening::In { .. } | Opening::Followed { .. } => {}
+    }
+    let carried = Carried {
+        translation: Translation {
+            src: draft.initiator.seen_as.unwrap_or(draft.initiator.addr),
+            dst: draft.responder.addr,
+        },
+        receiver: Inside {
+            network: draft.responder.network,
+            addr: draft.responder.addr,
+        },
+    };
+    if view.is_live() {
+        let permits = rules.behaviour.filtering == Filtering::AddressDependent
+            && matches!(draft.hold, Hold::Endpoint | Hold::Address | Hold::Alone);
+        let session = draft
+            .session(shard, asked, tracker, permits)
+            .ok_or(DropReason::NatTableFull)?;
+        shard.insert(session, (endpoint, tally), view.now);
+    }
+    Ok(carried)
+}
+
+/// The session as far as it is known before anybody was asked.
+fn draft(
+    shard: &mut Shard,
+    opening: &Opening<'_>,
+    tuple: &Tuple,
+    view: &View<'_>,
+) -> Result<Draft, DropReason> {
+    let plain = |network, addr| Party {
+        network,
+        addr,
+        seen_as: None,
+    };
+    Ok(match *opening {
+        Opening::Out { caller, to } => Draft {
+            initiator: plain(caller.inside.network, tuple.src),
+            responder: plain(to, tuple.dst),
+            held_by: Side::Initiator,
+            hold: Hold::Nothing,
+            uplink: to,
+        },
+        Opening::In { external, target } => {
+            let (to, hold) = match target {
+                Some(to) => (to, Hold::Nothing),
+                None => shard.resident_for(&outer(external, tuple.dst.ip), tuple, view)?,
+            };
+            Draft {
+                initiator: plain(external.network, tuple.src),
+                responder: Party {
+                    network: to.network,
+                    addr: to.addr,
+                    seen_as: Some(tuple.dst),
+                },
+                held_by: Side::Responder,
+                hold,
+                uplink: external.network,
+            }
+        }
+        Opening::Back { caller, to } => Draft {
+            initiator: plain(caller.inside.network, tuple.src),
+            responder: Party {
+                network: to.network,
+                addr: to.addr,
+                seen_as: Some(tuple.dst),
+            },
+            held_by: Side::Initiator,
+            hold: Hold::Nothing,
+            uplink: caller.external.network,
+        },
+        Opening::Followed { from, to } => Draft {
+            initiator: plain(from, tuple.src),
+            responder: plain(to, tuple.dst),
+            held_by: if !view.settings.is_inside(from) && view.settings.is_inside(to) {
+                Side::Responder
+            } else {
+                Side::Initiator
+            },
+            hold: Hold::Nothing,
+            uplink: from,
+        },
+    })
+}
+
+impl Draft {
+    fn endpoint(&self) -> Endpoint {
+        let holder = match self.held_by {
+            Side::Initiator => &self.initiator,
+            Side::Responder => &self.responder,
+        };
+        Endpoint {
+            network: holder.network,
+            ip: holder.addr.ip.into(),
+            v6: holder.addr.ip.is_ipv6(),
+        }
+    }
+
+    /// Gives the caller its external address and port.
+    fn leave(
+        &mut self,
+        shard: &mut Shard,
+        caller: &Caller<'_>,
+        asked: &Asked<'_>,
+    ) -> Result<(), DropReason> {
+        let tuple = &asked.flow.tuple;
+        let external = caller.external;
+        let want = Want {
+            inside: caller.inside,
+            protocol: tuple.protocol,
+            behaviour: asked.view.settings.rules(caller.inside.network).behaviour,
+            uplink: external.network,
+            addresses: external.addresses,
+            range: external.ports,
+            published: asked.published,
+            peer: tuple.dst.into(),
+            answers: (self.responder.network, Addr::from(self.responder.addr)),
+            stale: asked.stale,
+        };
+        let Some((host, port)) = caller.exit else {
+            let claim = shard.claim(&want, asked.view)?;
+            self.initiator.seen_as = Some(TransportAddr::new(claim.ip, claim.port));
+            self.hold = claim.hold;
+            return Ok(());
+        };
+        let ip = host
+            .or_else(|| Shard::paired(external.addresses, caller.inside))
+            .ok_or(DropReason::NoRoute)?;
+        // The same peer may already talk to this port by another of its external ports.
+        if !shard.is_unanswered(&want, &outer(external, ip), port, asked.view) {
+            return Err(DropReason::PortsExhausted);
+        }
+        self.initiator.seen_as = Some(TransportAddr::new(ip, port));
+        Ok(())
+    }
+
+    /// `None` when there is no place for another external address.
+    fn session(
+        &self,
+        shard: &mut Shard,
+        asked: &Asked<'_>,
+        tracker: Option<Tracker>,
+        permits: bool,
+    ) -> Option<Session> {
+        let mut end = |party: &Party| {
+            let seen_as = match party.seen_as {
+                Some(seen) => Some(shard.externals.place(Outer {
+                    network: self.uplink,
+                    ip: seen.ip.into(),
+                    v6: seen.ip.is_ipv6(),
+                })?),
+                None => None,
+            };
+            Some(End {
+                ip: party.addr.ip.into(),
+                network: party.network,
+                port: party.addr.port,
+                seen_port: party.seen_as.map_or(0, |seen| seen.port),
+                seen_as,
+            })
+        };
+        let now = asked.view.now.as_nanos();
+        Some(Session {
+            ends: [end(&self.initiator)?, end(&self.responder)?],
+            owner: 0,
+            protocol: asked.flow.tuple.protocol,
+            v6: asked.flow.tuple.src.ip.is_ipv6(),
+            class: Class::Opening,
+            hold: self.hold,
+            last: now,
+            born: now,
+            tracker,
+            traffic: [
+                Traffic {
+                    packets: 1,
+                    bytes: asked.flow.len as u64,
+                },
+                Traffic::default(),
+            ],
+            siblings: Link::ALONE,
+            peers: Link::ALONE,
+            held_by: self.held_by,
+            answered: false,
+            permits,
+        })
+    }
+}
+
+impl Shard {
+    /// Whose a dynamic port is, and what holds it, when the packet's sender may come in by it.
+    fn resident_for(
+        &mut self,
+        external: &Outer,
+        tuple: &Tuple,
+        view: &View<'_>,
+    ) -> Result<(Inside, Hold), DropReason> {
+        let peer = Addr::from(tuple.src);
+        match self.gate(external, tuple.protocol, tuple.dst.port, peer, view) {
+            Gate::Nobody => Err(DropReason::NoMapping),
+            Gate::Shut => Err(DropReason::Filtered),
+            Gate::Open(first) => {
+                let session = self.get(first).ok_or(DropReason::NoMapping)?;
+                Ok((session.inside(session.held_by), session.hold))
+            }
+        }
+    }
+
+    /// Whose a dynamic port is.
+    pub(super) fn resident(
+        &mut self,
+        external: &Outer,
+        tuple: &Tuple,
+        view: &View<'_>,
+    ) -> Result<Inside, DropReason> {
+        let first = self.tenant(external, tuple.protocol, tuple.dst.port, view)?;
+        let session = self.get(first).ok_or(DropReason::NoMapping)?;
+        Ok(session.inside(session.held_by))
+    }
+}

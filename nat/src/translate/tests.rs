@@ -1,0 +1,3 @@
+//! One test a requirement, named by its number; then properties.
+
+mod rig;

@@ -1,0 +1,1 @@
+//! A NAT with a clock that the test turns.
