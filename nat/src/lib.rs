@@ -24,10 +24,13 @@
 mod behaviour;
 pub mod config;
 mod gateway;
+mod leave;
+mod martian;
 mod outbox;
 mod policy;
 mod ports;
 mod published;
+mod relate;
 mod rewrite;
 mod route;
 mod router;

@@ -7,8 +7,8 @@
 //! Both ends have a say: the sender's rules for what it sends, the receiver's for what it
 //! receives. An endpoint without rules allows everything.
 
-use crate::config::{Action, Direction, EndpointRules, Rule};
 use crate::Tuple;
+use crate::config::{Action, Direction, EndpointRules, Rule};
 use hashbrown::HashMap;
 use pipeline::{DropReason, NetworkId, Stage, Trace};
 use std::net::IpAddr;
@@ -87,7 +87,9 @@ impl Rule {
         self.direction == direction
             && self.peer.is_none_or(|net| net.contains(&peer))
             && self.protocol.is_none_or(|p| p == tuple.protocol)
-            && self.ports.is_none_or(|range| range.contains(tuple.dst.port))
+            && self
+                .ports
+                .is_none_or(|range| range.contains(tuple.dst.port))
     }
 }
 
@@ -147,9 +149,18 @@ mod tests {
             Action::Allow,
         );
         let denied = Err(DropReason::PolicyDenied);
-        assert_eq!(ask(&policy, Direction::Out, &tuple("10.9.1.1", 443)), Ok(()));
-        assert_eq!(ask(&policy, Direction::Out, &tuple("10.9.1.1", 444)), denied);
-        assert_eq!(ask(&policy, Direction::Out, &tuple("10.8.1.1", 443)), denied);
+        assert_eq!(
+            ask(&policy, Direction::Out, &tuple("10.9.1.1", 443)),
+            Ok(())
+        );
+        assert_eq!(
+            ask(&policy, Direction::Out, &tuple("10.9.1.1", 444)),
+            denied
+        );
+        assert_eq!(
+            ask(&policy, Direction::Out, &tuple("10.8.1.1", 443)),
+            denied
+        );
         assert_eq!(
             ask(&policy, Direction::In, &tuple("10.0.0.2", 80)),
             Ok(()),

@@ -1,10 +1,30 @@
 //! Stages 5 and 6, route and translate: what becomes of a packet that is sent to a gateway.
+//!
+//! ```text
+//!                     the router itself  -> gateway/            Taken
+//!   from a network -> another network    -> peers? rules?       Forward, as it is
+//!                     the host, servers  -> host access?        Forward, as it is
+//!                     our own address    -> hairpin             Forward, both ends translated
+//!                     the world          -> uplink              Forward, source translated
+//!   from an uplink -> our own address    -> mapping, published  Forward, destination translated
+//!   from the host  -> a network          -> host access?        Forward, as it is
+//! ```
+//! The order within one packet: may it go there (this file), has it hops left and does it fit
+//! (`leave.rs`), who does it become (`translate.rs`), whose MAC is next (`gateway/neighbour.rs`).
+//! What may not pass makes no state; what cannot be sent yet is held by the neighbour cache and
+//! carried again when the answer comes.
 
+use crate::config::{InsideRole, Role};
+use crate::gateway::{self, ErrorKind, Link};
+use crate::leave::{How, Passage, Way, link};
 use crate::outbox::Outbox;
 use crate::rewrite::Rewrite;
-use crate::router::Router;
+use crate::router::{Face, Place, Router};
+use crate::tuple::addresses;
+use crate::{TransportAddr, martian};
 use pipeline::{DropReason, Effects, Frame, Instant, NetworkId, PortId, Trace};
-use wire::Headers;
+use std::net::IpAddr;
+use wire::{Headers, Icmp, Icmpv6, IpProtocol, Net, Transport, Udp};
 
 /// A frame that was sent to a gateway.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +52,7 @@ pub enum Routed {
 /// Decides what becomes of a frame that was sent to a gateway, or that the router claims.
 ///
 /// # Errors
-/// Why the frame goes nowhere.
+/// Why the frame goes nowhere. The sender is told by ICMP where a router should.
 pub fn route<T: Trace>(
     router: &Router,
     arrival: &Arrival<'_>,
@@ -41,6 +61,225 @@ pub fn route<T: Trace>(
     outbox: &mut Outbox,
     trace: &mut T,
 ) -> Result<Routed, DropReason> {
-    let _ = (router, arrival, now, effects, outbox, trace);
-    Err(DropReason::NoRoute)
+    let face = router.face(arrival.network).ok_or(DropReason::NoRoute)?;
+    let mut passage = Passage {
+        router,
+        arrival,
+        face,
+        now,
+        effects,
+        outbox,
+        trace,
+    };
+    if passage.is_local() {
+        let owns = |ip| router.answers_for(face, ip);
+        let link = Link {
+            owns: &owns,
+            ..link(router, face, now, effects)
+        };
+        gateway::local(link, arrival, passage.outbox, passage.trace)?;
+        return Ok(Routed::Taken);
+    }
+    let Some((src, dst, protocol)) = addresses(arrival.headers) else {
+        return Err(match arrival.headers.net {
+            Net::Malformed(_) => DropReason::IpInvalid,
+            Net::Arp(_) | Net::Ipv4(_) | Net::Ipv6(_) | Net::Other => DropReason::GatewayIgnored,
+        });
+    };
+    martian::check(arrival.frame.bytes(), arrival.headers)?;
+    match &face.role {
+        Role::Inside(role) => passage.from_inside(role, src, dst, protocol),
+        Role::Uplink(_) => passage.from_uplink(dst),
+        Role::Host(_) => passage.from_host(src, dst),
+        Role::Services => passage.from_services(dst),
+    }
+}
+
+/// Whether a datagram goes to a DHCP server (RFC 2131, 4.1; RFC 8415, 7.2).
+const fn is_dhcp(udp: &Udp) -> bool {
+    matches!(udp.dst_port, 67 | 547)
+}
+
+/// The port of DNS (RFC 1035, 4.2).
+const DNS: u16 = 53;
+
+impl<T: Trace> Passage<'_, T> {
+    fn from_inside(
+        &mut self,
+        role: &InsideRole,
+        src: IpAddr,
+        dst: IpAddr,
+        protocol: IpProtocol,
+    ) -> Result<Routed, DropReason> {
+        let own = self.face.network;
+        if !self.face.addresses.iter().any(|net| net.contains(&src)) {
+            self.say(|| format!("{src} is no address of this network"));
+            return Err(DropReason::Martian);
+        }
+        match self.router.place(self.face, dst) {
+            Place::Gateway => self.to_gateway(role, dst, protocol),
+            _ if role.internal => Err(DropReason::NetworkInternal),
+            Place::External(uplink) => {
+                let to = TransportAddr::new(dst, self.dst_port());
+                if self.router.takes(uplink, protocol, to) {
+                    self.say(|| format!("{to} is our own: turned back inside"));
+                    self.pass(How::Hairpin(uplink))
+                } else {
+                    self.say(|| format!("{dst} is the host's"));
+                    self.to_host(role, dst)
+                }
+            }
+            Place::Inside(network) if network == own => {
+                self.say(|| "the destination is in the same network".to_owned());
+                Err(DropReason::NetworkIsolated)
+            }
+            Place::Inside(network) => {
+                self.check_peers(role, network)?;
+                self.pass(How::Followed(Way { network, to: dst }))
+            }
+            Place::World => self.to_world(role, dst),
+        }
+    }
+
+    /// To an address of the router's: its servers, or the host behind it.
+    fn to_gateway(
+        &mut self,
+        role: &InsideRole,
+        dst: IpAddr,
+        protocol: IpProtocol,
+    ) -> Result<Routed, DropReason> {
+        let dns = matches!(protocol, IpProtocol::UDP | IpProtocol::TCP) && self.dst_port() == DNS;
+        if let (true, true, Some(network)) = (dns, self.face.owns(dst), self.router.services) {
+            self.say(|| "for the name server".to_owned());
+            return self.forward_untracked(Way { network, to: dst });
+        }
+        if role.internal {
+            return Err(DropReason::NetworkInternal);
+        }
+        self.to_host(role, dst)
+    }
+
+    fn to_host(&mut self, role: &InsideRole, dst: IpAddr) -> Result<Routed, DropReason> {
+        let host = self.router.host.filter(|_| role.host_access);
+        let Some(network) = host else {
+            self.say(|| "the network has no access to the host".to_owned());
+            self.refuse_connection();
+            return Err(DropReason::HostDenied);
+        };
+        self.pass(How::Followed(Way { network, to: dst }))
+    }
+
+    /// Networks talk to each other only where both say so.
+    fn check_peers(&mut self, role: &InsideRole, to: NetworkId) -> Result<(), DropReason> {
+        let from = self.face.network;
+        let theirs = self.router.face(to).and_then(Face::inside);
+        let theirs = theirs.ok_or(DropReason::NoRoute)?;
+        if theirs.internal {
+            return Err(DropReason::NetworkInternal);
+        }
+        if role.peers.contains(&to) && theirs.peers.contains(&from) {
+            self.say(|| format!("{from} and {to} are peers"));
+            return Ok(());
+        }
+        self.say(|| format!("{from} and {to} are not peers of each other"));
+        Err(DropReason::NetworkIsolated)
+    }
+
+    fn to_world(&mut self, role: &InsideRole, dst: IpAddr) -> Result<Routed, DropReason> {
+        let Some(network) = role.uplink.filter(|up| self.has_way(*up, dst)) else {
+            self.say(|| format!("no uplink leads to {dst}"));
+            self.complain(ErrorKind::NoRoute);
+            return Err(DropReason::NoRoute);
+        };
+        let way = Way { network, to: dst };
+        self.say(|| format!("to the world through the uplink {network}"));
+        self.pass(if role.masquerade {
+            How::Outbound(way)
+        } else {
+            How::Followed(way)
+        })
+    }
+
+    fn has_way(&self, uplink: NetworkId, dst: IpAddr) -> bool {
+        let face = self.router.face(uplink);
+        face.is_some_and(|f| {
+            f.next_hop(dst).is_some() && f.ips.iter().any(|ip| ip.is_ipv4() == dst.is_ipv4())
+        })
+    }
+
+    /// What an uplink hands over was addressed to the host: mostly it is an answer.
+    fn from_uplink(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
+        match self.router.place(self.face, dst) {
+            Place::External(_) => self.pass(How::Inbound),
+            Place::Inside(network) => {
+                let role = self.router.face(network).and_then(Face::inside);
+                let routed = role.is_some_and(|r| !r.internal && !r.masquerade);
+                if routed && role.and_then(|r| r.uplink) == Some(self.face.network) {
+                    return self.pass(How::Followed(Way { network, to: dst }));
+                }
+                Err(DropReason::NetworkIsolated)
+            }
+            Place::Gateway | Place::World => Err(DropReason::NoRoute),
+        }
+    }
+
+    fn from_host(&mut self, src: IpAddr, dst: IpAddr) -> Result<Routed, DropReason> {
+        let Place::Inside(network) = self.router.place(self.face, dst) else {
+            return Err(DropReason::NoRoute);
+        };
+        let role = self.router.face(network).and_then(Face::inside);
+        if !role.is_some_and(|r| r.host_access && !r.internal) {
+            self.say(|| format!("{network} has no access to the host, nor {src} to it"));
+            return Err(DropReason::HostDenied);
+        }
+        self.pass(How::Followed(Way { network, to: dst }))
+    }
+
+    fn from_services(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
+        match self.router.place(self.face, dst) {
+            Place::Inside(network) => self.forward_untracked(Way { network, to: dst }),
+            Place::Gateway | Place::External(_) | Place::World => Err(DropReason::NoRoute),
+        }
+    }
+
+    /// Says that nobody listens, as a host does: RST to TCP, port unreachable to UDP.
+    fn refuse_connection(&mut self) {
+        let link = link(self.router, self.face, self.now, self.effects);
+        // It never does anything but refuse here.
+        let _ = gateway::local(link, self.arrival, self.outbox, self.trace);
+    }
+
+    /// Whether the frame is the router's own affair, not to be looked at as one on its way: what
+    /// holds a link together, and an echo request to one of its addresses on it.
+    fn is_local(&self) -> bool {
+        let Headers { net, transport, .. } = self.arrival.headers;
+        match (net, transport) {
+            (Net::Arp(_), _) => true,
+            (_, Transport::Icmpv6(icmp)) if icmp.nd.is_some() => true,
+            (_, Transport::Icmp(icmp)) => icmp.kind == Icmp::ECHO_REQUEST && self.is_for_us(),
+            (_, Transport::Icmpv6(icmp)) => {
+                icmp.kind == Icmpv6::ECHO_REQUEST && self.is_for_us()
+            }
+            (_, Transport::Udp(udp)) => {
+                is_dhcp(udp) && self.face.inside().is_some_and(|role| role.dhcp)
+            },
+            (_, Transport::Tcp(_) | Transport::Sctp(_) | Transport::Malformed(_) | Transport::None) => false,
+        }
+    }
+
+    fn is_for_us(&self) -> bool {
+        addresses(self.arrival.headers).is_some_and(|(_, dst, _)| self.face.owns(dst))
+    }
+
+    fn dst_port(&self) -> u16 {
+        match self.arrival.headers.transport {
+            Transport::Tcp(tcp) => tcp.dst_port,
+            Transport::Udp(udp) => udp.dst_port,
+            Transport::Sctp(sctp) => sctp.dst_port,
+            Transport::Icmp(_)
+            | Transport::Icmpv6(_)
+            | Transport::Malformed(_)
+            | Transport::None => 0,
+        }
+    }
 }

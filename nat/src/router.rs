@@ -4,20 +4,39 @@
 //! Like the switch's topology a [`Router`] is immutable and published whole. [`Live`] is shared
 //! between the snapshots: connections, neighbours, fragments and rate limits go on.
 
-use crate::config::{Config, Interface, Role};
+use crate::config::{Config, InsideRole, Interface, Role, UplinkRole};
+use crate::gateway::{self, Gateway};
 use crate::outbox::Outbox;
+use crate::policy::Policy;
+use crate::published::{PublishError, Published};
+use crate::routes::Routes;
+use crate::table::{NatSettings, Settings, Tables};
+use crate::translate::External;
+use crate::Inside;
+use hashbrown::HashMap;
 use ipnet::IpNet;
-use pipeline::{Instant, NetworkId};
+use pipeline::{Frame, Instant, NetworkId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
-use wire::{Headers, MacAddr};
+use wire::{Headers, IpProtocol, MacAddr};
 
 /// Everything a frame needs to know of the router.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Router {
     /// By network id.
     faces: Vec<Option<Face>>,
+    /// The uplinks' addresses: whose uplink each is.
+    external: HashMap<IpAddr, NetworkId>,
+    /// The gateways' addresses, and the host's own that are no uplink's.
+    local: HashMap<IpAddr, ()>,
+    /// The subnets of containers.
+    inside: Routes<NetworkId>,
+    pub(crate) host: Option<NetworkId>,
+    pub(crate) services: Option<NetworkId>,
+    pub(crate) published: Published,
+    pub(crate) settings: Settings,
+    pub(crate) policy: Policy,
     /// What lives longer than the configuration.
     pub live: Arc<Live>,
 }
@@ -29,6 +48,8 @@ pub(crate) struct Face {
     pub(crate) role: Role,
     pub(crate) mac: MacAddr,
     pub(crate) addresses: Vec<IpNet>,
+    /// The same addresses without their subnets.
+    pub(crate) ips: Vec<IpAddr>,
     /// The router's own link-local address, made of its MAC (RFC 4291, appendix A).
     pub(crate) link_local: Ipv6Addr,
     pub(crate) mtu: u16,
@@ -37,8 +58,13 @@ pub(crate) struct Face {
 }
 
 /// What lives longer than a configuration. Safe to use from every worker at once.
-#[derive(Debug, Default)]
-pub struct Live {}
+#[derive(Debug)]
+pub struct Live {
+    /// Connections.
+    pub tables: Tables,
+    /// Neighbours, limits and timers.
+    pub gateway: Gateway,
+}
 
 /// Why a configuration does not make a router.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,6 +72,45 @@ pub enum ConfigError {
     /// Two interfaces are in one network.
     #[error("{0} has two interfaces")]
     DuplicateInterface(NetworkId),
+    /// Publications that cannot stand, or not together.
+    #[error(transparent)]
+    Publication(#[from] PublishError),
+}
+
+/// What an address is to the router, seen from one of its interfaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// A gateway's address, on this link or another, or one of the host's.
+    Gateway,
+    /// An address the world knows us by, on this uplink.
+    External(NetworkId),
+    /// In a network of containers.
+    Inside(NetworkId),
+    /// Somewhere in the world.
+    World,
+}
+
+impl Live {
+    /// The connections that are kept unless told otherwise.
+    pub const CAPACITY: u32 = 1 << 20;
+
+    /// No connections, and room for `capacity`; no neighbours. `secret` is random and told to
+    /// nobody: it keeps attackers from choosing where in a table their connections stand.
+    #[must_use]
+    pub fn new(capacity: u32, secret: u64) -> Self {
+        Self {
+            tables: Tables::new(capacity, secret),
+            gateway: Gateway::default(),
+        }
+    }
+}
+
+impl Default for Router {
+    /// A router that is attached to nothing.
+    fn default() -> Self {
+        let live = Arc::new(Live::new(Live::CAPACITY, 0));
+        Self::new(Config::default(), live).expect("nothing contradicts itself")
+    }
 }
 
 impl Router {
@@ -54,8 +119,14 @@ impl Router {
     /// # Errors
     /// The first contradiction found.
     pub fn new(config: Config, live: Arc<Live>) -> Result<Self, ConfigError> {
+        let Config {
+            interfaces,
+            publications,
+            rules,
+        } = config;
+        let published = Published::new(&publications)?;
         let mut faces: Vec<Option<Face>> = Vec::new();
-        for interface in config.interfaces {
+        for interface in interfaces {
             let id = interface.network;
             if faces.len() <= id.index() {
                 faces.resize_with(id.index() + 1, || None);
@@ -64,31 +135,141 @@ impl Router {
                 return Err(ConfigError::DuplicateInterface(id));
             }
         }
-        Ok(Self { faces, live })
+        let all = || faces.iter().flatten();
+        let of_kind = |wanted: fn(&Role) -> bool| all().filter(move |f| wanted(&f.role));
+        let own = |wanted| {
+            of_kind(wanted)
+                .flat_map(|f| f.ips.iter().map(|ip| (*ip, f.network)))
+                .collect()
+        };
+        let settings = Settings::new(
+            all().filter_map(|f| f.inside().map(|role| (f.network, role.settings()))),
+        );
+        let inside = Routes::new(
+            of_kind(is_inside).flat_map(|f| f.addresses.iter().map(|net| (*net, f.network))),
+        );
+        let first = |wanted| of_kind(wanted).next().map(|f| f.network);
+        Ok(Self {
+            external: own(|role| matches!(role, Role::Uplink(_))),
+            local: local(&faces),
+            inside,
+            host: first(|role| matches!(role, Role::Host(_))),
+            services: first(|role| matches!(role, Role::Services)),
+            published,
+            settings,
+            policy: Policy::new(rules),
+            live,
+            faces,
+        })
     }
 
     pub(crate) fn face(&self, network: NetworkId) -> Option<&Face> {
         self.faces.get(network.index())?.as_ref()
     }
 
+    /// What `ip` is to the router, seen from `face`.
+    pub(crate) fn place(&self, face: &Face, ip: IpAddr) -> Place {
+        if face.owns(ip) {
+            return match face.role {
+                Role::Uplink(_) => Place::External(face.network),
+                Role::Inside(_) | Role::Host(_) | Role::Services => Place::Gateway,
+            };
+        }
+        // Its own subnet first: two networks may use one range.
+        if face.inside().is_some() && face.addresses.iter().any(|net| net.contains(&ip)) {
+            return Place::Inside(face.network);
+        }
+        if let Some(uplink) = self.external.get(&ip) {
+            return Place::External(*uplink);
+        }
+        if self.local.contains_key(&ip) {
+            return Place::Gateway;
+        }
+        match self.inside.find(ip) {
+            Some(network) => Place::Inside(network),
+            None => Place::World,
+        }
+    }
+
+    /// The uplink of `network`, as a NAT sees it.
+    pub(crate) fn external(&self, uplink: NetworkId) -> Option<External<'_>> {
+        let face = self.face(uplink)?;
+        let Role::Uplink(role) = &face.role else {
+            return None;
+        };
+        Some(External {
+            network: uplink,
+            addresses: &face.ips,
+            ports: role.ports,
+        })
+    }
+
+    /// Whether an external port leads inside, or may.
+    pub(crate) fn takes(&self, uplink: NetworkId, protocol: IpProtocol, to: crate::TransportAddr) -> bool {
+        self.published.inside_of(protocol, to).is_some()
+            || self
+                .external(uplink)
+                .is_some_and(|e| e.ports.contains(to.port))
+    }
+
+    /// Whether the router answers for `ip` on the link of `face`: for its own addresses, and
+    /// towards the host and the servers for all it knows a way to.
+    pub(crate) fn answers_for(&self, face: &Face, ip: IpAddr) -> bool {
+        match face.role {
+            Role::Inside(_) | Role::Uplink(_) => face.owns(ip),
+            Role::Host(_) | Role::Services => {
+                face.link_local == ip || matches!(self.place(face, ip), Place::Inside(_))
+            }
+        }
+    }
+
     /// Whether a frame that would be flooded in `network` is the router's business instead: an
     /// ARP request or neighbour solicitation for an address it answers for, a router
     /// solicitation, a DHCP request where it leases.
     #[must_use]
-    pub fn claims(
-        &self,
-        network: NetworkId,
-        headers: &Headers,
-        frame: &pipeline::Frame<'_>,
-    ) -> bool {
-        let _ = (self.face(network), headers, frame);
-        false
+    pub fn claims(&self, network: NetworkId, headers: &Headers, frame: &Frame<'_>) -> bool {
+        self.face(network).is_some_and(|face| {
+            gateway::claims(face, &|ip| self.answers_for(face, ip), headers, frame)
+        })
     }
 
     /// What is due: questions asked again, announcements, advertisements, and the forgetting of
     /// what is over. Called about once a second by one caller.
     pub fn poll(&self, now: Instant, outbox: &mut Outbox) {
-        let _ = (now, outbox);
+        self.live.gateway.poll(self.faces.iter().flatten(), now, outbox);
+        self.live.tables.expire(&self.settings, now, EXPIRED_A_POLL);
+    }
+
+    /// The endpoint an external address leads to by configuration.
+    #[must_use]
+    pub fn published_at(&self, protocol: IpProtocol, external: crate::TransportAddr) -> Option<Inside> {
+        self.published.inside_of(protocol, external)
+    }
+}
+
+/// Connections forgotten at most in one go: 200 000 take some 10 ms, spread over the shards.
+const EXPIRED_A_POLL: usize = 200_000;
+
+fn local(faces: &[Option<Face>]) -> HashMap<IpAddr, ()> {
+    let own = |face: &Face| match &face.role {
+        Role::Inside(_) => face.ips.clone(),
+        Role::Host(host) => host.addresses.clone(),
+        Role::Uplink(_) | Role::Services => Vec::new(),
+    };
+    let all = faces.iter().flatten().flat_map(own);
+    all.map(|ip| (ip, ())).collect()
+}
+
+fn is_inside(role: &Role) -> bool {
+    matches!(role, Role::Inside(_))
+}
+
+impl InsideRole {
+    fn settings(&self) -> NatSettings {
+        NatSettings {
+            behaviour: self.behaviour,
+            quota: self.quota,
+        }
     }
 }
 
@@ -107,6 +288,7 @@ impl Face {
             network,
             role,
             mac,
+            ips: addresses.iter().map(IpNet::addr).collect(),
             addresses,
             link_local: link_local(mac),
             mtu,
@@ -117,7 +299,28 @@ impl Face {
 
     /// Whether `ip` is one of the router's own addresses here.
     pub(crate) fn owns(&self, ip: IpAddr) -> bool {
-        self.addresses.iter().any(|own| own.addr() == ip) || ip == IpAddr::V6(self.link_local)
+        self.ips.contains(&ip) || ip == IpAddr::V6(self.link_local)
+    }
+
+    /// How a network of containers is treated; `None` of any other.
+    pub(crate) fn inside(&self) -> Option<&InsideRole> {
+        match &self.role {
+            Role::Inside(role) => Some(role),
+            Role::Uplink(_) | Role::Host(_) | Role::Services => None,
+        }
+    }
+
+    /// Who is asked for the MAC of `dst`'s next hop: `dst` itself where it is on the link.
+    pub(crate) fn next_hop(&self, dst: IpAddr) -> Option<IpAddr> {
+        match &self.role {
+            Role::Inside(_) | Role::Host(_) | Role::Services => Some(dst),
+            Role::Uplink(UplinkRole { gateways, .. }) => {
+                if self.addresses.iter().any(|net| net.contains(&dst)) {
+                    return Some(dst);
+                }
+                gateways.iter().copied().find(|g| g.is_ipv4() == dst.is_ipv4())
+            }
+        }
     }
 }
 
@@ -125,21 +328,6 @@ impl Face {
 fn link_local(mac: MacAddr) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.0;
     Ipv6Addr::from([
-        0xfe,
-        0x80,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        a ^ 2,
-        b,
-        c,
-        0xff,
-        0xfe,
-        d,
-        e,
-        f,
+        0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f,
     ])
 }

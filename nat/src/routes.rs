@@ -24,8 +24,12 @@ impl<T: Copy> Routes<T> {
         };
         for (net, to) in routes {
             match net.trunc() {
-                IpNet::V4(net) => insert(&mut table.v4, net.prefix_len(), net.network().to_bits(), to),
-                IpNet::V6(net) => insert(&mut table.v6, net.prefix_len(), net.network().to_bits(), to),
+                IpNet::V4(net) => {
+                    insert(&mut table.v4, net.prefix_len(), net.network().to_bits(), to)
+                }
+                IpNet::V6(net) => {
+                    insert(&mut table.v6, net.prefix_len(), net.network().to_bits(), to)
+                }
             }
         }
         table
@@ -46,7 +50,12 @@ impl<T: Copy> Routes<T> {
     }
 }
 
-fn insert<K: Eq + std::hash::Hash, T>(tables: &mut Vec<(u8, HashMap<K, T>)>, len: u8, key: K, to: T) {
+fn insert<K: Eq + std::hash::Hash, T>(
+    tables: &mut Vec<(u8, HashMap<K, T>)>,
+    len: u8,
+    key: K,
+    to: T,
+) {
     let at = match tables.binary_search_by(|(own, _)| len.cmp(own)) {
         Ok(at) => at,
         Err(at) => {
@@ -89,7 +98,10 @@ mod tests {
         ] {
             assert_eq!(table.find(ip.parse().unwrap()), Some(to), "{ip}");
         }
-        assert_eq!(Routes::<u8>::new([]).find("10.0.0.1".parse().unwrap()), None);
+        assert_eq!(
+            Routes::<u8>::new([]).find("10.0.0.1".parse().unwrap()),
+            None
+        );
     }
 
     proptest! {

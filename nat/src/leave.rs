@@ -1,0 +1,303 @@
+//! How a packet that may go on leaves: followed or translated, one hop older, fitting, and with
+//! its next hop's MAC.
+//!
+//! An ICMP error follows the connection it quotes, a later fragment its packet's first one; both
+//! come out of here as the very same kind of [`Rewrite`].
+
+use crate::config::Direction;
+use crate::gateway::{ErrorKind, Link, NextHop};
+use crate::outbox::Outbox;
+use crate::rewrite::{Rewrite, Translation};
+use crate::route::{Arrival, Routed};
+use crate::router::{Face, Router};
+use crate::tcp;
+use crate::translate::{Flow, Segment, Translator};
+use crate::tuple::{Inside, Kind, Tuple, classify};
+use pipeline::{DropReason, Effects, Instant, NetworkId, Stage, Trace};
+use std::net::IpAddr;
+use wire::{Net, TcpFlags, Transport};
+
+/// A packet on its way through the router, with all that is held against it.
+pub(crate) struct Passage<'p, T> {
+    pub(crate) router: &'p Router,
+    pub(crate) arrival: &'p Arrival<'p>,
+    /// The interface it arrived at.
+    pub(crate) face: &'p Face,
+    pub(crate) now: Instant,
+    pub(crate) effects: Effects,
+    pub(crate) outbox: &'p mut Outbox,
+    pub(crate) trace: &'p mut T,
+}
+
+/// Into which network a packet goes, and to whom there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way {
+    pub(crate) network: NetworkId,
+    /// The packet's destination as it leaves.
+    pub(crate) to: IpAddr,
+}
+
+/// How the router treats a packet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum How {
+    /// It goes on as it is, as part of a connection that is followed.
+    Followed(Way),
+    /// It goes to the world with an address of the uplink.
+    Outbound(Way),
+    /// It comes from the world to whoever is behind the address it was sent to.
+    Inbound,
+    /// It goes to one of our own addresses of this uplink, and comes back inside.
+    Hairpin(NetworkId),
+}
+
+/// What was decided about its addresses.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Decided {
+    pub(crate) way: Way,
+    pub(crate) outer: Option<Translation>,
+    pub(crate) quoted: Option<Translation>,
+}
+
+impl<T: Trace> Passage<'_, T> {
+    /// Lets the packet go on as it is, and nobody remembers.
+    pub(crate) fn forward_untracked(&mut self, way: Way) -> Result<Routed, DropReason> {
+        let rewrite = self.leave(Decided::plain(way))?;
+        Ok(rewrite.map_or(Routed::Taken, |r| Routed::Forward(way.network, r)))
+    }
+
+    /// Lets the packet go on, as part of a connection.
+    pub(crate) fn pass(&mut self, how: How) -> Result<Routed, DropReason> {
+        let kind = classify(self.arrival.headers).ok_or(DropReason::IpInvalid)?;
+        let decided = match kind {
+            Kind::LaterFragment => return Err(DropReason::FragmentLimit),
+            Kind::Flow(tuple) | Kind::Portless(tuple) => self.translate(how, tuple)?,
+            Kind::IcmpError => self.relate(how)?,
+            Kind::Damaged => return Err(DropReason::IpInvalid),
+        };
+        let Some(rewrite) = self.leave(decided)? else {
+            return Ok(Routed::Taken);
+        };
+        let network = decided.way.network;
+        Ok(Routed::Forward(network, rewrite))
+    }
+
+    /// Who a packet of a connection becomes.
+    fn translate(&mut self, how: How, tuple: Tuple) -> Result<Decided, DropReason> {
+        let Self {
+            router,
+            arrival,
+            trace,
+            now,
+            effects,
+            ..
+        } = self;
+        let from = arrival.network;
+        let translator = translator(router, *now, *effects);
+        let flow = flow(arrival, tuple);
+        let sends = |trace: &mut T| {
+            router
+                .policy
+                .allows(from, tuple.src.ip, Direction::Out, &tuple, trace)
+        };
+        let receives = |to: Inside, trace: &mut T| {
+            let at = Tuple {
+                dst: to.addr,
+                ..tuple
+            };
+            router
+                .policy
+                .allows(to.network, to.addr.ip, Direction::In, &at, trace)
+        };
+        let external = |uplink| router.external(uplink).ok_or(DropReason::NoRoute);
+        let decided = match how {
+            How::Followed(way) => {
+                let to = Inside {
+                    network: way.network,
+                    addr: tuple.dst,
+                };
+                translator.follow(from, way.network, &flow, || {
+                    sends(trace).and_then(|()| receives(to, trace))
+                })?;
+                Decided::plain(way)
+            }
+            How::Outbound(way) => {
+                let via = external(way.network)?;
+                let outer = translator.outbound(from, &flow, &via, || sends(trace))?;
+                Decided::outer(way, outer)
+            }
+            How::Inbound => {
+                let via = external(from)?;
+                let (to, outer) = translator.inbound(&flow, &via, |to| receives(to, trace))?;
+                Decided::outer(Way::of(to), outer)
+            }
+            How::Hairpin(uplink) => {
+                let via = external(uplink)?;
+                let admit = |to| sends(trace).and_then(|()| receives(to, trace));
+                let (to, outer) = translator.hairpin(from, &flow, &via, admit)?;
+                Decided::outer(Way::of(to), outer)
+            }
+        };
+        if let Some(outer) = decided.outer {
+            trace.tell(Stage::Translate, || {
+                format!("{tuple} becomes {} -> {}", outer.src, outer.dst)
+            });
+        }
+        Ok(decided)
+    }
+
+    /// One hop less, small enough, and where to: `None` when the packet waits for its next hop's
+    /// answer.
+    fn leave(&mut self, decided: Decided) -> Result<Option<Rewrite>, DropReason> {
+        let way = decided.way;
+        let face = self.router.face(way.network).ok_or(DropReason::NoRoute)?;
+        self.check_hops()?;
+        self.check_fit(face.mtu)?;
+        let next = face.next_hop(way.to).ok_or(DropReason::NoRoute)?;
+        let dst_mac = match face.peer {
+            Some(mac) => mac,
+            None => {
+                let link = link(self.router, face, self.now, self.effects);
+                match link.next_hop(next, self.arrival, self.outbox, self.trace) {
+                    NextHop::At(mac) => mac,
+                    NextHop::Held => return Ok(None),
+                    NextHop::Unknown => return Err(DropReason::NextHopUnknown),
+                    NextHop::Unreachable => {
+                        self.complain(ErrorKind::HostUnreachable);
+                        return Err(DropReason::NextHopUnknown);
+                    }
+                }
+            }
+        };
+        Ok(Some(Rewrite {
+            dst_mac,
+            src_mac: face.mac,
+            outer: decided.outer,
+            quoted: decided.quoted,
+            mss: self.mss(face.mtu),
+        }))
+    }
+
+    fn check_hops(&mut self) -> Result<(), DropReason> {
+        let hops = match self.arrival.headers.net {
+            Net::Ipv4(ip) => ip.ttl,
+            Net::Ipv6(ip) => ip.hop_limit,
+            Net::Arp(_) | Net::Malformed(_) | Net::Other => 0,
+        };
+        if hops > 1 {
+            return Ok(());
+        }
+        self.say(|| format!("{hops} hops are left, and this is one"));
+        self.complain(ErrorKind::TimeExceeded);
+        Err(DropReason::TtlExceeded)
+    }
+
+    /// A packet that is too large is answered even where it may be fragmented: a sender that did
+    /// not forbid it learns the size all the same, and fragments itself.
+    fn check_fit(&mut self, mtu: u16) -> Result<(), DropReason> {
+        let Arrival { frame, headers, .. } = self.arrival;
+        let len = wire::wire_mtu(&frame.vnet, headers, frame.len());
+        if len <= usize::from(mtu) {
+            return Ok(());
+        }
+        self.say(|| format!("a packet of {len} bytes, the next link takes {mtu}"));
+        self.complain(ErrorKind::FragmentationNeeded { mtu });
+        Err(DropReason::FragmentationNeeded)
+    }
+
+    /// What a SYN may offer so that the answers fit both links: what neither end can know (RFC
+    /// 4459, 3.2). Only where the links differ is anything to be done.
+    fn mss(&self, leaves: u16) -> Option<u16> {
+        let Transport::Tcp(tcp) = self.arrival.headers.transport else {
+            return None;
+        };
+        let headers = match self.arrival.headers.net {
+            Net::Ipv4(_) => 40,
+            Net::Ipv6(_) => 60,
+            Net::Arp(_) | Net::Malformed(_) | Net::Other => return None,
+        };
+        let smaller = self.face.mtu.min(leaves);
+        (tcp.flags.contains(TcpFlags::SYN)).then(|| smaller.saturating_sub(headers))
+    }
+
+    pub(crate) fn translator(&self) -> Translator<'_> {
+        translator(self.router, self.now, self.effects)
+    }
+
+    /// Tells the sender why the packet did not go on.
+    pub(crate) fn complain(&mut self, kind: ErrorKind) {
+        let link = link(self.router, self.face, self.now, self.effects);
+        let _ = link.tell(kind, self.arrival, self.outbox, self.trace);
+    }
+
+    pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
+        self.trace.tell(Stage::Route, what);
+    }
+}
+
+impl Decided {
+    pub(crate) const fn plain(way: Way) -> Self {
+        Self {
+            way,
+            outer: None,
+            quoted: None,
+        }
+    }
+
+    const fn outer(way: Way, outer: Translation) -> Self {
+        Self {
+            way,
+            outer: Some(outer),
+            quoted: None,
+        }
+    }
+}
+
+impl Way {
+    const fn of(to: Inside) -> Self {
+        Self {
+            network: to.network,
+            to: to.addr.ip,
+        }
+    }
+}
+
+/// A link of the router's, for a packet that is not about the link itself.
+pub(crate) fn link<'r>(router: &'r Router, face: &'r Face, now: Instant, effects: Effects) -> Link<'r> {
+    Link {
+        face,
+        owns: &|_| false,
+        live: &router.live.gateway,
+        now,
+        effects,
+    }
+}
+
+fn translator(router: &Router, now: Instant, effects: Effects) -> Translator<'_> {
+    Translator {
+        tables: &router.live.tables,
+        published: &router.published,
+        settings: &router.settings,
+        now,
+        effects,
+    }
+}
+
+fn flow(arrival: &Arrival<'_>, tuple: Tuple) -> Flow {
+    let segment = match arrival.headers.transport {
+        Transport::Tcp(tcp) => {
+            let bytes = arrival.frame.bytes();
+            Segment::Tcp(tcp::Segment::of(bytes, arrival.headers, &tcp))
+        }
+        Transport::Udp(_)
+        | Transport::Sctp(_)
+        | Transport::Icmp(_)
+        | Transport::Icmpv6(_)
+        | Transport::Malformed(_)
+        | Transport::None => Segment::Other,
+    };
+    Flow {
+        tuple,
+        segment,
+        len: arrival.frame.len(),
+    }
+}
