@@ -1,5 +1,6 @@
 //! What the kernel refused: which operation, on which interface, in which namespace.
 
+use ipnet::IpNet;
 use std::io;
 
 /// Something that could not be done.
@@ -69,6 +70,14 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// A container network's subnet is in use on the host.
+    #[error("the host has a route into {subnet} already: {route}")]
+    Overlaps {
+        /// The subnet.
+        subnet: IpNet,
+        /// The route, as `ip route` writes it.
+        route: String,
+    },
     /// The ports of an uplink have too many gaps.
     #[error(
         "the filter for these ports has {instructions} instructions, the kernel takes {max}: \
@@ -95,6 +104,7 @@ impl Error {
             | Self::Link { .. }
             | Self::NotEthernet { .. }
             | Self::Sysctl { .. }
+            | Self::Overlaps { .. }
             | Self::TooManyPorts { .. } => false,
         }
     }

@@ -207,6 +207,11 @@ impl Inside {
     pub fn links(&self) -> Result<Links, Error> {
         Links::open(&self.netns)
     }
+
+    /// The namespace's name in messages.
+    pub(crate) fn name(&self) -> &str {
+        &self.netns
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,14 @@ pub(crate) fn write(name: &str, value: &str) -> Result<(), Error> {
     fs::write(path(name), format!("{value}\n")).map_err(|source| failed(name, source))
 }
 
+/// What an interface of ours that has a use for IPv6 does without: addresses of its own making,
+/// other routers' advertisements, asking whether an address is taken.
+pub(crate) fn quiet_ipv6(ifname: &str) -> Result<(), Error> {
+    ["accept_ra", "autoconf", "accept_dad", "dad_transmits"]
+        .into_iter()
+        .try_for_each(|setting| ipv6(ifname, setting, "0"))
+}
+
 /// No IPv6 at all on an interface of ours.
 pub(crate) fn no_ipv6(ifname: &str) -> Result<(), Error> {
     ipv6(ifname, "disable_ipv6", "1")

@@ -1,0 +1,413 @@
+//! Addresses and routes of a namespace: looking at them, and ours among them.
+
+use crate::links::os_error;
+use crate::{Error, Links};
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use nix::net::if_::if_indextoname;
+use rtnetlink::RouteMessageBuilder;
+use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::route::{
+    RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType, RouteVia,
+};
+use std::fmt;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// One way a packet can go: a route with several next hops is several of these.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// Where to.
+    pub destination: IpNet,
+    /// The next hop; `None` for what is on the link itself.
+    pub gateway: Option<IpAddr>,
+    /// The interface.
+    pub ifname: String,
+    /// Of two routes to one destination, the one with less goes first.
+    pub metric: u32,
+    /// The table it stands in.
+    pub table: u32,
+}
+
+/// As `ip route` writes it.
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.destination)?;
+        if let Some(gateway) = self.gateway {
+            write!(f, " via {gateway}")?;
+        }
+        write!(f, " dev {}", self.ifname)
+    }
+}
+
+impl Route {
+    /// The table that routes stand in unless told otherwise.
+    pub const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
+
+    /// Whether it goes to what no other route goes to.
+    #[must_use]
+    pub fn is_default(&self) -> bool {
+        self.destination.prefix_len() == 0
+    }
+}
+
+impl Links {
+    /// The interface's addresses, each with its subnet's length, those left out that cannot be
+    /// used yet or turned out to be somebody else's.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn addresses(&self, ifname: &str) -> Result<Vec<IpNet>, Error> {
+        let messages = self.address_messages("list the addresses of", ifname)?;
+        let unusable = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
+        let usable = messages
+            .iter()
+            .filter(|message| !message.header.flags.intersects(unusable));
+        Ok(usable.filter_map(address_of).collect())
+    }
+
+    /// Every route to one place or another, of every table, that leads out by an interface or to
+    /// the host itself.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn routes(&self) -> Result<Vec<Route>, Error> {
+        let mut routes = Vec::new();
+        for query in [
+            RouteMessageBuilder::<Ipv4Addr>::new().build(),
+            RouteMessageBuilder::<Ipv6Addr>::new().build(),
+        ] {
+            let found = self.handle.route().get(query).execute().try_collect();
+            let found: Vec<RouteMessage> = self
+                .runtime
+                .block_on(found)
+                .map_err(|error| self.error("list the routes of", "any", os_error(error)))?;
+            routes.extend(found.iter().flat_map(ways));
+        }
+        Ok(routes)
+    }
+
+    /// The routes to what no other route goes to, best first.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn default_routes(&self) -> Result<Vec<Route>, Error> {
+        let mut routes = self.routes()?;
+        routes.retain(|route| route.is_default() && route.table == Route::MAIN);
+        routes.sort_by_key(|route| route.metric);
+        Ok(routes)
+    }
+
+    /// A route of the host's, other than the default routes, that leads some addresses of `subnet`
+    /// elsewhere than to the interface `ours`.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn overlapping(&self, subnet: IpNet, ours: &str) -> Result<Option<Route>, Error> {
+        let overlaps = |route: &Route| {
+            !route.is_default()
+                && route.ifname != ours
+                && (route.destination.contains(&subnet.network())
+                    || subnet.contains(&route.destination.network()))
+        };
+        Ok(self.routes()?.into_iter().find(overlaps))
+    }
+
+    /// Takes an address away. One that is not there is as good as taken.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn remove_address(&self, ifname: &str, address: IpNet) -> Result<(), Error> {
+        let what = format!("remove {address} from");
+        let messages = self.address_messages(&what, ifname)?;
+        let ours = messages
+            .into_iter()
+            .filter(|it| address_of(it) == Some(address));
+        for message in ours {
+            let removed = self
+                .runtime
+                .block_on(self.handle.address().del(message).execute());
+            gone_is_fine(removed).map_err(|error| self.error(&what, ifname, error))?;
+        }
+        Ok(())
+    }
+
+    /// Sends what is for `subnet` out by the interface, with the source address `from` unless its
+    /// sender has one. Such a route being there already is as good as made.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn add_route(&self, ifname: &str, subnet: IpNet, from: IpAddr) -> Result<(), Error> {
+        let what = format!("route {subnet} to");
+        let route = on_link(self.index(&what, ifname)?, subnet, Some(from));
+        match self
+            .runtime
+            .block_on(self.handle.route().add(route).execute())
+            .map_err(os_error)
+        {
+            Err(error) if error.raw_os_error() != Some(nix::libc::EEXIST) => {
+                Err(self.error(&what, ifname, error))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes back [`Links::add_route`].
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn remove_route(&self, ifname: &str, subnet: IpNet) -> Result<(), Error> {
+        let what = format!("stop routing {subnet} to");
+        let route = on_link(self.index(&what, ifname)?, subnet, None);
+        let removed = self
+            .runtime
+            .block_on(self.handle.route().del(route).execute());
+        gone_is_fine(removed).map_err(|error| self.error(&what, ifname, error))
+    }
+
+    fn address_messages(&self, what: &str, ifname: &str) -> Result<Vec<AddressMessage>, Error> {
+        let index = self.index(what, ifname)?;
+        let found = self
+            .handle
+            .address()
+            .get()
+            .set_link_index_filter(index)
+            .execute()
+            .try_collect();
+        self.runtime
+            .block_on(found)
+            .map_err(|error| self.error(what, ifname, os_error(error)))
+    }
+}
+
+fn on_link(index: u32, subnet: IpNet, from: Option<IpAddr>) -> RouteMessage {
+    let mut route = match subnet {
+        IpNet::V4(subnet) => RouteMessageBuilder::<Ipv4Addr>::new()
+            .destination_prefix(subnet.network(), subnet.prefix_len())
+            .scope(RouteScope::Link)
+            .output_interface(index)
+            .build(),
+        IpNet::V6(subnet) => RouteMessageBuilder::<Ipv6Addr>::new()
+            .destination_prefix(subnet.network(), subnet.prefix_len())
+            .output_interface(index)
+            .build(),
+    };
+    let from = from.map(|ip| RouteAttribute::PrefSource(ip.into()));
+    route.attributes.extend(from);
+    route
+}
+
+fn gone_is_fine(removed: Result<(), rtnetlink::Error>) -> io::Result<()> {
+    match removed.map_err(os_error) {
+        Err(error)
+            if ![
+                nix::libc::ESRCH,
+                nix::libc::EADDRNOTAVAIL,
+                nix::libc::ENODEV,
+            ]
+            .map(Some)
+            .contains(&error.raw_os_error()) =>
+        {
+            Err(error)
+        }
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+fn address_of(message: &AddressMessage) -> Option<IpNet> {
+    // On a link between two hosts `Address` is the other one's.
+    let mut of = None;
+    for attribute in &message.attributes {
+        if let AddressAttribute::Local(ip) = attribute {
+            of = Some(*ip);
+        }
+        if let AddressAttribute::Address(ip) = attribute {
+            of = of.or(Some(*ip));
+        }
+    }
+    IpNet::new(of?, message.header.prefix_len).ok()
+}
+
+/// The ways a route has. Those to nowhere (`blackhole` and the like) and to groups have none.
+fn ways(message: &RouteMessage) -> Vec<Route> {
+    if !matches!(message.header.kind, RouteType::Unicast | RouteType::Local) {
+        return Vec::new();
+    }
+    let unspecified = if message.header.address_family == AddressFamily::Inet {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+    } else {
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED)
+    };
+    let (mut destination, mut metric) = (unspecified, 0);
+    let mut table = message.header.table.into();
+    let mut hops = vec![hop(&message.attributes)];
+    for attribute in &message.attributes {
+        if let RouteAttribute::Destination(to) = attribute {
+            destination = ip_of(to).unwrap_or(unspecified);
+        }
+        if let RouteAttribute::Priority(priority) = attribute {
+            metric = *priority;
+        }
+        if let RouteAttribute::Table(number) = attribute {
+            table = *number;
+        }
+        if let RouteAttribute::MultiPath(several) = attribute {
+            let hop = |it: &rtnetlink::packet_route::route::RouteNextHop| {
+                (Some(it.interface_index), hop(&it.attributes).1)
+            };
+            hops = several.iter().map(hop).collect();
+        }
+    }
+    let Ok(destination) = IpNet::new(destination, message.header.destination_prefix_length) else {
+        return Vec::new();
+    };
+    let way = |(index, gateway): (Option<u32>, Option<IpAddr>)| {
+        let ifname = if_indextoname(index?).ok()?.into_string().ok()?;
+        Some(Route {
+            destination,
+            gateway,
+            ifname,
+            metric,
+            table,
+        })
+    };
+    hops.into_iter().filter_map(way).collect()
+}
+
+fn hop(attributes: &[RouteAttribute]) -> (Option<u32>, Option<IpAddr>) {
+    let (mut index, mut gateway) = (None, None);
+    for attribute in attributes {
+        if let RouteAttribute::Oif(oif) = attribute {
+            index = Some(*oif);
+        }
+        if let RouteAttribute::Gateway(ip) = attribute {
+            gateway = ip_of(ip);
+        }
+        if let RouteAttribute::Via(RouteVia::Inet6(ip)) = attribute {
+            gateway = Some((*ip).into());
+        }
+    }
+    (index, gateway)
+}
+
+fn ip_of(address: &RouteAddress) -> Option<IpAddr> {
+    if let RouteAddress::Inet(ip) = address {
+        return Some((*ip).into());
+    }
+    let RouteAddress::Inet6(ip) = address else {
+        return None;
+    };
+    Some((*ip).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Netns, Place};
+    use testbed::{Namespace, link};
+
+    /// A namespace with `eth0`, which has an address of each version, and what `ip` was told.
+    fn with_routes(told: &[&str], test: impl FnOnce(&Links) -> Result<(), Error> + Send) {
+        let [host, other] = [(); 2].map(|()| Namespace::new().unwrap());
+        link::veth(&host, "eth0", &other, "eth0").unwrap();
+        link::address(&host, "eth0", "198.51.100.2/24").unwrap();
+        link::address(&host, "eth0", "2001:db8::2/64").unwrap();
+        for words in told {
+            host.ip(words).unwrap();
+        }
+        let netns = Netns::find(Place::Path(host.path())).unwrap();
+        netns.run(|inside| test(&inside.links()?)).unwrap();
+    }
+
+    fn default(links: &Links) -> Vec<String> {
+        let routes = links.default_routes().unwrap();
+        routes.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn default_routes_are_found_best_first() {
+        let told = [
+            "route add default via 198.51.100.9 metric 50",
+            "route add default via 198.51.100.1 metric 10",
+            "route add default via 198.51.100.7 table 77",
+            "route add 10.0.0.0/8 via 198.51.100.8",
+            "-6 route add default via 2001:db8::1 metric 20",
+        ];
+        with_routes(&told, |links| {
+            let want = [
+                "0.0.0.0/0 via 198.51.100.1 dev eth0",
+                "::/0 via 2001:db8::1 dev eth0",
+                "0.0.0.0/0 via 198.51.100.9 dev eth0",
+            ];
+            assert_eq!(default(links), want);
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn each_next_hop_is_a_route() {
+        let told = [
+            "route add default nexthop via 198.51.100.1 nexthop via 198.51.100.9",
+            "route add 10.9.0.0/16 via inet6 2001:db8::9",
+        ];
+        with_routes(&told, |links| {
+            assert_eq!(default(links).len(), 2);
+            let by_v6 = "10.9.0.0/16 via 2001:db8::9 dev eth0";
+            assert!(
+                links
+                    .routes()?
+                    .iter()
+                    .any(|route| route.to_string() == by_v6)
+            );
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn addresses_are_listed_with_their_subnets() {
+        with_routes(&[], |links| {
+            let mut addresses = links.addresses("eth0")?;
+            addresses.retain(|net| !net.to_string().starts_with("fe80"));
+            let want = ["198.51.100.2/24", "2001:db8::2/64"].map(|net| net.parse().unwrap());
+            assert_eq!(addresses, want);
+            links.remove_address("eth0", want[0])?;
+            links.remove_address("eth0", want[0])?;
+            assert!(!links.addresses("eth0")?.contains(&want[0]));
+            Ok(())
+        });
+    }
+
+    #[test]
+    fn a_route_of_the_hosts_own_is_found_when_it_overlaps() {
+        let told = [
+            "route add default via 198.51.100.1",
+            "route add 10.8.0.0/16 via 198.51.100.8",
+            "route add blackhole 10.0.0.0/8",
+            "-6 route add 2001:db8:8::/48 via 2001:db8::8",
+        ];
+        with_routes(&told, |links| {
+            for (subnet, route) in [
+                ("10.8.5.0/24", Some("10.8.0.0/16 via 198.51.100.8 dev eth0")),
+                ("10.0.0.0/8", Some("10.8.0.0/16 via 198.51.100.8 dev eth0")),
+                ("10.9.0.0/16", None),
+                ("198.51.100.128/25", Some("198.51.100.0/24 dev eth0")),
+                ("127.5.0.0/16", Some("127.0.0.0/8 dev lo")),
+                (
+                    "2001:db8:8:1::/64",
+                    Some("2001:db8:8::/48 via 2001:db8::8 dev eth0"),
+                ),
+                ("2001:db8:9::/64", None),
+            ] {
+                let found = links.overlapping(subnet.parse().unwrap(), "cw-host")?;
+                let found = found.map(|route| route.to_string());
+                assert_eq!(found.as_deref(), route, "{subnet}");
+            }
+            assert_eq!(
+                links.overlapping("10.8.5.0/24".parse().unwrap(), "eth0")?,
+                None
+            );
+            Ok(())
+        });
+    }
+}
