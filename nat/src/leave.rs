@@ -262,7 +262,12 @@ impl Way {
 }
 
 /// A link of the router's, for a packet that is not about the link itself.
-pub(crate) fn link<'r>(router: &'r Router, face: &'r Face, now: Instant, effects: Effects) -> Link<'r> {
+pub(crate) fn link<'r>(
+    router: &'r Router,
+    face: &'r Face,
+    now: Instant,
+    effects: Effects,
+) -> Link<'r> {
     Link {
         face,
         owns: &|_| false,
@@ -272,7 +277,7 @@ pub(crate) fn link<'r>(router: &'r Router, face: &'r Face, now: Instant, effects
     }
 }
 
-fn translator(router: &Router, now: Instant, effects: Effects) -> Translator<'_> {
+pub(crate) fn translator(router: &Router, now: Instant, effects: Effects) -> Translator<'_> {
     Translator {
         tables: &router.live.tables,
         published: &router.published,
@@ -282,7 +287,7 @@ fn translator(router: &Router, now: Instant, effects: Effects) -> Translator<'_>
     }
 }
 
-fn flow(arrival: &Arrival<'_>, tuple: Tuple) -> Flow {
+pub(crate) fn flow(arrival: &Arrival<'_>, tuple: Tuple) -> Flow {
     let segment = match arrival.headers.transport {
         Transport::Tcp(tcp) => {
             let bytes = arrival.frame.bytes();

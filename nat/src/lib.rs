@@ -22,6 +22,7 @@
 //! locks.
 
 mod behaviour;
+mod bridge;
 pub mod config;
 mod gateway;
 mod leave;
@@ -41,6 +42,7 @@ mod translate;
 mod tuple;
 
 pub use behaviour::{Behaviour, Filtering, Mapping, PortChoice, Preset, Timeouts, UnknownPreset};
+pub use bridge::{bridge, observe};
 pub use config::{Config, Interface, PortRange, Publication, Role};
 pub use outbox::{Outbox, Post};
 pub use published::{PublishError, Published};

@@ -6,7 +6,7 @@
 //! around the rules (RFC 7126, 4.3; RFC 5095).
 
 use pipeline::DropReason;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{Ipv4Addr, Ipv6Addr};
 use wire::{Headers, IpProtocol, Net, checksum};
 
 /// Whether a packet with these headers may be routed at all.
@@ -53,13 +53,6 @@ pub(crate) fn check(frame: &[u8], headers: &Headers) -> Result<(), DropReason> {
 }
 
 /// Whether `ip` may not be a routed packet's source or destination (RFC 1812, 5.3.7; RFC 6890).
-pub(crate) fn is_martian(ip: IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => is_martian_v4(ip),
-        IpAddr::V6(ip) => is_martian_v6(ip),
-    }
-}
-
 fn is_martian_v4(ip: Ipv4Addr) -> bool {
     let [first, ..] = ip.octets();
     first == 0 || ip.is_loopback() || ip.is_link_local() || first >= 224
@@ -134,8 +127,14 @@ mod tests {
             (v6("::1", "2001:db8::2"), Err(DropReason::Martian)),
             (v6("ff02::1", "2001:db8::2"), Err(DropReason::Martian)),
             (v6("fe80::1", "2001:db8::2"), Err(DropReason::Martian)),
-            (v6("::ffff:10.0.0.1", "2001:db8::2"), Err(DropReason::Martian)),
-            (v6("2001:db8::2", "2001:db8::2"), Err(DropReason::LandAttack)),
+            (
+                v6("::ffff:10.0.0.1", "2001:db8::2"),
+                Err(DropReason::Martian),
+            ),
+            (
+                v6("2001:db8::2", "2001:db8::2"),
+                Err(DropReason::LandAttack),
+            ),
         ] {
             let headers = Headers::parse(&frame).unwrap();
             assert_eq!(say(&frame), answer, "{:?}", headers.net);
@@ -155,7 +154,11 @@ mod tests {
             with(&[148, 4, 0, 0, 137, 7, 4, 10, 0, 0, 9, 0]),
             Err(DropReason::SourceRouted)
         );
-        assert_eq!(with(&[7, 0, 0, 0]), Ok(()), "a length of zero ends the list");
+        assert_eq!(
+            with(&[7, 0, 0, 0]),
+            Ok(()),
+            "a length of zero ends the list"
+        );
     }
 
     #[test]

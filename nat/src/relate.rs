@@ -61,7 +61,7 @@ impl<T: Trace> Passage<'_, T> {
 }
 
 /// The tuple of the packet that an error quotes.
-fn quoted(frame: &[u8], headers: &Headers) -> Result<Tuple, DropReason> {
+pub(crate) fn quoted(frame: &[u8], headers: &Headers) -> Result<Tuple, DropReason> {
     let quoted = Quoted::parse(frame, headers).ok_or(DropReason::IcmpUnrelated)?;
     let (src, dst) = match quoted.what {
         QuotedTransport::Ports { src, dst } => (src, dst),

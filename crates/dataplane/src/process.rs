@@ -119,9 +119,21 @@ fn line<T: Trace>(
     switch::within_rate(ingress.port, frame, now, effects)?;
     switch::learn(ingress, admitted.vlan, src, now, effects, sinks.trace)?;
     let forward = switch::forward(ingress, admitted.vlan, src, dst, now, effects, sinks.trace)?;
-    if is_routed(&admitted, ingress, forward, router, &headers, frame) {
-        return route(frame, from, ingress, headers, against, sinks);
+    let arrival = Arrival {
+        network: ingress.network.id,
+        from,
+        frame,
+        headers: &headers,
+    };
+    match forward {
+        Forward::Gateway => return route(&arrival, against, sinks),
+        Forward::Flood(_) if claims(router, ingress, &admitted, &arrival) => {
+            return route(&arrival, against, sinks);
+        }
+        Forward::Flood(_) => nat::observe(router, &arrival, now, effects, sinks.outbox),
+        Forward::Unicast(_) => {}
     }
+    nat::bridge(router, &arrival, now, effects, sinks.trace)?;
     let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
     switch::egress(
         topology,
@@ -144,52 +156,35 @@ fn line<T: Trace>(
     Ok(Outcome::Switched(forward))
 }
 
-/// Whether the frame leaves layer 2: it is for the gateway's MAC, or flooded and the router's
-/// business (a question for its address).
-fn is_routed(
-    admitted: &Admitted,
-    ingress: Ingress<'_>,
-    forward: Forward,
+/// Whether a frame that would be flooded is the router's business: a question for its address.
+fn claims(
     router: &Router,
-    headers: &Headers,
-    frame: &Frame<'_>,
+    ingress: Ingress<'_>,
+    admitted: &Admitted,
+    arrival: &Arrival<'_>,
 ) -> bool {
-    match forward {
-        Forward::Gateway => true,
-        Forward::Unicast(_) => false,
-        Forward::Flood(_) => {
-            let network = ingress.network;
-            network.gateway.is_some_and(|g| g.vlan == admitted.vlan)
-                && router.claims(network.id, headers, frame)
-        }
-    }
+    let gateway = ingress.network.gateway;
+    gateway.is_some_and(|g| g.vlan == admitted.vlan)
+        && router.claims(arrival.network, arrival.headers, arrival.frame)
 }
 
 fn route<T: Trace>(
-    frame: &Frame<'_>,
-    from: PortId,
-    ingress: Ingress<'_>,
-    headers: Headers,
+    arrival: &Arrival<'_>,
     against: &Against<'_>,
     sinks: &mut Sinks<'_, T>,
 ) -> Result<Outcome, DropReason> {
-    let arrival = Arrival {
-        network: ingress.network.id,
-        from,
-        frame,
-        headers: &headers,
-    };
     let (router, now, effects) = (against.router, against.now, against.effects);
-    match nat::route(router, &arrival, now, effects, sinks.outbox, sinks.trace)? {
+    match nat::route(router, arrival, now, effects, sinks.outbox, sinks.trace)? {
         Routed::Taken => Ok(Outcome::Taken),
         Routed::Forward(network, rewrite) => {
+            let Arrival { headers, frame, .. } = *arrival;
             let dst = rewrite.dst_mac;
-            let forward = from_gateway(network, &headers, dst, frame, against, sinks)?;
+            let forward = from_gateway(network, headers, dst, frame, against, sinks)?;
             Ok(Outcome::Routed {
                 network,
                 forward,
                 rewrite,
-                headers,
+                headers: *headers,
             })
         }
     }
