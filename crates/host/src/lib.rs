@@ -15,8 +15,10 @@
 //! from any thread; an asynchronous caller makes them where blocking is allowed.
 
 mod capture;
+pub mod doctor;
 mod error;
 mod execute;
+mod facts;
 mod gateway_port;
 mod links;
 mod monitor;
@@ -33,6 +35,7 @@ mod uplink;
 pub use capture::{Captures, Ports};
 pub use error::Error;
 pub use execute::{Failed, execute, teardown};
+pub use facts::Facts;
 pub use gateway_port::{Gateway, GatewayPort, Stack};
 pub use links::{LinkState, Links};
 pub use monitor::Monitor;

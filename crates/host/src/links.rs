@@ -42,6 +42,32 @@ pub struct LinkState {
     pub alias: Option<String>,
 }
 
+impl LinkState {
+    pub(crate) fn of(message: &LinkMessage) -> Self {
+        let mut state = Self {
+            index: message.header.index,
+            up: message.header.flags.contains(LinkFlags::Up),
+            mac: Vec::new(),
+            mtu: 0,
+            carrier: message.header.flags.contains(LinkFlags::LowerUp),
+            ethernet: message.header.link_layer_type == LinkLayerType::Ether,
+            alias: None,
+        };
+        for attribute in &message.attributes {
+            if let LinkAttribute::Address(mac) = attribute {
+                state.mac.clone_from(mac);
+            }
+            if let LinkAttribute::Mtu(mtu) = attribute {
+                state.mtu = *mtu;
+            }
+            if let LinkAttribute::IfAlias(alias) = attribute {
+                state.alias = Some(alias.clone());
+            }
+        }
+        state
+    }
+}
+
 impl Links {
     /// Opens a netlink socket in the calling thread's namespace, called `netns` in errors.
     pub(crate) fn open(netns: &str) -> Result<Self, Error> {
@@ -80,7 +106,7 @@ impl Links {
             .match_name(ifname.to_owned())
             .execute();
         match self.runtime.block_on(found.try_next()).map_err(os_error) {
-            Ok(message) => Ok(message.as_ref().map(state_of)),
+            Ok(message) => Ok(message.as_ref().map(LinkState::of)),
             Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => Ok(None),
             Err(error) => Err(self.error("look at", ifname, error)),
         }
@@ -228,6 +254,11 @@ impl Links {
         }
     }
 
+    /// The namespace's name in messages.
+    pub(crate) fn netns(&self) -> &str {
+        &self.netns
+    }
+
     fn link(&self, ifname: &str) -> Result<LinkMessageBuilder<LinkUnspec>, Error> {
         Ok(LinkUnspec::new_with_index(self.index("change", ifname)?))
     }
@@ -256,30 +287,6 @@ impl Links {
             source,
         }
     }
-}
-
-fn state_of(message: &LinkMessage) -> LinkState {
-    let mut state = LinkState {
-        index: message.header.index,
-        up: message.header.flags.contains(LinkFlags::Up),
-        mac: Vec::new(),
-        mtu: 0,
-        carrier: message.header.flags.contains(LinkFlags::LowerUp),
-        ethernet: message.header.link_layer_type == LinkLayerType::Ether,
-        alias: None,
-    };
-    for attribute in &message.attributes {
-        if let LinkAttribute::Address(mac) = attribute {
-            state.mac.clone_from(mac);
-        }
-        if let LinkAttribute::Mtu(mtu) = attribute {
-            state.mtu = *mtu;
-        }
-        if let LinkAttribute::IfAlias(alias) = attribute {
-            state.alias = Some(alias.clone());
-        }
-    }
-    state
 }
 
 #[expect(

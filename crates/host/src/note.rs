@@ -40,6 +40,14 @@ impl Note {
         }
     }
 
+    /// All the ports that these notes say were reserved.
+    pub(crate) fn reserved<'a>(notes: impl Iterator<Item = &'a Self>) -> PortSet {
+        notes.fold(PortSet::default(), |all, note| match note {
+            Self::Uplink { reserved, .. } => all.plus(reserved),
+            Self::Host | Self::Services => all,
+        })
+    }
+
     /// The alias. Ports are named as far as there is room: of a list that was in pieces before,
     /// the last pieces may stay reserved when the process that reserved them dies.
     pub(crate) fn alias(&self) -> String {

@@ -10,11 +10,16 @@ use std::fmt;
 use std::ops::RangeInclusive;
 
 /// Puts `wanted` on the list of the calling thread's namespace, takes what is left of `before`
-/// (what an earlier call added) off it, and answers what it now holds because of us.
-pub(crate) fn reserve(wanted: &PortSet, before: &PortSet) -> Result<PortSet, Error> {
+/// (what an earlier call added) off it, and answers what it now holds because of us. What `others`
+/// of us have added stays on it, and is ours too where it is wanted.
+pub(crate) fn reserve(
+    wanted: &PortSet,
+    before: &PortSet,
+    others: &PortSet,
+) -> Result<PortSet, Error> {
     let listed = PortSet::parse(&sysctl::read(sysctl::RESERVED_PORTS)?);
-    let foreign = listed.minus(before);
-    let list = foreign.plus(wanted);
+    let foreign = listed.minus(before).minus(others);
+    let list = foreign.plus(others).plus(wanted);
     if list != listed {
         sysctl::write(sysctl::RESERVED_PORTS, &list.to_string())?;
     }
@@ -133,16 +138,17 @@ mod tests {
     #[test]
     fn what_was_reserved_before_stays_so_and_what_was_added_is_taken_back() {
         inside("8080,50000-50010", || {
-            let added = reserve(&PortSet::of(&[49_152..=65_535]), &PortSet::default()).unwrap();
+            let none = PortSet::default();
+            let added = reserve(&PortSet::of(&[49_152..=65_535]), &none, &none).unwrap();
             assert_eq!(added.to_string(), "49152-49999,50011-65535");
             assert_eq!(listed(), "8080,49152-65535");
 
-            let moved = reserve(&PortSet::of(&[50_005..=50_020]), &added).unwrap();
+            let moved = reserve(&PortSet::of(&[50_005..=50_020]), &added, &none).unwrap();
             assert_eq!(moved.to_string(), "50011-50020");
             assert_eq!(listed(), "8080,50000-50020");
 
-            let none = reserve(&PortSet::default(), &moved).unwrap();
-            assert!(none.is_empty());
+            let nothing = reserve(&none, &moved, &none).unwrap();
+            assert!(nothing.is_empty());
             assert_eq!(listed(), "8080,50000-50010");
         });
     }
@@ -150,10 +156,26 @@ mod tests {
     #[test]
     fn an_empty_list_is_empty_again() {
         inside("", || {
-            let added = reserve(&PortSet::of(&[1..=1, 65_535..=65_535]), &PortSet::default());
+            let none = PortSet::default();
+            let ends = PortSet::of(&[1..=1, 65_535..=65_535]);
+            let added = reserve(&ends, &none, &none).unwrap();
             assert_eq!(listed(), "1,65535");
-            reserve(&PortSet::default(), &added.unwrap()).unwrap();
+            reserve(&none, &added, &none).unwrap();
             assert_eq!(listed(), "");
+        });
+    }
+
+    #[test]
+    fn what_two_of_us_want_goes_with_the_second() {
+        inside("50005", || {
+            let none = PortSet::default();
+            let first = reserve(&PortSet::of(&[50_000..=50_010]), &none, &none).unwrap();
+            let second = reserve(&PortSet::of(&[50_003..=50_020]), &none, &first).unwrap();
+            assert_eq!(listed(), "50000-50020");
+            reserve(&none, &first, &second).unwrap();
+            assert_eq!(listed(), "50003-50020");
+            reserve(&none, &second, &none).unwrap();
+            assert_eq!(listed(), "50005");
         });
     }
 

@@ -52,6 +52,27 @@ impl FilterKind {
     }
 }
 
+impl FilterKind {
+    /// What it does, in words.
+    pub(crate) fn purpose(self) -> &'static str {
+        match self {
+            Self::Steal => "packets for containers go to the uplink's TAP",
+            Self::Copy => "packets for both go to the uplink's TAP too",
+            Self::Out => "everything goes out by the uplink's NIC",
+        }
+    }
+}
+
+impl Filter {
+    /// What one would type to remove it.
+    pub(crate) fn removing_command(&self, ifname: &str) -> String {
+        let handle = self.kind as u32;
+        format!(
+            "tc filter delete dev {ifname} ingress protocol all pref {PRIORITY} handle {handle:#x} bpf"
+        )
+    }
+}
+
 /// A filter of ours that was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Filter {

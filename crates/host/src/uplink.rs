@@ -123,7 +123,7 @@ impl Uplink {
             links.remove_filter(&self.tap, &self.on_tap()),
             links.remove_empty_clsact(&self.tap, self.tap_index),
         ];
-        let unreserved = reserve(&PortSet::default(), &self.reserved).map(drop);
+        let unreserved = self.reserve(links, &PortSet::default()).map(drop);
         on_nic
             .into_iter()
             .chain([qdisc])
@@ -175,7 +175,7 @@ impl Uplink {
 
     fn establish(&mut self, links: &Links, config: &UplinkConfig<'_>) -> Result<(), Error> {
         let programs = config.captures.programs()?;
-        self.reserved = reserve(&PortSet::of(config.reserve), &self.reserved)?;
+        self.reserved = self.reserve(links, &PortSet::of(config.reserve))?;
         let note = Note::Uplink {
             nic: self.nic.clone(),
             reserved: self.reserved.clone(),
@@ -187,6 +187,18 @@ impl Uplink {
         }
         self.put_on_nic(links, FilterKind::Steal, &programs.steal)?;
         self.put_on_nic(links, FilterKind::Copy, &programs.copy)
+    }
+
+    /// Reserves these ports for this uplink, and no others any more.
+    fn reserve(&self, links: &Links, wanted: &PortSet) -> Result<PortSet, Error> {
+        let all = links.all()?;
+        let others = all
+            .iter()
+            .filter(|(_, state)| state.index != self.tap_index);
+        let notes: Vec<_> = others
+            .filter_map(|(_, state)| Note::parse(state.alias.as_deref()?))
+            .collect();
+        reserve(wanted, &self.reserved, &Note::reserved(notes.iter()))
     }
 
     /// The TAP has the NIC's MTU, nothing of the host's own to say, and leads to the NIC.
@@ -232,8 +244,6 @@ impl Uplink {
 
 /// The ports that the TAP's note says were reserved for it.
 fn reserved_by(tap: &LinkState) -> PortSet {
-    match tap.alias.as_deref().and_then(Note::parse) {
-        Some(Note::Uplink { reserved, .. }) => reserved,
-        Some(Note::Host | Note::Services) | None => PortSet::default(),
-    }
+    let note = tap.alias.as_deref().and_then(Note::parse);
+    Note::reserved(note.iter())
 }

@@ -1,0 +1,209 @@
+//! What is so on the host: its interfaces, and the ports that its sockets have.
+
+use crate::links::os_error;
+use crate::reserved::PortSet;
+use crate::{Error, LinkState, Links, Ports, Route};
+use futures_util::TryStreamExt;
+use ipnet::IpNet;
+use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
+use std::fs;
+use std::io;
+use std::net::IpAddr;
+
+/// What an uplink has to know of its NIC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// The interface: its MAC address, its MTU, whether it carries.
+    pub link: LinkState,
+    /// Its addresses, each with its subnet's length.
+    pub addresses: Vec<IpNet>,
+    /// The next hops of its best default routes: one an IP version at most.
+    pub gateways: Vec<IpAddr>,
+}
+
+impl Links {
+    /// The facts about a NIC; `None` when there is no interface of that name.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn facts(&self, nic: &str) -> Result<Option<Facts>, Error> {
+        let Some(link) = self.state(nic)? else {
+            return Ok(None);
+        };
+        let routes = self.default_routes()?;
+        let best = |is_version: fn(&IpAddr) -> bool| {
+            let through = routes.iter().filter(|route| route.ifname == nic);
+            through.filter_map(|route| route.gateway).find(is_version)
+        };
+        let gateways = [best(IpAddr::is_ipv4), best(IpAddr::is_ipv6)];
+        Ok(Some(Facts {
+            link,
+            addresses: self.addresses(nic)?,
+            gateways: gateways.into_iter().flatten().collect(),
+        }))
+    }
+
+    /// The interface that the host's own best default route leaves by: IPv4's if there is one.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn default_interface(&self) -> Result<Option<String>, Error> {
+        let routes = self.default_routes()?;
+        let first = |v4: bool| {
+            let of_version = |route: &&Route| route.destination.addr().is_ipv4() == v4;
+            routes.iter().find(of_version)
+        };
+        Ok(first(true)
+            .or_else(|| first(false))
+            .map(|route| route.ifname.clone()))
+    }
+
+    /// Every interface, by name.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn all(&self) -> Result<Vec<(String, LinkState)>, Error> {
+        let found = self.handle.link().get().execute().try_collect();
+        let found: Vec<LinkMessage> = self
+            .runtime
+            .block_on(found)
+            .map_err(|error| self.error("list", "any", os_error(error)))?;
+        let named = |message: &LinkMessage| {
+            let name = message.attributes.iter().find_map(|attribute| {
+                let LinkAttribute::IfName(name) = attribute else {
+                    return None;
+                };
+                Some(name.clone())
+            });
+            Some((name?, LinkState::of(message)))
+        };
+        Ok(found.iter().filter_map(named).collect())
+    }
+
+    /// The ports that sockets of the namespace have now, whoever gave them. A connection of the
+    /// host's own that began before its port was reserved must keep it.
+    ///
+    /// # Errors
+    /// [`Error::Resources`] when the kernel's lists cannot be read.
+    pub fn ports_in_use(&self) -> Result<Ports, Error> {
+        let of = |lists: [&str; 2]| {
+            let mut ports = Vec::new();
+            for list in lists {
+                let text = read(list).map_err(|source| Error::Resources {
+                    what: "list the sockets",
+                    netns: self.netns().to_owned(),
+                    source,
+                })?;
+                ports.extend(local_ports(&text).map(|port| port..=port));
+            }
+            Ok(PortSet::of(&ports).ranges())
+        };
+        Ok(Ports {
+            tcp: of(["tcp", "tcp6"])?,
+            udp: of(["udp", "udp6"])?,
+            ..Ports::default()
+        })
+    }
+}
+
+impl Ports {
+    /// These but not `others`.
+    #[must_use]
+    pub fn without(&self, others: &Self) -> Self {
+        let minus = |a: &[_], b: &[_]| PortSet::of(a).minus(&PortSet::of(b)).ranges();
+        Self {
+            tcp: minus(&self.tcp, &others.tcp),
+            udp: minus(&self.udp, &others.udp),
+            sctp: minus(&self.sctp, &others.sctp),
+            echo: minus(&self.echo, &others.echo),
+        }
+    }
+}
+
+/// One of the kernel's lists of sockets; a kernel without IPv6 lacks some.
+fn read(list: &str) -> io::Result<String> {
+    match fs::read_to_string(format!("/proc/thread-self/net/{list}")) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(String::new()),
+        other => other,
+    }
+}
+
+/// The second column of each line but the first: `ADDRESS:PORT`, in hexadecimal digits.
+fn local_ports(list: &str) -> impl Iterator<Item = u16> + '_ {
+    list.lines().skip(1).filter_map(|line| {
+        let local = line.split_whitespace().nth(1)?;
+        u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Netns, Place};
+    use std::net::{TcpListener, UdpSocket};
+    use testbed::{Namespace, link};
+
+    #[test]
+    fn a_nics_facts() {
+        let [host, other] = [(); 2].map(|()| Namespace::new().unwrap());
+        link::veth(&host, "eth0", &other, "eth0").unwrap();
+        link::address(&host, "eth0", "198.51.100.2/24").unwrap();
+        link::address(&host, "eth0", "2001:db8::2/64").unwrap();
+        for words in [
+            "route add default via 198.51.100.9 metric 50",
+            "route add default via 198.51.100.1 metric 10",
+            "-6 route add default via 2001:db8::1",
+        ] {
+            host.ip(words).unwrap();
+        }
+        let netns = Netns::find(Place::Path(host.path())).unwrap();
+        let (facts, lo, none, default) = netns
+            .run(|inside| {
+                let links = inside.links()?;
+                let [eth0, lo, none] = ["eth0", "lo", "eth7"].map(|nic| links.facts(nic));
+                Ok::<_, Error>((eth0?, lo?, none?, links.default_interface()?))
+            })
+            .unwrap();
+        let facts = facts.unwrap();
+        assert!(facts.link.carrier && facts.link.ethernet && facts.link.up);
+        assert_eq!((facts.link.mtu, facts.link.mac.len()), (1500, 6));
+        assert!(
+            facts
+                .addresses
+                .contains(&"198.51.100.2/24".parse().unwrap())
+        );
+        let gateways = ["198.51.100.1", "2001:db8::1"].map(|ip| ip.parse::<IpAddr>().unwrap());
+        assert_eq!(facts.gateways, gateways);
+        let lo = lo.unwrap();
+        assert!(!lo.link.ethernet && lo.gateways.is_empty());
+        assert_eq!(none, None);
+        assert_eq!(default.as_deref(), Some("eth0"));
+    }
+
+    #[test]
+    fn ports_that_sockets_have_are_found() {
+        let host = Namespace::new().unwrap();
+        let netns = Netns::find(Place::Path(host.path())).unwrap();
+        let used = netns
+            .run(|inside| {
+                let _tcp = TcpListener::bind("127.0.0.1:50001").unwrap();
+                let _tcp6 = TcpListener::bind("[::1]:50003").unwrap();
+                let _udp = UdpSocket::bind("0.0.0.0:50002").unwrap();
+                inside.links()?.ports_in_use()
+            })
+            .unwrap();
+        assert_eq!(used.tcp, [50_001..=50_001, 50_003..=50_003]);
+        assert_eq!(used.udp, [50_002..=50_002]);
+        let pool = Ports {
+            tcp: vec![50_000..=50_010],
+            echo: vec![50_000..=50_010],
+            ..Ports::default()
+        };
+        let left = pool.without(&used);
+        assert_eq!(
+            left.tcp,
+            [50_000..=50_000, 50_002..=50_002, 50_004..=50_010]
+        );
+        assert_eq!(left.echo, pool.echo);
+    }
+}
