@@ -10,7 +10,7 @@ use crate::uplink::{Attachment, Hidden, Uplink};
 use crate::{Live, State};
 use ipnet::IpNet;
 use nat::Interface;
-use nat::config::{EndpointRules, InsideRole, Lease, Role, UplinkRole};
+use nat::config::{EndpointRules, HostRole, InsideRole, Lease, Role, UplinkRole};
 use pipeline::NetworkId;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -32,7 +32,8 @@ pub struct UplinkFacts {
 pub struct LinkFacts {
     /// The router's MAC address there: an uplink's is the NIC's.
     pub mac: MacAddr,
-    /// The router's addresses there, each with its subnet's length. An uplink's are the host's.
+    /// The host's addresses there, each with its subnet's length: an uplink's are those that the
+    /// world knows us by; the host stack's are all it has that are no uplink's.
     pub addresses: Vec<IpNet>,
     /// The next hops, one a family at most.
     pub gateways: Vec<IpAddr>,
@@ -40,6 +41,8 @@ pub struct LinkFacts {
     pub mtu: u16,
     /// Whose MAC addresses are known without asking.
     pub neighbours: BTreeMap<IpAddr, MacAddr>,
+    /// The MAC address of the one stack that is there: not an uplink's.
+    pub peer: Option<MacAddr>,
 }
 
 impl Live {
@@ -54,16 +57,15 @@ impl Live {
             let link = facts.uplinks.get(&uplink.name)?;
             Some(uplink_interface(uplink, link))
         });
-        let host = interface(
-            state.place_of(Hidden::Host),
-            facts.host.as_ref(),
-            Role::Host,
-        );
-        let services = interface(
-            state.place_of(Hidden::Services),
-            facts.services.as_ref(),
-            Role::Services,
-        );
+        let host = facts.host.as_ref().and_then(|link| {
+            let addresses = link.addresses.iter().map(IpNet::addr).collect();
+            let role = Role::Host(HostRole { addresses });
+            Some(stack(state.place_of(Hidden::Host)?, link, role))
+        });
+        let services = facts.services.as_ref().and_then(|link| {
+            let place = state.place_of(Hidden::Services)?;
+            Some(stack(place, link, Role::Services))
+        });
         nat::Config {
             interfaces: inside.chain(uplinks).chain(host).chain(services).collect(),
             publications: state
@@ -150,6 +152,7 @@ fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> Interface {
         addresses: network.gateways(),
         mtu: network.mtu,
         neighbours: members().flat_map(addresses).collect(),
+        peer: None,
     }
 }
 
@@ -168,8 +171,12 @@ fn uplink_interface(uplink: &Uplink, link: &LinkFacts) -> Interface {
     attached(uplink.place, link, role)
 }
 
-fn interface(place: Option<Attachment>, link: Option<&LinkFacts>, role: Role) -> Option<Interface> {
-    Some(attached(place?, link?, role))
+/// A stack has its own addresses on its link, the router none.
+fn stack(place: Attachment, link: &LinkFacts, role: Role) -> Interface {
+    Interface {
+        addresses: Vec::new(),
+        ..attached(place, link, role)
+    }
 }
 
 fn attached(place: Attachment, link: &LinkFacts, role: Role) -> Interface {
@@ -180,6 +187,7 @@ fn attached(place: Attachment, link: &LinkFacts, role: Role) -> Interface {
         addresses: link.addresses.clone(),
         mtu: link.mtu,
         neighbours: link.neighbours.clone(),
+        peer: link.peer,
     }
 }
 

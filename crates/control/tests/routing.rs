@@ -97,13 +97,14 @@ fn link(last: u8) -> LinkFacts {
         gateways: vec!["198.51.100.254".parse().expect("it does")],
         mtu: 1400,
         neighbours: BTreeMap::new(),
+        peer: None,
     }
 }
 
 fn inside(config: &nat::Config, at: usize) -> &InsideRole {
     match &config.interfaces[at].role {
         Role::Inside(role) => role,
-        other @ (Role::Uplink(_) | Role::Host | Role::Services) => panic!("{other:?}"),
+        other @ (Role::Uplink(_) | Role::Host(_) | Role::Services) => panic!("{other:?}"),
     }
 }
 

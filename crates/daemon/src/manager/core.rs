@@ -18,6 +18,7 @@ use crate::config::Config;
 use api::{ApiError, Counters};
 use control::{Change, Live, State, UplinkFacts};
 use dataplane::{Dataplane, Event};
+use nat::Router;
 use pipeline::PortId;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -33,6 +34,8 @@ pub(super) struct Core {
     pub(super) live: Live,
     /// What the host says of its uplinks.
     pub(super) facts: UplinkFacts,
+    /// Connections, neighbours, pieces of packets.
+    pub(super) nat: Arc<nat::Live>,
     pub(super) dataplane: Dataplane,
     pub(super) store: Store,
     /// One for each port of the state.
@@ -49,6 +52,7 @@ pub(super) struct Core {
 #[must_use = "publish it or revert it"]
 pub(super) struct Begun {
     topology: Topology,
+    router: Router,
     undo: Change,
 }
 
@@ -74,6 +78,7 @@ impl Core {
             state: loaded,
             live: Live::new(secret),
             facts: UplinkFacts::default(),
+            nat: Arc::new(nat::Live::new(nat::Live::CAPACITY, secret)),
             dataplane,
             store,
             open: BTreeMap::new(),
@@ -89,11 +94,15 @@ impl Core {
     /// Makes the change and remembers it, or does nothing at all.
     pub(super) fn begin(&mut self, change: Change) -> Result<Begun, ApiError> {
         let undo = self.state.commit(change);
-        let begun = match self.live.topology(&self.state, &self.facts) {
-            Ok(topology) => Begun { topology, undo },
+        let begun = match self.picture() {
+            Ok((topology, router)) => Begun {
+                topology,
+                router,
+                undo,
+            },
             Err(error) => {
                 self.take_back(undo);
-                return Err(refused(&error));
+                return Err(error);
             }
         };
         match self.store.write(&self.state) {
@@ -109,7 +118,10 @@ impl Core {
 
     /// Lets frames follow the change.
     pub(super) fn publish(&mut self, begun: Begun) {
-        self.dataplane.publish(Arc::new(begun.topology));
+        let Begun {
+            topology, router, ..
+        } = begun;
+        self.dataplane.publish(Arc::new(topology), Arc::new(router));
     }
 
     /// Makes everything as it was before the change was begun.
@@ -135,14 +147,23 @@ impl Core {
 
     /// Publishes the state as it stands.
     pub(super) fn publish_state(&mut self) -> Result<(), ApiError> {
+        let (topology, router) = self.picture()?;
+        self.dataplane.publish(Arc::new(topology), Arc::new(router));
+        self.dataplane.sync();
+        self.live.settle(&self.state);
+        Ok(())
+    }
+
+    /// The state as frames are to see it.
+    fn picture(&mut self) -> Result<(Topology, Router), ApiError> {
         let topology = self
             .live
             .topology(&self.state, &self.facts)
             .map_err(|error| refused(&error))?;
-        self.dataplane.publish(Arc::new(topology));
-        self.dataplane.sync();
-        self.live.settle(&self.state);
-        Ok(())
+        let config = Live::router_config(&self.state, &self.facts);
+        let router = Router::new(config, Arc::clone(&self.nat))
+            .map_err(|error| ApiError::conflict(error.to_string()))?;
+        Ok((topology, router))
     }
 
     fn take_back(&mut self, undo: Change) {

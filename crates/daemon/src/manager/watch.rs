@@ -39,6 +39,7 @@ impl Core {
     /// Retires what is gone and has old addresses forgotten.
     pub(super) fn tick(&mut self) {
         self.retire_gone();
+        self.dataplane.tick();
         let now = self.dataplane.now();
         for fdb in self.state.networks().filter_map(|n| self.live.fdb(n.id)) {
             fdb.expire(now, fdb.places().div_ceil(SWEEP));
