@@ -14,6 +14,7 @@ use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 use wire::VnetHeader;
 
 /// Packets that wait.
@@ -54,6 +55,8 @@ pub(super) struct Packet {
 const MAX_HELD: usize = 64;
 /// Packets kept for one neighbour, as Linux did when it counted them.
 const MAX_FOR_ONE: usize = 3;
+/// Longer than any question stays open.
+const EXPIRED: Duration = Duration::from_secs(10);
 /// The longest frame that is kept.
 const MAX_LEN: usize = 2048;
 
@@ -115,15 +118,15 @@ impl Held {
     }
 
     /// Gives back the packets for a neighbour that did not answer.
-    pub(super) fn fail(&self, network: NetworkId, ip: IpAddr) -> Vec<Packet> {
-        let failed = self.take(|p| p.hop == (network, ip));
+    pub(super) fn fail(&self, hop: (NetworkId, IpAddr)) -> Vec<Packet> {
+        let failed = self.take(|p| p.hop == hop);
         self.lost.fetch_add(failed.len() as u64, Relaxed);
         failed
     }
 
     /// Forgets what waits for longer than any question lasts: its network is gone.
     pub(super) fn expire(&self, now: Instant) {
-        let expired = self.take(|p| now.since(p.since) > std::time::Duration::from_secs(10));
+        let expired = self.take(|p| now.since(p.since) > EXPIRED);
         self.lost.fetch_add(expired.len() as u64, Relaxed);
     }
 

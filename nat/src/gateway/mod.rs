@@ -26,6 +26,12 @@ mod ndp;
 mod neighbour;
 mod reset;
 mod table;
+#[cfg(test)]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "any other variant fails the test"
+)]
+mod tests;
 
 pub(crate) use error::{ErrorKind, Told};
 pub(crate) use link::Link;
@@ -209,43 +215,41 @@ impl Gateway {
     /// What is due on all links. Called about once a second by one caller.
     pub(crate) fn poll<'a>(
         &self,
-        faces: impl Iterator<Item = &'a Face> + Clone,
+        faces: impl Iterator<Item = &'a Face>,
         now: Instant,
         outbox: &mut Outbox,
     ) {
-        let find = |network| faces.clone().find(|face| face.network == network);
-        for face in faces.clone() {
-            self.poll_link(face, &find, now, outbox);
+        let faces: Vec<&Face> = faces.collect();
+        for face in &faces {
+            let state = self.state(face.network);
+            announce::poll(face, &mut lock(&state.announced), now, outbox);
+            advert::poll(face, &mut lock(&state.advertised), now, outbox);
+            let mut unreachable = Vec::new();
+            let link = self.link(face, now);
+            self.neighbours.poll(link, outbox, &mut unreachable);
+            for ip in unreachable {
+                self.give_up(&faces, (face.network, ip), now, outbox);
+            }
         }
         self.neighbours.held.expire(now);
-        self.forget(|network| find(network).is_some());
+        self.forget(|network| faces.iter().any(|face| face.network == network));
     }
 
-    fn poll_link<'a>(
+    /// Tells the senders of the packets that wait for `hop` that it does not answer.
+    fn give_up(
         &self,
-        face: &Face,
-        find: &impl Fn(NetworkId) -> Option<&'a Face>,
+        faces: &[&Face],
+        hop: (NetworkId, IpAddr),
         now: Instant,
         outbox: &mut Outbox,
     ) {
-        let state = self.state(face.network);
-        announce::poll(face, &mut lock(&state.announced), now, outbox);
-        advert::poll(face, &mut lock(&state.advertised), now, outbox);
-        let mut unreachable = Vec::new();
-        self.neighbours
-            .poll(self.link(face, now), outbox, &mut unreachable);
-        for ip in unreachable {
-            for packet in self.neighbours.held.fail(face.network, ip) {
-                let Some(from) = find(packet.network) else {
-                    continue;
-                };
-                let Ok(headers) = Headers::parse(&packet.frame) else {
-                    continue;
-                };
-                let kind = ErrorKind::HostUnreachable;
-                let link = self.link(from, now);
-                error::send(kind, link, &headers, &packet.frame, outbox, &mut NoTrace);
-            }
+        for packet in self.neighbours.held.fail(hop) {
+            let from = faces.iter().find(|face| face.network == packet.network);
+            let (Some(from), Ok(headers)) = (from, Headers::parse(&packet.frame)) else {
+                continue;
+            };
+            let (kind, link) = (ErrorKind::HostUnreachable, self.link(from, now));
+            error::send(kind, link, &headers, &packet.frame, outbox, &mut NoTrace);
         }
     }
 

@@ -22,7 +22,10 @@ pub(crate) fn send<T: Trace>(
     let (Transport::Tcp(tcp), Some(ends)) = (headers.transport, back(headers)) else {
         return;
     };
+    // Port 0 is nobody's (RFC 6335, 6).
     let silent = tcp.flags.contains(TcpFlags::RST)
+        || tcp.src_port == 0
+        || tcp.dst_port == 0
         || headers.dst.is_group()
         || !sound(headers, arrival.frame);
     if silent {
