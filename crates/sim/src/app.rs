@@ -5,11 +5,15 @@
 
 mod bulk;
 mod datagrams;
+mod echo;
 mod ping;
+mod probe;
 
 pub use bulk::{Bulk, TcpReceive, TcpSend};
 pub use datagrams::{UdpReceive, UdpSend};
+pub use echo::{UdpAsk, UdpEcho};
 pub use ping::{Ping, Reach, TRIES};
+pub use probe::{Complaint, Probe};
 
 use crate::host::Stack;
 use pipeline::Instant;

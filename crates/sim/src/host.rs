@@ -16,10 +16,16 @@ use wire::{MacAddr, VlanTag};
 pub struct HostConfig {
     /// Its MAC address.
     pub mac: MacAddr,
-    /// Its IPv4 address, in a network of 16 bits.
+    /// Its IPv4 address.
     pub ipv4: Ipv4Addr,
-    /// Its IPv6 address, in a network of 64 bits.
+    /// Its IPv6 address.
     pub ipv6: Ipv6Addr,
+    /// How many bits of either are its network's.
+    pub prefixes: (u8, u8),
+    /// The way to everybody else, where there is one.
+    pub gateways: Option<(Ipv4Addr, Ipv6Addr)>,
+    /// More addresses, each by itself: a host that plays many.
+    pub also: &'static [IpAddr],
     /// The largest IP packet it sends.
     pub mtu: u16,
     /// The VLAN tag its card wears.
@@ -37,6 +43,9 @@ impl HostConfig {
             mac: MacAddr([0x02, 0x42, 0, 0, high, low]),
             ipv4: Ipv4Addr::new(10, 0, high, low),
             ipv6: Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, number),
+            prefixes: (16, 64),
+            gateways: None,
+            also: &[],
             mtu: 1500,
             tag: None,
             superframes: false,
@@ -83,12 +92,22 @@ impl Host {
         settings.random_seed = rng.next_u64();
         let mut interface = Interface::new(settings, &mut nic, smoltcp::time::Instant::ZERO);
         interface.update_ip_addrs(|addresses| {
-            let v4 = IpCidr::new(IpAddress::from(config.ipv4), 16);
-            let v6 = IpCidr::new(IpAddress::from(config.ipv6), 64);
-            for cidr in [v4, v6] {
-                addresses.push(cidr).expect("room for two addresses");
+            let own = config.addresses().map(IpAddress::from);
+            let (v4, v6) = config.prefixes;
+            let alone = |ip: IpAddr| IpCidr::new(ip.into(), if ip.is_ipv4() { 32 } else { 128 });
+            let on_link = [IpCidr::new(own[0], v4), IpCidr::new(own[1], v6)];
+            for cidr in on_link
+                .into_iter()
+                .chain(config.also.iter().map(|&ip| alone(ip)))
+            {
+                addresses.push(cidr).expect("room for eight addresses");
             }
         });
+        if let Some((v4, v6)) = config.gateways {
+            let routes = interface.routes_mut();
+            routes.add_default_ipv4_route(v4).expect("room for a route");
+            routes.add_default_ipv6_route(v6).expect("room for a route");
+        }
         Self {
             interface,
             sockets: SocketSet::new(Vec::new()),

@@ -31,7 +31,10 @@ mod rng;
 mod talker;
 mod world;
 
-pub use app::{App, Bulk, Ping, Reach, TRIES, TcpReceive, TcpSend, UdpReceive, UdpSend};
+pub use app::{
+    App, Bulk, Complaint, Ping, Probe, Reach, TRIES, TcpReceive, TcpSend, UdpAsk, UdpEcho,
+    UdpReceive, UdpSend,
+};
 pub use host::{HostConfig, Stack};
 pub use link::{Fate, Wire};
 pub use nic::{Packet, Refused};

@@ -16,6 +16,8 @@ pub struct Report {
     pub duration: Duration,
     /// One for each port, in the order of ids.
     pub lines: Vec<Line>,
+    /// What was dropped of the frames that the router sent of its own.
+    pub router: PortTotals,
 }
 
 /// What was counted at one port.
@@ -61,7 +63,7 @@ impl Report {
         self.lines.iter().find(|line| line.port == port)
     }
 
-    /// How many frames were dropped for each reason, at all ports.
+    /// How many frames were dropped for each reason, at all ports and of the router's own.
     #[must_use]
     pub fn drops(&self) -> BTreeMap<DropReason, u64> {
         let mut sums = BTreeMap::new();
@@ -69,6 +71,7 @@ impl Report {
             .lines
             .iter()
             .flat_map(|line| &line.totals)
+            .chain([&self.router])
             .flat_map(PortTotals::drops)
         {
             *sums.entry(reason).or_default() += count;
@@ -146,6 +149,13 @@ impl fmt::Display for Report {
             for what in &line.station.what {
                 writeln!(f, "  {what}")?;
             }
+        }
+        if self.router != PortTotals::default() {
+            write!(f, "router")?;
+            for (reason, count) in self.router.drops() {
+                write!(f, ", {reason} {count}")?;
+            }
+            writeln!(f)?;
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //!   station --- wire, upward ---> memory port ==> Forwarder ==> memory port --- wire, downward ---> station
 //!           Event::Enter                    (no time passes)                    Event::Leave
 //! ```
+//! A router, where there is one, does what is due once a second, as a worker of the daemon does.
 //! Events of one moment happen in the order in which they were scheduled, so a run depends on its
 //! seed and its configuration alone. Nothing here reads a clock or starts a thread.
 
@@ -38,6 +39,8 @@ pub struct World {
     view: View,
     forwarder: Forwarder,
     plugs: BTreeMap<PortId, Plug>,
+    /// Whether there is a router.
+    polls: bool,
 }
 
 /// A port of the switch with its wire and what hangs at the far end.
@@ -78,6 +81,8 @@ enum Event {
     Leave(PortId, Packet),
     /// The station at a port wanted to be asked.
     Wake(PortId),
+    /// The router does what is due.
+    Poll,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -100,6 +105,8 @@ impl PartialOrd for Scheduled {
 }
 
 const WORKER: WorkerId = WorkerId(0);
+/// How often the router does what is due.
+const POLL: Duration = Duration::from_secs(1);
 /// Frames a memory port holds in each direction: more than any batch makes it hold.
 const CAPACITY: usize = 1024;
 
@@ -118,6 +125,7 @@ impl World {
             view: View::new(1),
             forwarder: Forwarder::new(WORKER, BatchLimits::default()),
             plugs: BTreeMap::new(),
+            polls: false,
         }
     }
 
@@ -127,10 +135,14 @@ impl World {
         self.publish();
     }
 
-    /// Gives the networks a router.
+    /// Gives the networks a router, or another one. It is polled once a second from then on.
     pub fn router(&mut self, router: Router) {
         let topology = Arc::clone(&self.view.topology);
         self.view = self.view.with_configuration(topology, Arc::new(router));
+        if !self.polls {
+            self.polls = true;
+            self.schedule(self.now, Event::Poll);
+        }
     }
 
     /// Connects a host to a new port. The port finishes what the host's card does not take.
@@ -239,6 +251,7 @@ impl World {
             seed: self.seed,
             duration: self.now.since(Instant::ZERO),
             lines: lines.collect(),
+            router: self.view.router_totals(),
         }
     }
 }
@@ -305,8 +318,20 @@ impl World {
                     self.run(port);
                 }
             }
+            Event::Poll => self.poll(),
         }
         true
+    }
+
+    /// The router does what is due, now and in a second.
+    fn poll(&mut self) {
+        self.forwarder.poll(&self.view, self.now);
+        self.collect();
+        self.schedule(self.now + POLL, Event::Poll);
+    }
+
+    fn schedule(&mut self, at: Instant, event: Event) {
+        schedule(&mut self.events, &mut self.scheduled, at, event);
     }
 
     /// A frame reaches the switch, which carries it at once.
@@ -374,12 +399,7 @@ impl World {
             End::Talker(talker) => talker.heard += 1,
             End::Cable(other) => {
                 let other = *other;
-                schedule(
-                    &mut self.events,
-                    &mut self.scheduled,
-                    self.now,
-                    Event::Enter(other, packet),
-                );
+                self.schedule(self.now, Event::Enter(other, packet));
             }
         }
     }
@@ -414,7 +434,7 @@ impl World {
     fn wake(&mut self, port: PortId, at: Instant) {
         if let Some(plug) = self.plugs.get_mut(&port) {
             plug.wake = Some(at);
-            schedule(&mut self.events, &mut self.scheduled, at, Event::Wake(port));
+            self.schedule(at, Event::Wake(port));
         }
     }
 }

@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use pipeline::Instant;
 use smoltcp::iface::SocketHandle;
 use smoltcp::socket::tcp;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// The bytes that are carried: `len` of them, determined by `seed`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,10 @@ pub struct TcpSend {
 pub struct TcpReceive {
     port: u16,
     expected: Bulk,
+    /// Who must have sent it, where that matters.
+    caller: Option<IpAddr>,
+    /// Who did.
+    called_by: Option<IpAddr>,
     received: usize,
     hash: Hash,
     socket: Option<SocketHandle>,
@@ -131,10 +135,21 @@ impl TcpReceive {
         Self {
             port,
             expected,
+            caller: None,
+            called_by: None,
             received: 0,
             hash: Hash::default(),
             socket: None,
             state: tcp::State::Closed,
+        }
+    }
+
+    /// Content only with a sender of this address.
+    #[must_use]
+    pub fn sent_by(self, caller: IpAddr) -> Self {
+        Self {
+            caller: Some(caller),
+            ..self
         }
     }
 
@@ -161,6 +176,9 @@ impl App for TcpReceive {
             });
             self.received += got.expect("can_recv said so");
         }
+        if let Some(remote) = socket.remote_endpoint() {
+            self.called_by = Some(remote.addr.into());
+        }
         // Closed by the sender, and nothing is left to read.
         if socket.state() == tcp::State::CloseWait {
             socket.close();
@@ -174,7 +192,10 @@ impl App for TcpReceive {
     }
 
     fn succeeded(&self) -> bool {
-        self.done() && self.received == self.expected.len && self.hash.0 == self.expected.hash()
+        self.done()
+            && self.received == self.expected.len
+            && self.hash.0 == self.expected.hash()
+            && (self.caller.is_none() || self.caller == self.called_by)
     }
 
     fn tell(&self) -> String {
@@ -183,8 +204,12 @@ impl App for TcpReceive {
         } else {
             "not intact"
         };
+        let from = match (self.caller, self.called_by) {
+            (Some(_), Some(by)) => format!(" from {by}"),
+            (Some(_), None) | (None, _) => String::new(),
+        };
         format!(
-            "tcp receive on {}: {} of {} bytes, hash {:016x}, {verdict}",
+            "tcp receive on {}{from}: {} of {} bytes, hash {:016x}, {verdict}",
             self.port, self.received, self.expected.len, self.hash.0
         )
     }
