@@ -396,6 +396,35 @@ mod tests {
     }
 
     #[test]
+    fn the_fragmentable_part_begins_behind_the_fragment_header() {
+        let first = Fragment {
+            id: 7,
+            offset: 0,
+            more: true,
+        };
+        let options = [&[IpProtocol::UDP.0, 0][..], &[0; 6]].concat();
+        let datagram = [&options[..], &[0, 5, 0, 6, 0, 16, 0, 0], &[9; 8]].concat();
+        let packet = v6().extension(IpProtocol::HOP_BY_HOP, &[0; 7]);
+        let headers = parse(
+            &packet
+                .fragment(first)
+                .raw(IpProtocol::DESTINATION, &datagram),
+        );
+        let Net::Ipv6(ip) = headers.net else {
+            panic!("{headers:?}")
+        };
+        assert_eq!(
+            (ip.fragmentable, ip.transport),
+            (14 + 40 + 16, 14 + 40 + 24)
+        );
+        assert_eq!(headers.transport.ports(), Some((5, 6)));
+        let Net::Ipv6(whole) = parse(&v6().udp(1, 2, &[])).net else {
+            panic!()
+        };
+        assert_eq!(whole.fragmentable, whole.transport);
+    }
+
+    #[test]
     fn an_atomic_fragment_is_whole() {
         let atomic = Fragment {
             id: 1,

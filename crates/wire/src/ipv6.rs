@@ -29,6 +29,10 @@ pub struct Ipv6 {
     pub traffic_class: u8,
     /// Where in the frame the extension headers end.
     pub transport: u16,
+    /// Where in the frame the fragmentable part of the packet goes on (RFC 8200, 4.5), which a
+    /// fragment's offset and length are about: behind the fragment header. Extension headers may
+    /// stand between it and `transport`. Without a fragment header behind the fixed header.
+    pub fragmentable: u16,
     /// Bytes behind the 40 of the fixed header, extension headers included.
     pub payload_len: u16,
     /// Set when there is a fragment header, even if the packet is whole (RFC 6946).
@@ -81,6 +85,7 @@ impl Ipv6 {
             hop_limit: h[7],
             traffic_class: (h[0] << 4) | (h[1] >> 4),
             transport: l3.saturating_add(40),
+            fragmentable: l3.saturating_add(40),
             payload_len: u16::from_be_bytes([h[4], h[5]]),
             fragment: None,
         })
@@ -113,6 +118,10 @@ impl Ipv6 {
             let Some(after) = rest.get(len..) else {
                 return Err(Malformed::Truncated);
             };
+            // At most eight headers of 2 KiB inside a payload of 64 KiB.
+            self.transport = self
+                .transport
+                .saturating_add(u16::try_from(len).unwrap_or(u16::MAX));
             if self.next_header == IpProtocol::FRAGMENT {
                 let place = u16::from_be_bytes([b2, b3]);
                 let id = u32::from_be_bytes([b4, b5, b6, b7]);
@@ -121,13 +130,10 @@ impl Ipv6 {
                     offset: place & 0xfff8,
                     more: place & 1 != 0,
                 });
+                self.fragmentable = self.transport;
             }
             rest = after;
             self.next_header = IpProtocol(next);
-            // At most eight headers of 2 KiB inside a payload of 64 KiB.
-            self.transport = self
-                .transport
-                .saturating_add(u16::try_from(len).unwrap_or(u16::MAX));
             let later = self.fragment.is_some_and(|fragment| !fragment.is_first());
             if later || !is_extension(self.next_header) {
                 return Ok(());

@@ -153,7 +153,9 @@ fn compare_v6(ours: &Headers, packet: &[u8]) {
     };
     assert!(sound, "{ours:?}");
     let payload = &packet[40..40 + usize::from(theirs.get_payload_length())];
-    let (next, at, fragment, whole) = walk(theirs.get_next_header().0, payload);
+    let (next, at, found, whole) = walk(theirs.get_next_header().0, payload);
+    let behind = |at: usize| ours.l3 + 40 + u16::try_from(at).unwrap();
+    let fragment = found.map(|(fragment, _)| fragment);
     assert_eq!(
         ip,
         Ipv6 {
@@ -162,7 +164,8 @@ fn compare_v6(ours: &Headers, packet: &[u8]) {
             next_header: IpProtocol(next),
             hop_limit: theirs.get_hop_limit(),
             traffic_class: theirs.get_traffic_class(),
-            transport: ours.l3 + 40 + u16::try_from(at).unwrap(),
+            transport: behind(at),
+            fragmentable: behind(found.map_or(0, |(_, at)| at)),
             payload_len: theirs.get_payload_length(),
             fragment,
         }
@@ -177,9 +180,9 @@ fn compare_v6(ours: &Headers, packet: &[u8]) {
     }
 }
 
-/// Follows the extension headers with pnet's types: protocol, offset and fragment reached, and
-/// whether the end was.
-fn walk(first: u8, payload: &[u8]) -> (u8, usize, Option<Fragment>, bool) {
+/// Follows the extension headers with pnet's types: protocol, offset and fragment reached, that
+/// one with the offset behind its header, and whether the end was.
+fn walk(first: u8, payload: &[u8]) -> (u8, usize, Option<(Fragment, usize)>, bool) {
     let (mut next, mut at, mut fragment) = (first, 0, None);
     for _ in 0..crate::MAX_EXTENSIONS {
         let rest = &payload[at..];
@@ -190,11 +193,12 @@ fn walk(first: u8, payload: &[u8]) -> (u8, usize, Option<Fragment>, bool) {
                 };
                 // pnet's own mask for the offset leaves a reserved bit in.
                 let place = header.get_fragment_offset_with_flags();
-                fragment = Some(Fragment {
+                let found = Fragment {
                     id: header.get_id(),
                     offset: place & !7,
                     more: !header.is_last_fragment(),
-                });
+                };
+                fragment = Some((found, at + 8));
                 8
             }
             0 | 43 | 51 | 60 => {
@@ -215,7 +219,7 @@ fn walk(first: u8, payload: &[u8]) -> (u8, usize, Option<Fragment>, bool) {
         }
         next = rest[0];
         at += len;
-        if fragment.is_some_and(|f: Fragment| f.offset != 0) {
+        if fragment.is_some_and(|(f, _): (Fragment, usize)| f.offset != 0) {
             return (next, at, fragment, true);
         }
     }
