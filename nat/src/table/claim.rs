@@ -235,7 +235,7 @@ impl Shard {
                 Holder::Free | Holder::Shared(_) => continue,
                 Holder::Mapping(first) => first,
             };
-            let Some(worth) = self.worth(first, mine) else {
+            let Some(worth) = self.worth(first, mine, view) else {
                 continue;
             };
             if worst.is_none_or(|(least, ..)| worth < least) {
@@ -250,7 +250,7 @@ impl Shard {
     }
 
     /// How useful a mapping is, when its endpoint may lose it to one that holds `mine`.
-    fn worth(&self, first: u32, mine: u32) -> Option<(Class, u64)> {
+    fn worth(&self, first: u32, mine: u32, view: &View<'_>) -> Option<(Class, u64)> {
         let session = self.get(first)?;
         let holds = self.owners.get(session.owner)?.count;
         let best = self
@@ -260,7 +260,8 @@ impl Shard {
             .map(|session: &Session| (session.class, session.last))
             .max()?;
         let may = match best.0 {
-            Class::Closing | Class::Opening => holds > mine,
+            Class::Closing => holds > mine,
+            Class::Opening => holds > mine + u32::from(!self.has_waited(first, view)),
             Class::Established => holds / 4 > mine,
         };
         may.then_some(best)

@@ -9,7 +9,8 @@
 //!                   its most idle established one, when it is above its fair share
 //!                   and holds four times what the newcomer does;                     else NatTableFull
 //! ```
-//! An endpoint never loses one to another that holds as many. Ranks are powers of two (`owners.rs`),
+//! An endpoint never loses one to another that would then hold more, and what it has just begun only
+//! to one that would still hold less. Ranks are powers of two (`owners.rs`),
 //! so "most" may be half of the most. What is at its quota is looked for in the packet's own shard.
 
 use super::events::Ending;
@@ -17,12 +18,12 @@ use super::owners::{Endpoint, Tally};
 use super::session::Class;
 use super::shard::{Shard, View};
 use crate::Inside;
-use pipeline::DropReason;
+use pipeline::{DropReason, Instant};
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 /// How long an unanswered connection is left in peace.
-pub(crate) const GRACE: Duration = Duration::from_secs(5);
+const GRACE: Duration = Duration::from_secs(5);
 /// Established sessions compared for the most idle.
 const LOOKS: usize = 8;
 
@@ -86,10 +87,7 @@ impl Shard {
             return Some(closing);
         }
         if let Some(opening) = self.owners.oldest(owner, Class::Opening)
-            && self.get(opening).is_some_and(|session| {
-                let age = view.now.as_nanos().saturating_sub(session.born);
-                age >= GRACE.as_nanos().try_into().unwrap_or(u64::MAX) || view.is_over(session)
-            })
+            && self.has_waited(opening, view)
         {
             return Some(opening);
         }
@@ -97,14 +95,25 @@ impl Shard {
             .filter(|&at| self.get(at).is_some_and(|session| view.is_over(session)))
     }
 
+    /// Whether a session that is opening has had the time that every one gets.
+    pub(super) fn has_waited(&self, at: u32, view: &View<'_>) -> bool {
+        self.get(at).is_some_and(|session| {
+            view.now.since(Instant::from_nanos(session.born)) >= GRACE || view.is_over(session)
+        })
+    }
+
     fn fair_victim(&mut self, newcomer: Option<u32>, view: &View<'_>) -> Option<u32> {
         let count = |at: Option<u32>| at.and_then(|at| self.owners.get(at)).map_or(0, |o| o.count);
         let greatest = self.owners.greatest()?;
         let (most, mine) = (count(Some(greatest)), count(newcomer));
         let loser = if most > mine { greatest } else { newcomer? };
-        let oldest = |class| self.owners.oldest(loser, class);
-        if let Some(victim) = oldest(Class::Closing).or_else(|| oldest(Class::Opening)) {
-            return Some(victim);
+        if let Some(closing) = self.owners.oldest(loser, Class::Closing) {
+            return Some(closing);
+        }
+        if let Some(opening) = self.owners.oldest(loser, Class::Opening)
+            && (Some(loser) == newcomer || most > mine + 1 || self.has_waited(opening, view))
+        {
+            return Some(opening);
         }
         let owners = self.owners.len() + usize::from(newcomer.is_none());
         let share = u32::try_from(self.capacity / owners.max(1)).unwrap_or(u32::MAX);

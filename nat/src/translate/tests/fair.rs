@@ -1,0 +1,160 @@
+//! One endpoint's greed is nobody else's harm: quotas, full shards, exhausted ports.
+
+use super::rig::*;
+use crate::{Change, Ending};
+use pipeline::{DropReason, Effects};
+
+/// The `n`th connection of a host that opens as many as it can.
+fn flood(host: u32, n: u32) -> crate::Flow {
+    let src = format!("10.0.0.{host}:{}", 1_024 + n % 60_000);
+    udp(&src, &format!("198.51.100.{}:{}", 2 + n % 200, 1 + n / 60_000))
+}
+
+#[test]
+fn rfc6888_req4_an_address_holds_no_more_than_its_quota() {
+    let mut rig = Rig::sized(EIM_APDF, 1 << 16, 100);
+    for n in 0..100 {
+        rig.send(WEB, &flood(2, n)).unwrap();
+    }
+    let more = rig.send(WEB, &flood(2, 100));
+    assert_eq!(more, Err(DropReason::QuotaExceeded));
+    assert_eq!(rig.tables.held_by(WEB, ip("10.0.0.2")), 100);
+    assert!(rig.send(WEB, &flood(3, 0)).is_ok(), "another address");
+    let same_ip = udp("10.0.0.2:9", "198.51.100.9:9");
+    assert!(rig.send(DB, &same_ip).is_ok(), "the address in another network");
+    rig.send(WEB, &flood(2, 50)).expect("what it has goes on");
+
+    // What nobody has answered for five seconds gives way, one for one.
+    rig.secs(5);
+    rig.send(WEB, &flood(2, 100)).unwrap();
+    assert_eq!(rig.tables.held_by(WEB, ip("10.0.0.2")), 100);
+    // A quota is looked up live.
+    rig.set(EIM_APDF, 200);
+    rig.now = pipeline::Instant::from_secs(1_000);
+    for n in 101..200 {
+        rig.send(WEB, &flood(2, n)).unwrap();
+    }
+}
+
+#[test]
+fn at_its_quota_what_is_established_is_not_given_up() {
+    let mut rig = Rig::sized(EIM_APDF, 1 << 16, 20);
+    for n in 0..20 {
+        let port = 50_000 + n;
+        Conversation::open(&rig, &format!("10.0.0.2:{port}"), "198.51.100.9:443");
+    }
+    rig.secs(1_000);
+    let more = rig.send(WEB, &syn("10.0.0.2:51000", "198.51.100.9:443"));
+    assert_eq!(more, Err(DropReason::QuotaExceeded));
+    assert_eq!(rig.list().len(), 20);
+}
+
+#[test]
+fn a_flood_of_one_endpoint_leaves_others_unharmed() {
+    for behaviour in [APDM_APDF, EIM_APDF] {
+        // Room for 32,768 in all: far less than the flood asks for.
+        let mut rig = Rig::sized(behaviour, 1 << 15, u32::MAX);
+        let mut kept = Vec::new();
+        for host in 3..103 {
+            let src = format!("10.0.0.{host}:{}", 40_000 + host);
+            let sent = udp(&src, "198.51.100.9:53");
+            let external = rig.send(WEB, &sent).unwrap().src;
+            rig.back("198.51.100.9:53", external).unwrap();
+            kept.push((sent, external));
+        }
+        for n in 0..100_000 {
+            rig.now = rig.now + std::time::Duration::from_micros(10);
+            let _ = rig.send(WEB, &flood(2, n));
+        }
+        for (sent, external) in &kept {
+            assert_eq!(rig.send(WEB, sent).unwrap().src, *external);
+            assert!(rig.back("198.51.100.9:53", *external).is_ok());
+        }
+        for host in 103..203 {
+            let src = format!("10.0.0.{host}:{}", 40_000 + host);
+            let new = rig.send(WEB, &udp(&src, "198.51.100.9:53"));
+            assert!(new.is_ok(), "10.0.0.{host} under {behaviour:?}: {new:?}");
+        }
+        assert!(rig.tables.len() <= 1 << 15);
+    }
+}
+
+#[test]
+fn a_flood_of_answered_connections_leaves_newcomers_room() {
+    let rig = Rig::sized(APDM_APDF, 1 << 12, u32::MAX);
+    for n in 0..10_000 {
+        let sent = flood(2, n);
+        if let Ok(out) = rig.send(WEB, &sent) {
+            rig.receive(&udp(&out.dst.to_string(), &out.src.to_string()))
+                .unwrap();
+        }
+    }
+    for host in 3..53 {
+        for n in 0..16 {
+            let new = rig.send(WEB, &flood(host, n));
+            assert!(new.is_ok(), "10.0.0.{host}, {n}: {new:?}");
+        }
+    }
+}
+
+#[test]
+fn a_full_shard_of_equals_refuses_rather_than_robs() {
+    let rig = Rig::sized(APDM_APDF, 16 * 8, u32::MAX);
+    // Eight endpoints, one answered connection each, all in the shard of port 32.
+    for host in 2..10 {
+        let external = rig.out(&format!("10.0.0.{host}:32"), "198.51.100.9:53");
+        rig.back("198.51.100.9:53", external).unwrap();
+    }
+    let more = rig.send(WEB, &udp("10.0.0.99:32", "198.51.100.9:53"));
+    assert_eq!(more, Err(DropReason::NatTableFull));
+    assert_eq!(rig.list().len(), 8);
+}
+
+#[test]
+fn exhausted_ports_are_named_where_nobody_holds_too_many() {
+    let mut rig = Rig::new(EIM_APDF);
+    rig.range = crate::PortRange {
+        first: 50_000,
+        last: 50_031,
+    };
+    // Two ports a shard, of either parity.
+    let port = |host: u8| format!("10.0.0.{host}:50000");
+    rig.out(&port(2), "198.51.100.9:53");
+    let second = rig.send(WEB, &udp(&port(3), "198.51.100.9:53"));
+    assert_eq!(second, Err(DropReason::PortsExhausted));
+    rig.secs(300);
+    let later = rig.send(WEB, &udp(&port(3), "198.51.100.9:53"));
+    assert_eq!(later.unwrap().src.port, 50_000, "the first is over, though not swept");
+}
+
+#[test]
+fn who_is_robbed_of_what_is_told() {
+    let rig = Rig::sized(EIM_APDF, 16, u32::MAX);
+    rig.tables.watch(1_600);
+    rig.out("10.0.0.2:32", "198.51.100.9:53");
+    rig.out("10.0.0.2:32", "198.51.100.9:54");
+    let mut events = Vec::new();
+    assert_eq!(rig.tables.events(&mut events), 0);
+    let what: Vec<_> = events
+        .iter()
+        .map(|event| (event.change, event.entry.responder.addr.port))
+        .collect();
+    assert_eq!(
+        what,
+        [
+            (Change::Opened, 53),
+            (Change::Ended(Ending::Evicted), 53),
+            (Change::Opened, 54),
+        ]
+    );
+}
+
+#[test]
+fn a_question_about_a_full_table_evicts_nothing() {
+    let mut rig = Rig::sized(EIM_APDF, 16, u32::MAX);
+    rig.out("10.0.0.2:32", "198.51.100.9:53");
+    rig.effects = Effects::None;
+    let asked = rig.send(WEB, &udp("10.0.0.2:32", "198.51.100.9:54"));
+    assert!(asked.is_ok());
+    assert_eq!(rig.list()[0].responder.addr.port, 53);
+}

@@ -1,0 +1,250 @@
+//! What is seen of the tables, and what it costs.
+
+use super::rig::*;
+use crate::{Change, Ending, Filter};
+use pipeline::{DropReason, Effects};
+
+const A: &str = "10.0.0.2:50000";
+
+#[test]
+fn policy_is_asked_once_a_connection() {
+    let rig = Rig::new(EIM_APDF);
+    let mut asked = 0;
+    for _ in 0..3 {
+        rig.translator()
+            .outbound(WEB, &udp(A, "198.51.100.9:53"), &rig.external(), || {
+                asked += 1;
+                Ok(())
+            })
+            .unwrap();
+    }
+    assert_eq!(asked, 1);
+    let denied = rig
+        .translator()
+        .outbound(WEB, &udp(A, "198.51.100.9:54"), &rig.external(), || {
+            Err(DropReason::PolicyDenied)
+        });
+    assert_eq!(denied, Err(DropReason::PolicyDenied));
+    assert_eq!(rig.list().len(), 1);
+}
+
+#[test]
+fn policy_of_a_hairpin_is_asked_about_the_endpoint() {
+    let mut rig = Rig::new(EIM_EIF);
+    let b = inside(DB, "10.1.0.3:52000");
+    let dynamic = rig.send(DB, &udp("10.1.0.3:52000", "198.51.100.9:1"));
+    rig.publish(UDP, 53, b);
+    for to in [addr("198.51.100.1:53"), dynamic.unwrap().src] {
+        let call = udp(A, &to.to_string());
+        let mut asked = Vec::new();
+        let denied = rig
+            .translator()
+            .hairpin(WEB, &call, &rig.external(), |to| {
+                asked.push(to);
+                Err(DropReason::PolicyDenied)
+            });
+        assert_eq!(denied, Err(DropReason::PolicyDenied));
+        assert_eq!(asked, [b]);
+    }
+    assert_eq!(rig.list().len(), 1, "only B's own");
+}
+
+#[test]
+fn a_protocol_without_ports_is_followed_but_not_translated() {
+    let rig = Rig::new(EIM_APDF);
+    let gre = flow(tuple(wire::IpProtocol(47), "10.0.0.2:0", "198.51.100.9:0"));
+    assert_eq!(rig.send(WEB, &gre), Err(DropReason::Untranslatable));
+    assert_eq!(rig.turn(WEB, &gre), Err(DropReason::Untranslatable));
+    let back = flow(gre.tuple.reversed());
+    let translator = rig.translator();
+    translator.follow(WEB, UP, &gre, || Ok(())).unwrap();
+    let never = || Err(DropReason::PolicyDenied);
+    translator.follow(UP, WEB, &back, never).unwrap();
+    assert_eq!(rig.list()[0].answered.packets, 1);
+}
+
+#[test]
+fn answers_of_followed_flows_pass_and_strangers_are_asked_about() {
+    let rig = Rig::new(EIM_APDF);
+    let translator = rig.translator();
+    let deny = || Err(DropReason::PolicyDenied);
+    let call = udp(A, "10.1.0.3:53");
+    let answer = udp("10.1.0.3:53", A);
+    let denied = translator.follow(DB, WEB, &answer, deny);
+    assert_eq!(denied, Err(DropReason::PolicyDenied));
+    translator.follow(WEB, DB, &call, || Ok(())).unwrap();
+    translator.follow(DB, WEB, &answer, deny).unwrap();
+    // The same addresses between other networks are another flow.
+    assert!(translator.follow(UP, WEB, &answer, deny).is_err());
+    assert!(translator.follow(WEB, UP, &call, deny).is_err());
+}
+
+#[test]
+fn a_question_changes_nothing_and_answers_as_a_packet() {
+    for behaviour in [EIM_APDF, random(EIM_APDF), random(APDM_APDF)] {
+        let mut rig = Rig::new(behaviour);
+        for n in 0..100 {
+            let new = udp(&format!("10.0.0.{}:{}", 2 + n % 7, 40_000 + n), "198.51.100.9:53");
+            rig.effects = Effects::None;
+            let before = (rig.tables.len(), rig.list());
+            let asked = rig.send(WEB, &new);
+            assert_eq!((rig.tables.len(), rig.list()), before);
+            rig.effects = Effects::Live;
+            assert_eq!(rig.send(WEB, &new), asked);
+        }
+        let before = rig.list();
+        rig.effects = Effects::None;
+        rig.secs(10);
+        let external = before[0].initiator.seen_as.unwrap();
+        rig.back("198.51.100.9:53", external).unwrap();
+        rig.now = pipeline::Instant::from_secs(1_000);
+        assert_eq!(rig.list(), before, "nothing counted, nothing refreshed");
+    }
+}
+
+#[test]
+fn a_preset_holds_for_connections_that_are_there() {
+    let mut rig = Rig::new(EIM_APDF);
+    let external = rig.out(A, "198.51.100.9:53");
+    assert_eq!(rig.back("198.51.100.8:53", external), Err(DropReason::Filtered));
+    rig.set(EIM_EIF, u32::MAX);
+    assert!(rig.back("198.51.100.8:53", external).is_ok());
+    rig.set(crate::Preset::Linux.behaviour(), u32::MAX);
+    rig.secs(30);
+    assert!(rig.list().is_empty(), "30 seconds for what nobody answers");
+}
+
+#[test]
+fn networks_with_the_same_addresses_do_not_meet() {
+    let rig = Rig::new(EIM_APDF);
+    let one = rig.send(WEB, &udp(A, "198.51.100.9:53")).unwrap().src;
+    let two = rig.send(DB, &udp(A, "198.51.100.9:53")).unwrap().src;
+    assert_ne!(one, two);
+    let to = |external| rig.back("198.51.100.9:53", external).unwrap().0;
+    assert_eq!((to(one), to(two)), (inside(WEB, A), inside(DB, A)));
+}
+
+#[test]
+fn a_mapping_at_an_address_the_uplink_lost_is_made_anew() {
+    let mut rig = Rig::new(EIM_APDF);
+    rig.out(A, "198.51.100.9:53");
+    rig.addresses = vec![ip("198.51.100.2")];
+    let moved = rig.out(A, "198.51.100.9:54");
+    assert_eq!(moved, addr("198.51.100.2:50000"));
+}
+
+#[test]
+fn a_published_port_is_nobodys_mapping() {
+    let mut rig = Rig::new(EIM_APDF);
+    rig.publish(UDP, 50_000, inside(DB, "10.1.0.3:53"));
+    assert_ne!(rig.out(A, "198.51.100.9:53").port, 50_000);
+    // The endpoint behind it is known by it, whatever it does.
+    let own = rig.send(DB, &udp("10.1.0.3:53", "198.51.100.9:99"));
+    assert_eq!(own.unwrap().src, addr("198.51.100.1:50000"));
+}
+
+#[test]
+fn listing_filters_flushing_and_counters() {
+    let mut rig = Rig::new(EIM_APDF);
+    let external = rig.out(A, "198.51.100.9:53");
+    rig.secs(7);
+    rig.back("198.51.100.9:53", external).unwrap();
+    rig.out("10.0.0.3:40000", "198.51.100.10:80");
+    let of = |filter: Filter| rig.tables.list(&filter, &rig.settings, rig.now);
+    let ip_filter = Filter {
+        ip: Some(ip("10.0.0.2")),
+        ..Filter::ALL
+    };
+    let [entry] = &of(ip_filter)[..] else {
+        panic!("one");
+    };
+    assert_eq!(entry.inside().addr, addr(A));
+    assert_eq!(entry.inside().seen_as, Some(external));
+    assert_eq!(entry.peer().addr, addr("198.51.100.9:53"));
+    assert_eq!(entry.state, "two-way");
+    assert_eq!(entry.age.as_secs(), 7);
+    assert_eq!((entry.sent.packets, entry.answered.bytes), (1, 100));
+    let by_external = Filter {
+        port: Some(external.port),
+        network: Some(UP),
+        protocol: Some(UDP),
+        ..Filter::ALL
+    };
+    assert_eq!(of(by_external).len(), 1);
+    assert_eq!(rig.tables.flush(&ip_filter, &rig.settings, rig.now), 1);
+    assert_eq!(rig.list().len(), 1);
+    assert_eq!(rig.tables.held_by(WEB, ip("10.0.0.2")), 0);
+    let gone = rig.tables.retain(&rig.settings, rig.now, |entry| {
+        entry.peer().addr.port != 80
+    });
+    assert_eq!((gone, rig.tables.len()), (1, 0));
+    assert_eq!(rig.back("198.51.100.9:53", external), Err(DropReason::NoMapping));
+}
+
+#[test]
+fn events_are_kept_in_order_and_losses_counted() {
+    let mut rig = Rig::new(EIM_APDF);
+    rig.out("10.0.0.9:1", "198.51.100.9:53");
+    rig.tables.watch(16);
+    let conversation = Conversation::open(&rig, A, "198.51.100.9:443");
+    rig.secs(1);
+    conversation.sends(&rig, RST, 101, 0).unwrap();
+    rig.secs(240);
+    assert_eq!(rig.tables.expire(&rig.settings, rig.now, 1 << 20), 1);
+    let mut events = Vec::new();
+    let lost = rig.tables.events(&mut events);
+    // One event a shard is kept: the first.
+    assert_eq!((events.len(), lost), (1, 2));
+    assert_eq!(events[0].change, Change::Opened);
+    assert_eq!(events[0].entry.state, "SYN_SENT");
+    rig.tables.watch(1_600);
+    rig.out(A, "198.51.100.9:53");
+    rig.secs(300);
+    rig.tables.expire(&rig.settings, rig.now, 1 << 20);
+    events.clear();
+    assert_eq!(rig.tables.events(&mut events), 0);
+    let changes: Vec<_> = events.iter().map(|event| event.change).collect();
+    let expired = Change::Ended(Ending::Expired);
+    assert_eq!(changes, [Change::Opened, expired, expired]);
+    assert!(rig.tables.is_empty());
+}
+
+#[test]
+fn expiry_works_through_the_table_in_bounded_steps() {
+    let mut rig = Rig::new(APDM_APDF);
+    for n in 0..16_000 {
+        let src = format!("10.0.{}.{}:{}", n % 250, n % 241, 10_000 + n);
+        rig.out(&src, &format!("198.51.100.{}:53", 2 + n % 200));
+    }
+    rig.secs(300);
+    let mut steps = 0;
+    while !rig.tables.is_empty() {
+        let freed = rig.tables.expire(&rig.settings, rig.now, 1_600);
+        assert!(freed <= 1_600);
+        steps += 1;
+    }
+    assert!((10..=12).contains(&steps), "{steps}");
+}
+
+#[test]
+fn a_connection_costs_256_bytes_at_most() {
+    // The dearest kind: every connection has a mapping and a port of its own.
+    let mut rig = Rig::sized(EIM_APDF, 1 << 18, u32::MAX);
+    rig.addresses = (1..=5).map(|n| ip(&format!("198.51.100.{n}"))).collect();
+    rig.range = crate::PortRange {
+        first: 1_024,
+        last: 65_535,
+    };
+    let mut n = 0u32;
+    while rig.tables.len() < 1 << 18 && n < 1 << 19 {
+        let src = format!("10.0.{}.{}:{}", n % 16, n / 16 % 16, 1_024 + n % 61_001);
+        let _ = rig.send(WEB, &udp(&src, "198.51.101.9:53"));
+        n += 1;
+    }
+    let (count, bytes) = (rig.tables.len(), rig.tables.bytes());
+    assert!(count > (1 << 18) * 9 / 10, "{count}");
+    let each = bytes / count;
+    assert!(each <= 256, "{each} bytes each of {count}");
+    let empty = Rig::new(EIM_APDF).tables.bytes();
+    assert!(empty < 64 * 1024, "{empty} bytes of nothing");
+}
