@@ -4,6 +4,7 @@
 //! Like the switch's topology a [`Router`] is immutable and published whole. [`Live`] is shared
 //! between the snapshots: connections, neighbours, fragments and rate limits go on.
 
+use crate::Inside;
 use crate::config::{Config, InsideRole, Interface, Role, UplinkRole};
 use crate::gateway::{self, Gateway};
 use crate::outbox::Outbox;
@@ -12,10 +13,9 @@ use crate::published::{PublishError, Published};
 use crate::routes::Routes;
 use crate::table::{NatSettings, Settings, Tables};
 use crate::translate::External;
-use crate::Inside;
 use hashbrown::HashMap;
 use ipnet::IpNet;
-use pipeline::{Frame, Instant, NetworkId};
+use pipeline::{Instant, NetworkId};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -205,7 +205,12 @@ impl Router {
     }
 
     /// Whether an external port leads inside, or may.
-    pub(crate) fn takes(&self, uplink: NetworkId, protocol: IpProtocol, to: crate::TransportAddr) -> bool {
+    pub(crate) fn takes(
+        &self,
+        uplink: NetworkId,
+        protocol: IpProtocol,
+        to: crate::TransportAddr,
+    ) -> bool {
         self.published.inside_of(protocol, to).is_some()
             || self
                 .external(uplink)
@@ -227,22 +232,28 @@ impl Router {
     /// ARP request or neighbour solicitation for an address it answers for, a router
     /// solicitation, a DHCP request where it leases.
     #[must_use]
-    pub fn claims(&self, network: NetworkId, headers: &Headers, frame: &Frame<'_>) -> bool {
+    pub fn claims(&self, network: NetworkId, headers: &Headers) -> bool {
         self.face(network).is_some_and(|face| {
-            gateway::claims(face, &|ip| self.answers_for(face, ip), headers, frame)
+            gateway::claims(face, &|ip| self.answers_for(face, ip), headers)
         })
     }
 
     /// What is due: questions asked again, announcements, advertisements, and the forgetting of
     /// what is over. Called about once a second by one caller.
     pub fn poll(&self, now: Instant, outbox: &mut Outbox) {
-        self.live.gateway.poll(self.faces.iter().flatten(), now, outbox);
+        self.live
+            .gateway
+            .poll(self.faces.iter().flatten(), now, outbox);
         self.live.tables.expire(&self.settings, now, EXPIRED_A_POLL);
     }
 
     /// The endpoint an external address leads to by configuration.
     #[must_use]
-    pub fn published_at(&self, protocol: IpProtocol, external: crate::TransportAddr) -> Option<Inside> {
+    pub fn published_at(
+        &self,
+        protocol: IpProtocol,
+        external: crate::TransportAddr,
+    ) -> Option<Inside> {
         self.published.inside_of(protocol, external)
     }
 }
@@ -318,7 +329,10 @@ impl Face {
                 if self.addresses.iter().any(|net| net.contains(&dst)) {
                     return Some(dst);
                 }
-                gateways.iter().copied().find(|g| g.is_ipv4() == dst.is_ipv4())
+                gateways
+                    .iter()
+                    .copied()
+                    .find(|g| g.is_ipv4() == dst.is_ipv4())
             }
         }
     }
@@ -328,6 +342,21 @@ impl Face {
 fn link_local(mac: MacAddr) -> Ipv6Addr {
     let [a, b, c, d, e, f] = mac.0;
     Ipv6Addr::from([
-        0xfe, 0x80, 0, 0, 0, 0, 0, 0, a ^ 2, b, c, 0xff, 0xfe, d, e, f,
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
     ])
 }

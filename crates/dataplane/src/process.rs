@@ -165,7 +165,7 @@ fn claims(
 ) -> bool {
     let gateway = ingress.network.gateway;
     gateway.is_some_and(|g| g.vlan == admitted.vlan)
-        && router.claims(arrival.network, arrival.headers, arrival.frame)
+        && router.claims(arrival.network, arrival.headers)
 }
 
 fn route<T: Trace>(

@@ -4,6 +4,7 @@
 //!   arp.rs  ndp.rs     who has which address          neighbour.rs  table.rs  what was learned
 //!   advert.rs          here is a router (RA)          held.rs       packets that wait for it
 //!   announce.rs        this address is here now       link.rs       a link, and its live state
+//!   dhcp4.rs dhcp6.rs  you have this address
 //!   echo.rs            pong
 //!   error.rs reset.rs  why a packet did not go on
 //! ```
@@ -18,6 +19,8 @@
 mod advert;
 mod announce;
 mod arp;
+mod dhcp4;
+mod dhcp6;
 mod echo;
 mod error;
 mod held;
@@ -49,7 +52,7 @@ use pipeline::{DropReason, Effects, Frame, Instant, NetworkId, NoTrace, Stage, T
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use wire::checksum::{Verified, verify_ipv4, verify_transport};
-use wire::{Arp, Headers, MacAddr, Nd, Net, Transport, VnetHeader};
+use wire::{Arp, Headers, MacAddr, Nd, Net, Transport, Udp, VnetHeader};
 
 /// The live state of all links. Safe to use from every worker at once.
 #[derive(Debug, Default)]
@@ -73,12 +76,11 @@ pub(crate) enum NextHop {
 }
 
 /// Whether a frame that would be flooded is the router's business alone: an ARP request or a
-/// solicitation for what it answers for, a solicitation of routers it answers.
+/// solicitation for what it answers for, a solicitation of routers it answers, DHCP where it leases.
 pub(crate) fn claims(
     face: &Face,
     owns: &dyn Fn(IpAddr) -> bool,
     headers: &Headers,
-    _frame: &Frame<'_>,
 ) -> bool {
     match (headers.net, headers.transport) {
         (Net::Arp(arp), _) => {
@@ -89,6 +91,9 @@ pub(crate) fn claims(
             Some(Nd::RouterSolicit) => advert::is_sent(face),
             Some(Nd::NeighbourAdvert { .. } | Nd::RouterAdvert | Nd::Redirect) | None => false,
         },
+        (_, Transport::Udp(_)) => {
+            dhcp4::is_request(face, headers) || dhcp6::is_request(face, headers)
+        }
         _ => false,
     }
 }
@@ -115,14 +120,19 @@ pub(crate) fn local<T: Trace>(
         (_, Transport::Icmp(_) | Transport::Icmpv6(_)) => {
             echo::handle(link, arrival, outbox, trace)
         }
+        (_, Transport::Udp(_)) if dhcp4::is_request(link.face, headers) => {
+            dhcp4::handle(link, arrival, outbox, trace)
+        }
+        (_, Transport::Udp(_)) if dhcp6::is_request(link.face, headers) => {
+            dhcp6::handle(link, arrival, outbox, trace)
+        }
         (_, Transport::Tcp(_)) => {
             reset::send(link, arrival, outbox, trace);
             Err(DropReason::GatewayClosed)
         }
         (_, Transport::Udp(_)) => {
             let (kind, frame) = (ErrorKind::PortUnreachable, arrival.frame.bytes());
-            let told = error::send(kind, link, headers, frame, outbox, trace);
-            debug_assert!(told != Told::Sent || !headers.dst.is_group());
+            error::send(kind, link, headers, frame, outbox, trace);
             Err(DropReason::GatewayClosed)
         }
         (_, Transport::Sctp(_) | Transport::Malformed(_) | Transport::None) => {
@@ -293,6 +303,22 @@ fn question(face: &Face, ip: IpAddr, at: Option<MacAddr>, outbox: &mut Outbox) -
         IpAddr::V4(ip) => arp::question(face, ip, at, outbox),
         IpAddr::V6(ip) => ndp::question(face, ip, at, outbox),
     }
+}
+
+/// What a UDP datagram that is no fragment carries.
+fn datagram<'f>(arrival: &Arrival<'f>) -> Option<&'f [u8]> {
+    let headers = arrival.headers;
+    let fragment = match headers.net {
+        Net::Ipv4(ip) => ip.fragment,
+        Net::Ipv6(ip) => ip.fragment,
+        Net::Arp(_) | Net::Malformed(_) | Net::Other => return None,
+    };
+    let (Transport::Udp(udp), None) = (headers.transport, fragment) else {
+        return None;
+    };
+    let start = usize::from(udp.offset);
+    let datagram = start + Udp::LEN..start + usize::from(udp.len);
+    arrival.frame.bytes().get(datagram)
 }
 
 /// Whether the packet's checksums are right, as far as they are finished.

@@ -171,7 +171,7 @@ impl Lab {
 
     pub(super) fn claims(&mut self, frame: &[u8]) -> bool {
         self.both(frame, VnetHeader::default(), |link, arrival, _, _| {
-            claims(link.face, link.owns, arrival.headers, arrival.frame)
+            claims(link.face, link.owns, arrival.headers)
         })
     }
 

@@ -12,7 +12,9 @@
 
 use super::open::OpenPort;
 use super::refuse::{refused, unavailable};
+use super::servers::Servers;
 use super::store::Store;
+use super::surroundings::Surroundings;
 use super::tally;
 use crate::config::Config;
 use api::{ApiError, Counters};
@@ -34,6 +36,10 @@ pub(super) struct Core {
     pub(super) live: Live,
     /// What the host says of its uplinks.
     pub(super) facts: UplinkFacts,
+    /// What there is of it in the kernel.
+    pub(super) surroundings: Surroundings,
+    /// Who answers for names.
+    pub(super) servers: Servers,
     /// Connections, neighbours, pieces of packets.
     pub(super) nat: Arc<nat::Live>,
     pub(super) dataplane: Dataplane,
@@ -78,6 +84,8 @@ impl Core {
             state: loaded,
             live: Live::new(secret),
             facts: UplinkFacts::default(),
+            surroundings: Surroundings::default(),
+            servers: Servers::start(),
             nat: Arc::new(nat::Live::new(nat::Live::CAPACITY, secret)),
             dataplane,
             store,
@@ -88,6 +96,7 @@ impl Core {
             stopped: false,
         };
         core.restore()?;
+        core.arrange()?;
         Ok(core)
     }
 
@@ -121,6 +130,7 @@ impl Core {
         let Begun {
             topology, router, ..
         } = begun;
+        self.publish_names();
         self.dataplane.publish(Arc::new(topology), Arc::new(router));
     }
 
@@ -142,12 +152,13 @@ impl Core {
         self.publish(begun);
         self.dataplane.sync();
         self.live.settle(&self.state);
-        Ok(())
+        self.arrange()
     }
 
     /// Publishes the state as it stands.
     pub(super) fn publish_state(&mut self) -> Result<(), ApiError> {
         let (topology, router) = self.picture()?;
+        self.publish_names();
         self.dataplane.publish(Arc::new(topology), Arc::new(router));
         self.dataplane.sync();
         self.live.settle(&self.state);
@@ -162,7 +173,7 @@ impl Core {
             .map_err(|error| refused(&error))?;
         let config = Live::router_config(&self.state, &self.facts);
         let router = Router::new(config, Arc::clone(&self.nat))
-            .map_err(|error| ApiError::conflict(error.to_string()))?;
+            .map_err(|error| ApiError::invalid(error.to_string()))?;
         Ok((topology, router))
     }
 
@@ -196,6 +207,7 @@ impl Core {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
+        self.leave_host();
         for id in self.open.keys() {
             self.dataplane.remove_port(*id);
         }

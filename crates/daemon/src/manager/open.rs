@@ -319,7 +319,7 @@ fn plain_tap(
     Ok(tap)
 }
 
-fn open_tap(ifname: &str, queues: u8, persistent: bool) -> Result<Tap, KernelError> {
+pub(super) fn open_tap(ifname: &str, queues: u8, persistent: bool) -> Result<Tap, KernelError> {
     let config = TapConfig {
         queues: queues.into(),
         persistent,

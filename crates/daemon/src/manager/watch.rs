@@ -40,6 +40,7 @@ impl Core {
     pub(super) fn tick(&mut self) {
         self.retire_gone();
         self.dataplane.tick();
+        self.follow_host();
         let now = self.dataplane.now();
         for fdb in self.state.networks().filter_map(|n| self.live.fdb(n.id)) {
             fdb.expire(now, fdb.places().div_ceil(SWEEP));
