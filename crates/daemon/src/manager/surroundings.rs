@@ -1,0 +1,558 @@
+//! The router's links that are no networks of containers: uplinks, the host's stack, our servers.
+//!
+//! ```text
+//!   the state wants      the kernel has           arrange() makes them agree
+//!   uplink eth0      --  TAP, filters, ports      and says what the host told of itself
+//!   host access      --  TAP, addresses, routes   (UplinkFacts), which the router is made of
+//!   a gateway        --  TAP in a namespace of our own, with our servers
+//! ```
+//! Arranging is idempotent and may be asked for at any time: after a change of the state, when the
+//! host's network changed, after a crash. What cannot be had is noted for `status` and tried again;
+//! a NIC that is pulled out takes its uplink down and nothing else.
+
+use super::core::Core;
+use super::open::{Opened, open_tap};
+use api::ApiError;
+use control::{Attachment, Change, Hidden, LinkFacts, Network, Uplink, UplinkFacts};
+use host::{Captures, Gateway, GatewayPort, Inside, Links, Monitor, Netns, Place, Ports, Stack};
+use ipnet::IpNet;
+use pipeline::PortId;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
+use wire::{IpProtocol, MacAddr};
+
+/// What there is of it.
+#[derive(Debug, Default)]
+pub(super) struct Surroundings {
+    uplinks: BTreeMap<String, OpenUplink>,
+    host: Option<OpenStack>,
+    services: Option<OpenServices>,
+    /// What was noted last, so that a trouble that stays is told once.
+    troubles: Vec<String>,
+    /// Tells that the host's network has changed.
+    monitor: Option<Monitor>,
+}
+
+#[derive(Debug)]
+struct OpenUplink {
+    link: host::Uplink,
+    captures: Captures,
+    port: PortId,
+}
+
+#[derive(Debug)]
+struct OpenStack {
+    link: GatewayPort,
+    gateways: Vec<Gateway>,
+    port: PortId,
+}
+
+#[derive(Debug)]
+struct OpenServices {
+    netns: host::Private,
+    stack: OpenStack,
+}
+
+/// The MTU of links to stacks of our own: the largest a TAP can have, since no wire is there.
+const STACK_MTU: u16 = control::TAP_MTU_MAX;
+
+impl Core {
+    /// Makes uplinks, the host's port and the servers' be as the state wants them.
+    pub(super) fn arrange(&mut self) -> Result<(), ApiError> {
+        let before = self.facts.clone();
+        let mut troubles = Vec::new();
+        self.make_places()?;
+        self.close_unwanted();
+        self.facts = self.arrange_all(&mut troubles);
+        for trouble in &troubles {
+            if !self.surroundings.troubles.contains(trouble) {
+                self.warn(trouble.clone());
+            }
+        }
+        self.surroundings.troubles = troubles;
+        if self.facts == before {
+            return Ok(());
+        }
+        self.publish_state()
+    }
+
+    /// Arranges anew when the host's network has changed, or something could not be had.
+    pub(super) fn follow_host(&mut self) {
+        let changed = match &mut self.surroundings.monitor {
+            Some(monitor) => monitor.has_changed().unwrap_or(true),
+            None => {
+                self.surroundings.monitor = listen();
+                false
+            }
+        };
+        if (changed || !self.surroundings.troubles.is_empty())
+            && let Err(error) = self.arrange()
+        {
+            self.warn(error.message);
+        }
+    }
+
+    /// Takes everything of it away that is outside our own namespace: for a clean end.
+    pub(super) fn leave_host(&mut self) {
+        let names: Vec<String> = self.surroundings.uplinks.keys().cloned().collect();
+        for name in names {
+            self.close_uplink(&name);
+        }
+        self.close_host();
+    }
+
+    /// Gives the host's stack and the servers a place in the state while a network wants them.
+    fn make_places(&mut self) -> Result<(), ApiError> {
+        let wants_host = self.state.networks().any(wants_host);
+        let wants_servers = self.state.networks().any(Network::has_gateway);
+        for (which, wanted) in [
+            (Hidden::Host, wants_host),
+            (Hidden::Services, wants_servers),
+        ] {
+            let change = match (wanted, self.state.place_of(which)) {
+                (true, None) => self.state.add_place(which).1,
+                (true, Some(_)) | (false, None) => continue,
+                (false, Some(_)) => {
+                    match which {
+                        Hidden::Host => self.close_host(),
+                        Hidden::Services => self.close_services(),
+                    }
+                    self.state.remove_place(which)
+                }
+            };
+            self.place_change(change)?;
+        }
+        Ok(())
+    }
+
+    fn place_change(&mut self, change: Change) -> Result<(), ApiError> {
+        let begun = self.begin(change)?;
+        self.publish(begun);
+        self.dataplane.sync();
+        Ok(())
+    }
+
+    fn close_unwanted(&mut self) {
+        let gone: Vec<String> = self
+            .surroundings
+            .uplinks
+            .keys()
+            .filter(|name| self.state.uplink_named(name).is_none())
+            .cloned()
+            .collect();
+        for name in gone {
+            self.close_uplink(&name);
+        }
+    }
+
+    fn arrange_all(&mut self, troubles: &mut Vec<String>) -> UplinkFacts {
+        let mut facts = UplinkFacts::default();
+        let own = match Netns::find(Place::Own) {
+            Ok(own) => own,
+            Err(error) => {
+                troubles.push(error.to_string());
+                return facts;
+            }
+        };
+        let arranged = own.run(|inside| {
+            let links = inside.links()?;
+            self.arrange_uplinks(&links, &mut facts, troubles);
+            facts.host = self.arrange_host(&links, &facts, troubles);
+            Ok::<_, host::Error>(())
+        });
+        if let Err(error) = arranged {
+            troubles.push(error.to_string());
+        }
+        facts.services = self.arrange_services(troubles);
+        facts
+    }
+
+    fn arrange_uplinks(
+        &mut self,
+        links: &Links,
+        facts: &mut UplinkFacts,
+        troubles: &mut Vec<String>,
+    ) {
+        let uplinks: Vec<Uplink> = self.state.uplinks().cloned().collect();
+        for uplink in &uplinks {
+            match self.arrange_uplink(links, uplink) {
+                Ok(link) => {
+                    facts.uplinks.insert(uplink.name.clone(), link);
+                }
+                Err(why) => {
+                    self.close_uplink(&uplink.name);
+                    troubles.push(format!("uplink {} is down: {why}", uplink.name));
+                }
+            }
+        }
+    }
+
+    fn arrange_uplink(&mut self, links: &Links, uplink: &Uplink) -> Result<LinkFacts, String> {
+        let told = links.facts(&uplink.dev).map_err(|e| e.to_string())?;
+        let told = told.ok_or_else(|| format!("there is no interface {}", uplink.dev))?;
+        if !told.link.up {
+            return Err(format!("{} is set down", uplink.dev));
+        }
+        let mac = mac_of(&told.link.mac).ok_or_else(|| format!("{} is no Ethernet", uplink.dev))?;
+        let addresses: Vec<IpNet> = told
+            .addresses
+            .into_iter()
+            .filter(|net| !is_link_local(net.addr()))
+            .collect();
+        let captures = self.captures(uplink, &addresses, mac);
+        self.open_uplink(links, uplink, captures)?;
+        Ok(LinkFacts {
+            mac,
+            addresses,
+            gateways: told.gateways,
+            mtu: u16::try_from(told.link.mtu).unwrap_or(u16::MAX),
+            neighbours: BTreeMap::new(),
+            peer: None,
+        })
+    }
+
+    fn open_uplink(
+        &mut self,
+        links: &Links,
+        uplink: &Uplink,
+        captures: Captures,
+    ) -> Result<(), String> {
+        if let Some(open) = self.surroundings.uplinks.get_mut(&uplink.name) {
+            let in_place = open.link.is_in_place(links).unwrap_or(false);
+            if in_place {
+                if open.captures != captures {
+                    open.link
+                        .update(links, &captures)
+                        .map_err(|e| e.to_string())?;
+                    open.captures = captures;
+                }
+                return Ok(());
+            }
+            self.close_uplink(&uplink.name);
+        }
+        let tap = self.tap_name("up", uplink.place);
+        self.open_stack_tap(&tap, uplink.place.port)?;
+        let range = uplink.ports.first..=uplink.ports.last;
+        let config = host::UplinkConfig {
+            nic: &uplink.dev,
+            tap: &tap,
+            captures: &captures,
+            reserve: std::slice::from_ref(&range),
+        };
+        let link = host::Uplink::open(links, &config).map_err(|e| e.to_string())?;
+        let port = uplink.place.port;
+        let open = OpenUplink {
+            link,
+            captures,
+            port,
+        };
+        self.surroundings.uplinks.insert(uplink.name.clone(), open);
+        tracing::info!(uplink = %uplink.name, dev = %uplink.dev, "open");
+        Ok(())
+    }
+
+    fn close_uplink(&mut self, name: &str) {
+        let place = self.state.uplink_named(name).map(|u| u.place.port);
+        let Some(open) = self.surroundings.uplinks.remove(name) else {
+            // A TAP may be open although the rest of it never was.
+            if let Some(port) = place {
+                self.close_for_good(port);
+            }
+            return;
+        };
+        for error in in_own_namespace(|links| open.link.close(links)) {
+            self.warn(format!("closing uplink {name}: {error}"));
+        }
+        self.close_for_good(open.port);
+    }
+
+    /// What belongs to containers of what arrives at an uplink's addresses.
+    fn captures(&self, uplink: &Uplink, addresses: &[IpNet], mac: MacAddr) -> Captures {
+        let own = uplink.ports.first..=uplink.ports.last;
+        let every: Vec<_> = self
+            .state
+            .publications()
+            .flat_map(|p| self.state.expanded(p))
+            .collect();
+        let ports_at = |ip: IpAddr| {
+            let published = |protocol: IpProtocol| {
+                let there = every.iter().filter(move |p| {
+                    p.protocol == protocol
+                        && p.host.is_none_or(|host| host == ip)
+                        && p.to.addr.ip.is_ipv4() == ip.is_ipv4()
+                });
+                there
+                    .map(|p| p.ports.first..=p.ports.last)
+                    .chain([own.clone()])
+                    .collect()
+            };
+            Ports {
+                tcp: published(IpProtocol::TCP),
+                udp: published(IpProtocol::UDP),
+                sctp: published(IpProtocol::SCTP),
+                echo: vec![own.clone()],
+            }
+        };
+        let link_local = (IpAddr::V6(eui64(mac)), Ports::default());
+        let at = |net: &IpNet| (net.addr(), ports_at(net.addr()));
+        Captures {
+            addresses: addresses.iter().map(at).chain([link_local]).collect(),
+        }
+    }
+
+    fn arrange_host(
+        &mut self,
+        links: &Links,
+        facts: &UplinkFacts,
+        troubles: &mut Vec<String>,
+    ) -> Option<LinkFacts> {
+        let place = self.state.place_of(Hidden::Host)?;
+        let wanted = self.gateways(wants_host);
+        if self.surroundings.host.is_none() {
+            let ifname = self.tap_name("host", place);
+            let opened = self.open_stack_tap(&ifname, place.port).and_then(|()| {
+                GatewayPort::open(links, &ifname, Stack::Host, STACK_MTU)
+                    .map_err(|error| error.to_string())
+            });
+            match opened {
+                Ok(link) => self.surroundings.host = Some(OpenStack::new(link, place)),
+                Err(why) => {
+                    troubles.push(format!("containers and the host are parted: {why}"));
+                    return None;
+                }
+            }
+        }
+        let open = self.surroundings.host.as_mut()?;
+        open.settle(links, &wanted, troubles);
+        let uplinks: Vec<IpAddr> = facts
+            .uplinks
+            .values()
+            .flat_map(|link| link.addresses.iter().map(IpNet::addr))
+            .collect();
+        let own = |net: &IpNet| {
+            let ip = net.addr();
+            !ip.is_loopback()
+                && !is_link_local(ip)
+                && !uplinks.contains(&ip)
+                && !wanted.iter().any(|gateway| gateway.address == ip)
+        };
+        let addresses = host_addresses(links).into_iter().filter(own).collect();
+        self.stack_facts(links, place, addresses, |s| s.host.as_ref())
+    }
+
+    fn arrange_services(&mut self, troubles: &mut Vec<String>) -> Option<LinkFacts> {
+        let place = self.state.place_of(Hidden::Services)?;
+        let wanted = self.gateways(Network::has_gateway);
+        if self.surroundings.services.is_none()
+            && let Err(why) = self.open_services(place)
+        {
+            troubles.push(format!("the name server is not there: {why}"));
+            return None;
+        }
+        let mut open = self.surroundings.services.take()?;
+        let facts = open.netns.run(|inside| {
+            let links = inside.links()?;
+            open.stack.settle(&links, &wanted, troubles);
+            let state = links.state(open.stack.link.ifname())?;
+            Ok::<_, host::Error>(state)
+        });
+        let peer = facts.ok().flatten().and_then(|state| mac_of(&state.mac));
+        self.serve_names(&open.netns, troubles);
+        self.surroundings.services = Some(open);
+        Some(self.facts_of_stack(place, peer?, Vec::new()))
+    }
+
+    fn open_services(&mut self, place: Attachment) -> Result<(), String> {
+        let netns = host::Private::new().map_err(|error| error.to_string())?;
+        let made = netns.run(|inside| Self::make_services(inside));
+        let (opened, link) = made.map_err(|error: Trouble| error.0)?;
+        self.take_in(place.port, None, opened)
+            .map_err(|error| error.message)?;
+        self.surroundings.services = Some(OpenServices {
+            netns,
+            stack: OpenStack::new(link, place),
+        });
+        Ok(())
+    }
+
+    fn make_services(inside: &Inside) -> Result<(Opened, GatewayPort), Trouble> {
+        let tap = open_tap(SERVICES, 1, false).map_err(|error| Trouble(error.to_string()))?;
+        let links = inside.links()?;
+        let link = GatewayPort::open(&links, SERVICES, Stack::Services, STACK_MTU)?;
+        Ok((Opened::from(tap), link))
+    }
+
+    fn close_host(&mut self) {
+        if let Some(open) = self.surroundings.host.take() {
+            self.close_for_good(open.port);
+        }
+    }
+
+    fn close_services(&mut self) {
+        if let Some(open) = self.surroundings.services.take() {
+            self.close_for_good(open.stack.port);
+        }
+    }
+
+    /// Makes a TAP in the daemon's namespace, or takes up the one an earlier daemon left.
+    fn open_stack_tap(&mut self, ifname: &str, port: PortId) -> Result<(), String> {
+        if self.open.contains_key(&port) {
+            self.close_for_good(port);
+        }
+        let tap = open_tap(ifname, 1, true).map_err(|error| error.to_string())?;
+        self.take_in(port, None, Opened::from(tap))
+            .map_err(|error| error.message)
+    }
+
+    /// Names differ between daemons that share a namespace, and stay over restarts.
+    fn tap_name(&self, kind: &str, place: Attachment) -> String {
+        format!(
+            "cw{:04x}{kind}{}",
+            self.state.seed() & 0xffff,
+            place.network.0
+        )
+    }
+
+    fn gateways(&self, of: impl Fn(&Network) -> bool) -> Vec<Gateway> {
+        let each = |network: &Network| -> Vec<Gateway> {
+            let subnets = network.subnets.iter();
+            let gateway = |s: &control::Subnet| {
+                Some(Gateway {
+                    address: s.gateway?,
+                    subnet: s.net,
+                })
+            };
+            subnets.filter_map(gateway).collect()
+        };
+        self.state
+            .networks()
+            .filter(|n| of(n))
+            .flat_map(each)
+            .collect()
+    }
+
+    fn stack_facts(
+        &self,
+        links: &Links,
+        place: Attachment,
+        addresses: Vec<IpNet>,
+        which: impl Fn(&Surroundings) -> Option<&OpenStack>,
+    ) -> Option<LinkFacts> {
+        let ifname = which(&self.surroundings)?.link.ifname();
+        let state = links.state(ifname).ok().flatten()?;
+        Some(self.facts_of_stack(place, mac_of(&state.mac)?, addresses))
+    }
+
+    fn facts_of_stack(&self, place: Attachment, peer: MacAddr, addresses: Vec<IpNet>) -> LinkFacts {
+        LinkFacts {
+            mac: self.state.gateway_mac(place.network),
+            addresses,
+            gateways: Vec::new(),
+            mtu: STACK_MTU,
+            neighbours: BTreeMap::new(),
+            peer: Some(peer),
+        }
+    }
+}
+
+/// The interface in our own namespace; nobody else is there.
+const SERVICES: &str = "gateway";
+
+impl OpenStack {
+    const fn new(link: GatewayPort, place: Attachment) -> Self {
+        Self {
+            link,
+            gateways: Vec::new(),
+            port: place.port,
+        }
+    }
+
+    /// Makes the gateways' addresses there be `wanted`.
+    fn settle(&mut self, links: &Links, wanted: &[Gateway], troubles: &mut Vec<String>) {
+        let Self { link, gateways, .. } = self;
+        gateways.retain(|gateway| {
+            let stays = wanted.contains(gateway);
+            if !stays {
+                for error in link.remove(links, *gateway) {
+                    troubles.push(error.to_string());
+                }
+            }
+            stays
+        });
+        for gateway in wanted {
+            if gateways.contains(gateway) {
+                continue;
+            }
+            match link.add(links, *gateway) {
+                Ok(()) => gateways.push(*gateway),
+                Err(error) => troubles.push(error.to_string()),
+            }
+        }
+    }
+}
+
+/// Why something is not there, in words.
+struct Trouble(String);
+
+impl From<host::Error> for Trouble {
+    fn from(error: host::Error) -> Self {
+        Self(error.to_string())
+    }
+}
+
+fn wants_host(network: &Network) -> bool {
+    network.has_gateway() && network.routing.host_access && !network.routing.internal
+}
+
+fn host_addresses(links: &Links) -> Vec<IpNet> {
+    let all = links.all().unwrap_or_default();
+    all.iter()
+        .flat_map(|(ifname, _)| links.addresses(ifname).unwrap_or_default())
+        .collect()
+}
+
+fn in_own_namespace(work: impl FnOnce(&Links) -> Vec<host::Error> + Send) -> Vec<host::Error> {
+    let done = Netns::find(Place::Own)
+        .and_then(|own| own.run(|inside| Ok::<_, host::Error>(work(&inside.links()?))));
+    done.unwrap_or_else(|error| vec![error])
+}
+
+fn listen() -> Option<Monitor> {
+    let runtime = tokio::runtime::Handle::current();
+    let own = Netns::find(Place::Own).ok()?;
+    own.run(|inside| Monitor::open(inside, &runtime)).ok()
+}
+
+fn mac_of(bytes: &[u8]) -> Option<MacAddr> {
+    bytes.try_into().ok().map(MacAddr)
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// The link-local address that the router makes of a NIC's MAC (RFC 4291, appendix A).
+fn eui64(mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    Ipv6Addr::from([
+        0xfe,
+        0x80,
+        0,
+        0,
+        0,
+        0,
+        0,
+        0,
+        a ^ 2,
+        b,
+        c,
+        0xff,
+        0xfe,
+        d,
+        e,
+        f,
+    ])
+}
