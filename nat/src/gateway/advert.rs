@@ -73,22 +73,16 @@ pub(super) fn answer<T: Trace>(
     let Some(advert) = Advert::of(link.face).filter(|_| solicits && !ip.src.is_multicast()) else {
         return Err(DropReason::GatewayIgnored);
     };
-    let state = link.state();
     if ip.src.is_unspecified() {
         trace.tell(Stage::Route, || {
             "a host without an address looks for routers: everybody is told soon".to_owned()
         });
         if link.is_live() {
-            lock(&state.advertised).next = Instant::ZERO;
+            lock(&link.state().advertised).next = Instant::ZERO;
         }
         return Ok(());
     }
-    let may = if link.is_live() {
-        state.adverts.take(link.now)
-    } else {
-        state.adverts.would_take(link.now)
-    };
-    if !may {
+    if !link.take(|state| &state.adverts) {
         trace.tell(Stage::Route, || {
             "too many hosts look for routers: not answered".to_owned()
         });

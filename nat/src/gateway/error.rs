@@ -104,7 +104,7 @@ fn try_send(
     let Some(packet) = frame.get(usize::from(headers.l3)..end) else {
         return Told::NeverAbout;
     };
-    if !link.may_tell() {
+    if !link.take(|state| &state.errors) {
         return Told::Silent;
     }
     let quote = &packet[..packet.len().min(most)];
@@ -164,17 +164,6 @@ impl ErrorKind {
             Self::HostUnreachable => "host unreachable".to_owned(),
             Self::PortUnreachable => "port unreachable".to_owned(),
             Self::Prohibited => "administratively prohibited".to_owned(),
-        }
-    }
-}
-
-impl Link<'_> {
-    fn may_tell(&self) -> bool {
-        let errors = &self.state().errors;
-        if self.is_live() {
-            errors.take(self.now)
-        } else {
-            errors.would_take(self.now)
         }
     }
 }

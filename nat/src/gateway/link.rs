@@ -8,7 +8,7 @@ use super::{Gateway, advert, announce};
 use crate::config::Role;
 use crate::outbox::{Outbox, Post};
 use crate::router::Face;
-use pipeline::{Effects, Instant, Meter, NetworkId};
+use pipeline::{DropReason, Effects, Instant, Meter, NetworkId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
@@ -38,6 +38,8 @@ pub(crate) struct LinkState {
     pub(super) errors: Meter,
     /// Advertisements in answer to solicitations, each to one host.
     pub(super) adverts: Meter,
+    /// DHCP answers.
+    leases: Meter,
     /// When an address was defended last; 0 for never.
     defended: AtomicU64,
     pub(super) announced: Mutex<announce::Schedule>,
@@ -48,6 +50,8 @@ pub(crate) struct LinkState {
 const ERRORS: u32 = 100;
 /// Advertisements a second, and at once.
 const ADVERTS: u32 = 50;
+/// DHCP answers a second, and at once: some go to everybody.
+const LEASES: u32 = 100;
 /// The least time between two defences of an address (RFC 5227, 1.1: DEFEND_INTERVAL).
 const DEFEND_INTERVAL: Duration = Duration::from_secs(10);
 /// Hops of a packet that may travel (RFC 1700).
@@ -58,6 +62,7 @@ impl Default for LinkState {
         Self {
             errors: Meter::new(ERRORS, ERRORS),
             adverts: Meter::new(ADVERTS, ADVERTS),
+            leases: Meter::new(LEASES, LEASES),
             defended: AtomicU64::new(0),
             announced: Mutex::default(),
             advertised: Mutex::default(),
@@ -99,6 +104,25 @@ impl Link<'_> {
     pub(super) fn post(&self, outbox: &mut Outbox, write: impl FnOnce(&mut Vec<u8>)) {
         if self.is_live() {
             outbox.post(Post::Send(self.network()), write);
+        }
+    }
+
+    /// Takes one of what may be said in a while; only looks when this is only a question.
+    pub(super) fn take(&self, meter: impl Fn(&LinkState) -> &Meter) -> bool {
+        let state = self.state();
+        if self.is_live() {
+            meter(&state).take(self.now)
+        } else {
+            meter(&state).would_take(self.now)
+        }
+    }
+
+    /// Whether one more DHCP message may be answered.
+    pub(super) fn may_lease(&self) -> Result<(), DropReason> {
+        if self.take(|state| &state.leases) {
+            Ok(())
+        } else {
+            Err(DropReason::GatewayIgnored)
         }
     }
 
