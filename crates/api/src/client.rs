@@ -6,20 +6,24 @@
 
 use crate::routes::{self, Method, with_name};
 use crate::{
-    ApiError, Attach, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd, FdbEntry,
-    FdbFilter, FdbFlush, FdbKey, Flushed, Name, Network, NetworkCreate, Port, PortAdd, PortSet,
-    Status,
+    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd,
+    FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Name, NatEntry, NatEvent, NatFilter,
+    Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Publication,
+    PublicationCreate, Status, Uplink, UplinkAdd,
 };
 use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
+use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
+use tokio::runtime::Runtime;
+use tokio::task::JoinHandle;
 
 /// Why a call brought no answer.
 #[derive(Debug, thiserror::Error)]
@@ -108,6 +112,11 @@ impl Client {
         self.get(&with_name(routes::NETWORK, name))
     }
 
+    /// Changes a network.
+    pub fn network_set(&self, name: &Name, set: &NetworkSet) -> Result<Network, ClientError> {
+        self.ask(Method::Patch, &with_name(routes::NETWORK, name), Some(set))
+    }
+
     /// Takes a network away that has neither ports nor endpoints.
     pub fn network_remove(&self, name: &Name) -> Result<(), ClientError> {
         self.ask(Method::Delete, &with_name(routes::NETWORK, name), NOTHING)
@@ -126,6 +135,107 @@ impl Client {
     /// All endpoints, by id.
     pub fn endpoints(&self) -> Result<Vec<Endpoint>, ClientError> {
         self.get(routes::ENDPOINTS)
+    }
+
+    /// What an endpoint may send and receive.
+    pub fn policy(&self, endpoint: &Name) -> Result<Policy, ClientError> {
+        self.get(&with_name(routes::POLICY, endpoint))
+    }
+
+    /// Says what an endpoint may send and receive, whole.
+    pub fn policy_set(&self, endpoint: &Name, policy: &Policy) -> Result<Policy, ClientError> {
+        self.ask(
+            Method::Post,
+            &with_name(routes::POLICY, endpoint),
+            Some(policy),
+        )
+    }
+
+    /// Lets an endpoint send and receive everything.
+    pub fn policy_clear(&self, endpoint: &Name) -> Result<(), ClientError> {
+        self.ask(
+            Method::Delete,
+            &with_name(routes::POLICY, endpoint),
+            NOTHING,
+        )
+    }
+
+    /// All uplinks, in the order they were added.
+    pub fn uplinks(&self) -> Result<Vec<Uplink>, ClientError> {
+        self.get(routes::UPLINKS)
+    }
+
+    /// Adds an uplink.
+    pub fn uplink_add(&self, uplink: &UplinkAdd) -> Result<Uplink, ClientError> {
+        self.ask(Method::Post, routes::UPLINKS, Some(uplink))
+    }
+
+    /// Takes an uplink away that no network names.
+    pub fn uplink_remove(&self, name: &Name) -> Result<(), ClientError> {
+        self.ask(Method::Delete, &with_name(routes::UPLINK, name), NOTHING)
+    }
+
+    /// All publications, in the order they were made.
+    pub fn publications(&self) -> Result<Vec<Publication>, ClientError> {
+        self.get(routes::PUBLICATIONS)
+    }
+
+    /// Publishes ports of an endpoint.
+    pub fn publish(&self, ports: &PublicationCreate) -> Result<Publication, ClientError> {
+        self.ask(Method::Post, routes::PUBLICATIONS, Some(ports))
+    }
+
+    /// Takes a publication away.
+    pub fn unpublish(&self, id: &Name) -> Result<(), ClientError> {
+        self.ask(Method::Delete, &with_name(routes::PUBLICATION, id), NOTHING)
+    }
+
+    /// The connections the NAT follows that pass `filter`.
+    pub fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ClientError> {
+        self.get(&format!("{}?{}", routes::NAT, filter.query()))
+    }
+
+    /// Forgets the connections that pass `filter`.
+    pub fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ClientError> {
+        self.ask(Method::Post, routes::NAT_FLUSH, Some(filter))
+    }
+
+    /// Tells `each` what happens to the connections that pass `filter`, until it breaks or the
+    /// daemon ends. The timeout is for the first answer alone.
+    pub fn nat_watch(
+        &self,
+        filter: &NatFilter,
+        mut each: impl FnMut(NatEvent) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
+        let path = format!("{}?{}", routes::NAT_WATCH, filter.query());
+        self.runtime()?.block_on(async {
+            let asked = self.answer(Method::Get, &path, Vec::new());
+            let answer = tokio::time::timeout(self.timeout, asked).await;
+            let (mut body, _connection) = answer.map_err(|_| self.timed_out())??;
+            let mut lines = Lines::default();
+            while let Some(frame) = body.frame().await {
+                let frame = frame.map_err(|error| self.no_answer(&error))?;
+                lines.push(frame.data_ref().map_or(&[], |data| &data[..]));
+                while let Some(line) = lines.next() {
+                    let event = serde_json::from_slice(&line)
+                        .map_err(|error| self.not_understood(&error))?;
+                    if each(event).is_break() {
+                        return Ok(());
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// What is not as it should be.
+    pub fn doctor(&self) -> Result<Vec<Finding>, ClientError> {
+        self.get(routes::DOCTOR)
+    }
+
+    /// Puts right what is not as it should be.
+    pub fn doctor_clean(&self) -> Result<Vec<Cleaned>, ClientError> {
+        self.ask(Method::Post, routes::DOCTOR_CLEAN, NOTHING)
     }
 
     /// Adds a port.
@@ -211,38 +321,43 @@ impl Client {
         let body = question
             .map_or_else(|| Ok(Vec::new()), serde_json::to_vec)
             .map_err(|error| self.not_understood(&error))?;
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| self.no_answer(&error))?;
-        let exchange = runtime.block_on(async {
-            tokio::time::timeout(self.timeout, self.exchange(method, path, body)).await
+        let exchange = self.runtime()?.block_on(async {
+            let whole = async {
+                let (body, _connection) = self.answer(method, path, body).await?;
+                self.whole(body).await
+            };
+            tokio::time::timeout(self.timeout, whole).await
         });
-        let (good, answer) = exchange
-            .map_err(|_| self.no_answer(&format!("waited {} s", self.timeout.as_secs_f32())))??;
-        if !good {
-            let refusal: ApiError =
-                serde_json::from_slice(&answer).map_err(|error| self.not_understood(&error))?;
-            return Err(refusal.into());
-        }
+        let answer = exchange.map_err(|_| self.timed_out())??;
         let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
         serde_json::from_slice(answer).map_err(|error| self.not_understood(&error))
     }
 
-    /// One request, one answer: whether it is a good one, and its bytes.
-    async fn exchange(
+    fn runtime(&self) -> Result<Runtime, ClientError> {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| self.no_answer(&error))
+    }
+
+    /// One request, and the body of its answer if that is a good one.
+    async fn answer(
         &self,
         method: Method,
         path: &str,
         body: Vec<u8>,
-    ) -> Result<(bool, Bytes), ClientError> {
+    ) -> Result<(Incoming, Connection), ClientError> {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|source| self.not_connected(source))?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
             .map_err(|error| self.no_answer(&error))?;
-        let connection = tokio::spawn(connection);
+        let connection = tokio::spawn(async move {
+            // What ends it is told to whoever reads the answer.
+            let _ = connection.await;
+        });
+        let connection = Connection(connection);
         let request = hyper::Request::builder()
             .method(method.as_str())
             .uri(path)
@@ -255,14 +370,24 @@ impl Client {
             .await
             .map_err(|error| self.no_answer(&error))?;
         let good = response.status().is_success();
-        let answer = response
-            .into_body()
-            .collect()
-            .await
-            .map_err(|error| self.no_answer(&error))?
-            .to_bytes();
-        connection.abort();
-        Ok((good, answer))
+        let body = response.into_body();
+        if good {
+            return Ok((body, connection));
+        }
+        let refusal: ApiError = serde_json::from_slice(&self.whole(body).await?)
+            .map_err(|error| self.not_understood(&error))?;
+        Err(refusal.into())
+    }
+
+    async fn whole(&self, body: Incoming) -> Result<Bytes, ClientError> {
+        let collected = body.collect().await;
+        collected
+            .map(http_body_util::Collected::to_bytes)
+            .map_err(|error| self.no_answer(&error))
+    }
+
+    fn timed_out(&self) -> ClientError {
+        self.no_answer(&format!("waited {} s", self.timeout.as_secs_f32()))
     }
 
     fn not_connected(&self, source: io::Error) -> ClientError {
@@ -289,7 +414,56 @@ impl Client {
     }
 }
 
+/// Drives a connection; dropped, it ends.
+struct Connection(JoinHandle<()>);
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Cuts what comes into lines; a line may come in pieces.
+#[derive(Debug, Default)]
+struct Lines(Vec<u8>);
+
+impl Lines {
+    fn push(&mut self, bytes: &[u8]) {
+        self.0.extend_from_slice(bytes);
+    }
+
+    /// The next whole line without its end; empty ones are left out.
+    fn next(&mut self) -> Option<Vec<u8>> {
+        loop {
+            let end = self.0.iter().position(|&byte| byte == b'\n')?;
+            let line: Vec<u8> = self.0.drain(..=end).collect();
+            let line = &line[..end];
+            if !line.is_empty() {
+                return Some(line.to_vec());
+            }
+        }
+    }
+}
+
 /// A request without a body.
 const NOTHING: Option<&()> = None;
 
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_come_in_pieces_and_several_at_once() {
+        let mut lines = Lines::default();
+        lines.push(b"{\"a\"");
+        assert_eq!(lines.next(), None);
+        lines.push(b":1}\n\n{}\n{");
+        assert_eq!(lines.next().as_deref(), Some(&b"{\"a\":1}"[..]));
+        assert_eq!(lines.next().as_deref(), Some(&b"{}"[..]));
+        assert_eq!(lines.next(), None);
+        lines.push(b"}\n");
+        assert_eq!(lines.next().as_deref(), Some(&b"{}"[..]));
+    }
+}

@@ -2,7 +2,7 @@
 
 use crate::error::in_range;
 use crate::port::check_ifname;
-use crate::{ApiError, Mac, Name, Netns, NetworkCreate, VlanId};
+use crate::{ApiError, Mac, Name, Netns, NetworkCreate, Rate, VlanId};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,16 +39,24 @@ pub struct Attach {
     #[serde(default)]
     #[schema(minimum = 576, maximum = 65535)]
     pub mtu: Option<u16>,
-    /// The name of endpoint and port. `null`: the daemon makes one.
+    /// What others in the network find it by, unique there: a container's name. The port has it,
+    /// too, unless another port does. `null`: it has none, and the daemon names the port.
     #[serde(default)]
     pub name: Option<Name>,
+    /// Further names; several endpoints may share one.
+    #[serde(default)]
+    pub aliases: Vec<Name>,
     /// Whether the port refuses frames from other MAC and IP addresses than the given ones.
     #[serde(default = "yes")]
     #[schema(default = true)]
     pub locked: bool,
-    /// Whether the port is protected: protected ports do not talk to each other.
+    /// Whether the port is protected, where the network's `icc` does not say so already: protected
+    /// ports do not talk to each other.
     #[serde(default)]
     pub isolated: bool,
+    /// How much it may send, and as much receive. `null`: any.
+    #[serde(default)]
+    pub rate: Option<Rate>,
     /// Queues of the TAP, 1 to 16.
     #[serde(default = "one")]
     #[schema(minimum = 1, maximum = 16, default = 1)]
@@ -72,8 +80,10 @@ impl Attach {
             vlan: None,
             mtu: None,
             name: None,
+            aliases: Vec::new(),
             locked: yes(),
             isolated: false,
+            rate: None,
             queues: one(),
             labels: BTreeMap::new(),
         }
@@ -89,6 +99,7 @@ impl Attach {
         if let Some(mtu) = self.mtu {
             in_range("mtu", mtu, &NetworkCreate::MTU)?;
         }
+        self.rate.map_or(Ok(()), |rate| rate.check())?;
         match self.mac {
             Some(mac) => check_host_mac("mac", mac),
             None => Ok(()),
@@ -124,8 +135,12 @@ pub enum Detach {
 /// A container's interface on a network, as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Endpoint {
-    /// Its name, and its port's.
+    /// Its id, which is its port's name.
     pub id: Name,
+    /// What others in the network find it by.
+    pub name: Option<Name>,
+    /// Further names.
+    pub aliases: Vec<Name>,
     /// The network it is attached to.
     pub network: Name,
     /// The namespace as it was named when it was attached.

@@ -10,18 +10,26 @@
 //! OpenAPI description share.
 
 mod client;
+mod doctor;
 mod error;
 mod explain;
 mod fdb;
+mod nat;
+mod net_words;
 mod network;
+mod policy;
 mod port;
+mod publish;
 pub mod routes;
+mod routing;
 mod status;
+mod uplink;
 mod words;
 
 mod endpoint;
 
 pub use client::{Client, ClientError};
+pub use doctor::{Cleaned, Finding};
 pub use endpoint::{Attach, Detach, Endpoint};
 pub use error::{ApiError, ErrorCode};
 pub use explain::{
@@ -30,12 +38,18 @@ pub use explain::{
     parse_hex,
 };
 pub use fdb::{FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed};
+pub use nat::{NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState, NatTuple};
+pub use net_words::{AddressRange, PortRange, Protocol};
 pub use network::{Network, NetworkCreate, StormLimits};
+pub use policy::{Action, Policy, Rule, Way};
 pub use port::{
     AdminState, Counters, Direction, Lock, Mirror, PcapSpeed, Port, PortAdd, PortKind, PortSet,
-    PortState, VlanMode,
+    PortState, Rate, VlanMode,
 };
+pub use publish::{Outside, Publication, PublicationCreate};
+pub use routing::{Dependence, Nat, NetworkSet, Preset, Routing, UplinkChoice};
 pub use status::{DropRow, Drops, PortDrops, PortsStatus, Status, WorkerStatus};
+pub use uplink::{Uplink, UplinkAdd, UplinkState};
 pub use words::{Mac, Name, Netns, ParseWordError, VlanId};
 
 /// Where the daemon listens when nothing else is said.

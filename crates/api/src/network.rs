@@ -1,7 +1,7 @@
 //! Networks: bridge domains that never exchange frames at layer 2.
 
 use crate::error::in_range;
-use crate::{ApiError, Name, VlanId};
+use crate::{AddressRange, ApiError, Mac, Name, Publication, Routing, VlanId};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -20,11 +20,17 @@ pub struct NetworkCreate {
     #[serde(default)]
     #[schema(value_type = Vec<String>, example = json!(["10.1.0.0/16", "2001:db8:1::/64"]))]
     pub subnets: Vec<IpNet>,
-    /// The default gateways endpoints are told, at most one per subnet and inside it. Empty: no
-    /// default route.
+    /// The gateway's addresses, at most one per subnet and inside it. `null`: the first address of
+    /// each subnet. Empty: there is no gateway, and no default route.
     #[serde(default)]
-    #[schema(value_type = Vec<String>, example = json!(["10.1.0.1"]))]
-    pub gateways: Vec<IpAddr>,
+    #[schema(value_type = Option<Vec<String>>, example = json!(["10.1.0.1"]))]
+    pub gateways: Option<Vec<IpAddr>>,
+    /// Addresses of the subnets that no endpoint gets unless it asks for them.
+    #[serde(default)]
+    pub reserved: Vec<AddressRange>,
+    /// Whether to take the subnets although the host reaches some of their addresses elsewhere.
+    #[serde(default)]
+    pub allow_overlap: bool,
     /// The largest IP packet in bytes, 576 to 65535 (at least 1280 with an IPv6 subnet).
     #[serde(default = "default_mtu")]
     #[schema(minimum = 576, maximum = 65535, default = 1500)]
@@ -52,6 +58,9 @@ pub struct NetworkCreate {
     /// What each port may flood; a port may say otherwise.
     #[serde(default)]
     pub storm: StormLimits,
+    /// What its gateway does, and who talks to whom.
+    #[serde(default)]
+    pub routing: Routing,
     /// Free words for whoever made the network.
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
@@ -71,7 +80,9 @@ impl NetworkCreate {
         Self {
             name,
             subnets: Vec::new(),
-            gateways: Vec::new(),
+            gateways: None,
+            reserved: Vec::new(),
+            allow_overlap: false,
             mtu: default_mtu(),
             default_vlan: VlanId::DEFAULT,
             forward_reserved: false,
@@ -79,6 +90,7 @@ impl NetworkCreate {
             max_macs: default_max_macs(),
             max_macs_per_port: default_max_macs_per_port(),
             storm: StormLimits::default(),
+            routing: Routing::default(),
             labels: BTreeMap::new(),
         }
     }
@@ -93,7 +105,9 @@ impl NetworkCreate {
         in_range("max_macs", self.max_macs, &Self::MACS)?;
         in_range("max_macs_per_port", self.max_macs_per_port, &Self::MACS)?;
         self.storm.check()?;
-        self.check_addresses()
+        self.routing.check()?;
+        self.check_addresses()?;
+        self.check_reserved()
     }
 
     fn check_addresses(&self) -> Result<(), ApiError> {
@@ -103,6 +117,7 @@ impl NetworkCreate {
                 self.mtu
             )));
         }
+        let gateways = self.gateways.as_deref().unwrap_or_default();
         for (i, net) in self.subnets.iter().enumerate() {
             if let Some(other) = self.subnets[..i]
                 .iter()
@@ -112,8 +127,7 @@ impl NetworkCreate {
                     "subnets {other} and {net} overlap"
                 )));
             }
-            let count = self
-                .gateways
+            let count = gateways
                 .iter()
                 .filter(|gateway| net.contains(*gateway))
                 .count();
@@ -123,13 +137,27 @@ impl NetworkCreate {
                 )));
             }
         }
-        match self
-            .gateways
+        match gateways
             .iter()
             .find(|gateway| !self.subnets.iter().any(|net| net.contains(*gateway)))
         {
             Some(gateway) => Err(ApiError::invalid(format!(
                 "gateway {gateway} lies in none of the network's subnets"
+            ))),
+            None => Ok(()),
+        }
+    }
+}
+
+impl NetworkCreate {
+    fn check_reserved(&self) -> Result<(), ApiError> {
+        let inside = |range: &AddressRange| {
+            let mut subnets = self.subnets.iter();
+            subnets.any(|net| net.contains(&range.first()) && net.contains(&range.last()))
+        };
+        match self.reserved.iter().find(|range| !inside(range)) {
+            Some(range) => Err(ApiError::invalid(format!(
+                "reserved {range} lies in none of the network's subnets"
             ))),
             None => Ok(()),
         }
@@ -188,6 +216,15 @@ pub struct Network {
     pub endpoints: u32,
     /// MAC addresses it remembers now.
     pub macs: u64,
+    /// The gateway's MAC address; `null` without a gateway.
+    pub gateway_mac: Option<Mac>,
+    /// The gateway's addresses.
+    #[schema(value_type = Vec<String>)]
+    pub gateways: Vec<IpAddr>,
+    /// The uplink its packets for the world leave through now.
+    pub uplink: Option<Name>,
+    /// What is published of its endpoints.
+    pub publications: Vec<Publication>,
 }
 
 const fn default_mtu() -> u16 {
@@ -264,7 +301,7 @@ mod tests {
     fn addresses_must_fit_together() {
         let with = |subnets: &[&str], gateways: &[&str]| NetworkCreate {
             subnets: subnets.iter().map(|net| net.parse().unwrap()).collect(),
-            gateways: gateways.iter().map(|ip| ip.parse().unwrap()).collect(),
+            gateways: Some(gateways.iter().map(|ip| ip.parse().unwrap()).collect()),
             ..blue()
         };
         assert_eq!(
@@ -291,6 +328,14 @@ mod tests {
         ] {
             assert_eq!(network.check().unwrap_err().message, wrong);
         }
+        let reserved = NetworkCreate {
+            reserved: vec!["10.2.0.1-10.2.0.9".parse().unwrap()],
+            ..with(&["10.1.0.0/16"], &[])
+        };
+        assert_eq!(
+            reserved.check().unwrap_err().message,
+            "reserved 10.2.0.1-10.2.0.9 lies in none of the network's subnets"
+        );
         assert!(
             NetworkCreate {
                 mtu: 1279,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 pub(crate) use setting::check_ifname;
-pub use setting::{AdminState, Direction, Lock, Mirror, PcapSpeed, PortKind, VlanMode};
+pub use setting::{AdminState, Direction, Lock, Mirror, PcapSpeed, PortKind, Rate, VlanMode};
 use setting::{check_limits, check_lock, check_mirror};
 
 /// A port to be added.
@@ -28,9 +28,10 @@ pub struct PortAdd {
     /// How it treats VLAN tags. `null`: access, in the network's default VLAN.
     #[serde(default)]
     pub vlan: Option<VlanMode>,
-    /// Whether it is protected: protected ports do not talk to each other.
+    /// Whether it is protected: protected ports do not talk to each other. `null`: an endpoint's is
+    /// where its network's `icc` is off, any other is not.
     #[serde(default)]
-    pub isolated: bool,
+    pub isolated: Option<bool>,
     /// The only addresses it may send from. `null`: any.
     #[serde(default)]
     pub lock: Option<Lock>,
@@ -41,6 +42,9 @@ pub struct PortAdd {
     /// What it may flood. `null`: the network's limits.
     #[serde(default)]
     pub storm: Option<StormLimits>,
+    /// How much it may send, and as much receive. `null`: any.
+    #[serde(default)]
+    pub rate: Option<Rate>,
     /// Makes it a mirror's destination: it gets copies and may not send. `null`: an ordinary port.
     #[serde(default)]
     pub mirror: Option<Mirror>,
@@ -56,10 +60,11 @@ impl PortAdd {
             network: None,
             admin: AdminState::Up,
             vlan: None,
-            isolated: false,
+            isolated: None,
             lock: None,
             max_macs: None,
             storm: None,
+            rate: None,
             mirror: None,
         }
     }
@@ -72,6 +77,7 @@ impl PortAdd {
         self.kind.check()?;
         check_lock(self.lock.as_ref())?;
         check_limits(self.max_macs, self.storm.as_ref())?;
+        self.rate.map_or(Ok(()), |rate| rate.check())?;
         check_mirror(&self.name, self.mirror.as_ref())
     }
 }
@@ -126,6 +132,14 @@ pub struct PortSet {
     )]
     #[schema(value_type = Option<StormLimits>)]
     pub storm: Option<Option<StormLimits>>,
+    /// How much it may send, and as much receive.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schema(value_type = Option<Rate>)]
+    pub rate: Option<Option<Rate>>,
     /// Makes it a mirror's destination, or an ordinary port again.
     #[serde(
         default,
@@ -149,10 +163,11 @@ impl PortSet {
             network: pick(self.network.as_ref(), &port.network),
             admin: pick(self.admin.as_ref(), &port.admin),
             vlan: pick(self.vlan.as_ref(), &port.vlan),
-            isolated: pick(self.isolated.as_ref(), &port.isolated),
+            isolated: self.isolated.or(port.isolated),
             lock: pick(self.lock.as_ref(), &port.lock),
             max_macs: pick(self.max_macs.as_ref(), &port.max_macs),
             storm: pick(self.storm.as_ref(), &port.storm),
+            rate: pick(self.rate.as_ref(), &port.rate),
             mirror: pick(self.mirror.as_ref(), &port.mirror),
         }
     }
@@ -172,7 +187,8 @@ impl PortSet {
         check_limits(
             self.max_macs.flatten(),
             self.storm.as_ref().and_then(Option::as_ref),
-        )
+        )?;
+        self.rate.flatten().map_or(Ok(()), |rate| rate.check())
     }
 }
 
@@ -259,7 +275,7 @@ mod tests {
     fn absent_stays_and_null_clears() {
         let old = PortAdd {
             max_macs: Some(5),
-            isolated: true,
+            isolated: Some(true),
             network: Some("blue".parse().unwrap()),
             ..tap()
         };

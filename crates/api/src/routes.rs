@@ -28,12 +28,14 @@ impl Method {
 
 /// All networks: GET, POST.
 pub const NETWORKS: &str = "/v1/networks";
-/// One network: GET, DELETE.
+/// One network: GET, PATCH, DELETE.
 pub const NETWORK: &str = "/v1/networks/{name}";
 /// All endpoints: GET; POST attaches.
 pub const ENDPOINTS: &str = "/v1/endpoints";
 /// One endpoint: DELETE detaches.
 pub const ENDPOINT: &str = "/v1/endpoints/{name}";
+/// What an endpoint may send and receive: GET, POST; DELETE lets it do everything.
+pub const POLICY: &str = "/v1/endpoints/{name}/policy";
 /// POST detaches by id or by interface.
 pub const DETACH: &str = "/v1/detach";
 /// All ports: GET, POST.
@@ -46,6 +48,24 @@ pub const FDB: &str = "/v1/fdb";
 pub const FDB_REMOVE: &str = "/v1/fdb/remove";
 /// POST forgets many entries.
 pub const FDB_FLUSH: &str = "/v1/fdb/flush";
+/// All uplinks: GET, POST.
+pub const UPLINKS: &str = "/v1/uplinks";
+/// One uplink: DELETE.
+pub const UPLINK: &str = "/v1/uplinks/{name}";
+/// All publications: GET, POST.
+pub const PUBLICATIONS: &str = "/v1/publications";
+/// One publication, by id: DELETE.
+pub const PUBLICATION: &str = "/v1/publications/{name}";
+/// The connections the NAT follows: GET.
+pub const NAT: &str = "/v1/nat";
+/// POST forgets connections.
+pub const NAT_FLUSH: &str = "/v1/nat/flush";
+/// What happens to connections, a line of JSON each, until the client hangs up: GET.
+pub const NAT_WATCH: &str = "/v1/nat/watch";
+/// What is not as it should be: GET.
+pub const DOCTOR: &str = "/v1/doctor";
+/// POST puts right what is not as it should be.
+pub const DOCTOR_CLEAN: &str = "/v1/doctor/clean";
 /// What was dropped: GET.
 pub const DROPS: &str = "/v1/drops";
 /// How the daemon is: GET.
@@ -60,10 +80,14 @@ pub const ALL: &[(Method, &str)] = &[
     (Method::Get, NETWORKS),
     (Method::Post, NETWORKS),
     (Method::Get, NETWORK),
+    (Method::Patch, NETWORK),
     (Method::Delete, NETWORK),
     (Method::Get, ENDPOINTS),
     (Method::Post, ENDPOINTS),
     (Method::Delete, ENDPOINT),
+    (Method::Get, POLICY),
+    (Method::Post, POLICY),
+    (Method::Delete, POLICY),
     (Method::Post, DETACH),
     (Method::Get, PORTS),
     (Method::Post, PORTS),
@@ -74,6 +98,17 @@ pub const ALL: &[(Method, &str)] = &[
     (Method::Post, FDB),
     (Method::Post, FDB_REMOVE),
     (Method::Post, FDB_FLUSH),
+    (Method::Get, UPLINKS),
+    (Method::Post, UPLINKS),
+    (Method::Delete, UPLINK),
+    (Method::Get, PUBLICATIONS),
+    (Method::Post, PUBLICATIONS),
+    (Method::Delete, PUBLICATION),
+    (Method::Get, NAT),
+    (Method::Post, NAT_FLUSH),
+    (Method::Get, NAT_WATCH),
+    (Method::Get, DOCTOR),
+    (Method::Post, DOCTOR_CLEAN),
     (Method::Get, DROPS),
     (Method::Get, STATUS),
     (Method::Post, EXPLAIN),

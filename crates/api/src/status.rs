@@ -1,6 +1,6 @@
 //! How the daemon is, and what it dropped.
 
-use crate::Name;
+use crate::{Name, Uplink};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -25,6 +25,10 @@ pub struct Status {
     pub endpoints: u32,
     /// MAC addresses remembered.
     pub macs: u64,
+    /// The ways to the world, the first serving networks that name none.
+    pub uplinks: Vec<Uplink>,
+    /// Ranges of ports that are published.
+    pub publications: u32,
     /// Frames received from all ports, those of removed ports included.
     pub frames: u64,
     /// Their bytes.

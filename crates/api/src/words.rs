@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 /// Text that is not the word it should be; the message names it and the allowed form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
-pub struct ParseWordError(String);
+pub struct ParseWordError(pub(crate) String);
 
 /// The name of a network, an endpoint or a port: 1 to 64 letters, digits, `_`, `.` and `-`, the
 /// first a letter or a digit.

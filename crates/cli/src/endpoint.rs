@@ -3,6 +3,7 @@
 use crate::failure::{Failure, for_each};
 use crate::output::{Output, list, table};
 use crate::parse;
+use crate::port::RateArgs;
 use api::{Attach, Client, Detach, Endpoint, Mac, Name, Netns, VlanId};
 use ipnet::IpNet;
 use std::io::Write;
@@ -53,15 +54,20 @@ pub struct AttachArgs {
     /// The interface's MTU in bytes [default: the network's]
     #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(576..=65535))]
     mtu: Option<u16>,
-    /// The endpoint's id, and its port's name [default: the daemon makes one]
+    /// What others in the network find it by; its port has the name, too, if it is free [default: none]
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
+    /// A further name; may be given again
+    #[arg(long = "alias", value_name = "NAME")]
+    aliases: Vec<Name>,
     /// Let the container send from any MAC and IP address
     #[arg(long)]
     unlocked: bool,
     /// Let the container not talk to other isolated ones
     #[arg(long)]
     isolated: bool,
+    #[command(flatten)]
+    rate: RateArgs,
     /// Queues of the interface
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
     queues: u8,
@@ -85,6 +91,8 @@ impl AttachArgs {
             vlan: self.vlan,
             mtu: self.mtu,
             name: self.name.clone(),
+            aliases: self.aliases.clone(),
+            rate: self.rate.get(),
             locked: !self.unlocked,
             isolated: self.isolated,
             queues: self.queues,
@@ -102,7 +110,7 @@ impl AttachArgs {
 /// Containers to be detached.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DetachArgs {
-    /// The endpoints' ids
+    /// The endpoints, by id or name
     #[arg(value_name = "ENDPOINT", required_unless_present_any = ["netns", "pid"], conflicts_with_all = ["netns", "pid"])]
     ids: Vec<Name>,
     #[command(flatten)]
@@ -165,6 +173,7 @@ fn listed(endpoints: &[Endpoint]) -> String {
         let (netns, mac, vlan) = (e.netns.to_string(), e.mac.to_string(), e.vlan.to_string());
         [
             e.id.to_string(),
+            list(e.name.iter().chain(&e.aliases)),
             e.network.to_string(),
             netns,
             e.ifname.clone(),
@@ -177,6 +186,7 @@ fn listed(endpoints: &[Endpoint]) -> String {
     table(
         [
             "ID",
+            "NAMES",
             "NETWORK",
             "NETNS",
             "IFNAME",
@@ -196,6 +206,8 @@ mod tests {
     fn web() -> Endpoint {
         Endpoint {
             id: "web".parse().unwrap(),
+            name: Some("web".parse().unwrap()),
+            aliases: vec!["www".parse().unwrap()],
             network: "blue".parse().unwrap(),
             netns: Netns::Pid(7),
             ifname: "eth0".into(),
@@ -214,8 +226,8 @@ mod tests {
     fn an_endpoint_is_a_line() {
         assert_eq!(
             listed(&[web()]),
-            "ID   NETWORK  NETNS  IFNAME  MAC                ADDRESSES    VLAN  PORT\n\
-             web  blue     pid 7  eth0    02:42:0a:01:00:02  10.1.0.2/16  1     web\n"
+            "ID   NAMES    NETWORK  NETNS  IFNAME  MAC                ADDRESSES    VLAN  PORT\n\
+             web  web,www  blue     pid 7  eth0    02:42:0a:01:00:02  10.1.0.2/16  1     web\n"
         );
         assert_eq!(
             attached(&web()),

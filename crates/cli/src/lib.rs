@@ -5,16 +5,22 @@
 //! standard error; the exit code is 0, or 1 when the daemon refused or does not answer, or 2 when
 //! the command line makes no sense.
 
+mod doctor;
 mod drops;
 mod endpoint;
 mod explain;
 mod failure;
 mod fdb;
+mod nat;
 mod network;
 mod output;
 mod parse;
+mod policy;
 mod port;
+mod publish;
+mod routing;
 mod status;
+mod uplink;
 
 use api::Client;
 use failure::Failure;
@@ -25,7 +31,7 @@ use std::process::ExitCode;
 /// What the daemon can be asked.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Command {
-    /// Networks: make, list, inspect, remove
+    /// Networks: make, list, inspect, change, remove
     #[command(subcommand)]
     Network(network::NetworkCommand),
     /// Attach a container to a network
@@ -35,6 +41,20 @@ pub enum Command {
     /// Endpoints, the containers' interfaces: list
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
+    /// Ways to the world: add, list, remove
+    #[command(subcommand)]
+    Uplink(uplink::UplinkCommand),
+    /// Ports of the host that lead to endpoints: add, list, remove
+    #[command(subcommand)]
+    Publish(publish::PublishCommand),
+    /// What is published, by endpoint
+    Ports(publish::PortsArgs),
+    /// What endpoints may send and receive: set, show, clear
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
+    /// Connections of the NAT: list, flush, watch
+    #[command(subcommand)]
+    Nat(nat::NatCommand),
     /// Ports of the switch: add, list, show, change, remove
     #[command(subcommand)]
     Port(port::PortCommand),
@@ -43,6 +63,8 @@ pub enum Command {
     Fdb(fdb::FdbCommand),
     /// What was dropped, and why
     Drops(drops::DropsArgs),
+    /// What is not as it should be, and how to put it right
+    Doctor(doctor::DoctorArgs),
     /// How the daemon is
     Status(status::StatusArgs),
     /// Tell what would happen to a frame, stage by stage, without its happening
@@ -75,9 +97,15 @@ fn ask(command: &Command, client: &Client, out: &mut dyn Write) -> Result<(), Fa
         Command::Attach(args) => args.run(client, out),
         Command::Detach(args) => args.run(client, out),
         Command::Endpoint(command) => command.run(client, out),
+        Command::Uplink(command) => command.run(client, out),
+        Command::Publish(command) => command.run(client, out),
+        Command::Ports(args) => args.run(client, out),
+        Command::Policy(command) => command.run(client, out),
+        Command::Nat(command) => command.run(client, out),
         Command::Port(command) => command.run(client, out),
         Command::Fdb(command) => command.run(client, out),
         Command::Drops(args) => args.run(client, out),
+        Command::Doctor(args) => args.run(client, out),
         Command::Status(args) => args.run(client, out),
         Command::Explain(args) => args.run(client, out),
     }

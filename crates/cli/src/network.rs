@@ -1,9 +1,12 @@
 //! `clearway network`, in the habits of `docker network`.
 
 use crate::failure::{Failure, for_each};
-use crate::output::{Output, list, pairs, table};
+use crate::output::{Output, list, pairs, table, word};
 use crate::parse;
-use api::{Client, Name, Network, NetworkCreate, StormLimits, VlanId};
+use crate::routing::{RoutingArgs, uplink_text};
+use api::{
+    AddressRange, Client, Name, Nat, Network, NetworkCreate, NetworkSet, StormLimits, VlanId,
+};
 use ipnet::IpNet;
 use std::io::Write;
 use std::net::IpAddr;
@@ -24,6 +27,8 @@ pub enum NetworkCommand {
         #[command(flatten)]
         output: Output,
     },
+    /// Change a network while it is used
+    Set(Box<Set>),
     /// Remove networks that have neither ports nor endpoints
     Rm {
         /// Their names
@@ -41,9 +46,17 @@ pub struct Create {
     /// Take containers' addresses from this range; may be given again
     #[arg(long = "subnet", value_name = "CIDR")]
     subnets: Vec<IpNet>,
-    /// Tell containers this default gateway; may be given again, once a subnet
-    #[arg(long = "gateway", value_name = "IP")]
-    gateways: Vec<IpAddr>,
+    /// Give the gateway this address; may be given again, once a subnet; none for no gateway [default: the first address of each subnet]
+    #[arg(long = "gateway", value_name = "IP|none", value_parser = gateway)]
+    gateways: Vec<Option<IpAddr>>,
+    /// Give these addresses to nobody who does not ask for them; may be given again
+    #[arg(long = "reserve", value_name = "IP[-IP]")]
+    reserved: Vec<AddressRange>,
+    /// Take the subnets although the host reaches some of their addresses elsewhere
+    #[arg(long)]
+    allow_overlap: bool,
+    #[command(flatten)]
+    routing: RoutingArgs,
     /// The largest IP packet in bytes
     #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=65535))]
     mtu: u16,
@@ -75,7 +88,11 @@ impl Create {
         let default = NetworkCreate::new(self.name.clone());
         NetworkCreate {
             subnets: self.subnets.clone(),
-            gateways: self.gateways.clone(),
+            gateways: (!self.gateways.is_empty())
+                .then(|| self.gateways.iter().copied().flatten().collect()),
+            reserved: self.reserved.clone(),
+            allow_overlap: self.allow_overlap,
+            routing: self.routing.set().applied_to(&default.routing),
             mtu: self.mtu,
             default_vlan: self.default_vlan,
             forward_reserved: self.forward_reserved,
@@ -87,6 +104,38 @@ impl Create {
             ..default
         }
     }
+}
+
+/// Changes to a network.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Set {
+    /// Its name
+    #[arg(value_name = "NETWORK")]
+    name: Name,
+    #[command(flatten)]
+    routing: RoutingArgs,
+}
+
+impl Set {
+    fn request(&self) -> Result<NetworkSet, Failure> {
+        let set = self.routing.set();
+        if set.is_empty() {
+            return Err(Failure::Usage(format!(
+                "nothing to change at network {}; `clearway network set --help` lists what can be",
+                self.name
+            )));
+        }
+        Ok(set)
+    }
+}
+
+/// A gateway's address, or none.
+fn gateway(text: &str) -> Result<Option<IpAddr>, String> {
+    if text == "none" {
+        return Ok(None);
+    }
+    let address = text.parse().map(Some);
+    address.map_err(|_| format!("`{text}` is neither an IP address nor none"))
 }
 
 impl NetworkCommand {
@@ -109,6 +158,10 @@ impl NetworkCommand {
                         .collect::<Vec<_>>()
                         .join("\n")
                 })
+            }
+            Self::Set(set) => {
+                client.network_set(&set.name, &set.request()?)?;
+                Ok(())
             }
             Self::Rm { names } => for_each(names, |name| {
                 client.network_remove(name)?;
@@ -138,12 +191,30 @@ fn listed(networks: &[Network]) -> String {
 }
 
 fn inspected(network: &Network) -> String {
-    let spec = &network.spec;
+    let (spec, routing) = (&network.spec, &network.spec.routing);
     pairs([
         ("name", spec.name.to_string()),
         ("id", network.id.to_string()),
         ("subnets", list(&spec.subnets)),
-        ("gateways", list(&spec.gateways)),
+        ("reserved", list(&spec.reserved)),
+        ("gateway", list(&network.gateways)),
+        ("gateway mac", word(network.gateway_mac)),
+        ("internal", yes_no(routing.internal)),
+        ("icc", yes_no(routing.icc)),
+        ("peers", list(&routing.peers)),
+        (
+            "uplink",
+            format!(
+                "{} ({})",
+                word(network.uplink.as_ref()),
+                uplink_text(&routing.uplink)
+            ),
+        ),
+        ("masquerade", yes_no(routing.masquerade)),
+        ("nat", nat(&routing.nat)),
+        ("host access", yes_no(routing.host_access)),
+        ("slaac", yes_no(routing.slaac)),
+        ("dhcp", yes_no(routing.dhcp)),
         ("mtu", format!("{} bytes", spec.mtu)),
         ("default vlan", spec.default_vlan.to_string()),
         (
@@ -167,6 +238,15 @@ fn inspected(network: &Network) -> String {
         ("ports", network.ports.to_string()),
         ("endpoints", network.endpoints.to_string()),
         (
+            "publications",
+            list(
+                network
+                    .publications
+                    .iter()
+                    .map(|p| format!("{}->{}:{}", p.spec.outside(), p.spec.endpoint, p.spec.to)),
+            ),
+        ),
+        (
             "labels",
             list(
                 spec.labels
@@ -175,6 +255,26 @@ fn inspected(network: &Network) -> String {
             ),
         ),
     ])
+}
+
+fn yes_no(yes: bool) -> String {
+    if yes { "yes" } else { "no" }.to_owned()
+}
+
+/// The preset and what differs from it: `rfc, mapping address-dependent, quota 65536`.
+fn nat(nat: &Nat) -> String {
+    let mut words = vec![nat.preset.to_string()];
+    words.extend(nat.mapping.map(|mapping| format!("mapping {mapping}")));
+    words.extend(
+        nat.filtering
+            .map(|filtering| format!("filtering {filtering}")),
+    );
+    words.extend(
+        nat.tcp_liberal
+            .map(|liberal| format!("tcp liberal {}", yes_no(liberal))),
+    );
+    words.push(format!("quota {}", nat.quota));
+    words.join(", ")
 }
 
 #[cfg(test)]
@@ -188,12 +288,22 @@ mod tests {
             "2001:db8:1::/64".parse().unwrap(),
         ];
         spec.storm.broadcast = Some(100);
+        spec.routing.nat.mapping = Some(api::Dependence::AddressDependent);
         Network {
             id: 3,
             spec,
             ports: 2,
             endpoints: 1,
             macs: 5,
+            gateway_mac: Some("02:00:00:00:00:01".parse().unwrap()),
+            gateways: vec!["10.1.0.1".parse().unwrap()],
+            uplink: Some("up".parse().unwrap()),
+            publications: vec![api::Publication {
+                id: "pub-1".parse().unwrap(),
+                spec: "8080:web:80".parse().unwrap(),
+                network: "blue".parse().unwrap(),
+                addresses: Vec::new(),
+            }],
         }
     }
 
@@ -213,7 +323,18 @@ mod tests {
             "name:                blue\n\
              id:                  3\n\
              subnets:             10.1.0.0/16,2001:db8:1::/64\n\
-             gateways:            -\n\
+             reserved:            -\n\
+             gateway:             10.1.0.1\n\
+             gateway mac:         02:00:00:00:00:01\n\
+             internal:            no\n\
+             icc:                 yes\n\
+             peers:               -\n\
+             uplink:              up (auto)\n\
+             masquerade:          yes\n\
+             nat:                 rfc, mapping address-dependent, quota 65536\n\
+             host access:         yes\n\
+             slaac:               no\n\
+             dhcp:                no\n\
              mtu:                 1500 bytes\n\
              default vlan:        1\n\
              reserved addresses:  not forwarded\n\
@@ -222,6 +343,7 @@ mod tests {
              storm limits:        broadcast=100\n\
              ports:               2\n\
              endpoints:           1\n\
+             publications:        8080/tcp->web:80\n\
              labels:              -\n"
         );
     }

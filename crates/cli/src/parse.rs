@@ -1,6 +1,6 @@
 //! Words on the command line that stand for more than one value.
 
-use api::{Lock, StormLimits, VlanId};
+use api::{Lock, Rate, StormLimits, VlanId};
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -121,6 +121,51 @@ pub(crate) fn storm_text(limits: &StormLimits) -> String {
     }
 }
 
+/// Bits a second as `tc` takes them: `100mbit`, `64kbit`, `1gbit`, or a number of bits.
+pub(crate) fn bits(text: &str) -> Result<u64, String> {
+    let number = scaled(text.strip_suffix("bit").unwrap_or(text));
+    let wrong = || format!("`{text}` is no rate: bits a second are meant, as in 64kbit or 100mbit");
+    let bits = number.ok_or_else(wrong)?;
+    let rate = Rate {
+        bits_per_second: Some(bits),
+        packets_per_second: None,
+    };
+    rate.check().map_err(|error| error.to_string())?;
+    Ok(bits)
+}
+
+/// Packets a second: `10k`, `1m`, or a number.
+pub(crate) fn packets(text: &str) -> Result<u32, String> {
+    let number = scaled(text).and_then(|number| u32::try_from(number).ok());
+    let wrong = || format!("`{text}` is no rate: packets a second are meant, as in 500 or 10k");
+    let packets = number.ok_or_else(wrong)?;
+    let rate = Rate {
+        bits_per_second: None,
+        packets_per_second: Some(packets),
+    };
+    rate.check().map_err(|error| error.to_string())?;
+    Ok(packets)
+}
+
+/// A number with k, m or g for its thousands, millions or billions.
+fn scaled(text: &str) -> Option<u64> {
+    let (digits, factor) = match text.char_indices().last()? {
+        (at, 'k') => (&text[..at], 1_000),
+        (at, 'm') => (&text[..at], 1_000_000),
+        (at, 'g') => (&text[..at], 1_000_000_000),
+        _ => (text, 1),
+    };
+    digits.parse::<u64>().ok()?.checked_mul(factor)
+}
+
+/// A rate in words.
+pub(crate) fn rate_text(rate: &Rate) -> String {
+    let bits = rate.bits_per_second.map(|n| format!("{n} bits/s"));
+    let packets = rate.packets_per_second.map(|n| format!("{n} packets/s"));
+    let words: Vec<String> = bits.into_iter().chain(packets).collect();
+    words.join(", ")
+}
+
 /// A label as `KEY=VALUE`, or `KEY` alone.
 pub(crate) fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
@@ -218,6 +263,33 @@ mod tests {
             Ok(("2001:db8::2".into(), Some(80)))
         );
         assert!(end("10.1.0.2:99999").is_err() && end("web:80").is_err());
+    }
+
+    #[test]
+    fn rates_have_units() {
+        for (text, wanted) in [
+            ("100mbit", 100_000_000),
+            ("64kbit", 64_000),
+            ("1gbit", 1_000_000_000),
+            ("9600", 9600),
+            ("9600bit", 9600),
+            ("2m", 2_000_000),
+        ] {
+            assert_eq!(bits(text), Ok(wanted), "{text}");
+        }
+        assert_eq!((packets("10k"), packets("7")), (Ok(10_000), Ok(7)));
+        for wrong in ["", "bit", "k", "-1k", "1tbit", "99999999999999999999g", "ä"] {
+            assert!(bits(wrong).unwrap_err().contains("is no rate"), "{wrong}");
+            assert!(packets(wrong).is_err(), "{wrong}");
+        }
+        assert_eq!(
+            bits("1").unwrap_err(),
+            "rate.bits_per_second is 1; allowed are 1200 to 34000000000"
+        );
+        assert_eq!(
+            packets("0").unwrap_err(),
+            "rate.packets_per_second is 0; allowed are 1 to 100000000"
+        );
     }
 
     #[test]

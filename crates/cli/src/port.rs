@@ -6,9 +6,10 @@ use crate::endpoint::NetnsArgs;
 use crate::failure::{Failure, for_each};
 use crate::output::Output;
 use crate::parse::{self, Vlans};
+use crate::routing::Switch;
 use api::{
     AdminState, Client, Direction, Lock, Mirror, Name, Netns, PcapSpeed, PortAdd, PortKind,
-    PortSet, StormLimits, VlanId, VlanMode,
+    PortSet, Rate, StormLimits, VlanId, VlanMode,
 };
 use std::io::Write;
 use std::path::PathBuf;
@@ -111,6 +112,8 @@ pub struct Add {
     #[arg(long)]
     isolated: bool,
     #[command(flatten)]
+    rate: RateArgs,
+    #[command(flatten)]
     rules: Rules,
 }
 
@@ -124,7 +127,8 @@ impl Add {
                 AdminState::Up
             },
             vlan: self.vlan.get()?,
-            isolated: self.isolated,
+            isolated: self.isolated.then_some(true),
+            rate: self.rate.get(),
             lock: self.rules.lock.clone(),
             max_macs: self.rules.max_macs,
             storm: self.rules.storm,
@@ -193,6 +197,27 @@ impl VlanArgs {
                 "--access, --trunk and --tunnel exclude each other".into(),
             )),
         }
+    }
+}
+
+/// How much a port may send, and as much receive.
+#[derive(Debug, Clone, Copy, Default, clap::Args)]
+pub(crate) struct RateArgs {
+    /// Let so many bits a second pass in each direction, as in 100mbit
+    #[arg(long, value_name = "BITS", value_parser = parse::bits)]
+    rate_bits: Option<u64>,
+    /// Let so many packets a second pass in each direction, as in 10k
+    #[arg(long, value_name = "PACKETS", value_parser = parse::packets)]
+    rate_packets: Option<u32>,
+}
+
+impl RateArgs {
+    pub(crate) fn get(self) -> Option<Rate> {
+        let rate = Rate {
+            bits_per_second: self.rate_bits,
+            packets_per_second: self.rate_packets,
+        };
+        (rate != Rate::default()).then_some(rate)
     }
 }
 
@@ -268,7 +293,12 @@ pub struct Set {
     #[arg(long, value_name = "on|off")]
     isolated: Option<Switch>,
     #[command(flatten)]
+    rate: RateArgs,
+    #[command(flatten)]
     rules: Rules,
+    /// Let any rate pass
+    #[arg(long, conflicts_with_all = ["rate_bits", "rate_packets"])]
+    no_rate: bool,
     /// Let it send from any address
     #[arg(long, conflicts_with = "lock")]
     no_lock: bool,
@@ -294,10 +324,11 @@ impl Set {
             network: change(self.network.clone(), self.no_network),
             admin,
             vlan: change(self.vlan.get()?, self.no_vlan),
-            isolated: self.isolated.map(|switch| matches!(switch, Switch::On)),
+            isolated: self.isolated.map(Switch::is_on),
             lock: change(self.rules.lock.clone(), self.no_lock),
             max_macs: change(self.rules.max_macs, self.no_max_macs),
             storm: change(self.rules.storm, self.no_storm),
+            rate: change(self.rate.get(), self.no_rate),
             mirror: change(self.rules.mirror(), self.no_mirror),
         };
         if set.is_empty() {
@@ -313,13 +344,6 @@ impl Set {
 /// A new value, no value any more, or no change.
 fn change<T>(new: Option<T>, none: bool) -> Option<Option<T>> {
     if none { Some(None) } else { new.map(Some) }
-}
-
-/// On or off, as it is typed.
-#[derive(Debug, Clone, Copy, clap::ValueEnum)]
-enum Switch {
-    On,
-    Off,
 }
 
 #[cfg(test)]
@@ -417,6 +441,11 @@ mod tests {
             json("--isolated off --max-macs 5"),
             r#"{"isolated":false,"max_macs":5}"#
         );
+        assert_eq!(
+            json("--rate-bits 100mbit --rate-packets 10k"),
+            r#"{"rate":{"bits_per_second":100000000,"packets_per_second":10000}}"#
+        );
+        assert_eq!(json("--no-rate"), r#"{"rate":null}"#);
         assert_eq!(
             json("--mirror a,b --mirror-direction rx"),
             r#"{"mirror":{"of":["a","b"],"direction":"rx"}}"#

@@ -1,8 +1,8 @@
 //! `clearway status`: how the daemon is.
 
 use crate::failure::Failure;
-use crate::output::{Output, pairs, table};
-use api::{Client, Status, WorkerStatus};
+use crate::output::{Output, list, pairs, table};
+use api::{Client, Status, Uplink, UplinkState, WorkerStatus};
 use std::io::Write;
 
 /// How the daemon is.
@@ -32,6 +32,8 @@ fn shown(status: &Status) -> String {
             format!("{} up, {} down, {} dead", ports.up, ports.down, ports.dead),
         ),
         ("macs", status.macs.to_string()),
+        ("uplinks", list(status.uplinks.iter().map(uplink))),
+        ("publications", status.publications.to_string()),
         (
             "received",
             format!("{} frames, {} bytes", status.frames, status.bytes),
@@ -56,6 +58,15 @@ fn shown(status: &Status) -> String {
         status.workers.iter().map(row),
     );
     format!("{summary}{warnings}\n{workers}")
+}
+
+/// `up` or `up (down: eth0 is gone)`.
+fn uplink(uplink: &Uplink) -> String {
+    match (uplink.state, &uplink.why) {
+        (UplinkState::Up, _) => uplink.name.to_string(),
+        (UplinkState::Down, None) => format!("{} (down)", uplink.name),
+        (UplinkState::Down, Some(why)) => format!("{} (down: {why})", uplink.name),
+    }
 }
 
 /// The two largest units.
@@ -95,6 +106,18 @@ mod tests {
             },
             endpoints: 2,
             macs: 2,
+            uplinks: vec![Uplink {
+                name: "up".parse().unwrap(),
+                dev: "eth0".into(),
+                ports: api::PortRange::DYNAMIC,
+                state: UplinkState::Down,
+                why: Some("eth0 is gone".into()),
+                mac: None,
+                addresses: Vec::new(),
+                gateways: Vec::new(),
+                networks: Vec::new(),
+            }],
+            publications: 4,
             frames: 1000,
             bytes: 64_000,
             dropped: 3,
@@ -102,16 +125,18 @@ mod tests {
         };
         assert_eq!(
             shown(&status),
-            "version:      0.1.0\n\
-             process:      7\n\
-             running for:  1h 2m\n\
-             generation:   12\n\
-             networks:     1\n\
-             endpoints:    2\n\
-             ports:        2 up, 1 down, 0 dead\n\
-             macs:         2\n\
-             received:     1000 frames, 64000 bytes\n\
-             dropped:      3 frames\n\
+            "version:       0.1.0\n\
+             process:       7\n\
+             running for:   1h 2m\n\
+             generation:    12\n\
+             networks:      1\n\
+             endpoints:     2\n\
+             ports:         2 up, 1 down, 0 dead\n\
+             macs:          2\n\
+             uplinks:       up (down: eth0 is gone)\n\
+             publications:  4\n\
+             received:      1000 frames, 64000 bytes\n\
+             dropped:       3 frames\n\
              warning: the state directory is full\n\
              \n\
              WORKER  PORTS  FRAMES  BUSY\n\

@@ -23,6 +23,25 @@ fn the_commands_are_consistent() {
 fn every_command_is_understood() {
     for words in [
         "network create blue --subnet 10.1.0.0/16 --gateway 10.1.0.1 --mtu 9000 --ageing 60 --label a=b --storm broadcast=5",
+        "network create blue --subnet 10.1.0.0/16 --gateway none --reserve 10.1.0.100-10.1.0.120 --allow-overlap --internal --icc off --peer red",
+        "network create blue --uplink none --masquerade off --nat full-cone --mapping address-dependent --quota 5 --dhcp on",
+        "network set blue --internal=off --peer none --uplink up --host-access off --slaac on",
+        "uplink add eth0 --name up --ports 50000-60000",
+        "uplink ls -o json",
+        "uplink rm up",
+        "publish add 8080:web:80 198.51.100.1:53:dns:53/udp [::]:443->web:443/tcp",
+        "publish ls",
+        "publish rm pub-1 8080/tcp",
+        "ports",
+        "ports web -o json",
+        "policy set web --default deny",
+        "policy show web -o json",
+        "policy clear web db",
+        "nat ls --protocol tcp --src 10.1.0.2 --dst 10.0.0.0/8 --port 80 --network blue --endpoint web --state closing -o json",
+        "nat flush --all",
+        "nat watch -o json",
+        "doctor --clean -o json",
+        "attach --netns web --network blue --name db --alias postgres --alias pg --rate-bits 100mbit --rate-packets 10k",
         "network ls -o json",
         "network inspect blue red -o table",
         "network rm blue red",
@@ -71,6 +90,24 @@ fn what_makes_no_sense_is_refused_with_what_is_allowed() {
         ("network create blue --mtu 100", "576..=65535"),
         ("network create blue --subnet 10.1.0.0", "invalid"),
         ("network rm", "<NETWORK>"),
+        (
+            "network create blue --gateway x",
+            "neither an IP address nor none",
+        ),
+        (
+            "network create blue --reserve 10.1.0.9-10.1.0.1",
+            "is no range of addresses",
+        ),
+        (
+            "network create blue --nat symmetric",
+            "is no NAT preset: rfc, linux",
+        ),
+        ("network set blue --icc maybe", "possible values: on, off"),
+        ("publish add 8080", "is no publication"),
+        ("policy set web permit", "is no rule"),
+        ("nat ls --state open", "opening, established, closing are"),
+        ("nat ls --src web", "is neither IP nor CIDR"),
+        ("port set p --no-rate --rate-bits 1m", "cannot be used with"),
         ("attach --network blue", "--netns"),
         (
             "attach --network blue --netns a --pid 7",
@@ -132,14 +169,22 @@ fn without_a_daemon_a_command_fails_with_1() {
         );
         assert!(out.is_empty());
     }
-    let failure = ask(
-        &parse("port set p").unwrap(),
-        &Client::new(socket),
-        &mut Vec::new(),
-    )
-    .unwrap_err();
-    assert_eq!(
-        format!("{:?}", failure.exit_code()),
-        format!("{:?}", ExitCode::from(2))
-    );
+    for words in [
+        "port set p",
+        "network set blue",
+        "nat flush",
+        "nat flush --all --port 1",
+    ] {
+        let failure = ask(
+            &parse(words).unwrap(),
+            &Client::new(socket),
+            &mut Vec::new(),
+        )
+        .unwrap_err();
+        assert_eq!(
+            format!("{:?}", failure.exit_code()),
+            format!("{:?}", ExitCode::from(2)),
+            "{words}"
+        );
+    }
 }

@@ -36,6 +36,12 @@ impl fmt::Display for AddressRange {
 }
 
 impl Subnet {
+    /// The lowest address a host can have there: a gateway's, unless another was asked for.
+    #[must_use]
+    pub fn first_host(&self) -> IpAddr {
+        self.hosts().0
+    }
+
     /// The addresses an endpoint can have, first and last, all those between included.
     pub(crate) fn hosts(&self) -> (IpAddr, IpAddr) {
         match self.net {

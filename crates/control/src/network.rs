@@ -162,7 +162,7 @@ impl State {
         for &SubnetRequest { net, gateway } in requests {
             check_subnet(&Subnet { net, gateway: None })?;
             let gateway = match gateway {
-                Gateway::First => Some(Subnet { net, gateway: None }.hosts().0),
+                Gateway::First => Some(Subnet { net, gateway: None }.first_host()),
                 Gateway::At(gateway) => Some(gateway),
                 Gateway::None => None,
             };

@@ -5,6 +5,7 @@ use crate::error::in_range;
 use crate::{ApiError, Mac, Name, Netns, NetworkCreate, StormLimits, VlanId};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use utoipa::ToSchema;
 
@@ -138,6 +139,41 @@ pub struct Lock {
     #[serde(default)]
     #[schema(value_type = Vec<String>)]
     pub ips: Vec<IpAddr>,
+}
+
+/// How much passes in one direction: a token bucket for each number that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rate {
+    /// Bits a second, Ethernet headers included, 1200 to 34000000000. `null`: any.
+    #[serde(default)]
+    #[schema(minimum = 1200, maximum = 34_000_000_000_u64)]
+    pub bits_per_second: Option<u64>,
+    /// Packets a second, 1 to 100000000; a superframe counts as the packets it stands for.
+    /// `null`: any.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 100_000_000)]
+    pub packets_per_second: Option<u32>,
+}
+
+impl Rate {
+    /// Allowed rates, in bits a second.
+    pub const BITS: RangeInclusive<u64> = 1200..=34_000_000_000;
+    /// Allowed rates, in packets a second.
+    pub const PACKETS: RangeInclusive<u32> = 1..=100_000_000;
+
+    /// Compares both numbers with their ranges.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), ApiError> {
+        if let Some(bits) = self.bits_per_second {
+            in_range("rate.bits_per_second", bits, &Self::BITS)?;
+        }
+        self.packets_per_second.map_or(Ok(()), |packets| {
+            in_range("rate.packets_per_second", packets, &Self::PACKETS)
+        })
+    }
 }
 
 /// What a mirror's destination gets copies of.

@@ -30,6 +30,9 @@ pub(super) fn explained(port: &Name, explanation: &Explanation) -> String {
     for output in &explanation.outputs {
         writeln!(text, "  -> {}", leaving(output)).expect(INFALLIBLE);
     }
+    if let Some(bytes) = &explanation.leaves_as {
+        writeln!(text, "  as {bytes}").expect(INFALLIBLE);
+    }
     text
 }
 
@@ -91,6 +94,7 @@ mod tests {
             what: what.into(),
         };
         let explanation = Explanation {
+            leaves_as: None,
             verdict: Verdict::Flooded,
             drop: None,
             steps: vec![
@@ -135,6 +139,7 @@ mod tests {
             sentence: "Not its own.".into(),
         };
         let explanation = Explanation {
+            leaves_as: None,
             verdict: Verdict::Dropped,
             drop: Some(drop),
             steps: Vec::new(),

@@ -61,7 +61,12 @@ pub(super) fn shown(port: &Port) -> String {
         ("vlan", vlan(spec.vlan.as_ref())),
         (
             "isolated",
-            if spec.isolated { "yes" } else { "no" }.to_owned(),
+            match spec.isolated {
+                Some(true) => "yes",
+                Some(false) => "no",
+                None => "as the network says",
+            }
+            .to_owned(),
         ),
         (
             "lock",
@@ -83,6 +88,10 @@ pub(super) fn shown(port: &Port) -> String {
             spec.storm
                 .as_ref()
                 .map_or_else(|| "the network's".to_owned(), parse::storm_text),
+        ),
+        (
+            "rate",
+            spec.rate.as_ref().map(parse::rate_text).unwrap_or_default(),
         ),
         (
             "mirror",
@@ -256,7 +265,7 @@ mod tests {
              endpoint:      web\n\
              state:         up\n\
              vlan:          trunk all, native 10 tagged\n\
-             isolated:      no\n\
+             isolated:      as the network says\n\
              lock:          02:00:00:00:00:0a, 10.1.0.2\n\
              macs:          1 of at most the network's\n\
              storm limits:  the network's\n\

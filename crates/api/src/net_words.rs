@@ -1,0 +1,306 @@
+//! Words of layers 3 and 4: a protocol, a range of ports, a range of addresses.
+
+use crate::ParseWordError;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::net::IpAddr;
+use std::str::FromStr;
+use utoipa::ToSchema;
+
+/// An IP protocol: `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or its number.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "tcp")]
+pub struct Protocol(pub u8);
+
+impl Protocol {
+    /// TCP.
+    pub const TCP: Self = Self(6);
+    /// UDP.
+    pub const UDP: Self = Self(17);
+    /// SCTP.
+    pub const SCTP: Self = Self(132);
+    /// ICMP for IPv4.
+    pub const ICMP: Self = Self(1);
+    /// ICMP for IPv6.
+    pub const ICMPV6: Self = Self(58);
+
+    const NAMED: &'static [(Self, &'static str)] = &[
+        (Self::TCP, "tcp"),
+        (Self::UDP, "udp"),
+        (Self::SCTP, "sctp"),
+        (Self::ICMP, "icmp"),
+        (Self::ICMPV6, "icmpv6"),
+    ];
+
+    /// Whether its packets name ports.
+    #[must_use]
+    pub fn has_ports(self) -> bool {
+        [Self::TCP, Self::UDP, Self::SCTP].contains(&self)
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = ParseWordError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let named = Self::NAMED.iter().find(|(_, name)| *name == text);
+        let number = || text.parse().ok().map(Self);
+        named.map(|(own, _)| *own).or_else(number).ok_or_else(|| {
+            ParseWordError(format!(
+                "`{text}` is no protocol: tcp, udp, sctp, icmp, icmpv6 and numbers up to 255 are"
+            ))
+        })
+    }
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match Self::NAMED.iter().find(|(own, _)| own == self) {
+            Some((_, name)) => f.pad(name),
+            None => fmt::Display::fmt(&self.0, f),
+        }
+    }
+}
+
+/// Ports, both ends included: `80` or `8000-8099`.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
+)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, pattern = "^[0-9]+(-[0-9]+)?$", example = "8000-8099")]
+pub struct PortRange(Span<u16>);
+
+impl PortRange {
+    /// The dynamic ports (RFC 6335, 6).
+    pub const DYNAMIC: Self = Self(Span {
+        first: 49_152,
+        last: 65_535,
+    });
+
+    /// From `first` to `last`; `None` when they run backwards or begin with 0, which is no port.
+    #[must_use]
+    pub const fn new(first: u16, last: u16) -> Option<Self> {
+        if first == 0 || first > last {
+            return None;
+        }
+        Some(Self(Span { first, last }))
+    }
+
+    /// The lowest.
+    #[must_use]
+    pub const fn first(self) -> u16 {
+        self.0.first
+    }
+
+    /// The highest.
+    #[must_use]
+    pub const fn last(self) -> u16 {
+        self.0.last
+    }
+
+    /// As many ports from `first` on; `None` when there are not so many.
+    #[must_use]
+    pub const fn moved_to(self, first: u16) -> Option<Self> {
+        match first.checked_add(self.0.last - self.0.first) {
+            Some(last) => Self::new(first, last),
+            None => None,
+        }
+    }
+}
+
+impl FromStr for PortRange {
+    type Err = ParseWordError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let range = match (first.parse(), last.parse()) {
+            (Ok(first), Ok(last)) => Self::new(first, last),
+            (Ok(_) | Err(_), _) => None,
+        };
+        range.ok_or_else(|| {
+            ParseWordError(format!(
+                "`{text}` is no range of ports: PORT or FIRST-LAST is, of 1 to 65535"
+            ))
+        })
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.first == self.0.last {
+            f.pad(&self.0.first.to_string())
+        } else {
+            f.pad(&format!("{}-{}", self.0.first, self.0.last))
+        }
+    }
+}
+
+/// Addresses of one family, both ends included: `10.1.0.5` or `10.1.0.100-10.1.0.120`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, example = "10.1.0.100-10.1.0.120")]
+pub struct AddressRange(Span<IpAddr>);
+
+/// Both ends of a range.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Span<T> {
+    first: T,
+    last: T,
+}
+
+impl AddressRange {
+    /// From `first` to `last`; `None` when they run backwards or are of two families.
+    #[must_use]
+    pub fn new(first: IpAddr, last: IpAddr) -> Option<Self> {
+        let good = first.is_ipv4() == last.is_ipv4() && first <= last;
+        good.then_some(Self(Span { first, last }))
+    }
+
+    /// The lowest.
+    #[must_use]
+    pub const fn first(&self) -> IpAddr {
+        self.0.first
+    }
+
+    /// The highest.
+    #[must_use]
+    pub const fn last(&self) -> IpAddr {
+        self.0.last
+    }
+}
+
+impl FromStr for AddressRange {
+    type Err = ParseWordError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let range = match (first.parse(), last.parse()) {
+            (Ok(first), Ok(last)) => Self::new(first, last),
+            (Ok(_) | Err(_), _) => None,
+        };
+        range.ok_or_else(|| {
+            ParseWordError(format!(
+                "`{text}` is no range of addresses: IP or FIRST-LAST is, of one family"
+            ))
+        })
+    }
+}
+
+impl fmt::Display for AddressRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.first == self.0.last {
+            f.pad(&self.0.first.to_string())
+        } else {
+            f.pad(&format!("{}-{}", self.0.first, self.0.last))
+        }
+    }
+}
+
+macro_rules! words {
+    ($($word:ty),+) => {$(
+        impl TryFrom<String> for $word {
+            type Error = ParseWordError;
+
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$word> for String {
+            fn from(word: $word) -> Self {
+                word.to_string()
+            }
+        }
+    )+};
+}
+
+words!(Protocol, PortRange, AddressRange);
+
+/// An enum whose values are words, in text as in JSON.
+macro_rules! closed_words {
+    ($type:ty, $what:literal, [$($value:ident $word:literal),+ $(,)?]) => {
+        impl $type {
+            /// Every value with its word.
+            pub const ALL: &'static [(Self, &'static str)] = &[$((Self::$value, $word)),+];
+
+            /// Its word.
+            #[must_use]
+            pub const fn word(self) -> &'static str {
+                match self {
+                    $(Self::$value => $word),+
+                }
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = $crate::ParseWordError;
+
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
+                let known = Self::ALL.iter().find(|(_, word)| *word == text);
+                known.map(|(value, _)| *value).ok_or_else(|| {
+                    let words: Vec<_> = Self::ALL.iter().map(|(_, word)| *word).collect();
+                    $crate::words::ParseWordError(format!(
+                        concat!("`{}` is no ", $what, ": {} are"),
+                        text,
+                        words.join(", ")
+                    ))
+                })
+            }
+        }
+
+        impl std::fmt::Display for $type {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.pad(self.word())
+            }
+        }
+    };
+}
+
+pub(crate) use closed_words;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_read_as_they_are_shown() {
+        for text in ["tcp", "icmpv6", "47"] {
+            assert_eq!(text.parse::<Protocol>().unwrap().to_string(), text);
+        }
+        for text in ["80", "1-65535"] {
+            assert_eq!(text.parse::<PortRange>().unwrap().to_string(), text);
+        }
+        for text in ["10.1.0.5", "2001:db8::1-2001:db8::9"] {
+            assert_eq!(text.parse::<AddressRange>().unwrap().to_string(), text);
+        }
+        assert_eq!("6".parse(), Ok(Protocol::TCP));
+    }
+
+    #[test]
+    fn what_is_no_range_says_what_is() {
+        for wrong in ["", "0", "0-5", "9-8", "1-65536", "a", "1-2-3"] {
+            let error = wrong.parse::<PortRange>().unwrap_err().to_string();
+            assert!(
+                error.contains("is no range of ports: PORT or FIRST-LAST is"),
+                "{error}"
+            );
+        }
+        for wrong in ["", "10.1.0.9-10.1.0.2", "10.1.0.1-2001:db8::1", "x"] {
+            assert!(wrong.parse::<AddressRange>().is_err(), "{wrong}");
+        }
+        for wrong in ["", "gre", "256", "TCP"] {
+            assert!(wrong.parse::<Protocol>().is_err(), "{wrong}");
+        }
+        assert!(serde_json::from_str::<PortRange>("\"5-4\"").is_err());
+    }
+
+    #[test]
+    fn a_range_moves_as_a_whole() {
+        let range: PortRange = "8000-8099".parse().unwrap();
+        assert_eq!(range.moved_to(1).unwrap().to_string(), "1-100");
+        assert_eq!((range.moved_to(65_437), range.moved_to(0)), (None, None));
+    }
+}

@@ -1,0 +1,240 @@
+//! `clearway nat`: the connections the NAT follows, in the habits of `conntrack`.
+
+use crate::failure::Failure;
+use crate::output::{Format, Output, table, word};
+use api::{Client, Name, NatCount, NatEntry, NatEvent, NatFilter, NatState, Protocol};
+use ipnet::IpNet;
+use std::io::Write;
+use std::net::IpAddr;
+use std::ops::ControlFlow;
+
+/// Connections.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum NatCommand {
+    /// List connections
+    Ls {
+        /// Which
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// How to print
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Forget connections
+    Flush {
+        /// Which
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// All of them
+        #[arg(long)]
+        all: bool,
+    },
+    /// Tell what happens to connections, until interrupted
+    Watch {
+        /// Which
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// How to print
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+/// Which connections.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct FilterArgs {
+    /// Of this protocol: tcp, udp, sctp, icmp, icmpv6 or a number
+    #[arg(long, value_name = "PROTOCOL")]
+    protocol: Option<Protocol>,
+    /// From these addresses, before or after translation
+    #[arg(long, value_name = "IP|CIDR", value_parser = addresses)]
+    src: Option<IpNet>,
+    /// To these addresses, before or after translation
+    #[arg(long, value_name = "IP|CIDR", value_parser = addresses)]
+    dst: Option<IpNet>,
+    /// With this port on any side, before or after translation
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+    /// Of this network
+    #[arg(long, value_name = "NETWORK")]
+    network: Option<Name>,
+    /// Of this endpoint
+    #[arg(long, value_name = "ENDPOINT")]
+    endpoint: Option<Name>,
+    /// That have come so far: opening, established or closing
+    #[arg(long, value_name = "STATE")]
+    state: Option<NatState>,
+}
+
+impl FilterArgs {
+    fn get(&self) -> NatFilter {
+        NatFilter {
+            protocol: self.protocol,
+            src: self.src,
+            dst: self.dst,
+            port: self.port,
+            network: self.network.clone(),
+            endpoint: self.endpoint.clone(),
+            state: self.state,
+        }
+    }
+}
+
+impl NatCommand {
+    pub(crate) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
+        match self {
+            Self::Ls { filter, output } => {
+                output.print(out, &client.nat(&filter.get())?, |entries| listed(entries))
+            }
+            Self::Flush { filter, all } => {
+                let filter = filter.get();
+                if *all != (filter == NatFilter::default()) {
+                    return Err(Failure::Usage(
+                        "say which connections to forget, or --all".into(),
+                    ));
+                }
+                let flushed = client.nat_flush(&filter)?;
+                Ok(writeln!(out, "{} forgotten", flushed.removed)?)
+            }
+            Self::Watch { filter, output } => watch(client, &filter.get(), *output, out),
+        }
+    }
+}
+
+/// Prints a line for each event as it comes.
+fn watch(
+    client: &Client,
+    filter: &NatFilter,
+    output: Output,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
+    let mut written = Ok(());
+    client.nat_watch(filter, |event| {
+        written = line(&event, output.format)
+            .and_then(|line| writeln!(out, "{line}"))
+            .and_then(|()| out.flush());
+        match written {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
+    Ok(written?)
+}
+
+fn line(event: &NatEvent, format: Format) -> std::io::Result<String> {
+    match format {
+        Format::Json => Ok(serde_json::to_string(event)?),
+        Format::Table => Ok(told(event)),
+    }
+}
+
+/// `new      tcp 10.1.0.2:40000 -> 198.51.100.7:443 as 198.51.100.1:50000 opening web`.
+fn told(event: &NatEvent) -> String {
+    let NatEvent { event, entry } = event;
+    let NatEntry {
+        protocol,
+        original,
+        translated,
+        state,
+        ..
+    } = entry;
+    let whose = entry.endpoint.as_ref().unwrap_or(&entry.network);
+    format!(
+        "{event:7}  {protocol} {} -> {}  as {} -> {}  {state}  {whose}",
+        original.src, original.dst, translated.src, translated.dst
+    )
+}
+
+fn listed(entries: &[NatEntry]) -> String {
+    let count = |count: NatCount| format!("{}/{}", count.packets, count.bytes);
+    let row = |e: &NatEntry| {
+        [
+            e.protocol.to_string(),
+            e.state.to_string(),
+            format!("{} -> {}", e.original.src, e.original.dst),
+            format!("{} -> {}", e.translated.src, e.translated.dst),
+            count(e.sent),
+            count(e.received),
+            format!("{}s", e.expires_seconds),
+            e.network.to_string(),
+            word(e.endpoint.as_ref()),
+        ]
+    };
+    let header = [
+        "PROTOCOL",
+        "STATE",
+        "ORIGINAL",
+        "TRANSLATED",
+        "SENT",
+        "RECEIVED",
+        "EXPIRES",
+        "NETWORK",
+        "ENDPOINT",
+    ];
+    table(header, entries.iter().map(row))
+}
+
+/// A range of addresses, or one.
+fn addresses(text: &str) -> Result<IpNet, String> {
+    let one = || text.parse::<IpAddr>().ok().map(IpNet::from);
+    let net = text.parse().ok().or_else(one);
+    net.ok_or_else(|| format!("`{text}` is neither IP nor CIDR"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::{NatChange, NatTuple};
+
+    fn entry() -> NatEntry {
+        let tuple = |src: &str| NatTuple {
+            src: src.parse().unwrap(),
+            dst: "198.51.100.7:443".parse().unwrap(),
+        };
+        NatEntry {
+            network: "blue".parse().unwrap(),
+            endpoint: None,
+            protocol: Protocol::TCP,
+            state: NatState::Established,
+            original: tuple("10.1.0.2:40000"),
+            translated: tuple("198.51.100.1:50000"),
+            sent: NatCount {
+                packets: 3,
+                bytes: 180,
+            },
+            received: NatCount::default(),
+            expires_seconds: 7440,
+        }
+    }
+
+    #[test]
+    fn a_connection_is_a_line() {
+        assert_eq!(
+            listed(&[entry()]),
+            "PROTOCOL  STATE        ORIGINAL                            TRANSLATED                              SENT   RECEIVED  EXPIRES  NETWORK  ENDPOINT\n\
+             tcp       established  10.1.0.2:40000 -> 198.51.100.7:443  198.51.100.1:50000 -> 198.51.100.7:443  3/180  0/0       7440s    blue     -\n"
+        );
+    }
+
+    #[test]
+    fn an_event_is_a_line_in_either_form() {
+        let event = NatEvent {
+            event: NatChange::New,
+            entry: entry(),
+        };
+        assert_eq!(
+            line(&event, Format::Table).unwrap(),
+            "new      tcp 10.1.0.2:40000 -> 198.51.100.7:443  as 198.51.100.1:50000 -> 198.51.100.7:443  established  blue"
+        );
+        let json = line(&event, Format::Json).unwrap();
+        assert!(!json.contains('\n'));
+        assert_eq!(serde_json::from_str::<NatEvent>(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn addresses_are_one_or_many() {
+        assert_eq!(addresses("10.1.0.2").unwrap().to_string(), "10.1.0.2/32");
+        assert_eq!(addresses("10.1.0.0/16").unwrap().to_string(), "10.1.0.0/16");
+        assert!(addresses("web").is_err());
+    }
+}
