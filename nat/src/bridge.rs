@@ -8,9 +8,9 @@
 
 use crate::config::Direction;
 use crate::gateway;
+use crate::icmp::quoted_tuple;
 use crate::leave::{flow, link, translator};
 use crate::outbox::Outbox;
-use crate::relate::quoted;
 use crate::route::Arrival;
 use crate::router::Router;
 use crate::tuple::{Kind, Tuple, classify};
@@ -57,7 +57,7 @@ fn ruled<T: Trace>(
         Some(Kind::LaterFragment) => Ok(()),
         Some(Kind::Damaged) => Err(DropReason::IpInvalid),
         Some(Kind::IcmpError) => {
-            let quoted = quoted(arrival.frame.bytes(), arrival.headers)?;
+            let quoted = quoted_tuple(arrival.frame, arrival.headers)?;
             translator
                 .related_followed(network, network, &quoted)
                 .map(|_| ())

@@ -5,6 +5,7 @@
 //! come out of here as the very same kind of [`Rewrite`].
 
 use crate::config::Direction;
+use crate::fragments::Piece;
 use crate::gateway::{ErrorKind, Link, NextHop};
 use crate::outbox::Outbox;
 use crate::rewrite::{Rewrite, Translation};
@@ -67,18 +68,39 @@ impl<T: Trace> Passage<'_, T> {
 
     /// Lets the packet go on, as part of a connection.
     pub(crate) fn pass(&mut self, how: How) -> Result<Routed, DropReason> {
+        let Some(piece) = Piece::of(self.arrival.network, self.arrival.headers)? else {
+            return self.pass_whole(how);
+        };
+        if !piece.is_first() {
+            return self.pass_later(&piece);
+        }
+        let decided = self
+            .pass_whole(how)
+            .and_then(|routed| self.whole_checksum(routed));
+        self.remember(&piece, decided);
+        decided
+    }
+
+    fn pass_whole(&mut self, how: How) -> Result<Routed, DropReason> {
         let kind = classify(self.arrival.headers).ok_or(DropReason::IpInvalid)?;
         let decided = match kind {
-            Kind::LaterFragment => return Err(DropReason::FragmentLimit),
             Kind::Flow(tuple) | Kind::Portless(tuple) => self.translate(how, tuple)?,
             Kind::IcmpError => self.relate(how)?,
-            Kind::Damaged => return Err(DropReason::IpInvalid),
+            Kind::LaterFragment | Kind::Damaged => return Err(DropReason::IpInvalid),
         };
-        let Some(rewrite) = self.leave(decided)? else {
-            return Ok(Routed::Taken);
-        };
-        let network = decided.way.network;
-        Ok(Routed::Forward(network, rewrite))
+        let rewrite = self.leave(decided)?;
+        Ok(rewrite.map_or(Routed::Taken, |r| Routed::Forward(decided.way.network, r)))
+    }
+
+    /// SCTP's checksum covers the ports and the whole packet: of a fragment it cannot be moved.
+    fn whole_checksum(&self, routed: Routed) -> Result<Routed, DropReason> {
+        let sctp = matches!(self.arrival.headers.transport, Transport::Sctp(_));
+        match routed {
+            Routed::Forward(_, rewrite) if sctp && rewrite.outer.is_some() => {
+                Err(DropReason::Untranslatable)
+            }
+            Routed::Forward(..) | Routed::Taken => Ok(routed),
+        }
     }
 
     /// Who a packet of a connection becomes.

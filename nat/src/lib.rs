@@ -46,6 +46,7 @@ mod tuple;
 pub use behaviour::{Behaviour, Filtering, Mapping, PortChoice, Preset, Timeouts, UnknownPreset};
 pub use bridge::{bridge, observe};
 pub use config::{Config, Interface, PortRange, Publication, Role};
+pub use gateway::{Gateway, Neighbour, NeighbourState, Neighbours};
 pub use fragments::{Decision, Fragments, Later, Lost, Piece};
 pub use icmp::{Translations, quoted_tuple, translations};
 pub use outbox::{Outbox, Post};

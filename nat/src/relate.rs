@@ -1,17 +1,18 @@
 //! What travels with a connection although it does not say so itself: ICMP errors about its
 //! packets, and the fragments of those.
 
+use crate::fragments::{Decision, Later, Piece};
+use crate::icmp::{Translations, quoted_tuple, translations};
 use crate::leave::{Decided, How, Passage, Way};
-use crate::rewrite::Translation;
-use crate::translate::Related;
-use crate::tuple::{TransportAddr, Tuple, addresses};
+use crate::route::Routed;
+use crate::tuple::addresses;
 use pipeline::{DropReason, Stage, Trace};
-use wire::{Headers, Quoted, QuotedTransport};
 
 impl<T: Trace> Passage<'_, T> {
     /// Where an ICMP error goes: to the sender of the packet that it quotes.
     pub(crate) fn relate(&mut self, how: How) -> Result<Decided, DropReason> {
-        let quoted = quoted(self.arrival.frame.bytes(), self.arrival.headers)?;
+        let quoted = quoted_tuple(self.arrival.frame, self.arrival.headers)?;
+        let (sender, ..) = addresses(self.arrival.headers).ok_or(DropReason::IpInvalid)?;
         let from = self.arrival.network;
         let translator = self.translator();
         let external = |uplink| self.router.external(uplink).ok_or(DropReason::NoRoute);
@@ -31,17 +32,6 @@ impl<T: Trace> Passage<'_, T> {
         self.trace.tell(Stage::Translate, || {
             format!("an error about {quoted}, which is for {}", related.dst)
         });
-        self.addressed(how, &related)
-    }
-
-    /// The addresses an error leaves with. One from the world keeps its source: it is the router
-    /// that has something to say.
-    fn addressed(&self, how: How, related: &Related) -> Result<Decided, DropReason> {
-        let (own, _, _) = addresses(self.arrival.headers).ok_or(DropReason::IpInvalid)?;
-        let src = match how {
-            How::Inbound => own,
-            How::Followed(_) | How::Outbound(_) | How::Hairpin(_) => related.src,
-        };
         let way = match how {
             How::Outbound(way) => way,
             How::Followed(_) | How::Inbound | How::Hairpin(_) => Way {
@@ -49,32 +39,39 @@ impl<T: Trace> Passage<'_, T> {
                 to: related.dst,
             },
         };
+        let Translations { outer, quoted } = translations(sender, &quoted, &related);
         Ok(Decided {
             way,
-            outer: Some(Translation {
-                src: TransportAddr::new(src, 0),
-                dst: TransportAddr::new(related.dst, 0),
-            }),
-            quoted: Some(related.quoted),
+            outer: Some(outer),
+            quoted: Some(quoted),
         })
     }
-}
 
-/// The tuple of the packet that an error quotes.
-pub(crate) fn quoted(frame: &[u8], headers: &Headers) -> Result<Tuple, DropReason> {
-    let quoted = Quoted::parse(frame, headers).ok_or(DropReason::IcmpUnrelated)?;
-    let (src, dst) = match quoted.what {
-        QuotedTransport::Ports { src, dst } => (src, dst),
-        QuotedTransport::Query { id, asked: true } => (id, 0),
-        QuotedTransport::Query { id, asked: false } => (0, id),
-        QuotedTransport::Portless => (0, 0),
-        QuotedTransport::Error | QuotedTransport::LaterFragment => {
-            return Err(DropReason::IcmpUnrelated);
+    /// A fragment that is not the first goes where its packet's first one went, and waits for it
+    /// if it must.
+    pub(crate) fn pass_later(&mut self, piece: &Piece) -> Result<Routed, DropReason> {
+        let fragments = &self.router.live.fragments;
+        match fragments.later(piece, self.arrival, self.now, self.effects)? {
+            Later::Forward(network, rewrite) => {
+                self.say(|| "it goes as its packet's first fragment went".to_owned());
+                Ok(Routed::Forward(network, rewrite))
+            }
+            Later::Held => {
+                self.say(|| "it waits for its packet's first fragment".to_owned());
+                Ok(Routed::Taken)
+            }
         }
-    };
-    Ok(Tuple {
-        protocol: quoted.protocol,
-        src: TransportAddr::new(quoted.src, src),
-        dst: TransportAddr::new(quoted.dst, dst),
-    })
+    }
+
+    /// Remembers for the later fragments what was decided about the first. One that waits for its
+    /// next hop is decided when it is carried again.
+    pub(crate) fn remember(&mut self, piece: &Piece, decided: Result<Routed, DropReason>) {
+        let decision = match decided {
+            Ok(Routed::Forward(network, rewrite)) => Decision::Forward(network, rewrite),
+            Ok(Routed::Taken) | Err(DropReason::NextHopUnknown) => return,
+            Err(reason) => Decision::Drop(reason),
+        };
+        let fragments = &self.router.live.fragments;
+        fragments.first(piece, decision, self.now, self.effects, self.outbox);
+    }
 }

@@ -6,6 +6,7 @@
 
 use crate::Inside;
 use crate::config::{Config, InsideRole, Interface, Role, UplinkRole};
+use crate::fragments::Fragments;
 use crate::gateway::{self, Gateway};
 use crate::outbox::Outbox;
 use crate::policy::Policy;
@@ -62,6 +63,8 @@ pub(crate) struct Face {
 pub struct Live {
     /// Connections.
     pub tables: Tables,
+    /// Pieces of packets.
+    pub fragments: Fragments,
     /// Neighbours, limits and timers.
     pub gateway: Gateway,
 }
@@ -100,6 +103,7 @@ impl Live {
     pub fn new(capacity: u32, secret: u64) -> Self {
         Self {
             tables: Tables::new(capacity, secret),
+            fragments: Fragments::default(),
             gateway: Gateway::default(),
         }
     }
@@ -233,9 +237,8 @@ impl Router {
     /// solicitation, a DHCP request where it leases.
     #[must_use]
     pub fn claims(&self, network: NetworkId, headers: &Headers) -> bool {
-        self.face(network).is_some_and(|face| {
-            gateway::claims(face, &|ip| self.answers_for(face, ip), headers)
-        })
+        self.face(network)
+            .is_some_and(|face| gateway::claims(face, &|ip| self.answers_for(face, ip), headers))
     }
 
     /// What is due: questions asked again, announcements, advertisements, and the forgetting of
@@ -244,6 +247,7 @@ impl Router {
         self.live
             .gateway
             .poll(self.faces.iter().flatten(), now, outbox);
+        self.live.fragments.poll(now);
         self.live.tables.expire(&self.settings, now, EXPIRED_A_POLL);
     }
 
