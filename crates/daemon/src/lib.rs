@@ -13,6 +13,7 @@ pub mod calls;
 pub mod config;
 pub mod craft;
 pub mod http;
+mod listeners;
 pub mod manager;
 mod notify;
 mod run;

@@ -17,8 +17,9 @@ use super::store::Store;
 use super::surroundings::Surroundings;
 use super::tally;
 use crate::config::Config;
+use crate::listeners::Listeners;
 use api::{ApiError, Counters};
-use control::{Change, Live, State, UplinkFacts};
+use control::{Change, Live, PublicationId, State, UplinkFacts};
 use dataplane::{Dataplane, Event};
 use nat::Router;
 use pipeline::PortId;
@@ -38,6 +39,8 @@ pub(super) struct Core {
     pub(super) facts: UplinkFacts,
     /// What there is of it in the kernel.
     pub(super) surroundings: Surroundings,
+    /// The host's own ports that are published.
+    pub(super) listeners: BTreeMap<PublicationId, Listeners>,
     /// Who answers for names.
     pub(super) servers: Servers,
     /// Connections, neighbours, pieces of packets.
@@ -85,6 +88,7 @@ impl Core {
             live: Live::new(secret),
             facts: UplinkFacts::default(),
             surroundings: Surroundings::default(),
+            listeners: BTreeMap::new(),
             servers: Servers::start(),
             nat: Arc::new(nat::Live::new(nat::Live::CAPACITY, secret)),
             dataplane,

@@ -13,7 +13,10 @@
 use super::core::Core;
 use super::open::{Opened, open_tap};
 use api::ApiError;
-use control::{Attachment, Change, Hidden, LinkFacts, Network, Uplink, UplinkFacts};
+use crate::listeners::Listeners;
+use control::{
+    Attachment, Change, Hidden, LinkFacts, Network, Publication, Uplink, UplinkFacts,
+};
 use host::{Captures, Gateway, GatewayPort, Inside, Links, Monitor, Netns, Place, Ports, Stack};
 use ipnet::IpNet;
 use pipeline::PortId;
@@ -64,6 +67,7 @@ impl Core {
         self.make_places()?;
         self.close_unwanted();
         self.facts = self.arrange_all(&mut troubles);
+        self.arrange_listeners(&mut troubles);
         for trouble in &troubles {
             if !self.surroundings.troubles.contains(trouble) {
                 self.warn(trouble.clone());
@@ -165,6 +169,33 @@ impl Core {
         }
         facts.services = self.arrange_services(troubles);
         facts
+    }
+
+    /// Listens at the host's own published ports.
+    ///
+    /// # Errors
+    /// Another program has one of them.
+    pub(super) fn listen(&self, publication: &Publication) -> Result<Listeners, ApiError> {
+        let expanded = self.state.expanded(publication);
+        Listeners::open(&tokio::runtime::Handle::current(), &expanded)
+            .map_err(|taken| ApiError::already_exists(taken.to_string()))
+    }
+
+    fn arrange_listeners(&mut self, troubles: &mut Vec<String>) {
+        let published: Vec<Publication> = self.state.publications().cloned().collect();
+        self.listeners
+            .retain(|id, _| published.iter().any(|p| p.id == *id));
+        for publication in published {
+            if self.listeners.contains_key(&publication.id) {
+                continue;
+            }
+            match self.listen(&publication) {
+                Ok(listeners) => {
+                    self.listeners.insert(publication.id, listeners);
+                }
+                Err(error) => troubles.push(error.message),
+            }
+        }
     }
 
     fn arrange_uplinks(

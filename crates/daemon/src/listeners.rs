@@ -1,0 +1,319 @@
+//! Published ports on the host itself.
+//!
+//! What comes from outside to a published port is taken off the NIC and never gets here. What the
+//! host sends to itself (127.0.0.1, ::1, its own addresses) crosses no NIC: a listener takes it and
+//! relays it to the container through the host's port. The same listener keeps other programs off
+//! the port, and finds out at once when one has it already. A host without an uplink is reached
+//! through it from outside as well, then with the host's address as the source.
+//!
+//! A listener is a socket and a task; a range is as many. Datagrams keep their boundaries: each
+//! client has a socket of its own towards the container, forgotten when it is silent. SCTP is not
+//! relayed: it is published to the outside alone.
+
+use nat::{Publication, TransportAddr};
+use std::collections::HashMap;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::runtime::Handle;
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::timeout;
+use wire::IpProtocol;
+
+/// The listeners of one publication. Dropping it closes them; connections that were relayed end.
+#[derive(Debug)]
+pub(crate) struct Listeners {
+    tasks: Vec<AbortHandle>,
+}
+
+/// Why a port is not ours.
+#[derive(Debug, thiserror::Error)]
+#[error("port {}/{protocol} of this host at {} cannot be listened to: {error}", .at.port(), .at.ip())]
+pub(crate) struct Taken {
+    protocol: IpProtocol,
+    at: SocketAddr,
+    error: io::Error,
+}
+
+/// Datagrams' clients of one port at once.
+const MAX_CLIENTS: usize = 1024;
+/// After this long without an answer a client's socket is closed (RFC 4787 REQ-5).
+const SILENCE: Duration = Duration::from_secs(300);
+/// How long a container may take to accept.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The largest datagram.
+const DATAGRAM: usize = 65_535;
+
+impl Listeners {
+    /// Listens at every port of `publications`, or at none.
+    ///
+    /// # Errors
+    /// [`Taken`]: the first port that another program has.
+    pub(crate) fn open(runtime: &Handle, publications: &[Publication]) -> Result<Self, Taken> {
+        let mut bound = Vec::new();
+        for publication in publications {
+            for port in publication.ports.first..=publication.ports.last {
+                let at = SocketAddr::new(host_of(publication), port);
+                let to = target(publication, port);
+                bound.extend(Bound::new(runtime, publication.protocol, at, to)?);
+            }
+        }
+        let tasks = bound.into_iter().map(|b| b.serve(runtime)).collect();
+        Ok(Self { tasks })
+    }
+}
+
+impl Drop for Listeners {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// Where to listen: everywhere, or where the publication says.
+fn host_of(publication: &Publication) -> IpAddr {
+    publication
+        .host
+        .unwrap_or(match publication.to.addr.ip {
+            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        })
+}
+
+fn target(publication: &Publication, port: u16) -> SocketAddr {
+    let TransportAddr { ip, port: first } = publication.to.addr;
+    SocketAddr::new(ip, first + (port - publication.ports.first))
+}
+
+/// A socket that has its port, and where what comes to it goes.
+enum Bound {
+    Stream(TcpListener, SocketAddr),
+    Datagrams(UdpSocket, SocketAddr),
+}
+
+impl Bound {
+    fn new(
+        runtime: &Handle,
+        protocol: IpProtocol,
+        at: SocketAddr,
+        to: SocketAddr,
+    ) -> Result<Option<Self>, Taken> {
+        let _in_runtime = runtime.enter();
+        let bound = match protocol {
+            IpProtocol::TCP => bind_stream(at).map(|socket| Self::Stream(socket, to)),
+            IpProtocol::UDP => bind_datagrams(at).map(|socket| Self::Datagrams(socket, to)),
+            _ => return Ok(None),
+        };
+        bound.map(Some).map_err(|error| Taken {
+            protocol,
+            at,
+            error,
+        })
+    }
+
+    fn serve(self, runtime: &Handle) -> AbortHandle {
+        let task = match self {
+            Self::Stream(socket, to) => runtime.spawn(relay_streams(socket, to)),
+            Self::Datagrams(socket, to) => runtime.spawn(relay_datagrams(socket, to)),
+        };
+        task.abort_handle()
+    }
+}
+
+fn bind_stream(at: SocketAddr) -> io::Result<TcpListener> {
+    let socket = new_socket(at, socket2::Type::STREAM)?;
+    // A port whose last connections linger is no other program's.
+    socket.set_reuse_address(true)?;
+    socket.bind(&at.into())?;
+    socket.listen(128)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn bind_datagrams(at: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = new_socket(at, socket2::Type::DGRAM)?;
+    socket.bind(&at.into())?;
+    UdpSocket::from_std(socket.into())
+}
+
+/// Each IP version has a socket of its own.
+fn new_socket(at: SocketAddr, kind: socket2::Type) -> io::Result<socket2::Socket> {
+    let socket = socket2::Socket::new(socket2::Domain::for_address(at), kind, None)?;
+    socket.set_nonblocking(true)?;
+    if at.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    Ok(socket)
+}
+
+async fn relay_streams(listener: TcpListener, to: SocketAddr) {
+    let mut relays = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((client, _)) => {
+                    relays.spawn(relay_stream(client, to));
+                }
+                // Out of descriptors: whoever waits gets its turn when one is free.
+                Err(error) => {
+                    tracing::warn!(%to, %error, "cannot accept");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+            Some(_) = relays.join_next() => {}
+        }
+    }
+}
+
+async fn relay_stream(mut client: TcpStream, to: SocketAddr) {
+    let Ok(Ok(mut container)) = timeout(PATIENCE, TcpStream::connect(to)).await else {
+        // Closed with what was sent unread: the client sees a reset, as from a closed port.
+        return;
+    };
+    let _ = client.set_nodelay(true);
+    let _ = container.set_nodelay(true);
+    // Either side may end it in its own way.
+    let _ = tokio::io::copy_bidirectional(&mut client, &mut container).await;
+}
+
+async fn relay_datagrams(listener: UdpSocket, to: SocketAddr) {
+    let listener = Arc::new(listener);
+    let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
+    let mut answers = JoinSet::new();
+    let mut datagram = vec![0; DATAGRAM];
+    loop {
+        tokio::select! {
+            received = listener.recv_from(&mut datagram) => {
+                let Ok((len, client)) = received else { continue };
+                let socket = match clients.get(&client) {
+                    Some(socket) => Arc::clone(socket),
+                    None if clients.len() >= MAX_CLIENTS => continue,
+                    None => {
+                        let Ok(socket) = connect(to).await else { continue };
+                        let socket = Arc::new(socket);
+                        clients.insert(client, Arc::clone(&socket));
+                        answers.spawn(relay_answers(Arc::clone(&listener), Arc::clone(&socket), client));
+                        socket
+                    }
+                };
+                // A container that does not listen says so by ICMP, which the next call reports.
+                let _ = socket.send(&datagram[..len]).await;
+            }
+            Some(done) = answers.join_next() => {
+                if let Ok(client) = done {
+                    clients.remove(&client);
+                }
+            }
+        }
+    }
+}
+
+async fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
+    let any: IpAddr = match to {
+        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+    };
+    let socket = UdpSocket::bind((any, 0)).await?;
+    socket.connect(to).await?;
+    Ok(socket)
+}
+
+/// Carries a container's answers to `client` until it is silent; answers who that was.
+async fn relay_answers(
+    listener: Arc<UdpSocket>,
+    container: Arc<UdpSocket>,
+    client: SocketAddr,
+) -> SocketAddr {
+    let mut datagram = vec![0; DATAGRAM];
+    while let Ok(Ok(len)) = timeout(SILENCE, container.recv(&mut datagram)).await {
+        let _ = listener.send_to(&datagram[..len], client).await;
+    }
+    client
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nat::{Inside, PortRange};
+    use pipeline::NetworkId;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+    /// A port nobody has at the moment.
+    fn free_port() -> u16 {
+        let socket = std::net::TcpListener::bind((LOCAL, 0)).unwrap();
+        socket.local_addr().unwrap().port()
+    }
+
+    fn publication(protocol: IpProtocol, port: u16, to: SocketAddr) -> Publication {
+        Publication {
+            protocol,
+            host: Some(LOCAL),
+            ports: PortRange {
+                first: port,
+                last: port,
+            },
+            to: Inside {
+                network: NetworkId(0),
+                addr: TransportAddr::new(to.ip(), to.port()),
+            },
+        }
+    }
+
+    #[tokio::test]
+    async fn a_stream_is_relayed_both_ways_to_its_end() {
+        let container = TcpListener::bind((LOCAL, 0)).await.unwrap();
+        let to = container.local_addr().unwrap();
+        let port = free_port();
+        let published = publication(IpProtocol::TCP, port, to);
+        let _open = Listeners::open(&Handle::current(), &[published]).unwrap();
+        let mut client = TcpStream::connect((LOCAL, port)).await.unwrap();
+        client.write_all(b"hello").await.unwrap();
+        client.shutdown().await.unwrap();
+        let (mut inside, _) = container.accept().await.unwrap();
+        let mut heard = String::new();
+        inside.read_to_string(&mut heard).await.unwrap();
+        inside.write_all(b"and back").await.unwrap();
+        drop(inside);
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert_eq!((heard.as_str(), answer.as_str()), ("hello", "and back"));
+    }
+
+    #[tokio::test]
+    async fn datagrams_of_two_clients_find_their_way_back() {
+        let container = UdpSocket::bind((LOCAL, 0)).await.unwrap();
+        let to = container.local_addr().unwrap();
+        let port = free_port();
+        let published = publication(IpProtocol::UDP, port, to);
+        let _open = Listeners::open(&Handle::current(), &[published]).unwrap();
+        let clients = [
+            UdpSocket::bind((LOCAL, 0)).await.unwrap(),
+            UdpSocket::bind((LOCAL, 0)).await.unwrap(),
+        ];
+        let mut room = [0; 16];
+        for (client, word) in clients.iter().zip([b"one", b"two"]) {
+            client.send_to(word, (LOCAL, port)).await.unwrap();
+            let (len, from) = container.recv_from(&mut room).await.unwrap();
+            container.send_to(&room[..len], from).await.unwrap();
+            let (len, _) = client.recv_from(&mut room).await.unwrap();
+            assert_eq!(&room[..len], word);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_taken_port_is_named_and_nothing_is_left_open() {
+        let other = std::net::TcpListener::bind((LOCAL, 0)).unwrap();
+        let taken = other.local_addr().unwrap().port();
+        let to = SocketAddr::new(LOCAL, 9);
+        let free = free_port();
+        let both = [
+            publication(IpProtocol::TCP, free, to),
+            publication(IpProtocol::TCP, taken, to),
+        ];
+        let error = Listeners::open(&Handle::current(), &both).unwrap_err();
+        assert!(error.to_string().contains(&taken.to_string()), "{error}");
+        assert!(std::net::TcpListener::bind((LOCAL, free)).is_ok());
+    }
+}
