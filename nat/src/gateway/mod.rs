@@ -77,11 +77,7 @@ pub(crate) enum NextHop {
 
 /// Whether a frame that would be flooded is the router's business alone: an ARP request or a
 /// solicitation for what it answers for, a solicitation of routers it answers, DHCP where it leases.
-pub(crate) fn claims(
-    face: &Face,
-    owns: &dyn Fn(IpAddr) -> bool,
-    headers: &Headers,
-) -> bool {
+pub(crate) fn claims(face: &Face, owns: &dyn Fn(IpAddr) -> bool, headers: &Headers) -> bool {
     match (headers.net, headers.transport) {
         (Net::Arp(arp), _) => {
             arp.operation == Arp::REQUEST && !arp.is_announcement() && owns(arp.target_ip.into())

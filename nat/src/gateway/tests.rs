@@ -5,6 +5,8 @@
 
 mod advert;
 mod arp;
+mod dhcp4;
+mod dhcp6;
 mod echo;
 mod error;
 mod junk;
@@ -13,7 +15,7 @@ mod neighbour;
 
 use super::{Gateway, Link, NextHop, claims, local, observe};
 use crate::Behaviour;
-use crate::config::{HostRole, InsideRole, Interface, Role};
+use crate::config::{HostRole, InsideRole, Interface, Lease, Role};
 use crate::outbox::{Outbox, Post};
 use crate::route::Arrival;
 use crate::router::Face;
@@ -59,6 +61,28 @@ pub(super) fn role() -> InsideRole {
         dhcp: false,
         leases: BTreeMap::new(),
     }
+}
+
+/// A network that leases PEER 10.1.0.77 and 2001:db8:1::77.
+pub(super) fn leasing() -> Lab {
+    leasing_with(|_| ())
+}
+
+pub(super) fn leasing_with(change: impl FnOnce(&mut InsideRole)) -> Lab {
+    let lease = Lease {
+        addresses: vec![
+            "10.1.0.77/24".parse().unwrap(),
+            "2001:db8:1::77/64".parse().unwrap(),
+        ],
+        hostname: Some("web-1".to_owned()),
+    };
+    let mut role = InsideRole {
+        dhcp: true,
+        leases: [(PEER, lease)].into(),
+        ..role()
+    };
+    change(&mut role);
+    Lab::with(Role::Inside(role))
 }
 
 impl Lab {

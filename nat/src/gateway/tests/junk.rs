@@ -1,7 +1,6 @@
 //! Any bytes: nothing panics, nothing unsound is sent, and asking and doing agree.
 
-use super::{GATEWAY, Lab, PEER, PORT, role};
-use crate::config::{InsideRole, Role};
+use super::{GATEWAY, Lab, PEER, PORT, leasing_with};
 use crate::gateway::{ErrorKind, Told};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -9,8 +8,29 @@ use wire::craft::{Link, TcpSegment};
 use wire::{EtherType, IpProtocol, MacAddr, TcpFlags, VnetHeader};
 
 fn lab() -> Lab {
-    let slaac = true;
-    Lab::with(Role::Inside(InsideRole { slaac, ..role() }))
+    leasing_with(|role| role.slaac = true)
+}
+
+/// A DHCP discovery, then one solicitation of DHCPv6.
+fn dhcp() -> [Vec<u8>; 2] {
+    let mut discover = vec![0; 240];
+    discover[..3].copy_from_slice(&[1, 1, 6]);
+    discover[28..34].copy_from_slice(&PEER.0);
+    discover[236..].copy_from_slice(&[99, 130, 83, 99]);
+    discover.extend([53, 1, 1, 50, 4, 10, 1, 0, 77, 61, 3, 1, 2, 3, 255]);
+    let mut solicit = vec![1, 7, 8, 9, 0, 1, 0, 4, 1, 2, 3, 4];
+    solicit.extend([0, 3, 0, 12, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0, 14, 0, 0]);
+    let (us, servers) = ("fe80::9".parse().unwrap(), "ff02::1:2".parse().unwrap());
+    let v4 = Link::new(PEER, MacAddr::BROADCAST).ipv4([0; 4].into(), [255; 4].into());
+    let v6 = Link::new(PEER, MacAddr([0x33, 0x33, 0, 1, 0, 2])).ipv6(us, servers);
+    [v4.udp(68, 67, &discover), v6.udp(546, 547, &solicit)]
+}
+
+#[test]
+fn the_seeds_of_dhcp_are_answered() {
+    for frame in dhcp() {
+        assert_eq!(lab().hear(&frame), Ok(()));
+    }
 }
 
 fn seeds() -> Vec<Vec<u8>> {
@@ -27,7 +47,10 @@ fn seeds() -> Vec<Vec<u8>> {
         flags: TcpFlags::SYN,
         ..TcpSegment::default()
     };
+    let [discover, solicit] = dhcp();
     vec![
+        discover,
+        solicit,
         link.arp_request([10, 1, 0, 9].into(), [10, 1, 0, 1].into()),
         link.arp_reply([10, 1, 0, 9].into(), [10, 1, 0, 1].into()),
         v4.echo_request(1, 2, b"payload"),
