@@ -1,14 +1,17 @@
 //! RFC 1122 2.3.2 and RFC 4861 7.3: a neighbour's life, and a container that scans.
 
 use super::{GATEWAY, Lab, NETWORK, OTHER, PEER, PORT};
-use crate::gateway::neighbour::{MAX_KNOWN, MAX_OPEN, MAX_OPEN_OF_A_PORT};
-use crate::gateway::{NeighbourState, NextHop};
-use crate::outbox::Post;
-use pipeline::PortId;
+use crate::gateway::held::Parcel;
+use crate::gateway::neighbour::{Heard, MAX_KNOWN, MAX_OPEN, MAX_OPEN_OF_A_PORT};
+use crate::gateway::{Link, NeighbourState, NextHop};
+use crate::outbox::{Outbox, Post};
+use pipeline::{Effects, PortId};
 use proptest::prelude::*;
 use smoltcp::wire::{ArpPacket, EthernetFrame, EthernetProtocol};
 use std::net::{IpAddr, Ipv4Addr};
-use wire::craft::Link;
+use std::sync::Barrier;
+use std::thread;
+use wire::craft;
 use wire::{Headers, MacAddr, Nd, Transport, VnetHeader};
 
 const US: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
@@ -21,13 +24,13 @@ fn hop() -> Ipv4Addr {
 
 /// A packet that was sent to the gateway and goes on.
 fn packet(n: u16) -> Vec<u8> {
-    Link::new(OTHER, GATEWAY)
+    craft::Link::new(OTHER, GATEWAY)
         .ipv4([10, 1, 0, 5].into(), hop())
         .udp(n, 53, b"held")
 }
 
 fn answer(lab: &mut Lab, mac: MacAddr) {
-    let reply = Link::new(mac, GATEWAY).arp_reply(hop(), US);
+    let reply = craft::Link::new(mac, GATEWAY).arp_reply(hop(), US);
     assert_eq!(lab.hear(&reply), Ok(()));
 }
 
@@ -66,7 +69,7 @@ fn a_configured_neighbour_is_known_and_nobody_changes_that() {
     let mut lab = Lab::new();
     lab.configure(|face| face.neighbours = [(HOP.parse().unwrap(), PEER)].into());
     assert_eq!(lab.next_hop(HOP, &packet(1), PORT), NextHop::At(PEER));
-    let _ = lab.hear(&Link::new(OTHER, GATEWAY).arp_reply(hop(), US));
+    let _ = lab.hear(&craft::Link::new(OTHER, GATEWAY).arp_reply(hop(), US));
     assert_eq!(lab.next_hop(HOP, &packet(1), PORT), NextHop::At(PEER));
     lab.configure(|face| face.peer = Some(OTHER));
     assert_eq!(
@@ -101,7 +104,7 @@ fn the_first_packets_wait_for_the_answer() {
 #[test]
 fn a_large_packet_does_not_wait() {
     let mut lab = Lab::new();
-    let large = Link::new(OTHER, GATEWAY)
+    let large = craft::Link::new(OTHER, GATEWAY)
         .ipv4([10, 1, 0, 5].into(), hop())
         .udp(1, 2, &[0; 3000]);
     assert_eq!(lab.next_hop(HOP, &large, PORT), NextHop::Unknown);
@@ -241,7 +244,8 @@ fn who_asks_from_many_addresses_is_remembered_so_far() {
     lab.configure(|face| face.addresses = vec!["10.0.0.1/8".parse().unwrap()]);
     for n in 2..=4000_u32 {
         let from = Ipv4Addr::from(0x0a00_0000 + n);
-        let ask = Link::new(PEER, MacAddr::BROADCAST).arp_request(from, [10, 0, 0, 1].into());
+        let ask =
+            craft::Link::new(PEER, MacAddr::BROADCAST).arp_request(from, [10, 0, 0, 1].into());
         assert_eq!(lab.hear(&ask), Ok(()));
         lab.outbox.clear();
     }
@@ -262,6 +266,44 @@ fn a_network_that_is_gone_takes_its_neighbours_along() {
     lab.configure(|face| face.network = pipeline::NetworkId(99));
     lab.pass(11);
     assert_eq!(lab.live.lost(), 1, "what waited is counted");
+}
+
+#[test]
+fn an_answer_on_another_worker_misses_no_packet() {
+    let lab = Lab::new();
+    let (face, live, now) = (&lab.face, &lab.live, lab.now);
+    let neighbours = &live.neighbours;
+    let link = || Link {
+        face,
+        owns: &|_| false,
+        live,
+        now,
+        effects: Effects::Live,
+    };
+    let start = Barrier::new(2);
+    for _ in 0..2000 {
+        neighbours.flush(NETWORK);
+        let ip = hop().into();
+        let (held, resumed) = thread::scope(|scope| {
+            let sender = scope.spawn(|| {
+                let frame = packet(1);
+                let parcel = Parcel {
+                    network: NETWORK,
+                    from: PORT,
+                    vnet: VnetHeader::default(),
+                    frame: &frame,
+                };
+                let resolution = neighbours.resolve(face, ip, PORT, now, Effects::Live);
+                start.wait();
+                neighbours.hold(link(), ip, parcel, resolution)
+            });
+            start.wait();
+            let mut outbox = Outbox::default();
+            neighbours.learn(link(), ip, PEER, Heard::Answer, &mut outbox);
+            (sender.join().unwrap(), outbox.len())
+        });
+        assert_eq!(usize::from(held), resumed);
+    }
 }
 
 /// What can happen to a neighbour.
@@ -303,12 +345,12 @@ proptest! {
                     NextHop::Unreachable => prop_assert_eq!(state(&lab), Some(NeighbourState::Failed)),
                 },
                 Step::Answer(n) => {
-                    if lab.hear(&Link::new(mac(n), GATEWAY).arp_reply(hop(), US)).is_ok() {
+                    if lab.hear(&craft::Link::new(mac(n), GATEWAY).arp_reply(hop(), US)).is_ok() {
                         told = Some(mac(n));
                     }
                 }
                 Step::Announce(n) => {
-                    if lab.hear(&Link::new(mac(n), MacAddr::BROADCAST).arp_request(hop(), hop())).is_ok() {
+                    if lab.hear(&craft::Link::new(mac(n), MacAddr::BROADCAST).arp_request(hop(), hop())).is_ok() {
                         told = Some(mac(n));
                     }
                 }
