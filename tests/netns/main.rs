@@ -8,6 +8,7 @@ mod fixture;
 mod hostile;
 mod lab;
 mod lifecycle;
+mod nat;
 mod plain;
 mod stacks;
 mod switching;
