@@ -119,7 +119,7 @@ mod tests {
             let ip = nets.get(near.index(nets.len().max(1))).map_or(0, |n| n.network().to_bits()) ^ noise;
             let walked = nets
                 .iter()
-                .filter(|n| n.contains(&ip.into()))
+                .filter(|n| n.contains(&std::net::Ipv4Addr::from(ip)))
                 .max_by_key(|n| n.prefix_len());
             prop_assert_eq!(table.find(IpAddr::V4(ip.into())), walked.copied());
         }
