@@ -86,10 +86,12 @@ impl Pool {
         }
     }
 
-    /// A port of `range` that nobody holds, looked for from `start` (any number) on.
+    /// A port of `range` that nobody holds, or the one that is as good as free (`over`), looked for
+    /// from `start` (any number) on.
     pub(crate) fn free(
         &self,
         (shard, range, parity): (usize, PortRange, Parity),
+        over: Option<u16>,
         start: u32,
         mut allowed: impl FnMut(u16) -> bool,
     ) -> Option<u16> {
@@ -103,10 +105,15 @@ impl Pool {
         let (begin, turn) = (start as usize >> 6, start & 63);
         (0..pages).find_map(|step| {
             let page = first + (begin + step) % pages;
-            let taken = match self.pages.get(page) {
+            let mut taken = match self.pages.get(page) {
                 Some(Some(page)) => page.taken,
                 Some(None) | None => 0,
             };
+            if let Some((of, place)) = over.map(local)
+                && of == page
+            {
+                taken &= !(1 << place);
+            }
             // Turned, so that the search begins somewhere in the page rather than at its end.
             let mut open = (!taken & mask).rotate_right(turn);
             while open != 0 {
@@ -181,3 +188,6 @@ fn port_at(page: usize, place: u32, shard: usize) -> u16 {
     let port = local >> 1 << (SHARD_BITS + 1) | shard << 1 | local & 1;
     u16::try_from(port).expect("pages are those of ports")
 }
+
+#[cfg(test)]
+mod tests;

@@ -29,7 +29,20 @@ pub struct Published {
     everywhere: [Ports; LANES],
     /// Of one address.
     bound: HashMap<(IpAddr, u8), Ports, FixedState>,
-    endpoints: HashMap<(NetworkId, IpAddr, u8), Vec<Segment>, FixedState>,
+    endpoints: HashMap<(NetworkId, IpAddr, u8), Known, FixedState>,
+    segments: Vec<Vec<Segment>>,
+}
+
+/// What most packets of a published endpoint need to know, beside its key.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    /// The lowest and the highest of its published ports.
+    first: u16,
+    last: u16,
+    /// Whether all between them are, at every address.
+    plain: bool,
+    /// Its place among the segments.
+    at: u32,
 }
 
 /// Why publications cannot stand together.
@@ -86,7 +99,7 @@ impl Published {
     #[inline]
     #[must_use]
     pub fn inside_of(&self, protocol: IpProtocol, external: TransportAddr) -> Option<Inside> {
-        let publication = self.at(protocol, external)?;
+        let publication = self.entries.get(self.at(protocol, external)?)?;
         let mut to = publication.to;
         to.addr.port += external.port - publication.ports.first;
         Some(to)
@@ -117,6 +130,28 @@ impl Published {
             .find(|(host, _)| host.is_none_or(|host| addresses.contains(&host)))
     }
 
+    /// Whether `external` leads to an endpoint.
+    #[inline]
+    #[must_use]
+    pub fn leads_inside(&self, protocol: IpProtocol, external: TransportAddr) -> bool {
+        self.at(protocol, external).is_some()
+    }
+
+    /// Whether [`Self::external_at`] knows a port.
+    #[inline]
+    #[must_use]
+    pub fn leads_outside(
+        &self,
+        protocol: IpProtocol,
+        inside: Inside,
+        addresses: &[IpAddr],
+    ) -> bool {
+        let Some(known) = self.known(protocol, inside) else {
+            return false;
+        };
+        known.plain || self.external_at(protocol, inside, addresses).is_some()
+    }
+
     /// Whether nothing is published.
     #[must_use]
     pub fn is_empty(&self) -> bool {
@@ -124,20 +159,19 @@ impl Published {
     }
 
     #[inline]
-    fn at(&self, protocol: IpProtocol, external: TransportAddr) -> Option<&Publication> {
+    fn at(&self, protocol: IpProtocol, external: TransportAddr) -> Option<usize> {
         if self.entries.is_empty() {
             return None;
         }
         let lane = lane(protocol, external.ip)?;
-        let index = self.everywhere[lane].get(external.port).or_else(|| {
+        self.everywhere[lane].get(external.port).or_else(|| {
             if self.bound.is_empty() {
                 return None;
             }
             self.bound
                 .get(&(external.ip, protocol.0))?
                 .get(external.port)
-        })?;
-        self.entries.get(index)
+        })
     }
 
     #[inline]
@@ -147,7 +181,7 @@ impl Published {
         inside: Inside,
     ) -> impl Iterator<Item = (Option<IpAddr>, u16)> {
         let port = inside.addr.port;
-        self.segments(protocol, inside)
+        self.segment(protocol, inside)
             .into_iter()
             .flat_map(|segment| &segment.exits)
             .map(move |&entry| {
@@ -157,17 +191,22 @@ impl Published {
             })
     }
 
-    #[inline]
-    fn segments(&self, protocol: IpProtocol, inside: Inside) -> Option<&Segment> {
-        if self.endpoints.is_empty() {
-            return None;
-        }
-        let segments = self
-            .endpoints
-            .get(&(inside.network, inside.addr.ip, protocol.0))?;
+    fn segment(&self, protocol: IpProtocol, inside: Inside) -> Option<&Segment> {
+        let known = self.known(protocol, inside)?;
+        let segments = self.segments.get(known.at as usize)?;
         let after = segments.partition_point(|segment| segment.first <= inside.addr.port);
         let segment = segments.get(after.checked_sub(1)?)?;
         (inside.addr.port <= segment.last).then_some(segment)
+    }
+
+    #[inline]
+    fn known(&self, protocol: IpProtocol, inside: Inside) -> Option<&Known> {
+        if self.endpoints.is_empty() {
+            return None;
+        }
+        self.endpoints
+            .get(&(inside.network, inside.addr.ip, protocol.0))
+            .filter(|known| known.first <= inside.addr.port && inside.addr.port <= known.last)
     }
 
     fn add(&mut self, publication: Publication) -> Result<(), PublishError> {
@@ -236,7 +275,21 @@ impl Published {
         }
         for (endpoint, indices) in by_endpoint {
             let segments = segments(&self.entries, &indices);
-            self.endpoints.insert(endpoint, segments);
+            let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+                continue;
+            };
+            let is_plain = segments
+                .iter()
+                .all(|segment| self.entries[segment.exits[0]].host.is_none())
+                && segments.windows(2).all(|w| w[0].last + 1 == w[1].first);
+            let known = Known {
+                first: first.first,
+                last: last.last,
+                plain: is_plain,
+                at: u32::try_from(self.segments.len()).expect("fewer endpoints than addresses"),
+            };
+            self.endpoints.insert(endpoint, known);
+            self.segments.push(segments);
         }
     }
 }
@@ -371,3 +424,6 @@ impl fmt::Display for Shown<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests;

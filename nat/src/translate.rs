@@ -105,11 +105,8 @@ impl Translator<'_> {
         if pool_of(tuple.protocol).is_none() {
             return Err(DropReason::Untranslatable);
         }
-        let caller = self.caller(from, tuple, external);
-        let shard = match caller.exit {
-            Some(_) => self.tables.of_peer(tuple.protocol, tuple.dst),
-            None => Tables::of_port(tuple.src.port),
-        };
+        let caller = caller(from, tuple, external);
+        let shard = self.shard_out(&caller, tuple);
         let key = Key::translated(from, external.network, tuple);
         let opening = Opening::Out {
             caller,
@@ -131,13 +128,9 @@ impl Translator<'_> {
         admit: impl FnOnce(Inside) -> Result<(), DropReason>,
     ) -> Result<(Inside, Translation), DropReason> {
         let tuple = &flow.tuple;
-        let target = self.published.inside_of(tuple.protocol, tuple.dst);
-        let shard = match target {
-            Some(_) => self.tables.of_peer(tuple.protocol, tuple.src),
-            None => Tables::of_port(tuple.dst.port),
-        };
+        let shard = self.shard_in(tuple);
         let key = Key::translated(external.network, OURS, tuple);
-        let opening = Opening::In { external, target };
+        let opening = Opening::In { external };
         let carried = self.carry(shard, &key, flow, &opening, admit)?;
         Ok((carried.receiver, carried.translation))
     }
@@ -158,7 +151,7 @@ impl Translator<'_> {
         if pool_of(tuple.protocol).is_none() {
             return Err(DropReason::Untranslatable);
         }
-        let caller = self.caller(from, tuple, external);
+        let caller = caller(from, tuple, external);
         let may = self.settings.rules(from).behaviour.hairpin;
         let admit = |to: Inside| {
             if to == caller.inside {
@@ -170,23 +163,20 @@ impl Translator<'_> {
             admit(to)
         };
         let key = Key::translated(from, OURS, tuple);
-        let target = self.published.inside_of(tuple.protocol, tuple.dst);
-        let Some(to) = target else {
-            if caller.exit.is_some() {
-                let shard = Tables::of_port(tuple.dst.port);
+        match self.turn(&caller, tuple) {
+            Turn::Once(shard, to) => {
+                let opening = Opening::Back { caller, to };
+                let carried = self.carry(shard, &key, flow, &opening, admit)?;
+                Ok((carried.receiver, carried.translation))
+            }
+            Turn::Answer(shard) => {
                 if let Some(carried) = self.known(shard, &key, flow)? {
                     return Ok((carried.receiver, carried.translation));
                 }
+                self.around(from, flow, external, admit)
             }
-            return self.around(from, flow, external, admit);
-        };
-        let shard = match caller.exit {
-            Some(_) => self.tables.of_pair(tuple.protocol, caller.inside, to),
-            None => Tables::of_port(tuple.src.port),
-        };
-        let opening = Opening::Back { caller, to };
-        let carried = self.carry(shard, &key, flow, &opening, admit)?;
-        Ok((carried.receiver, carried.translation))
+            Turn::Around => self.around(from, flow, external, admit),
+        }
     }
 
     /// A packet that keeps its addresses: routed or bridged.
@@ -213,23 +203,45 @@ impl Translator<'_> {
             .of_pair(tuple.protocol, end(from, tuple.src), end(to, tuple.dst))
     }
 
-    fn caller<'e>(
-        &self,
-        from: NetworkId,
-        tuple: &Tuple,
-        external: &'e External<'e>,
-    ) -> Caller<'e> {
-        let inside = Inside {
-            network: from,
-            addr: tuple.src,
-        };
-        Caller {
-            inside,
-            exit: self
-                .published
-                .external_at(tuple.protocol, inside, external.addresses),
-            external,
+    /// The shard of what an inside host and the world say to each other, from the inside.
+    #[inline]
+    fn shard_out(&self, caller: &Caller<'_>, tuple: &Tuple) -> usize {
+        if self.is_published(caller, tuple) {
+            self.tables.of_peer(tuple.protocol, tuple.dst)
+        } else {
+            Tables::of_port(tuple.src.port)
         }
+    }
+
+    /// The same, from the world.
+    #[inline]
+    fn shard_in(&self, tuple: &Tuple) -> usize {
+        if self.published.leads_inside(tuple.protocol, tuple.dst) {
+            self.tables.of_peer(tuple.protocol, tuple.src)
+        } else {
+            Tables::of_port(tuple.dst.port)
+        }
+    }
+
+    /// Where a packet from inside to one of our own addresses is known.
+    fn turn(&self, caller: &Caller<'_>, tuple: &Tuple) -> Turn {
+        let target = self.published.inside_of(tuple.protocol, tuple.dst);
+        match (self.is_published(caller, tuple), target) {
+            (false, Some(to)) => Turn::Once(Tables::of_port(tuple.src.port), to),
+            (true, Some(to)) => {
+                let shard = self.tables.of_pair(tuple.protocol, caller.inside, to);
+                Turn::Once(shard, to)
+            }
+            (true, None) => Turn::Answer(Tables::of_port(tuple.dst.port)),
+            (false, None) => Turn::Around,
+        }
+    }
+
+    #[inline]
+    fn is_published(&self, caller: &Caller<'_>, tuple: &Tuple) -> bool {
+        let addresses = caller.external.addresses;
+        self.published
+            .leads_outside(tuple.protocol, caller.inside, addresses)
     }
 
     /// Out by the sender's mapping, in by the receiver's.
@@ -241,10 +253,11 @@ impl Translator<'_> {
         admit: impl FnOnce(Inside) -> Result<(), DropReason>,
     ) -> Result<(Inside, Translation), DropReason> {
         let tuple = &flow.tuple;
-        let to = self
-            .tables
-            .lock(Tables::of_port(tuple.dst.port))
-            .resident(&outer(external, tuple.dst.ip), tuple, &self.view())?;
+        let to = self.tables.lock(Tables::of_port(tuple.dst.port)).resident(
+            &outer(external, tuple.dst.ip),
+            tuple,
+            &self.view(),
+        )?;
         let mut admit = Some(admit);
         let mut ask = || admit.take().map_or(Ok(()), |admit| admit(to));
         let out = self.outbound(from, flow, external, &mut ask)?;
@@ -269,12 +282,7 @@ impl Translator<'_> {
     }
 
     /// Lets a packet pass if it belongs to a session.
-    fn known(
-        &self,
-        shard: usize,
-        key: &Key,
-        flow: &Flow,
-    ) -> Result<Option<Carried>, DropReason> {
+    fn known(&self, shard: usize, key: &Key, flow: &Flow) -> Result<Option<Carried>, DropReason> {
         let view = self.view();
         let mut shard = self.tables.lock(shard);
         match shard.see(key, &flow.segment, &view) {
@@ -328,9 +336,28 @@ impl Translator<'_> {
 #[derive(Debug, Clone, Copy)]
 struct Caller<'a> {
     inside: Inside,
-    /// The external port it is published at.
-    exit: Option<(Option<IpAddr>, u16)>,
     external: &'a External<'a>,
+}
+
+#[inline]
+fn caller<'e>(from: NetworkId, tuple: &Tuple, external: &'e External<'e>) -> Caller<'e> {
+    Caller {
+        inside: Inside {
+            network: from,
+            addr: tuple.src,
+        },
+        external,
+    }
+}
+
+/// How many sessions turn a packet back, and where.
+enum Turn {
+    /// One, in this shard, to a published port's endpoint.
+    Once(usize, Inside),
+    /// One, in this shard, if the packet answers to one; else two.
+    Answer(usize),
+    /// Two.
+    Around,
 }
 
 /// What became of a packet that may pass.

@@ -15,12 +15,14 @@
 //! one that wins in a rendezvous of hashes, so that an address more or less moves few endpoints.
 
 use super::events::Ending;
-use super::key::{Addr, Key, OURS, hash_of};
+use super::key::{Addr, Key, Kind, OURS, hash_of};
 use super::mapping::Owned;
 use super::session::{Class, External, Hold, Session};
 use super::shard::{Shard, View};
 use crate::ports::{Holder, Parity, Pool};
-use crate::{Behaviour, Filtering, Inside, Mapping, PortChoice, PortRange, Published};
+use crate::{
+    Behaviour, Filtering, Inside, Mapping, PortChoice, PortRange, Published, TransportAddr,
+};
 use pipeline::{DropReason, NetworkId};
 use std::net::IpAddr;
 use wire::IpProtocol;
@@ -52,6 +54,16 @@ pub(crate) struct Claim {
     pub(crate) hold: Hold,
 }
 
+/// Whether the connection belongs to a mapping.
+enum Joined {
+    /// To this one.
+    Mapping(Claim),
+    /// To one that is over; its address and port.
+    Over(TransportAddr),
+    /// To none.
+    None,
+}
+
 /// Mappings looked at for one that may be ended in favour of a new one.
 const LOOKS: usize = 32;
 
@@ -59,9 +71,11 @@ impl Shard {
     /// The external address and port for `want`.
     pub(crate) fn claim(&mut self, want: &Want<'_>, view: &View<'_>) -> Result<Claim, DropReason> {
         let hold = hold_of(&want.behaviour);
-        if let Some(claim) = self.joined(want, hold, view) {
-            return Ok(claim);
-        }
+        let over = match self.joined(want, hold, view) {
+            Joined::Mapping(claim) => return Ok(claim),
+            Joined::Over(seen) => Some(seen),
+            Joined::None => None,
+        };
         let ip = Self::paired(want.addresses, want.inside).ok_or(DropReason::NoRoute)?;
         let external = External {
             network: want.uplink,
@@ -73,11 +87,12 @@ impl Shard {
             PortChoice::Preserve => (Parity::As(own), want.range.contains(own)),
             PortChoice::Random => (Parity::Any, false),
         };
-        let wished = keep && self.is_free(&external, own, want, hold, view);
+        let wished = keep && self.may_take(&external, own, want, hold, view);
         let port = if wished {
             Some(own)
         } else {
-            self.choose(&external, parity, want, hold, view)
+            let over = over.filter(|seen| seen.ip == ip).map(|seen| seen.port);
+            self.choose((&external, over), parity, want, hold, view)
         };
         let port = port.ok_or(DropReason::PortsExhausted)?;
         Ok(Claim { ip, port, hold })
@@ -109,7 +124,7 @@ impl Shard {
     }
 
     /// Whether an answer to `external` and `port` would find no session.
-    pub(crate) fn is_unanswered(
+    fn is_unanswered(
         &self,
         want: &Want<'_>,
         external: &External,
@@ -118,7 +133,7 @@ impl Shard {
     ) -> bool {
         let (network, src) = want.answers;
         let key = Key {
-            kind: super::key::Kind {
+            kind: Kind {
                 protocol: want.protocol,
                 v6: external.v6,
                 translated: true,
@@ -131,13 +146,11 @@ impl Shard {
                 port,
             },
         };
-        self.find(&key).is_none_or(|(at, _)| {
-            want.stale == Some(at) || self.get(at).is_none_or(|session| view.is_over(session))
-        })
+        self.is_free(&key, want.stale, view)
     }
 
     /// The port of the mapping the connection belongs to.
-    fn joined(&mut self, want: &Want<'_>, hold: Hold, view: &View<'_>) -> Option<Claim> {
+    fn joined(&mut self, want: &Want<'_>, hold: Hold, view: &View<'_>) -> Joined {
         let owned = Owned {
             network: want.inside.network,
             addr: want.inside.addr.into(),
@@ -147,16 +160,23 @@ impl Shard {
             peer: match hold {
                 Hold::Endpoint => None,
                 Hold::Address => Some(want.peer.ip),
-                Hold::Nothing | Hold::Alone | Hold::Shared => return None,
+                Hold::Nothing | Hold::Alone | Hold::Shared => return Joined::None,
             },
         };
-        let first = self.mapping(&owned, view)?;
-        let session = self.get(first)?;
-        let seen = session.seen_as(session.held_by, &self.externals)?;
+        let Some(first) = self.mapping(&owned) else {
+            return Joined::None;
+        };
+        let seen = |session: &Session| session.seen_as(session.held_by, &self.externals);
+        let Some(seen) = self.get(first).and_then(seen) else {
+            return Joined::None;
+        };
+        let Some(first) = self.first_alive(first, view) else {
+            return Joined::Over(seen);
+        };
         let is_ours = want.addresses.contains(&seen.ip)
             && want.published.inside_of(want.protocol, seen).is_none();
         if is_ours {
-            return Some(Claim {
+            return Joined::Mapping(Claim {
                 ip: seen.ip,
                 port: seen.port,
                 hold,
@@ -166,10 +186,10 @@ impl Shard {
         if view.is_live() {
             self.end_mapping(first, Ending::Flushed, view.now);
         }
-        None
+        Joined::None
     }
 
-    fn is_free(
+    fn may_take(
         &mut self,
         external: &External,
         port: u16,
@@ -177,7 +197,7 @@ impl Shard {
         hold: Hold,
         view: &View<'_>,
     ) -> bool {
-        let addr = crate::TransportAddr::new(external.ip.to_addr(external.v6), port);
+        let addr = TransportAddr::new(external.ip.to_addr(external.v6), port);
         if want.published.inside_of(want.protocol, addr).is_some() {
             return false;
         }
@@ -190,9 +210,10 @@ impl Shard {
         }
     }
 
+    /// A port that is not held, or that may be taken from its holder. `over` counts as not held.
     fn choose(
         &mut self,
-        external: &External,
+        (external, over): (&External, Option<u16>),
         parity: Parity,
         want: &Want<'_>,
         hold: Hold,
@@ -201,17 +222,17 @@ impl Shard {
         let (which, start) = ((self.number, want.range, parity), self.draw());
         if hold == Hold::Shared {
             return Pool::candidates(which, start)
-                .find(|&port| self.is_free(external, port, want, hold, view));
+                .find(|&port| self.may_take(external, port, want, hold, view));
         }
         let is_published = |port| {
-            let addr = crate::TransportAddr::new(external.ip.to_addr(external.v6), port);
+            let addr = TransportAddr::new(external.ip.to_addr(external.v6), port);
             want.published.inside_of(want.protocol, addr).is_some()
         };
         let place = self.externals.find(external);
         let pool = place.map_or(Pool::EMPTY, |place| {
             self.mappings.pool(place, want.protocol)
         });
-        pool.free(which, start, |port| !is_published(port))
+        pool.free(which, over, start, |port| !is_published(port))
             .or_else(|| self.vacate(external, (which, start), want, hold, view))
     }
 
@@ -229,7 +250,7 @@ impl Shard {
         let mut worst: Option<((Class, u64), u32, u16)> = None;
         for port in Pool::candidates(which, start).take(LOOKS) {
             let first = match self.holder(external, want.protocol, port, view) {
-                Holder::Free if self.is_free(external, port, want, hold, view) => {
+                Holder::Free if self.may_take(external, port, want, hold, view) => {
                     return Some(port);
                 }
                 Holder::Free | Holder::Shared(_) => continue,

@@ -110,17 +110,13 @@ impl Mappings {
 }
 
 impl Shard {
-    /// The first session of the mapping of `owned`, when one of its sessions is not over.
-    pub(super) fn mapping(&mut self, owned: &Owned, view: &View<'_>) -> Option<u32> {
+    /// The first session of the mapping of `owned`, over or not.
+    pub(super) fn mapping(&self, owned: &Owned) -> Option<u32> {
         let hash = hash_of(&self.state, owned);
-        let first = self
-            .mappings
-            .index
-            .find(Place::spread(hash), |place| {
-                place.hash == hash && self.owned(place.at).as_ref() == Some(owned)
-            })?
-            .at;
-        self.first_alive(first, view)
+        let place = self.mappings.index.find(Place::spread(hash), |place| {
+            place.hash == hash && self.owned(place.at).as_ref() == Some(owned)
+        })?;
+        Some(place.at)
     }
 
     /// Who holds a port, as if what is over had been swept.
@@ -285,7 +281,7 @@ impl Shard {
     }
 
     /// The first session of a mapping that is not over; those before it go.
-    fn first_alive(&mut self, first: u32, view: &View<'_>) -> Option<u32> {
+    pub(super) fn first_alive(&mut self, first: u32, view: &View<'_>) -> Option<u32> {
         let mut at = first;
         while let Some(session) = self.sessions.get(at) {
             if !view.is_over(session) {

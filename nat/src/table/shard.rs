@@ -117,6 +117,13 @@ impl Shard {
         Some((place.at, side_of(place.at)?))
     }
 
+    /// Whether no session has this key, but one that is over or whose place (`stale`) is taken.
+    pub(crate) fn is_free(&self, key: &Key, stale: Option<u32>, view: &View<'_>) -> bool {
+        self.find(key).is_none_or(|(at, _)| {
+            stale == Some(at) || self.get(at).is_none_or(|session| view.is_over(session))
+        })
+    }
+
     #[inline]
     pub(crate) fn get(&self, at: u32) -> Option<&Session> {
         self.sessions.get(at)

@@ -5,8 +5,8 @@
 
 use super::{Caller, Carried, External, Flow, Segment, outer};
 use crate::table::{
-    Addr, Class, End, Endpoint, External as Outer, Gate, Hold, Link, Party, Session, Shard, Tally,
-    Traffic, View, Want,
+    Addr, Class, End, Endpoint, External as Outer, Gate, Hold, Key, Link, OURS, Party, Session,
+    Shard, Tally, Traffic, View, Want,
 };
 use crate::tcp::{Side, Tracker};
 use crate::{Filtering, Inside, Published, Translation, TransportAddr, Tuple};
@@ -18,10 +18,7 @@ pub(super) enum Opening<'a> {
     /// From inside to the world.
     Out { caller: Caller<'a>, to: NetworkId },
     /// From the world to a published port, or to whoever holds it.
-    In {
-        external: &'a External<'a>,
-        target: Option<Inside>,
-    },
+    In { external: &'a External<'a> },
     /// From inside to a published port.
     Back { caller: Caller<'a>, to: Inside },
     /// Without translation.
@@ -74,8 +71,8 @@ pub(super) fn open(
     asked: &Asked<'_>,
     admit: impl FnOnce(Inside) -> Result<(), DropReason>,
 ) -> Result<Carried, Refusal> {
-    let (tuple, view) = (&asked.flow.tuple, asked.view);
-    let mut draft = draft(shard, opening, tuple, view)?;
+    let view = asked.view;
+    let mut draft = draft(shard, opening, asked)?;
     let tracker = match &asked.flow.segment {
         Segment::Tcp(segment) => Some(Tracker::new(segment)?),
         Segment::Other => None,
@@ -95,6 +92,9 @@ pub(super) fn open(
             draft.leave(shard, caller, asked)?;
         }
         Opening::In { .. } | Opening::Followed { .. } => {}
+    }
+    if !draft.is_unanswered(shard, asked) {
+        return Err(opening.taken().into());
     }
     let carried = Carried {
         translation: Translation {
@@ -118,12 +118,8 @@ pub(super) fn open(
 }
 
 /// The session as far as it is known before anybody was asked.
-fn draft(
-    shard: &mut Shard,
-    opening: &Opening<'_>,
-    tuple: &Tuple,
-    view: &View<'_>,
-) -> Result<Draft, DropReason> {
+fn draft(shard: &mut Shard, opening: &Opening<'_>, asked: &Asked<'_>) -> Result<Draft, DropReason> {
+    let (tuple, view) = (&asked.flow.tuple, asked.view);
     let plain = |network, addr| Party {
         network,
         addr,
@@ -137,7 +133,8 @@ fn draft(
             hold: Hold::Nothing,
             uplink: to,
         },
-        Opening::In { external, target } => {
+        Opening::In { external } => {
+            let target = asked.published.inside_of(tuple.protocol, tuple.dst);
             let (to, hold) = match target {
                 Some(to) => (to, Hold::Nothing),
                 None => shard.resident_for(&outer(external, tuple.dst.ip), tuple, view)?,
@@ -179,7 +176,40 @@ fn draft(
     })
 }
 
+impl Opening<'_> {
+    /// The reason when the answers would be those of another session: the same two ends already
+    /// talk by another of the external ports that lead there.
+    const fn taken(&self) -> DropReason {
+        match self {
+            Self::In { .. } => DropReason::Filtered,
+            Self::Out { .. } | Self::Back { .. } | Self::Followed { .. } => {
+                DropReason::PortsExhausted
+            }
+        }
+    }
+}
+
 impl Draft {
+    /// Whether answers would find no session but this.
+    fn is_unanswered(&self, shard: &Shard, asked: &Asked<'_>) -> bool {
+        let (answers, asks) = (&self.responder, &self.initiator);
+        let answer = Tuple {
+            protocol: asked.flow.tuple.protocol,
+            src: answers.addr,
+            dst: asks.seen_as.unwrap_or(asks.addr),
+        };
+        let to = match asks.seen_as {
+            Some(_) => OURS,
+            None => asks.network,
+        };
+        let key = match (asks.seen_as, answers.seen_as) {
+            // Both directions are one key.
+            (None, None) => return true,
+            (Some(_), _) | (_, Some(_)) => Key::translated(answers.network, to, &answer),
+        };
+        shard.is_free(&key, asked.stale, asked.view)
+    }
+
     fn endpoint(&self) -> Endpoint {
         let holder = match self.held_by {
             Side::Initiator => &self.initiator,
@@ -213,7 +243,10 @@ impl Draft {
             answers: (self.responder.network, Addr::from(self.responder.addr)),
             stale: asked.stale,
         };
-        let Some((host, port)) = caller.exit else {
+        let exit = asked
+            .published
+            .external_at(tuple.protocol, caller.inside, external.addresses);
+        let Some((host, port)) = exit else {
             let claim = shard.claim(&want, asked.view)?;
             self.initiator.seen_as = Some(TransportAddr::new(claim.ip, claim.port));
             self.hold = claim.hold;
@@ -222,10 +255,6 @@ impl Draft {
         let ip = host
             .or_else(|| Shard::paired(external.addresses, caller.inside))
             .ok_or(DropReason::NoRoute)?;
-        // The same peer may already talk to this port by another of its external ports.
-        if !shard.is_unanswered(&want, &outer(external, ip), port, asked.view) {
-            return Err(DropReason::PortsExhausted);
-        }
         self.initiator.seen_as = Some(TransportAddr::new(ip, port));
         Ok(())
     }

@@ -12,9 +12,9 @@
 //! Errors change nothing: no connection begins, lives longer or ends by one (RFC 5382 REQ-9, 10;
 //! RFC 5508 REQ-4). An attacker can make them up, so one that quotes no live connection is dropped.
 
-use super::{External, Translator};
+use super::{External, Translator, Turn, caller};
 use crate::table::{Key, OURS, other};
-use crate::{Inside, Tables, Translation, Tuple};
+use crate::{Inside, Translation, Tuple};
 use pipeline::{DropReason, NetworkId};
 use std::net::IpAddr;
 
@@ -46,11 +46,7 @@ impl Translator<'_> {
         external: &External<'_>,
     ) -> Result<Related, DropReason> {
         let answer = quoted.reversed();
-        let caller = self.caller(from, &answer, external);
-        let shard = match caller.exit {
-            Some(_) => self.tables.of_peer(answer.protocol, answer.dst),
-            None => Tables::of_port(answer.src.port),
-        };
+        let shard = self.shard_out(&caller(from, &answer, external), &answer);
         self.relate(shard, &Key::translated(from, external.network, &answer))
     }
 
@@ -65,10 +61,7 @@ impl Translator<'_> {
         external: &External<'_>,
     ) -> Result<Related, DropReason> {
         let answer = quoted.reversed();
-        let shard = match self.published.inside_of(answer.protocol, answer.dst) {
-            Some(_) => self.tables.of_peer(answer.protocol, answer.src),
-            None => Tables::of_port(answer.dst.port),
-        };
+        let shard = self.shard_in(&answer);
         self.relate(shard, &Key::translated(external.network, OURS, &answer))
     }
 
@@ -84,15 +77,17 @@ impl Translator<'_> {
         external: &External<'_>,
     ) -> Result<Related, DropReason> {
         let answer = quoted.reversed();
-        let caller = self.caller(from, &answer, external);
-        let target = self.published.inside_of(answer.protocol, answer.dst);
-        let shard = match (caller.exit, target) {
-            (Some(_), Some(to)) => self.tables.of_pair(answer.protocol, caller.inside, to),
-            (Some(_), None) => Tables::of_port(answer.dst.port),
-            (None, _) => Tables::of_port(answer.src.port),
-        };
-        if let Ok(related) = self.relate(shard, &Key::translated(from, OURS, &answer)) {
-            return Ok(related);
+        match self.turn(&caller(from, &answer, external), &answer) {
+            Turn::Once(shard, _) => {
+                return self.relate(shard, &Key::translated(from, OURS, &answer));
+            }
+            Turn::Answer(shard) => {
+                let related = self.relate(shard, &Key::translated(from, OURS, &answer));
+                if related.is_ok() {
+                    return related;
+                }
+            }
+            Turn::Around => {}
         }
         // Two sessions: undo the second's translation, then the first's.
         let half = self.related_outbound(from, quoted, external)?;

@@ -7,7 +7,10 @@ use pipeline::{DropReason, Effects};
 /// The `n`th connection of a host that opens as many as it can.
 fn flood(host: u32, n: u32) -> crate::Flow {
     let src = format!("10.0.0.{host}:{}", 1_024 + n % 60_000);
-    udp(&src, &format!("198.51.100.{}:{}", 2 + n % 200, 1 + n / 60_000))
+    udp(
+        &src,
+        &format!("198.51.100.{}:{}", 2 + n % 200, 1 + n / 60_000),
+    )
 }
 
 #[test]
@@ -21,7 +24,10 @@ fn rfc6888_req4_an_address_holds_no_more_than_its_quota() {
     assert_eq!(rig.tables.held_by(WEB, ip("10.0.0.2")), 100);
     assert!(rig.send(WEB, &flood(3, 0)).is_ok(), "another address");
     let same_ip = udp("10.0.0.2:9", "198.51.100.9:9");
-    assert!(rig.send(DB, &same_ip).is_ok(), "the address in another network");
+    assert!(
+        rig.send(DB, &same_ip).is_ok(),
+        "the address in another network"
+    );
     rig.send(WEB, &flood(2, 50)).expect("what it has goes on");
 
     // What nobody has answered for five seconds gives way, one for one.
@@ -124,7 +130,11 @@ fn exhausted_ports_are_named_where_nobody_holds_too_many() {
     assert_eq!(second, Err(DropReason::PortsExhausted));
     rig.secs(300);
     let later = rig.send(WEB, &udp(&port(3), "198.51.100.9:53"));
-    assert_eq!(later.unwrap().src.port, 50_000, "the first is over, though not swept");
+    assert_eq!(
+        later.unwrap().src.port,
+        50_000,
+        "the first is over, though not swept"
+    );
 }
 
 #[test]

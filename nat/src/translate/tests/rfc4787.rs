@@ -90,7 +90,12 @@ fn a_free_port_of_the_range_is_preserved() {
     assert_ne!(rig.out("10.0.0.3:50000", "198.51.100.9:53").port, 50_000);
     let random = Rig::new(random(EIM_APDF));
     let kept = (50_000..50_100)
-        .filter(|port| random.out(&format!("10.0.0.2:{port}"), "198.51.100.9:53").port == *port)
+        .filter(|port| {
+            random
+                .out(&format!("10.0.0.2:{port}"), "198.51.100.9:53")
+                .port
+                == *port
+        })
         .count();
     assert!(kept < 5, "{kept} of 100 kept by chance");
 }
@@ -146,7 +151,10 @@ fn rfc4787_req6_strangers_do_not_keep_a_mapping_alive() {
         let got = rig.back(&peer, external);
         assert_eq!(got.is_ok(), n < 299, "stranger {n}: {got:?}");
     }
-    assert_eq!(rig.back("198.51.100.66:1000", external), Err(DropReason::NoMapping));
+    assert_eq!(
+        rig.back("198.51.100.66:1000", external),
+        Err(DropReason::NoMapping)
+    );
     // One whom the inside has answered does.
     let external = rig.out(A, "198.51.100.9:53");
     rig.back("198.51.100.66:5", external).unwrap();
@@ -186,7 +194,10 @@ fn rfc4787_req8_filtering() {
     }
     let rig = Rig::new(EIM_EIF);
     let nobody = addr("198.51.100.1:60000");
-    assert_eq!(rig.back("198.51.100.9:53", nobody), Err(DropReason::NoMapping));
+    assert_eq!(
+        rig.back("198.51.100.9:53", nobody),
+        Err(DropReason::NoMapping)
+    );
 }
 
 #[test]
@@ -197,7 +208,10 @@ fn rfc4787_req8_an_address_may_answer_as_long_as_one_of_its_ports_was_talked_to(
     rig.out(A, "198.51.100.10:53");
     assert!(rig.back("198.51.100.9:99", external).is_ok());
     rig.secs(150);
-    assert_eq!(rig.back("198.51.100.9:98", external), Err(DropReason::Filtered));
+    assert_eq!(
+        rig.back("198.51.100.9:98", external),
+        Err(DropReason::Filtered)
+    );
     assert!(rig.back("198.51.100.10:98", external).is_ok());
 }
 

@@ -11,7 +11,10 @@ const P: &str = "198.51.100.9:443";
 fn rfc5382_req1_mapping_is_endpoint_independent() {
     let rig = Rig::new(EIM_APDF);
     let first = rig.send(WEB, &syn(A, P)).unwrap().src;
-    assert_eq!(rig.send(WEB, &syn(A, "198.51.100.10:80")).unwrap().src, first);
+    assert_eq!(
+        rig.send(WEB, &syn(A, "198.51.100.10:80")).unwrap().src,
+        first
+    );
 }
 
 #[test]
@@ -152,6 +155,26 @@ fn a_published_port_takes_calls_and_answers_by_it() {
     );
     let other = rig.receive(&syn(P, "198.51.100.1:444"));
     assert_eq!(other, Err(DropReason::NoMapping));
+}
+
+#[test]
+fn a_second_call_by_another_port_of_the_same_endpoint_does_not_end_the_first() {
+    let mut rig = Rig::new(EIM_APDF);
+    let publish = |first| crate::Publication {
+        protocol: TCP,
+        host: None,
+        ports: crate::PortRange { first, last: first },
+        to: inside(WEB, "10.0.0.3:8443"),
+    };
+    rig.published = crate::Published::new(&[publish(443), publish(8_443)]).unwrap();
+    rig.receive(&syn(P, "198.51.100.1:443")).unwrap();
+    // Its answers could not be told from those of the first.
+    let second = rig.receive(&syn(P, "198.51.100.1:8443"));
+    assert_eq!(second, Err(DropReason::Filtered));
+    assert_eq!(
+        rig.list()[0].responder.seen_as,
+        Some(addr("198.51.100.1:443"))
+    );
 }
 
 #[test]

@@ -108,9 +108,7 @@ fn an_error_about_an_untranslated_packet() {
     let call = udp("10.0.0.2:5", "10.1.0.3:6");
     rig.translator().follow(WEB, DB, &call, || Ok(())).unwrap();
     let translator = rig.translator();
-    let related = translator
-        .related_followed(DB, WEB, &call.tuple)
-        .unwrap();
+    let related = translator.related_followed(DB, WEB, &call.tuple).unwrap();
     assert_eq!(related.receiver, inside(WEB, "10.0.0.2:5"));
     assert_eq!(related.quoted.dst, addr("10.1.0.3:6"));
     let other = tuple(UDP, "10.0.0.2:5", "10.1.0.3:7");

@@ -3,8 +3,8 @@
 use crate::tcp;
 use crate::{
     Behaviour, Entry, External, Filter, Filtering, Flow, Inside, Mapping, NatSettings, PortChoice,
-    PortRange, Publication, Published, Segment, Settings, Tables, TransportAddr, Translation,
-    Translator, Tuple,
+    PortRange, Publication, Published, Segment, Settings, Tables, Translation, Translator,
+    TransportAddr, Tuple,
 };
 use pipeline::{DropReason, Effects, Instant, NetworkId};
 use std::net::IpAddr;
@@ -18,10 +18,8 @@ pub(super) const UDP: IpProtocol = IpProtocol::UDP;
 pub(super) const TCP: IpProtocol = IpProtocol::TCP;
 pub(super) const ICMP: IpProtocol = IpProtocol::ICMP;
 
-pub(super) const EIM_EIF: Behaviour = behaviour(
-    Mapping::EndpointIndependent,
-    Filtering::EndpointIndependent,
-);
+pub(super) const EIM_EIF: Behaviour =
+    behaviour(Mapping::EndpointIndependent, Filtering::EndpointIndependent);
 pub(super) const EIM_ADF: Behaviour =
     behaviour(Mapping::EndpointIndependent, Filtering::AddressDependent);
 pub(super) const EIM_APDF: Behaviour = behaviour(

@@ -19,11 +19,11 @@ fn policy_is_asked_once_a_connection() {
             .unwrap();
     }
     assert_eq!(asked, 1);
-    let denied = rig
-        .translator()
-        .outbound(WEB, &udp(A, "198.51.100.9:54"), &rig.external(), || {
-            Err(DropReason::PolicyDenied)
-        });
+    let denied =
+        rig.translator()
+            .outbound(WEB, &udp(A, "198.51.100.9:54"), &rig.external(), || {
+                Err(DropReason::PolicyDenied)
+            });
     assert_eq!(denied, Err(DropReason::PolicyDenied));
     assert_eq!(rig.list().len(), 1);
 }
@@ -37,12 +37,10 @@ fn policy_of_a_hairpin_is_asked_about_the_endpoint() {
     for to in [addr("198.51.100.1:53"), dynamic.unwrap().src] {
         let call = udp(A, &to.to_string());
         let mut asked = Vec::new();
-        let denied = rig
-            .translator()
-            .hairpin(WEB, &call, &rig.external(), |to| {
-                asked.push(to);
-                Err(DropReason::PolicyDenied)
-            });
+        let denied = rig.translator().hairpin(WEB, &call, &rig.external(), |to| {
+            asked.push(to);
+            Err(DropReason::PolicyDenied)
+        });
         assert_eq!(denied, Err(DropReason::PolicyDenied));
         assert_eq!(asked, [b]);
     }
@@ -84,7 +82,10 @@ fn a_question_changes_nothing_and_answers_as_a_packet() {
     for behaviour in [EIM_APDF, random(EIM_APDF), random(APDM_APDF)] {
         let mut rig = Rig::new(behaviour);
         for n in 0..100 {
-            let new = udp(&format!("10.0.0.{}:{}", 2 + n % 7, 40_000 + n), "198.51.100.9:53");
+            let new = udp(
+                &format!("10.0.0.{}:{}", 2 + n % 7, 40_000 + n),
+                "198.51.100.9:53",
+            );
             rig.effects = Effects::None;
             let before = (rig.tables.len(), rig.list());
             let asked = rig.send(WEB, &new);
@@ -106,7 +107,10 @@ fn a_question_changes_nothing_and_answers_as_a_packet() {
 fn a_preset_holds_for_connections_that_are_there() {
     let mut rig = Rig::new(EIM_APDF);
     let external = rig.out(A, "198.51.100.9:53");
-    assert_eq!(rig.back("198.51.100.8:53", external), Err(DropReason::Filtered));
+    assert_eq!(
+        rig.back("198.51.100.8:53", external),
+        Err(DropReason::Filtered)
+    );
     rig.set(EIM_EIF, u32::MAX);
     assert!(rig.back("198.51.100.8:53", external).is_ok());
     rig.set(crate::Preset::Linux.behaviour(), u32::MAX);
@@ -174,11 +178,14 @@ fn listing_filters_flushing_and_counters() {
     assert_eq!(rig.tables.flush(&ip_filter, &rig.settings, rig.now), 1);
     assert_eq!(rig.list().len(), 1);
     assert_eq!(rig.tables.held_by(WEB, ip("10.0.0.2")), 0);
-    let gone = rig.tables.retain(&rig.settings, rig.now, |entry| {
-        entry.peer().addr.port != 80
-    });
+    let gone = rig
+        .tables
+        .retain(&rig.settings, rig.now, |entry| entry.peer().addr.port != 80);
     assert_eq!((gone, rig.tables.len()), (1, 0));
-    assert_eq!(rig.back("198.51.100.9:53", external), Err(DropReason::NoMapping));
+    assert_eq!(
+        rig.back("198.51.100.9:53", external),
+        Err(DropReason::NoMapping)
+    );
 }
 
 #[test]

@@ -1,0 +1,278 @@
+//! The translation stage: what one packet costs it.
+//!
+//! * `established/N`: a packet of one of N connections, chosen at random; out and in by turns. Half
+//!   of the connections go from inside to the world, half from the world to one of 10,000 published
+//!   ports.
+//! * `new/N`: a packet that begins a connection, where there are N already;
+//!   `new-endpoint-independent/N` with mappings of that kind.
+//! * `unknown`: a packet from the world that no mapping wants.
+//! * `grow`: the slowest of the packets that fill an empty table with a million connections.
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use nat::{
+    Behaviour, External, Flow, Inside, NatSettings, PortRange, Preset, Publication, Published,
+    Segment, Settings, Tables, Translator, TransportAddr, Tuple,
+};
+use pipeline::{DropReason, Effects, Instant, NetworkId};
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use wire::IpProtocol;
+
+const INSIDE: NetworkId = NetworkId(0);
+const UPLINK: NetworkId = NetworkId(1);
+const SIZES: [u32; 2] = [1_000, 1_000_000];
+const NOW: Instant = Instant::from_secs(1_000);
+const EXTERNAL: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1))];
+const PUBLISHED: u16 = 10_000;
+
+struct Bed {
+    tables: Tables,
+    published: Published,
+    settings: Settings,
+}
+
+impl Bed {
+    fn new(behaviour: Behaviour, capacity: u32) -> Self {
+        let publications: Vec<_> = (0..PUBLISHED)
+            .map(|n| Publication {
+                protocol: IpProtocol::UDP,
+                host: None,
+                ports: PortRange {
+                    first: 10_000 + n,
+                    last: 10_000 + n,
+                },
+                to: server(n),
+            })
+            .collect();
+        Self {
+            tables: Tables::new(capacity, 0x5eed),
+            published: Published::new(&publications).expect("they do not overlap"),
+            settings: Settings::new([(
+                INSIDE,
+                NatSettings {
+                    behaviour,
+                    quota: u32::MAX,
+                },
+            )]),
+        }
+    }
+
+    fn translator(&self) -> Translator<'_> {
+        Translator {
+            tables: &self.tables,
+            published: &self.published,
+            settings: &self.settings,
+            now: NOW,
+            effects: Effects::Live,
+        }
+    }
+
+    fn send(&self, tuple: Tuple) -> Result<TransportAddr, DropReason> {
+        let translation = self
+            .translator()
+            .outbound(INSIDE, &flow(tuple), &external(), || Ok(()))?;
+        Ok(translation.src)
+    }
+
+    fn receive(&self, tuple: Tuple) -> Result<Inside, DropReason> {
+        let (to, _) = self
+            .translator()
+            .inbound(&flow(tuple), &external(), |_| Ok(()))?;
+        Ok(to)
+    }
+
+    /// Adds `count` connections; answers the packets of each, out and in.
+    fn fill(&self, count: u32) -> Vec<(Tuple, Tuple)> {
+        (0..count)
+            .map(|n| {
+                if n % 2 == 0 {
+                    let sent = outgoing(n / 2);
+                    let src = self.send(sent).expect("there is room");
+                    (sent, Tuple { src, ..sent }.reversed())
+                } else {
+                    let call = incoming(n / 2);
+                    let to = self.receive(call).expect("there is room");
+                    let answer = Tuple {
+                        src: to.addr,
+                        ..call.reversed()
+                    };
+                    (answer, call)
+                }
+            })
+            .collect()
+    }
+}
+
+const fn external() -> External<'static> {
+    External {
+        network: UPLINK,
+        addresses: &EXTERNAL,
+        ports: PortRange::DYNAMIC,
+    }
+}
+
+const fn flow(tuple: Tuple) -> Flow {
+    Flow {
+        tuple,
+        segment: Segment::Other,
+        len: 1_000,
+    }
+}
+
+fn addr(ip: u32, port: u32) -> TransportAddr {
+    let port = u16::try_from(port).expect("a port");
+    TransportAddr::new(IpAddr::V4(Ipv4Addr::from_bits(ip)), port)
+}
+
+fn server(n: u16) -> Inside {
+    Inside {
+        network: INSIDE,
+        addr: addr(0x0a01_0000 + u32::from(n), 80),
+    }
+}
+
+/// The `n`th connection from inside: 1,000 endpoints, ports and peers of each rising.
+fn outgoing(n: u32) -> Tuple {
+    let (endpoint, nth) = (n % 1_000, n / 1_000);
+    Tuple {
+        protocol: IpProtocol::UDP,
+        src: addr(
+            0x0a00_0002 + endpoint,
+            32_768 + (endpoint * 13 + nth) % 16_384,
+        ),
+        dst: addr(0xc633_6400 + nth / 7, 53 + n % 97),
+    }
+}
+
+/// The `n`th connection from the world.
+fn incoming(n: u32) -> Tuple {
+    Tuple {
+        protocol: IpProtocol::UDP,
+        src: addr(0xc612_0000 + n / 1_000, 1_024 + n % 1_000),
+        dst: TransportAddr::new(
+            EXTERNAL[0],
+            10_000 + u16::try_from(n % 10_000).expect("small"),
+        ),
+    }
+}
+
+/// An order in which neither cache nor branch predictor can learn anything.
+fn shuffled<T: Copy>(items: &[T]) -> Vec<T> {
+    let mut state = 1u64;
+    (0..1 << 20)
+        .map(|_| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            let draw = usize::try_from(state >> 33).expect("31 bits");
+            items[draw % items.len()]
+        })
+        .collect()
+}
+
+/// Sharing ports, so that a million connections have room behind one address.
+fn behaviour() -> Behaviour {
+    Preset::Linux.behaviour()
+}
+
+fn established(c: &mut Criterion) {
+    let mut group = c.benchmark_group("nat");
+    for size in SIZES {
+        let bed = Bed::new(behaviour(), 4 << 20);
+        let order = shuffled(&bed.fill(size));
+        let mut packets = order.iter().cycle();
+        group.bench_function(BenchmarkId::new("established", size), |b| {
+            let mut out = false;
+            b.iter(|| {
+                let &(sent, answer) = packets.next().expect("a cycle does not end");
+                out = !out;
+                if out {
+                    black_box(bed.send(sent).expect("it is known"));
+                } else {
+                    black_box(bed.receive(answer).expect("it is known"));
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+fn new(c: &mut Criterion) {
+    let mut group = c.benchmark_group("nat");
+    for size in SIZES {
+        for (name, behaviour) in [
+            ("new", behaviour()),
+            ("new-endpoint-independent", Preset::Rfc.behaviour()),
+        ] {
+            group.bench_function(BenchmarkId::new(name, size), |b| {
+                b.iter_custom(|rounds| {
+                    let mut spent = std::time::Duration::ZERO;
+                    let mut left = rounds;
+                    while left > 0 {
+                        let bed = Bed::new(behaviour, 4 << 20);
+                        // What is there already came from the world and holds no port.
+                        for n in 0..size {
+                            let _ = bed.receive(incoming(n));
+                        }
+                        let batch = left.min(8_000);
+                        let begin = std::time::Instant::now();
+                        for n in 0..u32::try_from(batch).expect("small") {
+                            black_box(bed.send(outgoing(n)).expect("there is room"));
+                        }
+                        spent += begin.elapsed();
+                        left -= batch;
+                    }
+                    spent
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+fn unknown(c: &mut Criterion) {
+    let bed = Bed::new(behaviour(), 4 << 20);
+    bed.fill(1_000_000);
+    let mut n = 0u32;
+    c.bench_function("nat/unknown", |b| {
+        b.iter(|| {
+            n = n.wrapping_add(1);
+            let stranger = Tuple {
+                protocol: IpProtocol::UDP,
+                src: addr(0xc613_0000 + n % 65_536, 7),
+                dst: TransportAddr::new(
+                    EXTERNAL[0],
+                    1_000 + u16::try_from(n % 9_000).expect("small"),
+                ),
+            };
+            black_box(bed.receive(stranger).expect_err("nobody asked for it"));
+        });
+    });
+}
+
+fn grow(c: &mut Criterion) {
+    c.bench_function("nat/grow", |b| {
+        b.iter_custom(|rounds| {
+            (0..rounds.min(10))
+                .map(|_| {
+                    let bed = Bed::new(behaviour(), 1 << 20);
+                    (0..900_000)
+                        .map(|n| {
+                            let begin = std::time::Instant::now();
+                            let _ = black_box(bed.receive(incoming(n)));
+                            begin.elapsed()
+                        })
+                        .max()
+                        .unwrap_or_default()
+                })
+                .sum::<std::time::Duration>()
+        });
+    });
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(20);
+    targets = established, unknown, new, grow
+}
+criterion_main!(benches);
