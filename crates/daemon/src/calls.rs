@@ -6,11 +6,13 @@
 //! connections. Each answers an [`ApiError`] whose code says what went wrong.
 
 use api::{
-    ApiError, Attach, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd, FdbEntry,
-    FdbFilter, FdbFlush, FdbKey, Flushed, Name, Network, NetworkCreate, Port, PortAdd, PortSet,
-    Status,
+    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd,
+    FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Name, NatEntry, NatEvent, NatFilter,
+    Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Publication,
+    PublicationCreate, Status, Uplink, UplinkAdd,
 };
 use std::future::Future;
+use tokio::sync::mpsc;
 
 /// Whoever answers the interface's calls.
 pub trait Calls: Send + Sync + 'static {
@@ -26,6 +28,13 @@ pub trait Calls: Send + Sync + 'static {
     /// One network.
     fn network(&self, name: &Name) -> impl Future<Output = Result<Network, ApiError>> + Send;
 
+    /// Changes a network.
+    fn network_set(
+        &self,
+        name: &Name,
+        set: NetworkSet,
+    ) -> impl Future<Output = Result<Network, ApiError>> + Send;
+
     /// Takes a network away that has neither ports nor endpoints.
     fn network_remove(&self, name: &Name) -> impl Future<Output = Result<(), ApiError>> + Send;
 
@@ -37,6 +46,65 @@ pub trait Calls: Send + Sync + 'static {
 
     /// All endpoints, by id.
     fn endpoints(&self) -> impl Future<Output = Result<Vec<Endpoint>, ApiError>> + Send;
+
+    /// What an endpoint may send and receive.
+    fn policy(&self, endpoint: &Name) -> impl Future<Output = Result<Policy, ApiError>> + Send;
+
+    /// Says what an endpoint may send and receive, whole.
+    fn policy_set(
+        &self,
+        endpoint: &Name,
+        policy: Policy,
+    ) -> impl Future<Output = Result<Policy, ApiError>> + Send;
+
+    /// All uplinks, in the order they were added.
+    fn uplinks(&self) -> impl Future<Output = Result<Vec<Uplink>, ApiError>> + Send;
+
+    /// Adds an uplink.
+    fn uplink_add(
+        &self,
+        uplink: UplinkAdd,
+    ) -> impl Future<Output = Result<Uplink, ApiError>> + Send;
+
+    /// Takes an uplink away that no network names.
+    fn uplink_remove(&self, name: &Name) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// All publications, in the order they were made.
+    fn publications(&self) -> impl Future<Output = Result<Vec<Publication>, ApiError>> + Send;
+
+    /// Publishes ports of an endpoint.
+    fn publish(
+        &self,
+        ports: PublicationCreate,
+    ) -> impl Future<Output = Result<Publication, ApiError>> + Send;
+
+    /// Takes a publication away.
+    fn unpublish(&self, id: &Name) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// The connections the NAT follows that pass the filter.
+    fn nat(
+        &self,
+        filter: NatFilter,
+    ) -> impl Future<Output = Result<Vec<NatEntry>, ApiError>> + Send;
+
+    /// Forgets the connections that pass the filter.
+    fn nat_flush(
+        &self,
+        filter: NatFilter,
+    ) -> impl Future<Output = Result<Flushed, ApiError>> + Send;
+
+    /// What happens to the connections that pass the filter, until the receiver is dropped. A
+    /// receiver that is too slow misses events; it holds nobody up.
+    fn nat_watch(
+        &self,
+        filter: NatFilter,
+    ) -> impl Future<Output = Result<mpsc::Receiver<NatEvent>, ApiError>> + Send;
+
+    /// What is not as it should be.
+    fn doctor(&self) -> impl Future<Output = Result<Vec<Finding>, ApiError>> + Send;
+
+    /// Puts right what is not as it should be.
+    fn doctor_clean(&self) -> impl Future<Output = Result<Vec<Cleaned>, ApiError>> + Send;
 
     /// Adds a port.
     fn port_add(&self, port: PortAdd) -> impl Future<Output = Result<Port, ApiError>> + Send;

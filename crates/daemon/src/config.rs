@@ -3,7 +3,7 @@
 //! A key that does not exist is refused, as is a value outside its range: a misspelt limit that is
 //! silently ignored is a limit that is not there. Command line options win over the file.
 
-use api::{ApiError, NetworkCreate, PortAdd};
+use api::{ApiError, NetworkCreate, PortAdd, UplinkAdd};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -31,6 +31,9 @@ pub struct Config {
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter as in `RUST_LOG`,
     /// which wins.
     pub log: String,
+    /// NICs added as uplinks at start: containers reach the world through the first unless their
+    /// network names another. The host keeps using them.
+    pub uplinks: Vec<String>,
     /// Networks made at start.
     pub networks: Vec<NetworkCreate>,
     /// Ports added at start.
@@ -47,6 +50,7 @@ impl Default for Config {
             spin_microseconds: None,
             nice: None,
             log: "info".to_owned(),
+            uplinks: Vec::new(),
             networks: Vec::new(),
             ports: Vec::new(),
         }
@@ -122,6 +126,12 @@ impl Config {
             &Self::SPIN_MICROSECONDS,
         )?;
         within("nice", self.nice, &Self::NICE)?;
+        for (i, dev) in self.uplinks.iter().enumerate() {
+            named("uplink", dev, UplinkAdd::new(dev).check())?;
+            if self.uplinks[..i].contains(dev) {
+                return Err(format!("uplink {dev} is declared twice"));
+            }
+        }
         let mut names = BTreeSet::new();
         for network in &self.networks {
             named("network", network.name.as_str(), network.check())?;
@@ -211,11 +221,14 @@ mod tests {
             state_dir = "/tmp/state"
             workers = 2
             log = "debug"
+            uplinks = ["eth0"]
 
             [[networks]]
             name = "blue"
             subnets = ["10.1.0.0/16"]
             mtu = 9000
+            reserved = ["10.1.0.100-10.1.0.120"]
+            routing = { icc = false, nat = { preset = "full-cone" }, uplink = { named = "eth0" } }
 
             [[ports]]
             name = "up"
@@ -237,6 +250,8 @@ mod tests {
             (config.networks[0].mtu, config.ports[0].kind.label()),
             (9000, "packet")
         );
+        assert_eq!(config.uplinks, ["eth0"]);
+        assert!(!config.networks[0].routing.icc);
     }
 
     #[test]
@@ -253,6 +268,15 @@ mod tests {
             read("[[ports]]\nname = 'p'\nkind = { type = 'tap', ifname = 't', queues = 99 }")
                 .unwrap_err(),
             "port p: kind.queues is 99; allowed are 1 to 16"
+        );
+        assert_eq!(
+            read("uplinks = ['eth0', 'eth0']").unwrap_err(),
+            "uplink eth0 is declared twice"
+        );
+        assert!(
+            read("uplinks = ['a/b']")
+                .unwrap_err()
+                .starts_with("uplink a/b: dev is `a/b`")
         );
     }
 

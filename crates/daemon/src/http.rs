@@ -6,6 +6,7 @@
 //! not the end of the daemon.
 
 mod extract;
+mod gateway;
 mod handlers;
 
 use crate::calls::Calls;
@@ -26,13 +27,36 @@ pub fn router<C: Calls>(calls: Arc<C>) -> Router {
         )
         .route(
             routes::NETWORK,
-            get(handlers::network::<C>).delete(handlers::network_remove::<C>),
+            get(handlers::network::<C>)
+                .patch(handlers::network_set::<C>)
+                .delete(handlers::network_remove::<C>),
         )
         .route(
             routes::ENDPOINTS,
             get(handlers::endpoints::<C>).post(handlers::attach::<C>),
         )
         .route(routes::ENDPOINT, delete(handlers::endpoint_remove::<C>))
+        .route(
+            routes::POLICY,
+            get(gateway::policy::<C>)
+                .post(gateway::policy_set::<C>)
+                .delete(gateway::policy_clear::<C>),
+        )
+        .route(
+            routes::UPLINKS,
+            get(gateway::uplinks::<C>).post(gateway::uplink_add::<C>),
+        )
+        .route(routes::UPLINK, delete(gateway::uplink_remove::<C>))
+        .route(
+            routes::PUBLICATIONS,
+            get(gateway::publications::<C>).post(gateway::publish::<C>),
+        )
+        .route(routes::PUBLICATION, delete(gateway::unpublish::<C>))
+        .route(routes::NAT, get(gateway::nat::<C>))
+        .route(routes::NAT_FLUSH, post(gateway::nat_flush::<C>))
+        .route(routes::NAT_WATCH, get(gateway::nat_watch::<C>))
+        .route(routes::DOCTOR, get(handlers::doctor::<C>))
+        .route(routes::DOCTOR_CLEAN, post(handlers::doctor_clean::<C>))
         .route(routes::DETACH, post(handlers::detach::<C>))
         .route(
             routes::PORTS,
@@ -77,10 +101,25 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         handlers::networks,
         handlers::network_create,
         handlers::network,
+        handlers::network_set,
         handlers::network_remove,
         handlers::endpoints,
         handlers::attach,
         handlers::endpoint_remove,
+        gateway::policy,
+        gateway::policy_set,
+        gateway::policy_clear,
+        gateway::uplinks,
+        gateway::uplink_add,
+        gateway::uplink_remove,
+        gateway::publications,
+        gateway::publish,
+        gateway::unpublish,
+        gateway::nat,
+        gateway::nat_flush,
+        gateway::nat_watch,
+        handlers::doctor,
+        handlers::doctor_clean,
         handlers::detach,
         handlers::ports,
         handlers::port_add,

@@ -11,7 +11,7 @@ use crate::config::{Config, ConfigError};
 use crate::manager::Manager;
 use crate::socket::{self, Socket, SocketError};
 use crate::{http, notify};
-use api::{ApiError, ErrorCode};
+use api::{ApiError, ErrorCode, NetworkCreate, UplinkAdd};
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -208,19 +208,37 @@ async fn answer(
     }
 }
 
+/// Adds the uplinks that the settings declare. One that cannot be had is told and left out: what
+/// stays in the house shall have its traffic.
+async fn declare_uplinks(calls: &impl Calls, config: &Config) {
+    for dev in &config.uplinks {
+        match calls.uplink_add(UplinkAdd::new(dev)).await {
+            Ok(_) => tracing::info!(uplink = %dev, "added as declared"),
+            Err(error) if error.code == ErrorCode::AlreadyExists => {}
+            Err(error) => tracing::error!(uplink = %dev, %error, "cannot be added as declared"),
+        }
+    }
+}
+
 /// Makes what the settings declare. What exists already stays as it is: a container's traffic is
 /// worth more than a changed line in a file. A port that cannot be opened is told and left out,
 /// for every other port shall have its traffic.
 async fn declare(calls: &impl Calls, config: &Config) -> Result<(), RunError> {
+    declare_uplinks(calls, config).await;
     for network in &config.networks {
         let name = &network.name;
+        // Said once, when the network is made.
+        let declared = NetworkCreate {
+            allow_overlap: false,
+            ..network.clone()
+        };
         match calls.network_create(network.clone()).await {
             Ok(_) => tracing::info!(network = %name, "made as declared"),
             Err(error) if error.code == ErrorCode::AlreadyExists => {
                 if calls
                     .network(name)
                     .await
-                    .is_ok_and(|there| there.spec != *network)
+                    .is_ok_and(|there| there.spec != declared)
                 {
                     tracing::warn!(network = %name, "exists with other settings than declared; remove it to have them");
                 }

@@ -1,8 +1,8 @@
 //! From HTTP to checked values, and from refusals back to HTTP.
 
 use api::{
-    ApiError, Attach, Detach, ExplainRequest, FdbAdd, FdbFlush, FdbKey, Name, NetworkCreate,
-    PortAdd, PortSet,
+    ApiError, Attach, Detach, ExplainRequest, FdbAdd, FdbFlush, FdbKey, Name, NatFilter,
+    NetworkCreate, NetworkSet, Policy, PortAdd, PortSet, PublicationCreate, UplinkAdd,
 };
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -103,7 +103,10 @@ macro_rules! checks {
     };
 }
 
-checks!(NetworkCreate, Attach, PortAdd, PortSet, FdbAdd; Detach, FdbKey, FdbFlush);
+checks!(
+    NetworkCreate, NetworkSet, Attach, Policy, UplinkAdd, PublicationCreate, PortAdd, PortSet, FdbAdd;
+    Detach, FdbKey, FdbFlush, NatFilter
+);
 
 impl Check for ExplainRequest {
     fn check(&self) -> Result<(), ApiError> {

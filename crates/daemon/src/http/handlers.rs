@@ -4,8 +4,9 @@ use super::extract::{Checked, Filter, Named, Refusal};
 use crate::calls::Calls;
 use api::routes;
 use api::{
-    ApiError, Attach, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd, FdbEntry,
-    FdbFilter, FdbFlush, FdbKey, Flushed, Network, NetworkCreate, Port, PortAdd, PortSet, Status,
+    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd,
+    FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Network, NetworkCreate, NetworkSet,
+    Port, PortAdd, PortSet, Status,
 };
 use axum::Json;
 use axum::extract::State;
@@ -13,8 +14,8 @@ use axum::http::StatusCode;
 use std::future::Future;
 use std::sync::Arc;
 
-type Answer<T> = Result<Json<T>, Refusal>;
-type Made<T> = Result<(StatusCode, Json<T>), Refusal>;
+pub(super) type Answer<T> = Result<Json<T>, Refusal>;
+pub(super) type Made<T> = Result<(StatusCode, Json<T>), Refusal>;
 
 /// All networks, by name.
 #[utoipa::path(get, path = routes::NETWORKS, tag = "networks", responses((status = 200, body = Vec<Network>)))]
@@ -40,6 +41,18 @@ pub(super) async fn network<C: Calls>(
     Named(name): Named,
 ) -> Answer<Network> {
     task(async move { calls.network(&name).await })
+        .await
+        .map(Json)
+}
+
+/// Changes a network while it is used: an absent field stays.
+#[utoipa::path(patch, path = routes::NETWORK, tag = "networks", params(("name" = String, Path, description = "the name")), request_body = NetworkSet, responses((status = 200, body = Network), (status = 400, body = ApiError, description = "a value is outside its range"), (status = 404, body = ApiError, description = "what was named does not exist")))]
+pub(super) async fn network_set<C: Calls>(
+    State(calls): State<Arc<C>>,
+    Named(name): Named,
+    Checked(asked): Checked<NetworkSet>,
+) -> Answer<Network> {
+    task(async move { calls.network_set(&name, asked).await })
         .await
         .map(Json)
 }
@@ -191,6 +204,20 @@ pub(super) async fn drops<C: Calls>(State(calls): State<Arc<C>>) -> Answer<Drops
     task(async move { calls.drops().await }).await.map(Json)
 }
 
+/// What is not as it should be.
+#[utoipa::path(get, path = routes::DOCTOR, tag = "watch", responses((status = 200, body = Vec<Finding>)))]
+pub(super) async fn doctor<C: Calls>(State(calls): State<Arc<C>>) -> Answer<Vec<Finding>> {
+    task(async move { calls.doctor().await }).await.map(Json)
+}
+
+/// Puts right what is not as it should be; answers what was found, and what is still there.
+#[utoipa::path(post, path = routes::DOCTOR_CLEAN, tag = "watch", responses((status = 200, body = Vec<Cleaned>)))]
+pub(super) async fn doctor_clean<C: Calls>(State(calls): State<Arc<C>>) -> Answer<Vec<Cleaned>> {
+    task(async move { calls.doctor_clean().await })
+        .await
+        .map(Json)
+}
+
 /// How the daemon is.
 #[utoipa::path(get, path = routes::STATUS, tag = "watch", responses((status = 200, body = Status)))]
 pub(super) async fn status<C: Calls>(State(calls): State<Arc<C>>) -> Answer<Status> {
@@ -215,7 +242,7 @@ pub(super) async fn openapi() -> Json<utoipa::openapi::OpenApi> {
 }
 
 /// Runs a call as a task of its own, so that nothing ends it half-way.
-async fn task<T: Send + 'static>(
+pub(super) async fn task<T: Send + 'static>(
     call: impl Future<Output = Result<T, ApiError>> + Send + 'static,
 ) -> Result<T, Refusal> {
     match tokio::spawn(call).await {

@@ -3,15 +3,18 @@
 use super::*;
 use api::routes::{ALL, Method as Verb};
 use api::{
-    Attach, Client, ClientError, Detach, Drops, Endpoint, ErrorCode, ExplainRequest, Explanation,
-    FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed, Name, Netns, Network,
-    NetworkCreate, Port, PortAdd, PortSet, Status, VlanId,
+    Attach, Cleaned, Client, ClientError, Detach, Drops, Endpoint, ErrorCode, ExplainRequest,
+    Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Finding, Flushed, Name,
+    NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState, NatTuple, Netns, Network,
+    NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Protocol, Publication,
+    PublicationCreate, Status, Uplink, UplinkAdd, VlanId,
 };
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
 use serde_json::{Value, json};
+use std::ops::ControlFlow;
 use std::path::Path;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, mpsc};
 use tower::ServiceExt;
 
 /// Makes networks, echoes filters, panics on attach, and refuses the rest by name.
@@ -33,6 +36,24 @@ fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
+fn connection(src: &str) -> NatEntry {
+    let tuple = |src: &str| NatTuple {
+        src: src.parse().unwrap(),
+        dst: "198.51.100.7:443".parse().unwrap(),
+    };
+    NatEntry {
+        network: name("blue"),
+        endpoint: None,
+        protocol: Protocol::TCP,
+        state: NatState::Established,
+        original: tuple(src),
+        translated: tuple("198.51.100.1:50000"),
+        sent: NatCount::default(),
+        received: NatCount::default(),
+        expires_seconds: 60,
+    }
+}
+
 impl Calls for Stub {
     async fn network_create(&self, spec: NetworkCreate) -> Result<Network, ApiError> {
         if spec.name.as_str() == "called" {
@@ -44,6 +65,10 @@ impl Calls for Stub {
             ports: 0,
             endpoints: 0,
             macs: 0,
+            gateway_mac: None,
+            gateways: Vec::new(),
+            uplink: None,
+            publications: Vec::new(),
         })
     }
     async fn networks(&self) -> Result<Vec<Network>, ApiError> {
@@ -51,6 +76,68 @@ impl Calls for Stub {
     }
     async fn network(&self, name: &Name) -> Result<Network, ApiError> {
         called(&format!("network {name}"))
+    }
+    async fn network_set(&self, name: &Name, set: NetworkSet) -> Result<Network, ApiError> {
+        called(&format!("network_set {name} {:?}", set.internal))
+    }
+    async fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
+        called(&format!("policy {endpoint}"))
+    }
+    async fn policy_set(&self, endpoint: &Name, policy: Policy) -> Result<Policy, ApiError> {
+        called(&format!("policy_set {endpoint} {}", policy.rules.len()))
+    }
+    async fn uplinks(&self) -> Result<Vec<Uplink>, ApiError> {
+        called("uplinks")
+    }
+    async fn uplink_add(&self, uplink: UplinkAdd) -> Result<Uplink, ApiError> {
+        called(&format!("uplink_add {}", uplink.dev))
+    }
+    async fn uplink_remove(&self, name: &Name) -> Result<(), ApiError> {
+        called(&format!("uplink_remove {name}"))
+    }
+    async fn publications(&self) -> Result<Vec<Publication>, ApiError> {
+        called("publications")
+    }
+    async fn publish(&self, ports: PublicationCreate) -> Result<Publication, ApiError> {
+        called(&format!("publish {}", ports.outside()))
+    }
+    async fn unpublish(&self, id: &Name) -> Result<(), ApiError> {
+        called(&format!("unpublish {id}"))
+    }
+    async fn nat(&self, filter: NatFilter) -> Result<Vec<NatEntry>, ApiError> {
+        if filter == NatFilter::default() {
+            return called("nat");
+        }
+        let entries = vec![connection("10.1.0.2:40000"), connection("10.1.0.3:40000")];
+        Ok(entries.into_iter().filter(|e| filter.matches(e)).collect())
+    }
+    async fn nat_flush(&self, filter: NatFilter) -> Result<Flushed, ApiError> {
+        called(&format!("nat_flush {:?}", filter.port))
+    }
+    async fn nat_watch(&self, filter: NatFilter) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
+        let Some(port) = filter.port else {
+            return called("nat_watch");
+        };
+        let (events, watched) = mpsc::channel(1);
+        tokio::spawn(async move {
+            for host in 2.. {
+                let event = NatEvent {
+                    event: NatChange::New,
+                    entry: connection(&format!("10.1.0.{}:{port}", host % 250)),
+                };
+                // The watcher hung up.
+                if events.send(event).await.is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(watched)
+    }
+    async fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
+        called("doctor")
+    }
+    async fn doctor_clean(&self) -> Result<Vec<Cleaned>, ApiError> {
+        called("doctor_clean")
     }
     async fn network_remove(&self, name: &Name) -> Result<(), ApiError> {
         if name.as_str() == "blue" {
@@ -162,6 +249,56 @@ async fn each_route_makes_its_call() {
             routes::NETWORK,
             Value::Null,
             "network_remove x",
+        ),
+        (
+            Verb::Patch,
+            routes::NETWORK,
+            json!({"internal": true}),
+            "network_set x Some(true)",
+        ),
+        (Verb::Get, routes::POLICY, Value::Null, "policy x"),
+        (
+            Verb::Post,
+            routes::POLICY,
+            json!({"rules": [{"action": "deny", "direction": "in"}]}),
+            "policy_set x 1",
+        ),
+        (Verb::Delete, routes::POLICY, Value::Null, "policy_set x 0"),
+        (Verb::Get, routes::UPLINKS, Value::Null, "uplinks"),
+        (
+            Verb::Post,
+            routes::UPLINKS,
+            json!({"dev": "eth0"}),
+            "uplink_add eth0",
+        ),
+        (Verb::Delete, routes::UPLINK, Value::Null, "uplink_remove x"),
+        (Verb::Get, routes::PUBLICATIONS, Value::Null, "publications"),
+        (
+            Verb::Post,
+            routes::PUBLICATIONS,
+            json!({"ports": "80-89", "endpoint": "web", "to": 80}),
+            "publish 80-89/tcp",
+        ),
+        (
+            Verb::Delete,
+            routes::PUBLICATION,
+            Value::Null,
+            "unpublish x",
+        ),
+        (Verb::Get, routes::NAT, Value::Null, "nat"),
+        (
+            Verb::Post,
+            routes::NAT_FLUSH,
+            json!({"port": 53}),
+            "nat_flush Some(53)",
+        ),
+        (Verb::Get, routes::NAT_WATCH, Value::Null, "nat_watch"),
+        (Verb::Get, routes::DOCTOR, Value::Null, "doctor"),
+        (
+            Verb::Post,
+            routes::DOCTOR_CLEAN,
+            Value::Null,
+            "doctor_clean",
         ),
         (Verb::Get, routes::ENDPOINTS, Value::Null, "endpoints"),
         (
@@ -321,6 +458,27 @@ async fn bad_requests_say_what_was_wrong() {
             400,
             "3 hexadecimal digits end in half a byte",
         ),
+        (
+            "POST",
+            "/v1/publications",
+            r#"{"ports":"80","endpoint":"web","to":80,"protocol":"icmp"}"#,
+            400,
+            "protocol is icmp; allowed are tcp, udp and sctp",
+        ),
+        (
+            "PATCH",
+            "/v1/networks/b",
+            r#"{"quota":0}"#,
+            400,
+            "quota is 0; allowed are 1 to 16777216",
+        ),
+        (
+            "GET",
+            "/v1/nat/watch?state=open",
+            "",
+            400,
+            "unknown variant `open`",
+        ),
         ("GET", "/v1/networks/a%2Fb", "", 400, "`a/b` is not a name"),
         (
             "GET",
@@ -401,6 +559,43 @@ async fn the_client_reaches_the_calls() {
         };
         assert_eq!(error.message, "fdb");
         assert_eq!(client.openapi().unwrap()["info"]["title"], "Clearway");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn connections_are_filtered_and_watched_until_the_client_hangs_up() {
+    served(Arc::default(), |client| {
+        let filter = NatFilter {
+            src: Some("10.1.0.3/32".parse().unwrap()),
+            state: Some(NatState::Established),
+            protocol: Some(Protocol::TCP),
+            ..NatFilter::default()
+        };
+        assert_eq!(client.nat(&filter).unwrap(), [connection("10.1.0.3:40000")]);
+
+        let of_port = NatFilter {
+            port: Some(5000),
+            ..NatFilter::default()
+        };
+        let mut seen = Vec::new();
+        client
+            .nat_watch(&of_port, |event| {
+                seen.push(event.entry.original.src.to_string());
+                if seen.len() < 3 {
+                    ControlFlow::Continue(())
+                } else {
+                    ControlFlow::Break(())
+                }
+            })
+            .unwrap();
+        assert_eq!(seen, ["10.1.0.2:5000", "10.1.0.3:5000", "10.1.0.4:5000"]);
+
+        let refused = client.nat_watch(&NatFilter::default(), |_| ControlFlow::Continue(()));
+        let Err(ClientError::Refused(error)) = refused else {
+            panic!("a refusal is expected")
+        };
+        assert_eq!(error.message, "nat_watch");
     })
     .await;
 }

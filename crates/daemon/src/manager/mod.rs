@@ -13,20 +13,27 @@
 //!
 //! * `core.rs`: the state and the one way to change it · `store.rs`: the state file
 //! * `open.rs`: ports of the kernel · `restore.rs`: taking up again after a restart · `watch.rs`
-//! * `networks.rs`, `endpoints.rs`, `ports.rs`, `fdb.rs`, `status.rs`, `explain.rs`: the calls
-//! * `translate.rs`: the interface's words and the state's
+//! * `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
+//!   `explain.rs`: the calls
+//! * `surroundings.rs`: uplinks, the host's port, the servers' · `servers.rs`: the name server
+//! * `translate.rs`: the interface's words and the state's · `routes.rs`: the host's routes
 
 mod core;
+mod doctor;
 mod endpoints;
 mod explain;
 mod fdb;
+mod gateway;
 mod networks;
 mod open;
 mod ports;
 mod refuse;
 mod restore;
+mod routes;
+mod servers;
 mod status;
 mod store;
+mod surroundings;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -37,11 +44,13 @@ use self::core::Core;
 use crate::calls::Calls;
 use crate::config::Config;
 use api::{
-    ApiError, Attach, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd, FdbEntry,
-    FdbFilter, FdbFlush, FdbKey, Flushed, Name, Network, NetworkCreate, Port, PortAdd, PortSet,
-    Status,
+    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd,
+    FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Name, NatEntry, NatEvent, NatFilter,
+    Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Publication,
+    PublicationCreate, Status, Uplink, UplinkAdd,
 };
 use std::sync::{Arc, Mutex};
+use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// The owner of the state.
@@ -114,6 +123,11 @@ impl Calls for Manager {
         self.call(move |core| core.network(&name)).await
     }
 
+    async fn network_set(&self, name: &Name, set: NetworkSet) -> Result<Network, ApiError> {
+        let name = name.clone();
+        self.call(move |core| core.network_set(&name, &set)).await
+    }
+
     async fn network_remove(&self, name: &Name) -> Result<(), ApiError> {
         let name = name.clone();
         self.call(move |core| core.network_remove(&name)).await
@@ -129,6 +143,62 @@ impl Calls for Manager {
 
     async fn endpoints(&self) -> Result<Vec<Endpoint>, ApiError> {
         self.call(|core| Ok(core.endpoints())).await
+    }
+
+    async fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
+        let name = endpoint.clone();
+        self.call(move |core| core.policy(&name)).await
+    }
+
+    async fn policy_set(&self, endpoint: &Name, policy: Policy) -> Result<Policy, ApiError> {
+        let name = endpoint.clone();
+        self.call(move |core| core.policy_set(&name, &policy)).await
+    }
+
+    async fn uplinks(&self) -> Result<Vec<Uplink>, ApiError> {
+        self.call(|core| Ok(core.uplinks())).await
+    }
+
+    async fn uplink_add(&self, uplink: UplinkAdd) -> Result<Uplink, ApiError> {
+        self.call(move |core| core.uplink_add(&uplink)).await
+    }
+
+    async fn uplink_remove(&self, name: &Name) -> Result<(), ApiError> {
+        let name = name.clone();
+        self.call(move |core| core.uplink_remove(&name)).await
+    }
+
+    async fn publications(&self) -> Result<Vec<Publication>, ApiError> {
+        self.call(|core| Ok(core.publications())).await
+    }
+
+    async fn publish(&self, ports: PublicationCreate) -> Result<Publication, ApiError> {
+        self.call(move |core| core.publish_ports(&ports)).await
+    }
+
+    async fn unpublish(&self, id: &Name) -> Result<(), ApiError> {
+        let id = id.clone();
+        self.call(move |core| core.unpublish(&id)).await
+    }
+
+    async fn nat(&self, filter: NatFilter) -> Result<Vec<NatEntry>, ApiError> {
+        self.call(move |core| core.nat(&filter)).await
+    }
+
+    async fn nat_flush(&self, filter: NatFilter) -> Result<Flushed, ApiError> {
+        self.call(move |core| core.nat_flush(&filter)).await
+    }
+
+    async fn nat_watch(&self, filter: NatFilter) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
+        self.call(move |core| core.nat_watch(&filter)).await
+    }
+
+    async fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
+        self.call(|core| Ok(core.doctor())).await
+    }
+
+    async fn doctor_clean(&self) -> Result<Vec<Cleaned>, ApiError> {
+        self.call(|core| Ok(core.doctor_clean())).await
     }
 
     async fn port_add(&self, port: PortAdd) -> Result<Port, ApiError> {

@@ -2,9 +2,10 @@
 
 use super::core::Core;
 use super::refuse::refused;
-use super::translate;
-use api::{ApiError, Name, NetworkCreate};
+use super::{routes, translate};
+use api::{ApiError, Name, NetworkCreate, NetworkSet};
 use control::Network;
+use ipnet::IpNet;
 
 impl Core {
     /// Makes a network.
@@ -15,10 +16,30 @@ impl Core {
         let request = translate::network_request(network);
         let (network, change) = self
             .state
-            .add_network(&request, |_| None)
+            .add_network(&request, routes::overlapping)
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(network = %network.name, "made");
+        Ok(self.shown(&network))
+    }
+
+    /// Changes a network while it is used.
+    pub(super) fn network_set(
+        &mut self,
+        name: &Name,
+        set: &NetworkSet,
+    ) -> Result<api::Network, ApiError> {
+        let old = self
+            .state
+            .network_named(name.as_str())
+            .map_err(|error| refused(&error))?;
+        let routing = set.applied_to(&translate::api_routing(&old.routing));
+        let (network, change) = self
+            .state
+            .set_network(name.as_str(), translate::routing(&routing))
+            .map_err(|error| refused(&error))?;
+        self.change(change)?;
+        tracing::info!(network = %name, "changed");
         Ok(self.shown(&network))
     }
 
@@ -65,6 +86,19 @@ impl Core {
                     .count(),
             ),
             macs: self.live.fdb(network.id).map_or(0, |fdb| fdb.len() as u64),
+            gateway_mac: network
+                .has_gateway()
+                .then(|| translate::mac(self.state.gateway_mac(network.id))),
+            gateways: network.gateways().iter().map(IpNet::addr).collect(),
+            uplink: self
+                .state
+                .uplink_of(network)
+                .map(|uplink| translate::name(&uplink.name)),
+            publications: self
+                .publications()
+                .into_iter()
+                .filter(|p| p.network.as_str() == network.name)
+                .collect(),
         }
     }
 }

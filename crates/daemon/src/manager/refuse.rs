@@ -88,11 +88,15 @@ impl KernelError {
                 host::Error::NoNamespace { source, .. } if source.kind() == ErrorKind::NotFound => {
                     ApiError::not_found(message)
                 }
-                host::Error::NotANamespace { .. } => ApiError::invalid(message),
+                host::Error::NotANamespace { .. }
+                | host::Error::NotEthernet { .. }
+                | host::Error::TooManyPorts { .. } => ApiError::invalid(message),
+                host::Error::Overlaps { .. } => ApiError::already_exists(message),
                 host::Error::NoNamespace { .. }
                 | host::Error::Replaced { .. }
                 | host::Error::Enter { .. }
                 | host::Error::Resources { .. }
+                | host::Error::Sysctl { .. }
                 | host::Error::Link { .. } => ApiError::unavailable(message),
             },
             Self::Port(

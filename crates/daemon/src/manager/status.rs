@@ -34,6 +34,8 @@ impl Core {
                 .filter_map(|n| self.live.fdb(n.id))
                 .map(|fdb| fdb.len() as u64)
                 .sum(),
+            uplinks: self.uplinks(),
+            publications: count(self.state.publications().count()),
             frames: all.rx_frames,
             bytes: all.rx_bytes,
             dropped: all.dropped(),

@@ -154,7 +154,7 @@ fn an_interface_is_configured_as_asked() {
     let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
     let mut core = start(dir.path());
     let mut request = network("blue", &["10.1.0.0/24"]);
-    request.gateways = vec!["10.1.0.254".parse().unwrap()];
+    request.gateways = Some(vec!["10.1.0.254".parse().unwrap()]);
     request.mtu = 65_535;
     core.network_create(&request).unwrap();
     let attach = Attach {
@@ -203,7 +203,7 @@ fn a_refused_attach_leaves_nothing_behind() {
     let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
     let mut core = start(dir.path());
     let mut request = network("blue", &["10.1.0.0/24"]);
-    request.gateways = vec!["10.1.0.1".parse().unwrap()];
+    request.gateways = Some(vec!["10.1.0.1".parse().unwrap()]);
     core.network_create(&request).unwrap();
     // The kernel refuses the last step of the plan: there is a default route already.
     a.ip("link add other type veth peer name end").unwrap();
@@ -659,4 +659,83 @@ async fn calls_at_once_do_not_trip_over_each_other() {
         done.iter().flat_map(|e| e.addresses.clone()).collect();
     assert_eq!(addresses.len(), 3);
     manager.shutdown().await;
+}
+
+#[test]
+fn gateways_uplinks_publications_and_policies_outlive_a_restart() {
+    let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
+    let mut core = blue(dir.path());
+    let name = |text: &str| -> api::Name { text.parse().unwrap() };
+    let attach = Attach {
+        name: Some(name("web")),
+        aliases: vec![name("www")],
+        ..attach_to(&a)
+    };
+    let web = core.attach(&attach).unwrap();
+    assert_eq!(
+        (web.name.clone(), web.aliases.len()),
+        (Some(name("web")), 1)
+    );
+    let first: std::net::IpAddr = "10.1.0.1".parse().unwrap();
+    assert_eq!(web.gateways[0], first);
+
+    let published = core
+        .publish_ports(&"20000-29999:web:20000".parse().unwrap())
+        .unwrap();
+    assert_eq!(published.addresses.len(), 2);
+    let taken = core
+        .publish_ports(&"29999:web:1".parse().unwrap())
+        .unwrap_err();
+    assert_eq!(taken.code, ErrorCode::AlreadyExists);
+    assert!(taken.message.contains("takes a port of pub-1"), "{taken}");
+
+    let policy = api::Policy {
+        default: api::Action::Deny,
+        rules: vec!["allow out tcp :443".parse().unwrap()],
+    };
+    assert_eq!(core.policy_set(&name("web"), &policy).unwrap(), policy);
+    let set = api::NetworkSet {
+        preset: Some(api::Preset::FullCone),
+        icc: Some(false),
+        ..api::NetworkSet::default()
+    };
+    core.network_set(&name("blue"), &set).unwrap();
+    let unknown = api::NetworkSet {
+        uplink: Some(api::UplinkChoice::Named(name("up"))),
+        ..api::NetworkSet::default()
+    };
+    let before = core.network(&name("blue")).unwrap();
+    let refused = core.network_set(&name("blue"), &unknown).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::NotFound);
+    assert_eq!(core.network(&name("blue")).unwrap(), before);
+    assert_eq!(core.status().publications, 1);
+
+    core.stop();
+    drop(core);
+    let mut core = start(dir.path());
+    assert_eq!(core.network(&name("blue")).unwrap(), before);
+    assert_eq!(before.gateways[0], first);
+    assert!(before.gateway_mac.is_some() && before.publications == [published.clone()]);
+    assert_eq!(before.spec.routing.nat.preset, api::Preset::FullCone);
+    assert_eq!(core.policy(&name("web")).unwrap(), policy);
+    assert_eq!(core.doctor(), []);
+
+    core.unpublish(&published.id).unwrap();
+    assert!(core.publications().is_empty());
+    assert_eq!(
+        core.unpublish(&published.id).unwrap_err().code,
+        ErrorCode::NotFound
+    );
+
+    // What was removed from within is found, and taken away when asked.
+    a.ip("link del eth0").unwrap();
+    wait_until("the port is dead", PATIENCE, || {
+        core.handle_events();
+        !core.doctor().is_empty()
+    })
+    .unwrap();
+    let found = core.doctor();
+    assert_eq!(found[0].undo, "clearway detach web");
+    assert_eq!(core.doctor_clean()[0].failed, None);
+    assert!(core.doctor().is_empty() && core.endpoints().is_empty());
 }

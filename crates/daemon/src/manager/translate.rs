@@ -2,8 +2,8 @@
 
 use api::{AdminState, ApiError, Direction, Mac, Name, Netns, PcapSpeed, PortAdd};
 use control::{
-    Endpoint, FdbLimits, Gateway, Isolation, Lock, Mirror, Namespace, Network, Port, PortKind,
-    PortSettings, Sandbox, State,
+    AddressRange, Endpoint, FdbLimits, Gateway, Isolation, Lock, Mirror, Namespace, Network, Port,
+    PortKind, PortSettings, Sandbox, State,
 };
 use host::Place;
 use ipnet::IpNet;
@@ -13,6 +13,13 @@ use switch::{Native, VlanMode, VlanSet};
 use wire::{MacAddr, VlanId};
 
 use super::refuse::refused;
+
+mod gateway;
+
+pub(super) use gateway::{
+    api_policy, api_routing, policy, port_range, publication, publication_request, routing,
+    uplink_request,
+};
 
 /// A name of the state's: what is a name there is one here.
 pub(super) fn name(text: &str) -> Name {
@@ -78,9 +85,16 @@ fn api_storm(storm: &control::StormLimits) -> api::StormLimits {
 
 /// A network to be made.
 pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkRequest {
-    let gateway = |net: &IpNet| {
-        let there = network.gateways.iter().find(|g| net.contains(*g));
-        there.map_or(Gateway::None, |gateway| Gateway::At(*gateway))
+    let gateway = |net: &IpNet| match &network.gateways {
+        None => Gateway::First,
+        Some(gateways) => gateways
+            .iter()
+            .find(|g| net.contains(*g))
+            .map_or(Gateway::None, |gateway| Gateway::At(*gateway)),
+    };
+    let reserved = |range: &api::AddressRange| AddressRange {
+        first: range.first(),
+        last: range.last(),
     };
     let subnets = network.subnets.iter().map(|net| control::SubnetRequest {
         net: *net,
@@ -98,8 +112,10 @@ pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkR
             ageing_secs: network.ageing_seconds,
         },
         storm: storm_limits(&network.storm),
+        reserved: network.reserved.iter().map(reserved).collect(),
+        routing: routing(&network.routing),
+        allow_overlap: network.allow_overlap,
         labels: network.labels.clone(),
-        ..control::NetworkRequest::default()
     }
 }
 
@@ -108,7 +124,13 @@ pub(super) fn network_spec(network: &Network) -> api::NetworkCreate {
     api::NetworkCreate {
         name: name(&network.name),
         subnets: network.subnets.iter().map(|s| s.net).collect(),
-        gateways: network.subnets.iter().filter_map(|s| s.gateway).collect(),
+        gateways: gateways(network),
+        reserved: network
+            .reserved
+            .iter()
+            .filter_map(|r| api::AddressRange::new(r.first, r.last))
+            .collect(),
+        allow_overlap: false,
         mtu: network.mtu,
         default_vlan: vlan(network.default_vlan),
         forward_reserved: network.forward_reserved,
@@ -116,6 +138,7 @@ pub(super) fn network_spec(network: &Network) -> api::NetworkCreate {
         max_macs: network.fdb.max_entries,
         max_macs_per_port: network.fdb.max_per_port,
         storm: api_storm(&network.storm),
+        routing: api_routing(&network.routing),
         labels: network.labels.clone(),
     }
 }
@@ -133,9 +156,9 @@ pub(super) fn attach_request(attach: &api::Attach, sandbox: Sandbox) -> control:
         mtu: attach.mtu,
         name: attach.name.as_ref().map(|n| n.as_str().to_owned()),
         locked: attach.locked,
-        aliases: Vec::new(),
+        aliases: attach.aliases.iter().map(ToString::to_string).collect(),
         isolated: isolation(attach.isolated.then_some(true)),
-        rate: None,
+        rate: attach.rate.map(rate),
         queues: attach.queues,
         labels: attach.labels.clone(),
     }
@@ -150,6 +173,8 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
     };
     Some(api::Endpoint {
         id: name(&port.name),
+        name: endpoint.name.as_deref().map(name),
+        aliases: endpoint.aliases.iter().map(|a| name(a)).collect(),
         network: name(&state.network(endpoint.network)?.name),
         netns: netns(&endpoint.sandbox.namespace),
         ifname: endpoint.ifname.clone(),
@@ -162,6 +187,23 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
         port: name(&port.name),
         labels: endpoint.labels.clone(),
     })
+}
+
+/// The gateways that were asked for: nothing said where each subnet's is its first address.
+fn gateways(network: &Network) -> Option<Vec<IpAddr>> {
+    let usual = network
+        .subnets
+        .iter()
+        .all(|s| s.gateway == Some(s.first_host()));
+    let own = || network.subnets.iter().filter_map(|s| s.gateway).collect();
+    (!usual).then(own)
+}
+
+fn rate(rate: api::Rate) -> control::Rate {
+    control::Rate {
+        bits_per_second: rate.bits_per_second,
+        packets_per_second: rate.packets_per_second,
+    }
 }
 
 /// Whether a port is protected, where that was said.
@@ -190,13 +232,21 @@ pub(super) fn port_spec(state: &State, port: &Port) -> PortAdd {
             AdminState::Down
         },
         vlan: settings.vlan.as_ref().map(api_vlan_mode),
-        isolated: settings.isolated == Isolation::On,
+        isolated: match settings.isolated {
+            Isolation::AsNetwork => None,
+            Isolation::On => Some(true),
+            Isolation::Off => Some(false),
+        },
         lock: settings.lock.as_ref().map(|l| api::Lock {
             mac: mac(l.mac),
             ips: l.addresses.clone(),
         }),
         max_macs: settings.max_macs,
         storm: settings.storm.as_ref().map(api_storm),
+        rate: settings.rate.map(|rate| api::Rate {
+            bits_per_second: rate.bits_per_second,
+            packets_per_second: rate.packets_per_second,
+        }),
         mirror: settings.mirror.as_ref().map(|m| api::Mirror {
             of: m.of.iter().filter_map(port_name).collect(),
             direction: direction(m),
@@ -246,8 +296,8 @@ pub(super) fn settings(state: &State, port: &PortAdd) -> Result<PortSettings, Ap
     Ok(PortSettings {
         up: port.admin == AdminState::Up,
         vlan: port.vlan.as_ref().map(vlan_mode),
-        isolated: isolation(port.isolated.then_some(true)),
-        rate: None,
+        isolated: isolation(port.isolated),
+        rate: port.rate.map(rate),
         lock: port.lock.as_ref().map(|l| Lock {
             mac: mac_addr(l.mac),
             addresses: l.ips.clone(),

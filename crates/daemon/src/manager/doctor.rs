@@ -1,0 +1,53 @@
+//! What is not as it should be: ports that died.
+//!
+//! A port is dead when its interface was removed from within, or could not be taken up after a
+//! restart. It counts nothing and holds its name and its addresses.
+
+use super::core::Core;
+use super::translate;
+use api::{Cleaned, Detach, Finding, PortState};
+use control::Port;
+
+impl Core {
+    /// What is not as it should be.
+    pub(super) fn doctor(&self) -> Vec<Finding> {
+        self.dead().map(|port| self.finding(port)).collect()
+    }
+
+    /// Takes away what is dead.
+    pub(super) fn doctor_clean(&mut self) -> Vec<Cleaned> {
+        let dead: Vec<Port> = self.dead().cloned().collect();
+        let clean = |port: &Port| {
+            let finding = self.finding(port);
+            let name = translate::name(&port.name);
+            let done = match self.state.endpoint_of(port) {
+                Some(_) => self.detach(&Detach::Endpoint(name)).map(drop),
+                None => self.port_remove(&name),
+            };
+            Cleaned {
+                finding,
+                failed: done.err().map(|error| error.message),
+            }
+        };
+        dead.iter().map(clean).collect()
+    }
+
+    fn dead(&self) -> impl Iterator<Item = &Port> + '_ {
+        self.state
+            .ports()
+            .filter(|port| self.port_state(port).0 == PortState::Dead)
+    }
+
+    fn finding(&self, port: &Port) -> Finding {
+        let why = self.port_state(port).1.unwrap_or_default();
+        let undo = match self.state.endpoint_of(port) {
+            Some(_) => format!("clearway detach {}", port.name),
+            None => format!("clearway port rm {}", port.name),
+        };
+        Finding {
+            what: format!("the port is dead: {why}"),
+            r#where: format!("port {}", port.name),
+            undo,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Calls about what the gateway does: policies, uplinks, publications, connections.
+
+use super::core::Core;
+use super::refuse::refused;
+use super::translate;
+use api::{
+    ApiError, Flushed, Name, NatEntry, NatEvent, NatFilter, Policy, PublicationCreate, UplinkAdd,
+    UplinkState,
+};
+use control::{Publication, Uplink};
+use tokio::sync::mpsc;
+
+impl Core {
+    /// What an endpoint may send and receive.
+    pub(super) fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
+        self.state
+            .endpoint_named(endpoint.as_str())
+            .map(|endpoint| translate::api_policy(&endpoint.policy))
+            .map_err(|error| refused(&error))
+    }
+
+    /// Says what an endpoint may send and receive.
+    pub(super) fn policy_set(
+        &mut self,
+        endpoint: &Name,
+        policy: &Policy,
+    ) -> Result<Policy, ApiError> {
+        let (endpoint, change) = self
+            .state
+            .set_policy(endpoint.as_str(), translate::policy(policy))
+            .map_err(|error| refused(&error))?;
+        self.change(change)?;
+        tracing::info!(endpoint = %endpoint.id, rules = endpoint.policy.rules.len(), "has rules");
+        Ok(translate::api_policy(&endpoint.policy))
+    }
+
+    /// All uplinks.
+    pub(super) fn uplinks(&self) -> Vec<api::Uplink> {
+        self.state.uplinks().map(|u| self.shown_uplink(u)).collect()
+    }
+
+    /// Adds an uplink.
+    pub(super) fn uplink_add(&mut self, uplink: &UplinkAdd) -> Result<api::Uplink, ApiError> {
+        let (uplink, change) = self
+            .state
+            .add_uplink(&translate::uplink_request(uplink))
+            .map_err(|error| refused(&error))?;
+        self.change(change)?;
+        tracing::info!(uplink = %uplink.name, dev = %uplink.dev, "added");
+        Ok(self.shown_uplink(&uplink))
+    }
+
+    /// Takes an uplink away.
+    pub(super) fn uplink_remove(&mut self, name: &Name) -> Result<(), ApiError> {
+        let (uplink, change) = self
+            .state
+            .remove_uplink(name.as_str())
+            .map_err(|error| refused(&error))?;
+        self.change(change)?;
+        tracing::info!(uplink = %uplink.name, "removed");
+        Ok(())
+    }
+
+    /// All publications.
+    pub(super) fn publications(&self) -> Vec<api::Publication> {
+        let shown = |p: &Publication| translate::publication(&self.state, p);
+        self.state.publications().filter_map(shown).collect()
+    }
+
+    /// Publishes ports of an endpoint.
+    pub(super) fn publish_ports(
+        &mut self,
+        ports: &PublicationCreate,
+    ) -> Result<api::Publication, ApiError> {
+        let (publication, change) = self
+            .state
+            .publish(&translate::publication_request(ports))
+            .map_err(|error| refused(&error))?;
+        let listeners = self.listen(&publication)?;
+        self.listeners.insert(publication.id, listeners);
+        if let Err(error) = self.change(change) {
+            self.listeners.remove(&publication.id);
+            return Err(error);
+        }
+        tracing::info!(%publication, "published");
+        translate::publication(&self.state, &publication)
+            .ok_or_else(|| ApiError::internal(format!("{} is not whole", publication.id)))
+    }
+
+    /// Takes a publication away.
+    pub(super) fn unpublish(&mut self, id: &Name) -> Result<(), ApiError> {
+        let (publication, change) = self
+            .state
+            .unpublish(id.as_str())
+            .map_err(|error| refused(&error))?;
+        self.change(change)?;
+        tracing::info!(%publication, "no longer published");
+        Ok(())
+    }
+
+    /// The connections that pass a filter.
+    pub(super) fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ApiError> {
+        self.check_filter(filter)?;
+        Err(not_followed())
+    }
+
+    /// Forgets the connections that pass a filter.
+    pub(super) fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ApiError> {
+        self.check_filter(filter)?;
+        Err(not_followed())
+    }
+
+    /// What happens to the connections that pass a filter.
+    pub(super) fn nat_watch(
+        &self,
+        filter: &NatFilter,
+    ) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
+        self.check_filter(filter)?;
+        Err(not_followed())
+    }
+
+    /// A filter that names what does not exist matches nothing for another reason than the user
+    /// thinks.
+    fn check_filter(&self, filter: &NatFilter) -> Result<(), ApiError> {
+        if let Some(network) = &filter.network {
+            let found = self.state.network_named(network.as_str());
+            found.map_err(|error| refused(&error))?;
+        }
+        if let Some(endpoint) = &filter.endpoint {
+            let found = self.state.endpoint_named(endpoint.as_str());
+            found.map_err(|error| refused(&error))?;
+        }
+        Ok(())
+    }
+
+    fn shown_uplink(&self, uplink: &Uplink) -> api::Uplink {
+        let facts = self.facts.uplinks.get(&uplink.name);
+        let networks = self.state.networks().filter(|n| {
+            let own = self.state.uplink_of(n);
+            n.has_gateway() && own.is_some_and(|own| own.name == uplink.name)
+        });
+        api::Uplink {
+            name: translate::name(&uplink.name),
+            dev: uplink.dev.clone(),
+            ports: translate::port_range(uplink.ports),
+            state: match facts {
+                Some(_) => UplinkState::Up,
+                None => UplinkState::Down,
+            },
+            why: facts
+                .is_none()
+                .then(|| format!("{} is not connected to the switch", uplink.dev)),
+            mac: facts.map(|link| translate::mac(link.mac)),
+            addresses: facts.map_or_else(Vec::new, |link| link.addresses.clone()),
+            gateways: facts.map_or_else(Vec::new, |link| link.gateways.clone()),
+            networks: networks.map(|n| translate::name(&n.name)).collect(),
+        }
+    }
+}
+
+fn not_followed() -> ApiError {
+    ApiError::unavailable("this daemon follows no connections")
+}
