@@ -7,3 +7,4 @@ mod oracle;
 mod reasons;
 mod rig;
 mod scenarios;
+mod site;

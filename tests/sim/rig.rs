@@ -2,6 +2,7 @@
 
 use crate::reasons::STILL_TO_COME;
 use dataplane::{Explanation, Forwarder, Outlet, View, explain};
+use nat::Router;
 use pipeline::{BatchLimits, DropReason, Instant, PortId, PortTotals, WorkerId};
 use port::memory::{self, MemoryConfig, Peer};
 use port::{Offloads, Rx};
@@ -30,7 +31,7 @@ impl Rig {
     pub(crate) fn new() -> Self {
         let forwarder = Forwarder::new(WorkerId(0), BatchLimits::default());
         Self {
-            view: View::default(),
+            view: View::new(1),
             forwarder,
             wires: BTreeMap::new(),
             outlets: BTreeMap::new(),
@@ -49,7 +50,14 @@ impl Rig {
 
     pub(crate) fn publish(&mut self, networks: Vec<Network>, ports: Vec<Port>) {
         let topology = Topology::new(networks, ports).expect("a sound configuration");
-        self.view = self.view.with_topology(Arc::new(topology));
+        let router = Arc::clone(&self.view.router);
+        self.view = self.view.with_configuration(Arc::new(topology), router);
+    }
+
+    /// Gives the networks this router.
+    pub(crate) fn route(&mut self, router: Router) {
+        let topology = Arc::clone(&self.view.topology);
+        self.view = self.view.with_configuration(topology, Arc::new(router));
     }
 
     pub(crate) fn open(&mut self, id: PortId, config: MemoryConfig) {

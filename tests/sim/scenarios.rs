@@ -12,18 +12,24 @@ use switch::fdb::{Fdb, FdbConfig};
 use switch::{Network, Port};
 
 mod attacks;
+mod routed;
 mod traffic;
 
 pub(crate) const NET: NetworkId = NetworkId(0);
 
-/// A world with one network, and the seed printed.
-pub(crate) fn world() -> World {
+/// The seed, printed.
+pub(crate) fn seed() -> u64 {
     let seed = std::env::var("CLEARWAY_SIM_SEED")
         .ok()
         .and_then(|text| text.parse().ok())
         .unwrap_or(1);
     println!("CLEARWAY_SIM_SEED={seed}");
-    let mut world = World::new(seed);
+    seed
+}
+
+/// A world with one network.
+pub(crate) fn world() -> World {
+    let mut world = World::new(seed());
     world.network(network(NET));
     world
 }

@@ -234,6 +234,10 @@ impl Reference {
         let (vlan, outer, cargo) = classify(&port.vlans, &frame.tags)?;
         self.remember(network_id, vlan, frame.src, from, now)?;
         let receivers = self.receivers(frame, from, network_id, vlan, now)?;
+        if matches!(receivers, Receivers::Gateway) {
+            // Its router is attached to nothing.
+            return Err(DropReason::NoRoute);
+        }
         if frame.packet_len() > self.networks[&network_id].mtu {
             return Err(DropReason::MtuExceeded);
         }

@@ -35,8 +35,10 @@ pub struct UdpAsk {
 
 /// How long the last answers may take.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Datagrams a socket holds in each direction.
-const ROOM: usize = 64;
+/// Datagrams a service holds in each direction: thousands of clients may ask at one moment.
+const ROOM: usize = 8192;
+/// Datagrams a client holds.
+const CLIENT_ROOM: usize = 16;
 
 impl UdpEcho {
     /// A service on `port`.
@@ -55,7 +57,7 @@ impl App for UdpEcho {
     fn poll(&mut self, stack: &mut Stack<'_>) -> Option<Instant> {
         let handle = *self
             .socket
-            .get_or_insert_with(|| stack.sockets.add(socket(self.port)));
+            .get_or_insert_with(|| stack.sockets.add(socket(self.port, ROOM)));
         let socket = stack.sockets.get_mut::<udp::Socket<'_>>(handle);
         while socket.can_send() {
             let Ok((payload, from)) = socket.recv() else {
@@ -123,7 +125,7 @@ impl App for UdpAsk {
     fn poll(&mut self, stack: &mut Stack<'_>) -> Option<Instant> {
         let handle = *self
             .socket
-            .get_or_insert_with(|| stack.sockets.add(socket(self.from)));
+            .get_or_insert_with(|| stack.sockets.add(socket(self.from, CLIENT_ROOM)));
         let socket = stack.sockets.get_mut::<udp::Socket<'_>>(handle);
         while let Ok((payload, from)) = socket.recv() {
             let number = payload.first_chunk().map(|n| u32::from_be_bytes(*n));
@@ -172,9 +174,9 @@ impl App for UdpAsk {
     }
 }
 
-fn socket(port: u16) -> udp::Socket<'static> {
+fn socket(port: u16, room: usize) -> udp::Socket<'static> {
     let buffer =
-        || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; ROOM], vec![0; 16 * 1024]);
+        || udp::PacketBuffer::new(vec![udp::PacketMetadata::EMPTY; room], vec![0; room * 64]);
     let mut socket = udp::Socket::new(buffer(), buffer());
     socket.bind(port).expect("a fresh socket binds");
     socket
