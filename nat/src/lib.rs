@@ -26,9 +26,9 @@ mod bridge;
 pub mod config;
 mod fragments;
 mod gateway;
+mod icmp;
 mod leave;
 mod martian;
-mod icmp;
 mod outbox;
 mod policy;
 mod ports;
@@ -46,8 +46,8 @@ mod tuple;
 pub use behaviour::{Behaviour, Filtering, Mapping, PortChoice, Preset, Timeouts, UnknownPreset};
 pub use bridge::{bridge, observe};
 pub use config::{Config, Interface, PortRange, Publication, Role};
-pub use gateway::{Gateway, Neighbour, NeighbourState, Neighbours};
 pub use fragments::{Decision, Fragments, Later, Lost, Piece};
+pub use gateway::{Gateway, Neighbour, NeighbourState, Neighbours};
 pub use icmp::{Translations, quoted_tuple, translations};
 pub use outbox::{Outbox, Post};
 pub use published::{PublishError, Published};
@@ -55,7 +55,8 @@ pub use rewrite::{Rewrite, Translation};
 pub use route::{Arrival, Routed, route};
 pub use router::{ConfigError, Live, Router};
 pub use table::{
-    Change, Ending, Entry, Event, Filter, Holder, NatSettings, Party, Phase, Settings, Tables, Traffic,
+    Change, Ending, Entry, Event, Filter, Holder, NatSettings, Party, Phase, Settings, Tables,
+    Traffic,
 };
 pub use translate::{External, Flow, Related, Segment, Translator};
 pub use tuple::{Inside, Kind, TransportAddr, Tuple, addresses, classify};

@@ -88,10 +88,10 @@ pub fn route<T: Trace>(
     };
     martian::check(arrival.frame.bytes(), arrival.headers)?;
     match &face.role {
-        Role::Inside(role) => passage.from_inside(role, src, dst, protocol),
-        Role::Uplink(_) => passage.from_uplink(dst),
-        Role::Host(_) => passage.from_host(src, dst),
-        Role::Services => passage.from_services(dst),
+        Role::Inside(role) => passage.route_inside(role, src, dst, protocol),
+        Role::Uplink(_) => passage.route_uplink(dst),
+        Role::Host(_) => passage.route_host(src, dst),
+        Role::Services => passage.route_services(dst),
     }
 }
 
@@ -104,7 +104,7 @@ const fn is_dhcp(udp: &Udp) -> bool {
 const DNS: u16 = 53;
 
 impl<T: Trace> Passage<'_, T> {
-    fn from_inside(
+    fn route_inside(
         &mut self,
         role: &InsideRole,
         src: IpAddr,
@@ -117,7 +117,7 @@ impl<T: Trace> Passage<'_, T> {
             return Err(DropReason::Martian);
         }
         match self.router.place(self.face, dst) {
-            Place::Gateway => self.to_gateway(role, dst, protocol),
+            Place::Gateway => self.reach_gateway(role, dst, protocol),
             _ if role.internal => Err(DropReason::NetworkInternal),
             Place::External(uplink) => {
                 let to = TransportAddr::new(dst, self.dst_port());
@@ -126,7 +126,7 @@ impl<T: Trace> Passage<'_, T> {
                     self.pass(How::Hairpin(uplink))
                 } else {
                     self.say(|| format!("{dst} is the host's"));
-                    self.to_host(role, dst)
+                    self.reach_host(role, dst)
                 }
             }
             Place::Inside(network) if network == own => {
@@ -137,12 +137,12 @@ impl<T: Trace> Passage<'_, T> {
                 self.check_peers(role, network)?;
                 self.pass(How::Followed(Way { network, to: dst }))
             }
-            Place::World => self.to_world(role, dst),
+            Place::World => self.reach_world(role, dst),
         }
     }
 
     /// To an address of the router's: its servers, or the host behind it.
-    fn to_gateway(
+    fn reach_gateway(
         &mut self,
         role: &InsideRole,
         dst: IpAddr,
@@ -156,10 +156,10 @@ impl<T: Trace> Passage<'_, T> {
         if role.internal {
             return Err(DropReason::NetworkInternal);
         }
-        self.to_host(role, dst)
+        self.reach_host(role, dst)
     }
 
-    fn to_host(&mut self, role: &InsideRole, dst: IpAddr) -> Result<Routed, DropReason> {
+    fn reach_host(&mut self, role: &InsideRole, dst: IpAddr) -> Result<Routed, DropReason> {
         let host = self.router.host.filter(|_| role.host_access);
         let Some(network) = host else {
             self.say(|| "the network has no access to the host".to_owned());
@@ -185,7 +185,7 @@ impl<T: Trace> Passage<'_, T> {
         Err(DropReason::NetworkIsolated)
     }
 
-    fn to_world(&mut self, role: &InsideRole, dst: IpAddr) -> Result<Routed, DropReason> {
+    fn reach_world(&mut self, role: &InsideRole, dst: IpAddr) -> Result<Routed, DropReason> {
         let Some(network) = role.uplink.filter(|up| self.has_way(*up, dst)) else {
             self.say(|| format!("no uplink leads to {dst}"));
             self.complain(ErrorKind::NoRoute);
@@ -208,7 +208,7 @@ impl<T: Trace> Passage<'_, T> {
     }
 
     /// What an uplink hands over was addressed to the host: mostly it is an answer.
-    fn from_uplink(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
+    fn route_uplink(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
         match self.router.place(self.face, dst) {
             Place::External(_) => self.pass(How::Inbound),
             Place::Inside(network) => {
@@ -223,7 +223,7 @@ impl<T: Trace> Passage<'_, T> {
         }
     }
 
-    fn from_host(&mut self, src: IpAddr, dst: IpAddr) -> Result<Routed, DropReason> {
+    fn route_host(&mut self, src: IpAddr, dst: IpAddr) -> Result<Routed, DropReason> {
         let Place::Inside(network) = self.router.place(self.face, dst) else {
             return Err(DropReason::NoRoute);
         };
@@ -235,7 +235,7 @@ impl<T: Trace> Passage<'_, T> {
         self.pass(How::Followed(Way { network, to: dst }))
     }
 
-    fn from_services(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
+    fn route_services(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
         match self.router.place(self.face, dst) {
             Place::Inside(network) => self.forward_untracked(Way { network, to: dst }),
             Place::Gateway | Place::External(_) | Place::World => Err(DropReason::NoRoute),
@@ -257,13 +257,14 @@ impl<T: Trace> Passage<'_, T> {
             (Net::Arp(_), _) => true,
             (_, Transport::Icmpv6(icmp)) if icmp.nd.is_some() => true,
             (_, Transport::Icmp(icmp)) => icmp.kind == Icmp::ECHO_REQUEST && self.is_for_us(),
-            (_, Transport::Icmpv6(icmp)) => {
-                icmp.kind == Icmpv6::ECHO_REQUEST && self.is_for_us()
-            }
+            (_, Transport::Icmpv6(icmp)) => icmp.kind == Icmpv6::ECHO_REQUEST && self.is_for_us(),
             (_, Transport::Udp(udp)) => {
                 is_dhcp(udp) && self.face.inside().is_some_and(|role| role.dhcp)
-            },
-            (_, Transport::Tcp(_) | Transport::Sctp(_) | Transport::Malformed(_) | Transport::None) => false,
+            }
+            (
+                _,
+                Transport::Tcp(_) | Transport::Sctp(_) | Transport::Malformed(_) | Transport::None,
+            ) => false,
         }
     }
 

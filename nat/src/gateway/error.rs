@@ -35,8 +35,6 @@ pub(crate) enum ErrorKind {
     HostUnreachable,
     /// Nobody listens on its port.
     PortUnreachable,
-    /// A rule forbids it.
-    Prohibited,
 }
 
 /// What became of an error.
@@ -128,7 +126,6 @@ impl ErrorKind {
             Self::HostUnreachable => (3, 1),
             Self::PortUnreachable => (3, 3),
             Self::FragmentationNeeded { .. } => (3, 4),
-            Self::Prohibited => (3, 13),
             Self::TimeExceeded => (11, 0),
         }
     }
@@ -137,7 +134,6 @@ impl ErrorKind {
     const fn v6(self) -> (u8, u8) {
         match self {
             Self::NoRoute => (1, 0),
-            Self::Prohibited => (1, 1),
             Self::HostUnreachable => (1, 3),
             Self::PortUnreachable => (1, 4),
             Self::FragmentationNeeded { .. } => (2, 0),
@@ -148,11 +144,7 @@ impl ErrorKind {
     const fn mtu(self) -> u16 {
         match self {
             Self::FragmentationNeeded { mtu } => mtu,
-            Self::TimeExceeded
-            | Self::NoRoute
-            | Self::HostUnreachable
-            | Self::PortUnreachable
-            | Self::Prohibited => 0,
+            Self::TimeExceeded | Self::NoRoute | Self::HostUnreachable | Self::PortUnreachable => 0,
         }
     }
 
@@ -163,7 +155,6 @@ impl ErrorKind {
             Self::NoRoute => "no route".to_owned(),
             Self::HostUnreachable => "host unreachable".to_owned(),
             Self::PortUnreachable => "port unreachable".to_owned(),
-            Self::Prohibited => "administratively prohibited".to_owned(),
         }
     }
 }

@@ -14,12 +14,11 @@ const WORLD: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 type Numbers = (u8, u8);
 
 /// What each kind is in IPv4 and IPv6.
-const KINDS: [(ErrorKind, Numbers, Numbers); 6] = [
+const KINDS: [(ErrorKind, Numbers, Numbers); 5] = [
     (ErrorKind::NoRoute, (3, 0), (1, 0)),
     (ErrorKind::HostUnreachable, (3, 1), (1, 3)),
     (ErrorKind::PortUnreachable, (3, 3), (1, 4)),
     (ErrorKind::FragmentationNeeded { mtu: 1400 }, (3, 4), (2, 0)),
-    (ErrorKind::Prohibited, (3, 13), (1, 1)),
     (ErrorKind::TimeExceeded, (11, 0), (3, 0)),
 ];
 
