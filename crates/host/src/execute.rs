@@ -38,10 +38,9 @@ pub struct Failed<E> {
     pub left_behind: Vec<E>,
 }
 
-impl<E> Failed<E> {
-    /// A failure before anything was done.
-    #[must_use]
-    pub fn clean(error: E) -> Self {
+/// A failure before anything was done.
+impl<E> From<E> for Failed<E> {
+    fn from(error: E) -> Self {
         Self {
             error,
             left_behind: Vec::new(),

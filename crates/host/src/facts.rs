@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use rtnetlink::packet_route::link::{LinkAttribute, LinkMessage};
 use std::fs;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// What an uplink has to know of its NIC.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,12 +80,13 @@ impl Links {
         Ok(found.iter().filter_map(named).collect())
     }
 
-    /// The ports that sockets of the namespace have now, whoever gave them. A connection of the
-    /// host's own that began before its port was reserved must keep it.
+    /// The ports that sockets of the namespace have now at one of `addresses` or at all: services,
+    /// and the near ends of connections. Those that only wait for stray packets of a connection
+    /// that ended do not count.
     ///
     /// # Errors
     /// [`Error::Resources`] when the kernel's lists cannot be read.
-    pub fn ports_in_use(&self) -> Result<Ports, Error> {
+    pub fn ports_in_use(&self, addresses: &[IpAddr]) -> Result<Ports, Error> {
         let of = |lists: [&str; 2]| {
             let mut ports = Vec::new();
             for list in lists {
@@ -94,7 +95,10 @@ impl Links {
                     netns: self.netns().to_owned(),
                     source,
                 })?;
-                ports.extend(local_ports(&text).map(|port| port..=port));
+                let reachable = sockets(&text)
+                    .filter(|at| at.ip().is_unspecified() || addresses.contains(&at.ip()))
+                    .map(|at| at.port()..=at.port());
+                ports.extend(reachable);
             }
             Ok(PortSet::of(&ports).ranges())
         };
@@ -128,12 +132,34 @@ fn read(list: &str) -> io::Result<String> {
     }
 }
 
-/// The second column of each line but the first: `ADDRESS:PORT`, in hexadecimal digits.
-fn local_ports(list: &str) -> impl Iterator<Item = u16> + '_ {
+/// Where the sockets of a list are: of each line but the first the second column, unless the
+/// fourth says TIME_WAIT.
+fn sockets(list: &str) -> impl Iterator<Item = SocketAddr> + '_ {
+    const TIME_WAIT: &str = "06";
     list.lines().skip(1).filter_map(|line| {
-        let local = line.split_whitespace().nth(1)?;
-        u16::from_str_radix(local.rsplit_once(':')?.1, 16).ok()
+        let mut columns = line.split_whitespace().skip(1);
+        let local = columns.next()?;
+        (columns.nth(1)? != TIME_WAIT).then_some(())?;
+        let (ip, port) = local.split_once(':')?;
+        let port = u16::from_str_radix(port, 16).ok()?;
+        Some(SocketAddr::new(address(ip)?, port))
     })
+}
+
+/// An address as the kernel prints it there: each of its words as a number of the machine's.
+fn address(hex: &str) -> Option<IpAddr> {
+    let word = |at: usize| {
+        let number = u32::from_str_radix(hex.get(at..at + 8)?, 16).ok()?;
+        Some(u32::from_be_bytes(number.to_ne_bytes()))
+    };
+    if hex.len() == 8 {
+        return Some(Ipv4Addr::from_bits(word(0)?).into());
+    }
+    let words = [word(0)?, word(8)?, word(16)?, word(24)?];
+    let bits = words
+        .iter()
+        .fold(0, |bits, word| bits << 32 | u128::from(*word));
+    Some(Ipv6Addr::from_bits(bits).to_canonical())
 }
 
 #[cfg(test)]
@@ -189,11 +215,15 @@ mod tests {
                 let _tcp = TcpListener::bind("127.0.0.1:50001").unwrap();
                 let _tcp6 = TcpListener::bind("[::1]:50003").unwrap();
                 let _udp = UdpSocket::bind("0.0.0.0:50002").unwrap();
-                inside.links()?.ports_in_use()
+                let _any6 = UdpSocket::bind("[::]:50004").unwrap();
+                let links = inside.links()?;
+                let elsewhere = links.ports_in_use(&["198.51.100.2".parse().unwrap()])?;
+                assert_eq!((elsewhere.tcp.len(), elsewhere.udp.len()), (0, 2));
+                links.ports_in_use(&["127.0.0.1".parse().unwrap(), "::1".parse().unwrap()])
             })
             .unwrap();
         assert_eq!(used.tcp, [50_001..=50_001, 50_003..=50_003]);
-        assert_eq!(used.udp, [50_002..=50_002]);
+        assert_eq!(used.udp, [50_002..=50_002, 50_004..=50_004]);
         let pool = Ports {
             tcp: vec![50_000..=50_010],
             echo: vec![50_000..=50_010],

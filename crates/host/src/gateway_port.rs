@@ -72,11 +72,8 @@ impl GatewayPort {
     /// Nothing of it is there then.
     pub fn add(&self, links: &Links, gateway: Gateway) -> Result<(), Failed<Error>> {
         let subnet = gateway.subnet;
-        if let Some(route) = links
-            .overlapping(subnet, &self.ifname)
-            .map_err(Failed::clean)?
-        {
-            return Err(Failed::clean(Error::Overlaps {
+        if let Some(route) = links.overlapping(subnet, &self.ifname)? {
+            return Err(Failed::from(Error::Overlaps {
                 subnet,
                 route: route.to_string(),
             }));

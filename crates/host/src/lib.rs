@@ -7,9 +7,18 @@
 //!             .configure("eth0", ..)? MAC, MTU, up: one request
 //!     })
 //! ```
+//! What else it does there:
+//!
+//! * [`Uplink`] shares a NIC with the host: packets for containers are taken from it before the
+//!   host's stack sees them ([`Captures`]), by traffic control alone.
+//! * [`GatewayPort`] gives a stack (the host's, or that of the daemon's servers in a [`Private`]
+//!   namespace) a TAP at the networks' gateways' addresses.
+//! * [`Facts`] about the host are read afresh whenever a [`Monitor`] says that something changed.
+//! * [`doctor`] finds and undoes all of it by its marks, when whoever made it is gone.
+//!
 //! [`execute()`] carries out a list of steps and takes the done ones back when one fails;
 //! [`teardown()`] goes on past failures and lists them. What the steps are is the caller's
-//! business: this crate knows namespaces, links, addresses and routes.
+//! business: this crate knows namespaces, links, addresses, routes and traffic control.
 //!
 //! Calls block for as long as the kernel takes (well below a millisecond each) and may be made
 //! from any thread; an asynchronous caller makes them where blocking is allowed.

@@ -26,15 +26,15 @@ pub(crate) fn reserve(
     Ok(wanted.minus(&foreign))
 }
 
-/// A set of ports.
+/// A set of ports: a bit each.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct PortSet(Vec<bool>);
+pub(crate) struct PortSet(Vec<u64>);
 
-const PORTS: usize = 1 << 16;
+const WORDS: usize = (1 << 16) / 64;
 
 impl Default for PortSet {
     fn default() -> Self {
-        Self(vec![false; PORTS])
+        Self(vec![0; WORDS])
     }
 }
 
@@ -43,7 +43,7 @@ impl PortSet {
         let mut set = Self::default();
         for range in ranges {
             for port in range.clone() {
-                set.0[usize::from(port)] = true;
+                set.0[usize::from(port / 64)] |= 1 << (port % 64);
             }
         }
         set
@@ -59,14 +59,18 @@ impl PortSet {
     }
 
     pub(crate) fn plus(&self, other: &Self) -> Self {
-        self.zip(other, |a, b| a || b)
+        self.zip(other, |a, b| a | b)
     }
 
     pub(crate) fn minus(&self, other: &Self) -> Self {
-        self.zip(other, |a, b| a && !b)
+        self.zip(other, |a, b| a & !b)
     }
 
-    fn zip(&self, other: &Self, f: impl Fn(bool, bool) -> bool) -> Self {
+    pub(crate) fn and(&self, other: &Self) -> Self {
+        self.zip(other, |a, b| a & b)
+    }
+
+    fn zip(&self, other: &Self, f: impl Fn(u64, u64) -> u64) -> Self {
         Self(
             self.0
                 .iter()
@@ -78,7 +82,7 @@ impl PortSet {
 
     pub(crate) fn ranges(&self) -> Vec<RangeInclusive<u16>> {
         let mut ranges: Vec<RangeInclusive<u16>> = Vec::new();
-        for (port, _) in (0..=u16::MAX).zip(&self.0).filter(|(_, is_in)| **is_in) {
+        for port in (0..=u16::MAX).filter(|port| self.contains(*port)) {
             match ranges.last_mut() {
                 Some(last) if u32::from(*last.end()) + 1 == u32::from(port) => {
                     *last = *last.start()..=port;
@@ -90,7 +94,11 @@ impl PortSet {
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        !self.0.contains(&true)
+        self.0.iter().all(|word| *word == 0)
+    }
+
+    fn contains(&self, port: u16) -> bool {
+        self.0[usize::from(port / 64)] >> (port % 64) & 1 == 1
     }
 }
 

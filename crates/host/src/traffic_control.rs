@@ -185,8 +185,8 @@ impl Links {
 
     /// Removes a filter. One that is not there is as good as removed.
     ///
-    /// The kernel describes a filter in a message of a page when it goes, and refuses to remove one
-    /// that does not fit: the program is made short first.
+    /// A kernel that describes what goes to whoever listens, in a message of a page, may refuse to
+    /// remove a program that does not fit: it is made short first.
     pub(crate) fn remove_filter(&self, ifname: &str, filter: &Filter) -> Result<(), Error> {
         let failed = |error| self.error("remove a filter of", ifname, error);
         let shortened = self.put_program(filter, &capture::nothing(), filter.index);

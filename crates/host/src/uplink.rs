@@ -18,11 +18,12 @@
 //! * **Everything can be found again**: filters by priority, handle and cookie, the TAP by its note.
 //!   Opening an uplink that a dead process left makes it ours.
 //! * **Reserved ports** keep sockets of the host out of the range that connections of containers
-//!   leave from.
+//!   leave from; a socket that is in that range already, a service or a connection, is *spared*: its
+//!   port stays the host's while it lasts.
 //!
 //! Calls are made on a thread inside the namespace of the NIC.
 
-use crate::capture::{self, Captures};
+use crate::capture::{self, Captures, Ports};
 use crate::execute::Failed;
 use crate::note::Note;
 use crate::reserved::{PortSet, reserve};
@@ -39,7 +40,8 @@ pub struct UplinkConfig<'a> {
     pub tap: &'a str,
     /// What arrives for us.
     pub captures: &'a Captures,
-    /// Ports that sockets of the host are not given without asking for them.
+    /// The ports that connections of containers leave from: sockets of the host are not given any
+    /// of them, and those that have one keep it.
     pub reserve: &'a [RangeInclusive<u16>],
 }
 
@@ -51,7 +53,9 @@ pub struct Uplink {
     qdisc: QdiscOrigin,
     tap: String,
     tap_index: u32,
+    pool: PortSet,
     reserved: PortSet,
+    spared: Ports,
 }
 
 impl Uplink {
@@ -62,7 +66,7 @@ impl Uplink {
     /// [`Error::NotEthernet`], [`Error::TooManyPorts`] before anything was done, [`Error::Link`]
     /// and [`Error::Sysctl`] when the kernel refuses.
     pub fn open(links: &Links, config: &UplinkConfig<'_>) -> Result<Self, Failed<Error>> {
-        let mut uplink = Self::find(links, config).map_err(Failed::clean)?;
+        let mut uplink = Self::find(links, config)?;
         match uplink.establish(links, config) {
             Ok(()) => Ok(uplink),
             Err(error) => Err(Failed {
@@ -72,16 +76,19 @@ impl Uplink {
         }
     }
 
-    /// Captures something else from now on. Each packet is judged by the old captures or by the
-    /// new ones.
+    /// Captures something else from now on, and looks anew at which ports are to be spared. Each
+    /// packet is judged by the old captures or by the new ones.
     ///
     /// # Errors
     /// [`Error::TooManyPorts`] and nothing changes; [`Error::Link`] with ENODEV when the NIC or the
     /// TAP is gone.
-    pub fn update(&self, links: &Links, captures: &Captures) -> Result<(), Error> {
-        let programs = captures.programs()?;
+    pub fn update(&mut self, links: &Links, captures: &Captures) -> Result<(), Error> {
+        let spared = self.used_of_pool(links, captures)?;
+        let programs = captures.without(&spared).programs()?;
         self.put_on_nic(links, FilterKind::Steal, &programs.steal)?;
-        self.put_on_nic(links, FilterKind::Copy, &programs.copy)
+        self.put_on_nic(links, FilterKind::Copy, &programs.copy)?;
+        self.spared = spared;
+        Ok(())
     }
 
     /// Whether all of it is still there: somebody else may have removed the qdisc, or the NIC
@@ -151,6 +158,13 @@ impl Uplink {
         self.reserved.ranges()
     }
 
+    /// Ports among those that connections of containers leave from which sockets of the host had
+    /// at the last [`Uplink::update`]: what arrives there is the host's.
+    #[must_use]
+    pub fn spared(&self) -> &Ports {
+        &self.spared
+    }
+
     /// Looks at both interfaces and at what an earlier process left on them.
     fn find(links: &Links, config: &UplinkConfig<'_>) -> Result<Self, Error> {
         let nic = links.existing(config.nic)?;
@@ -169,13 +183,15 @@ impl Uplink {
                 .map_or(QdiscOrigin::Foreign, |filter| filter.qdisc),
             tap: config.tap.to_owned(),
             tap_index: tap.index,
+            pool: PortSet::of(config.reserve),
             reserved: reserved_by(&tap),
+            spared: Ports::default(),
         })
     }
 
     fn establish(&mut self, links: &Links, config: &UplinkConfig<'_>) -> Result<(), Error> {
-        let programs = config.captures.programs()?;
-        self.reserved = self.reserve(links, &PortSet::of(config.reserve))?;
+        config.captures.programs()?;
+        self.reserved = self.reserve(links, &self.pool)?;
         let note = Note::Uplink {
             nic: self.nic.clone(),
             reserved: self.reserved.clone(),
@@ -185,8 +201,19 @@ impl Uplink {
         if links.add_clsact(&self.nic, self.nic_index)? == QdiscOrigin::Ours {
             self.qdisc = QdiscOrigin::Ours;
         }
-        self.put_on_nic(links, FilterKind::Steal, &programs.steal)?;
-        self.put_on_nic(links, FilterKind::Copy, &programs.copy)
+        self.update(links, config.captures)
+    }
+
+    /// The ports of the pool that sockets of the host have.
+    fn used_of_pool(&self, links: &Links, captures: &Captures) -> Result<Ports, Error> {
+        let addresses: Vec<_> = captures.addresses.iter().map(|(ip, _)| *ip).collect();
+        let used = links.ports_in_use(&addresses)?;
+        let of_pool = |ports: &[_]| PortSet::of(ports).and(&self.pool).ranges();
+        Ok(Ports {
+            tcp: of_pool(&used.tcp),
+            udp: of_pool(&used.udp),
+            ..Ports::default()
+        })
     }
 
     /// Reserves these ports for this uplink, and no others any more.

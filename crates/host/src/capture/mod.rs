@@ -64,6 +64,14 @@ impl Captures {
         }
     }
 
+    /// The same less `ports`, at every address.
+    pub(crate) fn without(&self, ports: &Ports) -> Self {
+        let each = self.addresses.iter();
+        Self {
+            addresses: each.map(|(ip, all)| (*ip, all.without(ports))).collect(),
+        }
+    }
+
     /// The program that matches what is stolen, and the one that matches what is copied.
     ///
     /// # Errors
