@@ -12,7 +12,7 @@ use crate::outbox::Outbox;
 use crate::policy::Policy;
 use crate::published::{PublishError, Published};
 use crate::routes::Routes;
-use crate::table::{NatSettings, Settings, Tables};
+use crate::table::{Entry, Filter, NatSettings, Settings, Tables};
 use crate::translate::External;
 use hashbrown::HashMap;
 use ipnet::IpNet;
@@ -249,6 +249,17 @@ impl Router {
             .poll(self.faces.iter().flatten(), now, outbox);
         self.live.fragments.poll(now);
         self.live.tables.expire(&self.settings, now, EXPIRED_A_POLL);
+    }
+
+    /// The connections that pass `filter`.
+    #[must_use]
+    pub fn connections(&self, filter: &Filter, now: Instant) -> Vec<Entry> {
+        self.live.tables.list(filter, &self.settings, now)
+    }
+
+    /// Forgets the connections that `keep` refuses, and answers how many they were.
+    pub fn retain_connections(&self, now: Instant, keep: impl FnMut(&Entry) -> bool) -> usize {
+        self.live.tables.retain(&self.settings, now, keep)
     }
 
     /// The endpoint an external address leads to by configuration.

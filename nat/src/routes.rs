@@ -25,10 +25,10 @@ impl<T: Copy> Routes<T> {
         for (net, to) in routes {
             match net.trunc() {
                 IpNet::V4(net) => {
-                    insert(&mut table.v4, net.prefix_len(), net.network().to_bits(), to)
+                    insert(&mut table.v4, net.prefix_len(), net.network().to_bits(), to);
                 }
                 IpNet::V6(net) => {
-                    insert(&mut table.v6, net.prefix_len(), net.network().to_bits(), to)
+                    insert(&mut table.v6, net.prefix_len(), net.network().to_bits(), to);
                 }
             }
         }

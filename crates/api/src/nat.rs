@@ -150,6 +150,9 @@ pub struct NatEvent {
     pub event: NatChange,
     /// The connection, as it was then.
     pub entry: NatEntry,
+    /// Events before this one that there was no room for.
+    #[serde(default)]
+    pub lost: u64,
 }
 
 /// What happened to a connection.

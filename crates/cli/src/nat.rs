@@ -130,7 +130,7 @@ fn line(event: &NatEvent, format: Format) -> std::io::Result<String> {
 
 /// `new      tcp 10.1.0.2:40000 -> 198.51.100.7:443 as 198.51.100.1:50000 opening web`.
 fn told(event: &NatEvent) -> String {
-    let NatEvent { event, entry } = event;
+    let NatEvent { event, entry, lost } = event;
     let NatEntry {
         protocol,
         original,
@@ -139,8 +139,12 @@ fn told(event: &NatEvent) -> String {
         ..
     } = entry;
     let whose = entry.endpoint.as_ref().unwrap_or(&entry.network);
+    let gap = match lost {
+        0 => String::new(),
+        lost => format!("({lost} events were lost here)\n"),
+    };
     format!(
-        "{event:7}  {protocol} {} -> {}  as {} -> {}  {state}  {whose}",
+        "{gap}{event:7}  {protocol} {} -> {}  as {} -> {}  {state}  {whose}",
         original.src, original.dst, translated.src, translated.dst
     )
 }
@@ -221,10 +225,20 @@ mod tests {
         let event = NatEvent {
             event: NatChange::New,
             entry: entry(),
+            lost: 0,
         };
         assert_eq!(
             line(&event, Format::Table).unwrap(),
             "new      tcp 10.1.0.2:40000 -> 198.51.100.7:443  as 198.51.100.1:50000 -> 198.51.100.7:443  established  blue"
+        );
+        let after_a_gap = NatEvent {
+            lost: 3,
+            ..event.clone()
+        };
+        let told = line(&after_a_gap, Format::Table).unwrap();
+        assert!(
+            told.starts_with("(3 events were lost here)\nnew "),
+            "{told}"
         );
         let json = line(&event, Format::Json).unwrap();
         assert!(!json.contains('\n'));

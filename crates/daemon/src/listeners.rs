@@ -73,12 +73,16 @@ impl Drop for Listeners {
 
 /// Where to listen: everywhere, or where the publication says.
 fn host_of(publication: &Publication) -> IpAddr {
-    publication
-        .host
-        .unwrap_or(match publication.to.addr.ip {
-            IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-            IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-        })
+    let everywhere = || unspecified(publication.to.addr.ip.is_ipv4());
+    publication.host.unwrap_or_else(everywhere)
+}
+
+fn unspecified(ipv4: bool) -> IpAddr {
+    if ipv4 {
+        Ipv4Addr::UNSPECIFIED.into()
+    } else {
+        Ipv6Addr::UNSPECIFIED.into()
+    }
 }
 
 fn target(publication: &Publication, port: u16) -> SocketAddr {
@@ -209,11 +213,7 @@ async fn relay_datagrams(listener: UdpSocket, to: SocketAddr) {
 }
 
 async fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
-    let any: IpAddr = match to {
-        SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-        SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-    };
-    let socket = UdpSocket::bind((any, 0)).await?;
+    let socket = UdpSocket::bind((unspecified(to.is_ipv4()), 0)).await?;
     socket.connect(to).await?;
     Ok(socket)
 }

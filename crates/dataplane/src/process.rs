@@ -51,6 +51,10 @@ pub struct Sinks<'s, T> {
 
 /// What becomes of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "it lives on the stack for one frame; a box would be an allocation a frame"
+)]
 pub enum Outcome {
     /// It stays in its network.
     Switched(Forward),

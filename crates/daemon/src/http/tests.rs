@@ -124,6 +124,7 @@ impl Calls for Stub {
                 let event = NatEvent {
                     event: NatChange::New,
                     entry: connection(&format!("10.1.0.{}:{port}", host % 250)),
+                    lost: 0,
                 };
                 // The watcher hung up.
                 if events.send(event).await.is_err() {

@@ -10,6 +10,7 @@
 //! The file is written before a frame follows the change: a daemon that is killed at any moment
 //! remembers everything that was ever in force.
 
+use super::connections::Watchers;
 use super::open::OpenPort;
 use super::refuse::{refused, unavailable};
 use super::servers::Servers;
@@ -41,6 +42,8 @@ pub(super) struct Core {
     pub(super) surroundings: Surroundings,
     /// The host's own ports that are published.
     pub(super) listeners: BTreeMap<PublicationId, Listeners>,
+    /// Who follows connections.
+    pub(super) watchers: Watchers,
     /// Who answers for names.
     pub(super) servers: Servers,
     /// Connections, neighbours, pieces of packets.
@@ -89,6 +92,7 @@ impl Core {
             facts: UplinkFacts::default(),
             surroundings: Surroundings::default(),
             listeners: BTreeMap::new(),
+            watchers: Watchers::default(),
             servers: Servers::start(),
             nat: Arc::new(nat::Live::new(nat::Live::CAPACITY, secret)),
             dataplane,

@@ -1,14 +1,10 @@
-//! Calls about what the gateway does: policies, uplinks, publications, connections.
+//! Calls about what the gateway does: policies, uplinks, publications.
 
 use super::core::Core;
 use super::refuse::refused;
 use super::translate;
-use api::{
-    ApiError, Flushed, Name, NatEntry, NatEvent, NatFilter, Policy, PublicationCreate, UplinkAdd,
-    UplinkState,
-};
+use api::{ApiError, Name, Policy, PublicationCreate, UplinkAdd, UplinkState};
 use control::{Publication, Uplink};
-use tokio::sync::mpsc;
 
 impl Core {
     /// What an endpoint may send and receive.
@@ -98,41 +94,6 @@ impl Core {
         Ok(())
     }
 
-    /// The connections that pass a filter.
-    pub(super) fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ApiError> {
-        self.check_filter(filter)?;
-        Err(not_followed())
-    }
-
-    /// Forgets the connections that pass a filter.
-    pub(super) fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ApiError> {
-        self.check_filter(filter)?;
-        Err(not_followed())
-    }
-
-    /// What happens to the connections that pass a filter.
-    pub(super) fn nat_watch(
-        &self,
-        filter: &NatFilter,
-    ) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
-        self.check_filter(filter)?;
-        Err(not_followed())
-    }
-
-    /// A filter that names what does not exist matches nothing for another reason than the user
-    /// thinks.
-    fn check_filter(&self, filter: &NatFilter) -> Result<(), ApiError> {
-        if let Some(network) = &filter.network {
-            let found = self.state.network_named(network.as_str());
-            found.map_err(|error| refused(&error))?;
-        }
-        if let Some(endpoint) = &filter.endpoint {
-            let found = self.state.endpoint_named(endpoint.as_str());
-            found.map_err(|error| refused(&error))?;
-        }
-        Ok(())
-    }
-
     fn shown_uplink(&self, uplink: &Uplink) -> api::Uplink {
         let facts = self.facts.uplinks.get(&uplink.name);
         let networks = self.state.networks().filter(|n| {
@@ -156,8 +117,4 @@ impl Core {
             networks: networks.map(|n| translate::name(&n.name)).collect(),
         }
     }
-}
-
-fn not_followed() -> ApiError {
-    ApiError::unavailable("this daemon follows no connections")
 }

@@ -13,11 +13,12 @@
 //!
 //! * `core.rs`: the state and the one way to change it · `store.rs`: the state file
 //! * `open.rs`: ports of the kernel · `restore.rs`: taking up again after a restart · `watch.rs`
-//! * `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
+//! * `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `connections.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
 //!   `explain.rs`: the calls
 //! * `surroundings.rs`: uplinks, the host's port, the servers' · `servers.rs`: the name server
 //! * `translate.rs`: the interface's words and the state's · `routes.rs`: the host's routes
 
+mod connections;
 mod core;
 mod doctor;
 mod endpoints;
@@ -58,6 +59,7 @@ use tokio::task::JoinHandle;
 pub struct Manager {
     core: Arc<Mutex<Core>>,
     watcher: JoinHandle<()>,
+    relay: JoinHandle<()>,
 }
 
 impl Manager {
@@ -71,7 +73,12 @@ impl Manager {
         let core = core.map_err(|panic| ApiError::internal(panic.to_string()))??;
         let core = Arc::new(Mutex::new(core));
         let watcher = tokio::spawn(watch::watch(Arc::downgrade(&core)));
-        Ok(Self { core, watcher })
+        let relay = tokio::spawn(watch::relay(Arc::downgrade(&core)));
+        Ok(Self {
+            core,
+            watcher,
+            relay,
+        })
     }
 
     /// Does `work` on a thread that may block, alone with the state.
@@ -106,6 +113,7 @@ async fn on_blocking_thread<T: Send + 'static>(
 impl Drop for Manager {
     fn drop(&mut self) {
         self.watcher.abort();
+        self.relay.abort();
     }
 }
 

@@ -12,11 +12,9 @@
 
 use super::core::Core;
 use super::open::{Opened, open_tap};
-use api::ApiError;
 use crate::listeners::Listeners;
-use control::{
-    Attachment, Change, Hidden, LinkFacts, Network, Publication, Uplink, UplinkFacts,
-};
+use api::ApiError;
+use control::{Attachment, Change, Hidden, LinkFacts, Network, Publication, Uplink, UplinkFacts};
 use host::{Captures, Gateway, GatewayPort, Inside, Links, Monitor, Netns, Place, Ports, Stack};
 use ipnet::IpNet;
 use pipeline::PortId;
@@ -395,7 +393,7 @@ impl Core {
 
     fn open_services(&mut self, place: Attachment) -> Result<(), String> {
         let netns = host::Private::new().map_err(|error| error.to_string())?;
-        let made = netns.run(|inside| Self::make_services(inside));
+        let made = netns.run(Self::make_services);
         let (opened, link) = made.map_err(|error: Trouble| error.0)?;
         self.take_in(place.port, None, opened)
             .map_err(|error| error.message)?;

@@ -4,12 +4,13 @@
 //! namespace's path is looked at instead (one stat(2) a port), and the descriptor closed when the
 //! path is gone, which lets the kernel take the namespace down.
 
+use super::connections;
 use super::core::Core;
 use super::on_blocking_thread;
 use super::open::Condition;
 use control::{EndpointId, NamespaceId, PortKind};
 use pipeline::PortId;
-use std::sync::{Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -27,6 +28,26 @@ pub(super) async fn watch(core: Weak<Mutex<Core>>) {
         if let Err(error) = done.await {
             tracing::error!(%error, "looking after namespaces and old addresses has ended");
             return;
+        }
+    }
+}
+
+/// Hands events of connections on, while somebody watches.
+pub(super) async fn relay(core: Weak<Mutex<Core>>) {
+    let some = {
+        let Some(core) = core.upgrade() else { return };
+        let some = core.lock().map(|core| Arc::clone(&core.watchers.some));
+        let Ok(some) = some else { return };
+        some
+    };
+    loop {
+        some.notified().await;
+        let mut watched = true;
+        while watched {
+            tokio::time::sleep(connections::PERIOD).await;
+            let Some(core) = core.upgrade() else { return };
+            let done = on_blocking_thread(core, |core| Ok(core.relay_events())).await;
+            watched = done.unwrap_or(false);
         }
     }
 }

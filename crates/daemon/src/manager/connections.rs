@@ -1,0 +1,213 @@
+//! Calls about connections: which there are, forgetting them, following what happens to them.
+//!
+//! Workers note events only while somebody watches. Ten times a second they are taken, named and
+//! handed to each watcher; what a watcher has no room for, or the workers had none, it is told as a
+//! number with the next event, so that no loss is silent.
+
+use super::core::Core;
+use super::refuse::refused;
+use super::translate::name;
+use api::{
+    ApiError, Flushed, Name, NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState,
+    NatTuple, Protocol,
+};
+use nat::{Change, Entry, Event, Filter, Holder, Party, Phase, TransportAddr};
+use pipeline::NetworkId;
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc};
+use wire::IpProtocol;
+
+/// Who watches.
+#[derive(Debug, Default)]
+pub(super) struct Watchers {
+    all: Vec<Watcher>,
+    /// Told when the first one comes.
+    pub(super) some: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Watcher {
+    filter: NatFilter,
+    events: mpsc::Sender<NatEvent>,
+    /// Events it was not given since the last one it was.
+    lost: u64,
+}
+
+/// How often events are taken.
+pub(super) const PERIOD: Duration = Duration::from_millis(100);
+/// Events that wait for being taken, and for a watcher.
+const ROOM: usize = 65_536;
+
+/// The names of endpoints, by network and address.
+type Endpoints = HashMap<(NetworkId, IpAddr), Name>;
+
+impl Core {
+    /// The connections that pass a filter.
+    pub(super) fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ApiError> {
+        let wide = self.check_filter(filter)?;
+        let (endpoints, now) = (self.endpoints_by_address(), self.dataplane.now());
+        let view = self.dataplane.view();
+        let found = view.router.connections(&wide, now);
+        let shown = found
+            .iter()
+            .filter_map(|e| self.shown_connection(e, &endpoints));
+        Ok(shown.filter(|entry| filter.matches(entry)).collect())
+    }
+
+    /// Forgets the connections that pass a filter.
+    pub(super) fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ApiError> {
+        self.check_filter(filter)?;
+        let (endpoints, now) = (self.endpoints_by_address(), self.dataplane.now());
+        let view = self.dataplane.view();
+        let removed = view.router.retain_connections(now, |entry| {
+            let shown = self.shown_connection(entry, &endpoints);
+            !shown.is_some_and(|entry| filter.matches(&entry))
+        });
+        Ok(Flushed {
+            removed: removed as u64,
+        })
+    }
+
+    /// What happens to the connections that pass a filter, from now on.
+    pub(super) fn nat_watch(
+        &mut self,
+        filter: &NatFilter,
+    ) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
+        self.check_filter(filter)?;
+        let (events, receiver) = mpsc::channel(ROOM);
+        if self.watchers.all.is_empty() {
+            self.nat.tables.watch(ROOM);
+        }
+        self.watchers.all.push(Watcher {
+            filter: filter.clone(),
+            events,
+            lost: 0,
+        });
+        self.watchers.some.notify_one();
+        Ok(receiver)
+    }
+
+    /// Hands what happened to whoever watches. False when nobody does any more.
+    pub(super) fn relay_events(&mut self) -> bool {
+        self.watchers.all.retain(|w| !w.events.is_closed());
+        if self.watchers.all.is_empty() {
+            self.nat.tables.watch(0);
+            return false;
+        }
+        let mut events = Vec::new();
+        let lost = self.nat.tables.events(&mut events);
+        let endpoints = self.endpoints_by_address();
+        let named: Vec<NatEvent> = events
+            .iter()
+            .filter_map(|event| self.shown_event(event, &endpoints))
+            .collect();
+        for watcher in &mut self.watchers.all {
+            watcher.lost += lost;
+            for event in named.iter().filter(|e| watcher.filter.matches(&e.entry)) {
+                let event = NatEvent {
+                    lost: watcher.lost,
+                    ..event.clone()
+                };
+                match watcher.events.try_send(event) {
+                    Ok(()) => watcher.lost = 0,
+                    Err(_) => watcher.lost += 1,
+                }
+            }
+        }
+        true
+    }
+
+    /// The part of a filter that the table itself knows. A filter that names what does not exist
+    /// matches nothing for another reason than the user thinks, and is refused.
+    fn check_filter(&self, filter: &NatFilter) -> Result<Filter, ApiError> {
+        let network = match &filter.network {
+            Some(network) => {
+                let found = self.state.network_named(network.as_str());
+                Some(found.map_err(|error| refused(&error))?.id)
+            }
+            None => None,
+        };
+        if let Some(endpoint) = &filter.endpoint {
+            let found = self.state.endpoint_named(endpoint.as_str());
+            found.map_err(|error| refused(&error))?;
+        }
+        Ok(Filter {
+            network,
+            port: filter.port,
+            protocol: filter.protocol.map(|p| IpProtocol(p.0)),
+            ip: None,
+        })
+    }
+
+    fn endpoints_by_address(&self) -> Endpoints {
+        let each = self.state.endpoints().flat_map(|e| {
+            let addresses = e.addresses.iter();
+            addresses.map(move |net| ((e.network, net.addr()), name(&e.id.to_string())))
+        });
+        each.collect()
+    }
+
+    /// A connection by the names of networks and endpoints; `None` when its network is gone.
+    fn shown_connection(&self, entry: &Entry, endpoints: &Endpoints) -> Option<NatEntry> {
+        let Entry {
+            initiator,
+            responder,
+            ..
+        } = entry;
+        let holder = match entry.holder {
+            Holder::Initiator => initiator,
+            Holder::Responder => responder,
+        };
+        let network = self.state.network(holder.network)?;
+        let endpoint = endpoints.get(&(holder.network, holder.addr.ip)).cloned();
+        let count = |traffic: nat::Traffic| NatCount {
+            packets: traffic.packets,
+            bytes: traffic.bytes,
+        };
+        Some(NatEntry {
+            network: name(&network.name),
+            endpoint,
+            protocol: Protocol(entry.protocol.0),
+            state: match entry.phase {
+                Phase::Opening => NatState::Opening,
+                Phase::Established => NatState::Established,
+                Phase::Closing => NatState::Closing,
+            },
+            original: NatTuple {
+                src: socket(initiator.addr),
+                dst: socket(seen(responder)),
+            },
+            translated: NatTuple {
+                src: socket(seen(initiator)),
+                dst: socket(responder.addr),
+            },
+            sent: count(entry.sent),
+            received: count(entry.answered),
+            expires_seconds: entry.remaining.as_secs(),
+        })
+    }
+
+    fn shown_event(&self, event: &Event, endpoints: &Endpoints) -> Option<NatEvent> {
+        Some(NatEvent {
+            event: match event.change {
+                Change::Opened => NatChange::New,
+                Change::Closed => NatChange::Update,
+                Change::Ended(_) => NatChange::Destroy,
+            },
+            entry: self.shown_connection(&event.entry, endpoints)?,
+            lost: 0,
+        })
+    }
+}
+
+/// The address that the other end knows it by.
+fn seen(party: &Party) -> TransportAddr {
+    party.seen_as.unwrap_or(party.addr)
+}
+
+fn socket(addr: TransportAddr) -> SocketAddr {
+    SocketAddr::new(addr.ip, addr.port)
+}
