@@ -8,11 +8,13 @@
 //! The packet's own destination and a quoted packet's source are judged by the same tail, which
 //! finds address, protocol and port in the program's memory.
 
+mod ipv6;
+mod ports;
+
 use super::assembler::{Assembler, At, If, Instruction, Label, code};
 use super::{Captures, Ports};
 use crate::Error;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::ops::RangeInclusive;
 
 /// Which of the two programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,14 +44,8 @@ const L3: u32 = 14;
 const ICMP: u32 = 1;
 const TCP: u32 = 6;
 const UDP: u32 = 17;
-const IPV6_FRAGMENT: u32 = 44;
 const ICMPV6: u32 = 58;
 const SCTP: u32 = 132;
-/// Hop-by-hop options, routing, destination options (RFC 8200, 4.1).
-const EXTENSIONS: [u32; 3] = [0, 43, 60];
-/// IPv6 extension headers that are followed; a packet with more is the host's.
-const MAX_EXTENSIONS: usize = 4;
-
 /// Writes one of the programs.
 pub(super) fn write(captures: &Captures, purpose: Purpose) -> Result<Vec<Instruction>, Error> {
     let mut writer = Writer::new(captures, purpose);
@@ -234,140 +230,6 @@ impl<'a> Writer<'a> {
         self.it.jump(owner);
     }
 
-    /// RFC 8200, 3.
-    fn ipv6(&mut self) {
-        self.it.here(self.ipv6);
-        let [ours, transport, icmp, owner] = std::array::from_fn(|_| self.it.label());
-        self.load_address6(At::Frame(L3 + 24));
-        self.find6(|_| ours);
-        match self.purpose {
-            Purpose::Steal => self.it.jump(self.pass),
-            Purpose::Copy => self.multicast_neighbour(),
-        }
-
-        self.it.here(ours);
-        self.it.op(code::INDEX_CONSTANT, L3 + 40);
-        self.it.load_byte(At::Frame(L3 + 6));
-        let later_fragment = self.later_fragment();
-        self.header_chain(0, transport, icmp, later_fragment);
-
-        self.it.here(transport);
-        self.it.op(code::STORE, PROTOCOL);
-        self.keep_port(At::Index(2));
-        self.it.jump(owner);
-
-        self.it.here(icmp);
-        self.icmpv6(owner);
-
-        self.it.here(owner);
-        self.find6(|group| group);
-        self.it.jump(self.pass);
-    }
-
-    /// Neighbour messages to a multicast address (RFC 4861, 7.2): a solicitation of one of our
-    /// addresses, every advertisement.
-    fn multicast_neighbour(&mut self) {
-        let target = self.it.label();
-        self.it.load_byte(At::Frame(L3 + 24));
-        self.it.jump_if(If::NotEqual(0xff), self.pass);
-        self.it.load_byte(At::Frame(L3 + 6));
-        self.it.jump_if(If::NotEqual(ICMPV6), self.pass);
-        self.it.load_byte(At::Frame(L3 + 40));
-        self.it
-            .jump_if(If::Equal(NEIGHBOUR_ADVERTISEMENT), self.hit);
-        self.it.jump_if(If::Equal(NEIGHBOUR_SOLICITATION), target);
-        self.it.jump(self.pass);
-        self.it.here(target);
-        self.load_address6(At::Frame(L3 + 40 + 8));
-        let hit = self.hit;
-        self.find6(|_| hit);
-        self.it.jump(self.pass);
-    }
-
-    /// Follows extension headers from the one of the accumulator's kind that the index register
-    /// points to; leaves both at the transport header. `base` is added to every offset.
-    fn header_chain(&mut self, base: u32, transport: Label, icmp: Label, later: Label) {
-        for depth in 0..=MAX_EXTENSIONS {
-            let [skip, fragment, next] = std::array::from_fn(|_| self.it.label());
-            self.by_protocol(ICMPV6, transport, icmp);
-            if depth == MAX_EXTENSIONS {
-                self.it.jump(self.pass);
-                break;
-            }
-            self.it.jump_if(If::Equal(IPV6_FRAGMENT), fragment);
-            for extension in EXTENSIONS {
-                self.it.jump_if(If::Equal(extension), skip);
-            }
-            self.it.jump(self.pass);
-
-            self.it.here(fragment);
-            self.it.load_half(At::Index(base + 2));
-            self.it.jump_if(If::AnyBit(0xfff8), later);
-            self.it.load_byte(At::Index(base));
-            self.it.op(code::STORE, SCRATCH);
-            self.it.op(code::LOAD_CONSTANT, 8);
-            self.it.jump(next);
-
-            self.it.here(skip);
-            self.it.load_byte(At::Index(base));
-            self.it.op(code::STORE, SCRATCH);
-            self.it.load_byte(At::Index(base + 1));
-            self.it.op(code::ADD, 1);
-            self.it.op(code::SHIFT_LEFT, 3);
-
-            self.it.here(next);
-            self.it.op(code::ADD_INDEX, 0);
-            self.it.op(code::TO_INDEX, 0);
-            self.it.op(code::LOAD_MEMORY, SCRATCH);
-        }
-    }
-
-    /// An ICMPv6 message (RFC 4443) where the index register points.
-    fn icmpv6(&mut self, owner: Label) {
-        const ECHO_REQUEST: u32 = 128;
-        const ECHO_REPLY: u32 = 129;
-        // Unreachable, too big, time exceeded, parameter problem.
-        const ERRORS: [u32; 4] = [1, 2, 3, 4];
-        /// From the error to the header quoted by it, and over that one.
-        const QUOTED: u32 = 8;
-        const BEHIND: u32 = QUOTED + 40;
-        let [error, reply, transport, icmp] = std::array::from_fn(|_| self.it.label());
-        self.it.load_byte(At::Index(0));
-        for kind in ERRORS {
-            self.it.jump_if(If::Equal(kind), error);
-        }
-        if self.purpose == Purpose::Copy {
-            self.it
-                .jump_if(If::Equal(NEIGHBOUR_ADVERTISEMENT), self.hit);
-            self.it.jump_if(If::Equal(NEIGHBOUR_SOLICITATION), self.hit);
-            self.it.jump_if(If::Equal(ECHO_REPLY), reply);
-        }
-        self.it.jump(self.pass);
-
-        self.it.here(reply);
-        self.keep_protocol(ICMPV6);
-        self.keep_port(At::Index(4));
-        self.it.jump(owner);
-
-        self.it.here(error);
-        self.it.load_byte(At::Index(QUOTED));
-        self.it.op(code::AND, 0xf0);
-        self.it.jump_if(If::NotEqual(0x60), self.pass);
-        self.load_address6(At::Index(QUOTED + 8));
-        self.it.load_byte(At::Index(QUOTED + 6));
-        let pass = self.pass;
-        self.header_chain(BEHIND, transport, icmp, pass);
-        // The accumulator holds the protocol still.
-        self.it.here(transport);
-        self.it.op(code::STORE, PROTOCOL);
-        self.keep_port(At::Index(BEHIND));
-        self.it.jump(owner);
-        self.it.here(icmp);
-        self.it.op(code::STORE, PROTOCOL);
-        self.quoted_echo(At::Index(BEHIND), ECHO_REQUEST);
-        self.it.jump(owner);
-    }
-
     /// The identifier of the quoted echo request.
     fn quoted_echo(&mut self, at: At, request: u32) {
         self.it.load_byte(at);
@@ -412,78 +274,9 @@ impl<'a> Writer<'a> {
         self.it.jump(self.pass);
     }
 
-    /// Whose the protocol and port in memory are, for each group of addresses.
-    fn groups(&mut self) {
-        for (ports, label) in std::mem::take(&mut self.groups) {
-            self.it.here(label);
-            self.it.op(code::LOAD_MEMORY, PROTOCOL);
-            match self.purpose {
-                Purpose::Steal => {
-                    self.find_port(&[(TCP, &ports.tcp), (UDP, &ports.udp), (SCTP, &ports.sctp)]);
-                }
-                Purpose::Copy => self.find_port(&[(ICMP, &ports.echo), (ICMPV6, &ports.echo)]),
-            }
-        }
-    }
-
-    fn find_port(&mut self, of: &[(u32, &Vec<RangeInclusive<u16>>)]) {
-        let trees: Vec<_> = of.iter().map(|_| self.it.label()).collect();
-        for ((protocol, _), tree) in of.iter().zip(&trees) {
-            self.it.jump_if(If::Equal(*protocol), *tree);
-        }
-        self.it.jump(self.pass);
-        for (n, (_, ranges)) in of.iter().enumerate() {
-            self.it.here(trees[n]);
-            if of.get(n + 1).is_some_and(|(_, next)| next == ranges) {
-                continue;
-            }
-            self.it.op(code::LOAD_MEMORY, PORT);
-            self.bisect(&edges(ranges), Side::Outside);
-        }
-    }
-
-    /// The accumulator is below the first edge on `side`, and each edge leads to the other one.
-    fn bisect(&mut self, edges: &[u32], side: Side) {
-        if edges.is_empty() {
-            self.it.jump(match side {
-                Side::Inside => self.hit,
-                Side::Outside => self.pass,
-            });
-            return;
-        }
-        let middle = edges.len() / 2;
-        let (below, above) = (&edges[..middle], &edges[middle + 1..]);
-        let beyond = self.it.label();
-        self.it.jump_if(If::AtLeast(edges[middle]), beyond);
-        self.bisect(below, side);
-        self.it.here(beyond);
-        self.bisect(above, side.after(middle + 1));
-    }
-
     fn load_address4(&mut self, at: At) {
         self.it.load_word(at);
         self.it.op(code::STORE, ADDRESS);
-    }
-
-    fn load_address6(&mut self, at: At) {
-        for word in 0..4 {
-            self.it.load_word(at.plus(4 * word));
-            self.it.op(code::STORE, ADDRESS + word);
-        }
-    }
-
-    /// Jumps to `to` of an address's group when it is the one in memory; else goes on.
-    fn find6(&mut self, to: impl Fn(Label) -> Label) {
-        for index in 0..self.v6.len() {
-            let (ip, group) = self.v6[index];
-            let other = self.it.label();
-            for (at, word) in (ADDRESS..).zip(words(ip)) {
-                self.it.op(code::LOAD_MEMORY, at);
-                self.it.jump_if(If::NotEqual(word), other);
-            }
-            self.it.jump(to(group));
-            self.it.here(other);
-        }
     }
 
     fn keep_port(&mut self, at: At) {
@@ -495,49 +288,4 @@ impl<'a> Writer<'a> {
         self.it.op(code::LOAD_CONSTANT, protocol);
         self.it.op(code::STORE, PROTOCOL);
     }
-}
-
-const NEIGHBOUR_SOLICITATION: u32 = 135;
-const NEIGHBOUR_ADVERTISEMENT: u32 = 136;
-
-/// Whether a port is in one of the ranges.
-#[derive(Debug, Clone, Copy)]
-enum Side {
-    Inside,
-    Outside,
-}
-
-impl Side {
-    /// The side behind so many edges.
-    fn after(self, edges: usize) -> Self {
-        match (self, edges % 2) {
-            (side, 0) => side,
-            (Self::Inside, _) => Self::Outside,
-            (Self::Outside, _) => Self::Inside,
-        }
-    }
-}
-
-/// Where, going up, one enters and leaves the ranges' union.
-fn edges(ranges: &[RangeInclusive<u16>]) -> Vec<u32> {
-    let mut sorted: Vec<_> = ranges.iter().filter(|range| !range.is_empty()).collect();
-    sorted.sort_by_key(|range| *range.start());
-    let mut edges: Vec<u32> = Vec::new();
-    for range in sorted {
-        let (start, end) = (u32::from(*range.start()), u32::from(*range.end()) + 1);
-        match edges.last_mut() {
-            Some(last) if start <= *last => *last = end.max(*last),
-            Some(_) | None => edges.extend([start, end]),
-        }
-    }
-    edges
-}
-
-fn words(ip: Ipv6Addr) -> [u32; 4] {
-    let bits = ip.to_bits();
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the word is what is wanted"
-    )]
-    [96, 64, 32, 0].map(|shift| (bits >> shift) as u32)
 }
