@@ -55,8 +55,8 @@ pub use rewrite::{Rewrite, Translation};
 pub use route::{Arrival, Routed, route};
 pub use router::{ConfigError, Live, Router};
 pub use table::{
-    Change, Ending, Entry, Event, Filter, Holder, NatSettings, Party, Phase, Settings, Tables,
-    Traffic,
+    Change, Ending, Entry, Event, Filter, Hold, Holder, Imported, NatSettings, Party, Phase,
+    Settings, Stored, Tables, Traffic,
 };
 pub use translate::{External, Flow, Related, Segment, Translator};
 pub use tuple::{Inside, Kind, TransportAddr, Tuple, addresses, classify};

@@ -19,10 +19,14 @@
 //!
 //! A port range must have ports for each shard: [`Tables::MIN_PORTS`] are enough.
 //!
+//! Where a packet is looked for follows from what is published: a connection to a port that is no
+//! longer published, or that was not when it began, is not found any more. It stops, whether or not
+//! somebody flushes it, and its packets are judged anew.
+//!
 //! # Memory
 //! Nothing is allocated for connections that are not there. Sessions lie in chunks and never move;
-//! the indices double and hold their hashes, so that doubling one of a full shard takes about a
-//! millisecond. All in all a connection costs at most 256 bytes, which a test adds up.
+//! the indices double and hold their hashes, so that doubling one of a shard takes a
+//! millisecond or two at most. All in all a connection costs at most 256 bytes, which a test adds up.
 //!
 //! # Time
 //! A session whose time is over is as absent for every packet, whether swept or not; it still counts
@@ -44,17 +48,19 @@ mod session;
 mod settings;
 mod shard;
 mod slab;
+mod stored;
 
 pub use entry::{Entry, Filter, Holder, Party, Phase};
 pub use events::{Change, Ending, Event};
-pub use session::Traffic;
+pub use session::{Hold, Traffic};
 pub use settings::{NatSettings, Settings};
+pub use stored::{Imported, Stored};
 
 pub(crate) use claim::Want;
 pub(crate) use key::{Addr, Key, OURS};
 pub(crate) use mapping::{Gate, pool_of};
 pub(crate) use owners::{Endpoint, Tally};
-pub(crate) use session::{Class, End, External, Hold, Link, Session, other};
+pub(crate) use session::{Class, End, External, Link, Session, other};
 pub(crate) use shard::{Shard, Sight, View};
 
 use crate::{Inside, TransportAddr};

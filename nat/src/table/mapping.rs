@@ -195,6 +195,31 @@ impl Shard {
         if opens { Gate::Open(first) } else { Gate::Shut }
     }
 
+    /// Whether a session that comes from elsewhere may hold what it says it does.
+    pub(super) fn may_hold(&self, session: &Session) -> bool {
+        let end = session.holder();
+        let (Some(place), Some(_)) = (end.seen_as, pool_of(session.protocol)) else {
+            return session.hold == Hold::Nothing && !session.is_translated();
+        };
+        let holder = self
+            .mappings
+            .pool(place, session.protocol)
+            .holder(end.seen_port);
+        let known = self
+            .owned_by(session)
+            .and_then(|owned| self.mapping(&owned));
+        match (session.hold, holder) {
+            (Hold::Nothing, _) | (Hold::Shared, Holder::Free | Holder::Shared(_)) => true,
+            (Hold::Endpoint | Hold::Address | Hold::Alone, Holder::Free) => known.is_none(),
+            (Hold::Endpoint | Hold::Address, Holder::Mapping(first)) => known == Some(first),
+            (Hold::Alone, Holder::Mapping(first)) => self.get(first).is_some_and(|other| {
+                let same = *other.holder();
+                other.hold == Hold::Alone && same.own() == end.own() && same.network == end.network
+            }),
+            (Hold::Shared, Holder::Mapping(_)) | (_, Holder::Shared(_)) => false,
+        }
+    }
+
     /// Takes the port for a session that was added.
     pub(super) fn hold(&mut self, at: u32) {
         let Some(&session) = self.sessions.get(at) else {
@@ -297,7 +322,10 @@ impl Shard {
     }
 
     fn owned(&self, at: u32) -> Option<Owned> {
-        let session = self.sessions.get(at)?;
+        self.owned_by(self.sessions.get(at)?)
+    }
+
+    fn owned_by(&self, session: &Session) -> Option<Owned> {
         let end = session.holder();
         Some(Owned {
             network: end.network,

@@ -74,7 +74,7 @@ pub(crate) enum Class {
 
 /// What it holds of its external port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum Hold {
+pub enum Hold {
     /// Nothing: the port is published, or there is none.
     Nothing,
     /// It is one of a mapping's sessions, whatever their peers.
@@ -111,6 +111,13 @@ impl Link {
         prev: NIL,
         next: NIL,
     };
+}
+
+impl Hold {
+    /// Whether nobody else's session may use the port.
+    pub(crate) const fn is_exclusive(self) -> bool {
+        matches!(self, Self::Endpoint | Self::Address | Self::Alone)
+    }
 }
 
 impl Class {

@@ -107,8 +107,8 @@ pub(super) fn open(
         },
     };
     if view.is_live() {
-        let permits = rules.behaviour.filtering == Filtering::AddressDependent
-            && matches!(draft.hold, Hold::Endpoint | Hold::Address | Hold::Alone);
+        let permits =
+            rules.behaviour.filtering == Filtering::AddressDependent && draft.hold.is_exclusive();
         let session = draft
             .session(shard, asked, tracker, permits)
             .ok_or(DropReason::NatTableFull)?;

@@ -1,7 +1,7 @@
 //! What is seen of the tables, and what it costs.
 
 use super::rig::*;
-use crate::{Change, Ending, Filter};
+use crate::{Change, Ending, Filter, Imported};
 use pipeline::{DropReason, Effects};
 
 const A: &str = "10.0.0.2:50000";
@@ -217,6 +217,72 @@ fn events_are_kept_in_order_and_losses_counted() {
 }
 
 #[test]
+fn connections_outlive_a_restart() {
+    for behaviour in [EIM_APDF, EIM_ADF, ADM_APDF, APDM_EIF, APDM_APDF] {
+        let mut old = Rig::new(behaviour);
+        old.publish(UDP, 7_000, inside(DB, "10.1.0.9:53"));
+        let external = old.out(A, "198.51.100.9:53");
+        old.out(A, "198.51.100.9:54");
+        old.back("198.51.100.9:53", external).unwrap();
+        let conversation = Conversation::open(&old, A, "198.51.100.9:443");
+        old.receive(&udp("198.51.100.9:5", "198.51.100.1:7000"))
+            .unwrap();
+        old.turn(WEB, &udp("10.0.0.3:40000", "198.51.100.1:7000"))
+            .unwrap();
+        let call = udp("10.0.0.2:5", "10.1.0.3:6");
+        old.translator().follow(WEB, DB, &call, || Ok(())).unwrap();
+        old.secs(20);
+
+        let mut new = Rig::new(behaviour);
+        new.publish(UDP, 7_000, inside(DB, "10.1.0.9:53"));
+        new.now = old.now;
+        let stored = old.tables.export(&old.settings, old.now);
+        let put = |one| {
+            new.tables
+                .import(one, (&new.published, &new.settings), new.now)
+        };
+        for one in &stored {
+            assert_eq!(put(one), Imported::Added);
+            assert_eq!(put(one), Imported::Refused, "once");
+        }
+        let sorted = |rig: &Rig| {
+            let mut list = rig.list();
+            list.sort_by_key(|entry| (entry.protocol, entry.initiator, entry.responder));
+            list
+        };
+        assert_eq!(sorted(&old), sorted(&new));
+        assert_eq!(new.out(A, "198.51.100.9:54"), old.out(A, "198.51.100.9:54"));
+        assert!(new.back("198.51.100.9:53", external).is_ok());
+        conversation.sends(&new, ACK, 101, 501).unwrap();
+        new.secs(7_440);
+        new.tables.expire(&new.settings, new.now, 1 << 20);
+        assert!(new.tables.is_empty());
+    }
+}
+
+#[test]
+fn a_stored_connection_is_refused_where_packets_would_not_find_it() {
+    let mut rig = Rig::new(EIM_APDF);
+    rig.publish(UDP, 7_000, inside(DB, "10.1.0.9:53"));
+    rig.out(A, "198.51.100.9:53");
+    rig.receive(&udp("198.51.100.9:5", "198.51.100.1:7000"))
+        .unwrap();
+    let stored = rig.tables.export(&rig.settings, rig.now);
+    let refuses = |other: &Rig| {
+        stored.iter().all(|one| {
+            let given = (&other.published, &other.settings);
+            other.tables.import(one, given, other.now) == Imported::Refused
+        })
+    };
+    let mut other = Rig::new(EIM_APDF);
+    other.publish(UDP, 50_000, inside(DB, "10.1.0.9:53"));
+    assert!(refuses(&other), "other ports are published");
+    let taken = Rig::new(EIM_APDF);
+    taken.out("10.0.0.77:50000", "198.51.100.9:53");
+    assert!(refuses(&taken), "the port is another's");
+}
+
+#[test]
 fn expiry_works_through_the_table_in_bounded_steps() {
     let mut rig = Rig::new(APDM_APDF);
     for n in 0..16_000 {
@@ -254,4 +320,38 @@ fn a_connection_costs_256_bytes_at_most() {
     assert!(each <= 256, "{each} bytes each of {count}");
     let empty = Rig::new(EIM_APDF).tables.bytes();
     assert!(empty < 64 * 1024, "{empty} bytes of nothing");
+}
+
+#[test]
+fn workers_share_the_tables() {
+    let rig = Rig::sized(EIM_APDF, 1 << 12, 500);
+    std::thread::scope(|scope| {
+        for worker in 0..4 {
+            let rig = &rig;
+            scope.spawn(move || {
+                for n in 0..5_000 {
+                    let host = 2 + (worker * 7 + n) % 20;
+                    let src = format!("10.0.0.{host}:{}", 40_000 + n % 900);
+                    let Ok(out) = rig.send(WEB, &udp(&src, "198.51.100.9:53")) else {
+                        continue;
+                    };
+                    // Another worker may have evicted it in between; it is never anybody else's.
+                    if let Ok((to, _)) = rig.back("198.51.100.9:53", out.src) {
+                        assert_eq!(to.network, WEB);
+                    }
+                    if n % 500 == 0 {
+                        rig.tables.expire(&rig.settings, rig.now, 100);
+                        let _ = rig.list();
+                    }
+                }
+            });
+        }
+    });
+    let list = rig.list();
+    for host in 2..22 {
+        let own = ip(&format!("10.0.0.{host}"));
+        let held = list.iter().filter(|e| e.inside().addr.ip == own).count();
+        assert_eq!(rig.tables.held_by(WEB, own) as usize, held);
+    }
+    assert!(rig.tables.len() <= 1 << 12);
 }
