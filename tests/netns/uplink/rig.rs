@@ -39,6 +39,11 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) fn new() -> Self {
         let [host, world] = [(); 2].map(|()| Namespace::new().unwrap());
+        for namespace in [&host, &world] {
+            // Nobody asks for a second whether an address is taken.
+            let at_once = ["-qw", "net.ipv6.conf.default.accept_dad=0"];
+            namespace.output("sysctl", &at_once).unwrap();
+        }
         link::veth(&host, NIC, &world, "eth0").unwrap();
         for (ns, [v4, v6]) in [
             (&host, ["198.51.100.2/24", "2001:db8::2/64"]),
