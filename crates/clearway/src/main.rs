@@ -39,6 +39,10 @@ fn main() -> ExitCode {
         Command::Ask(command) => cli::run(
             &command,
             &socket.unwrap_or_else(|| api::DEFAULT_SOCKET.into()),
+            &cli::Alone {
+                inspect: daemon::leftovers::inspect,
+                clean: daemon::leftovers::clean,
+            },
         ),
     }
 }

@@ -1,14 +1,24 @@
-//! `clearway doctor`: what is not as it should be, and how to put it right.
+//! `clearway doctor`: what is ours in the host's network, what is not as it should be, and how to
+//! put it right; also when no daemon is there to be asked.
 
 use crate::failure::Failure;
 use crate::output::{Output, table};
-use api::{Cleaned, Client, Finding};
+use api::{ApiError, Cleaned, Client, ClientError, Finding};
 use std::io::Write;
 
-/// What is not as it should be.
+/// What can be told and done without a daemon, by whoever has the right to.
+#[derive(Debug, Clone, Copy)]
+pub struct Alone {
+    /// What a daemon that is gone left in the host's network.
+    pub inspect: fn() -> Result<Vec<Finding>, ApiError>,
+    /// Undoes it.
+    pub clean: fn() -> Result<Vec<Cleaned>, ApiError>,
+}
+
+/// What is ours in the host's network, and what is not as it should be.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DoctorArgs {
-    /// Put it right
+    /// Put right what is not as it should be; without a daemon, undo all that one left behind
     #[arg(long)]
     clean: bool,
     #[command(flatten)]
@@ -16,13 +26,17 @@ pub struct DoctorArgs {
 }
 
 impl DoctorArgs {
-    pub(crate) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
+    pub(crate) fn run(
+        &self,
+        client: &Client,
+        alone: &Alone,
+        out: &mut dyn Write,
+    ) -> Result<(), Failure> {
         if !self.clean {
-            return self
-                .output
-                .print(out, &client.doctor()?, |found| shown(found));
+            let found = or_alone(client.doctor(), alone.inspect)?;
+            return self.output.print(out, &found, |found| shown(found));
         }
-        let cleaned = client.doctor_clean()?;
+        let cleaned = or_alone(client.doctor_clean(), alone.clean)?;
         self.output.print(out, &cleaned, |cleaned| done(cleaned))?;
         match cleaned.iter().filter(|c| c.failed.is_some()).count() {
             0 => Ok(()),
@@ -33,17 +47,32 @@ impl DoctorArgs {
     }
 }
 
+/// What the daemon says; what can be told without one where there is none.
+fn or_alone<T>(
+    asked: Result<T, ClientError>,
+    alone: fn() -> Result<T, ApiError>,
+) -> Result<T, Failure> {
+    match asked {
+        Err(ClientError::NoDaemon { .. }) => {
+            alone().map_err(|error| Failure::Several(vec![error.message]))
+        }
+        other => Ok(other?),
+    }
+}
+
 fn shown(findings: &[Finding]) -> String {
     if findings.is_empty() {
-        return "everything is as it should be\n".to_owned();
+        return NOTHING.to_owned();
     }
     let row = |f: &Finding| [f.r#where.clone(), f.what.clone(), f.undo.clone()];
     table(["WHERE", "WHAT", "UNDO"], findings.iter().map(row))
 }
 
+const NOTHING: &str = "nothing of ours is in the host's network, and all is as it should be\n";
+
 fn done(cleaned: &[Cleaned]) -> String {
     if cleaned.is_empty() {
-        return "everything is as it should be\n".to_owned();
+        return NOTHING.to_owned();
     }
     let row = |c: &Cleaned| {
         let outcome = match &c.failed {

@@ -22,6 +22,8 @@ mod routing;
 mod status;
 mod uplink;
 
+pub use doctor::Alone;
+
 use api::Client;
 use failure::Failure;
 use std::io::{self, Write};
@@ -63,7 +65,7 @@ pub enum Command {
     Fdb(fdb::FdbCommand),
     /// What was dropped, and why
     Drops(drops::DropsArgs),
-    /// What is not as it should be, and how to put it right
+    /// What is ours in the host's network, and what is not as it should be
     Doctor(doctor::DoctorArgs),
     /// How the daemon is
     Status(status::StatusArgs),
@@ -71,11 +73,11 @@ pub enum Command {
     Explain(explain::ExplainArgs),
 }
 
-/// Asks the daemon on `socket` and prints its answer.
+/// Asks the daemon on `socket` and prints its answer. Without one, `doctor` asks `alone`.
 #[must_use]
-pub fn run(command: &Command, socket: &Path) -> ExitCode {
+pub fn run(command: &Command, socket: &Path, alone: &Alone) -> ExitCode {
     let mut out = io::stdout().lock();
-    let outcome = ask(command, &Client::new(socket), &mut out)
+    let outcome = ask(command, &Client::new(socket), alone, &mut out)
         .and_then(|()| out.flush().map_err(Failure::Write));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -91,7 +93,12 @@ pub fn run(command: &Command, socket: &Path) -> ExitCode {
     }
 }
 
-fn ask(command: &Command, client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
+fn ask(
+    command: &Command,
+    client: &Client,
+    alone: &Alone,
+    out: &mut dyn Write,
+) -> Result<(), Failure> {
     match command {
         Command::Network(command) => command.run(client, out),
         Command::Attach(args) => args.run(client, out),
@@ -105,7 +112,7 @@ fn ask(command: &Command, client: &Client, out: &mut dyn Write) -> Result<(), Fa
         Command::Port(command) => command.run(client, out),
         Command::Fdb(command) => command.run(client, out),
         Command::Drops(args) => args.run(client, out),
-        Command::Doctor(args) => args.run(client, out),
+        Command::Doctor(args) => args.run(client, alone, out),
         Command::Status(args) => args.run(client, out),
         Command::Explain(args) => args.run(client, out),
     }

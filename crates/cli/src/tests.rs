@@ -156,7 +156,8 @@ fn without_a_daemon_a_command_fails_with_1() {
     let socket = Path::new("/nonexistent/clearway.sock");
     for words in ["status", "network ls", "network rm a b", "drops"] {
         let mut out = Vec::new();
-        let failure = ask(&parse(words).unwrap(), &Client::new(socket), &mut out).unwrap_err();
+        let client = Client::new(socket);
+        let failure = ask(&parse(words).unwrap(), &client, &ALONE, &mut out).unwrap_err();
         assert!(
             failure
                 .to_string()
@@ -178,6 +179,7 @@ fn without_a_daemon_a_command_fails_with_1() {
         let failure = ask(
             &parse(words).unwrap(),
             &Client::new(socket),
+            &ALONE,
             &mut Vec::new(),
         )
         .unwrap_err();
@@ -188,3 +190,9 @@ fn without_a_daemon_a_command_fails_with_1() {
         );
     }
 }
+
+/// Nothing is there.
+const ALONE: Alone = Alone {
+    inspect: || Ok(Vec::new()),
+    clean: || Ok(Vec::new()),
+};

@@ -13,6 +13,7 @@ pub mod calls;
 pub mod config;
 pub mod craft;
 pub mod http;
+pub mod leftovers;
 mod listeners;
 pub mod manager;
 mod notify;

@@ -11,7 +11,7 @@
 //! relayed: it is published to the outside alone.
 
 use nat::{Publication, TransportAddr};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
@@ -52,16 +52,26 @@ impl Listeners {
     /// # Errors
     /// [`Taken`]: the first port that another program has.
     pub(crate) fn open(runtime: &Handle, publications: &[Publication]) -> Result<Self, Taken> {
-        let mut bound = Vec::new();
+        let mut wanted: BTreeMap<(u8, SocketAddr), Targets> = BTreeMap::new();
+        // One socket for both IP versions where both are published everywhere.
+        let both = [true, false].iter().all(|&v4| {
+            let mut everywhere = publications.iter().filter(|p| p.host.is_none());
+            everywhere.any(|p| p.to.addr.ip.is_ipv4() == v4)
+        });
         for publication in publications {
             for port in publication.ports.first..=publication.ports.last {
-                let at = SocketAddr::new(host_of(publication), port);
-                let to = target(publication, port);
-                bound.extend(Bound::new(runtime, publication.protocol, at, to)?);
+                let v4 = publication.to.addr.ip.is_ipv4() && !both;
+                let host = publication.host.unwrap_or_else(|| unspecified(v4));
+                let at = (publication.protocol.0, SocketAddr::new(host, port));
+                wanted.entry(at).or_default().add(target(publication, port));
             }
         }
-        let tasks = bound.into_iter().map(|b| b.serve(runtime)).collect();
-        Ok(Self { tasks })
+        let bind = |((protocol, at), to)| Bound::new(runtime, IpProtocol(protocol), at, to);
+        let bound: Vec<_> = wanted.into_iter().map(bind).collect::<Result<_, _>>()?;
+        let tasks = bound.into_iter().flatten().map(|b| b.serve(runtime));
+        Ok(Self {
+            tasks: tasks.collect(),
+        })
     }
 }
 
@@ -71,10 +81,34 @@ impl Drop for Listeners {
     }
 }
 
-/// Where to listen: everywhere, or where the publication says.
-fn host_of(publication: &Publication) -> IpAddr {
-    let everywhere = || unspecified(publication.to.addr.ip.is_ipv4());
-    publication.host.unwrap_or_else(everywhere)
+/// Where what comes to a port goes, by the client's IP version.
+#[derive(Debug, Clone, Copy, Default)]
+struct Targets {
+    v4: Option<SocketAddr>,
+    v6: Option<SocketAddr>,
+}
+
+impl Targets {
+    fn add(&mut self, to: SocketAddr) {
+        *(if to.is_ipv4() {
+            &mut self.v4
+        } else {
+            &mut self.v6
+        }) = Some(to);
+    }
+
+    /// A client of the other version is served all the same: it is a relay.
+    fn of(&self, client: SocketAddr) -> Option<SocketAddr> {
+        if client.ip().to_canonical().is_ipv4() {
+            self.v4.or(self.v6)
+        } else {
+            self.v6.or(self.v4)
+        }
+    }
+
+    const fn is_both(&self) -> bool {
+        self.v4.is_some() && self.v6.is_some()
+    }
 }
 
 fn unspecified(ipv4: bool) -> IpAddr {
@@ -92,8 +126,8 @@ fn target(publication: &Publication, port: u16) -> SocketAddr {
 
 /// A socket that has its port, and where what comes to it goes.
 enum Bound {
-    Stream(TcpListener, SocketAddr),
-    Datagrams(UdpSocket, SocketAddr),
+    Stream(TcpListener, Targets),
+    Datagrams(UdpSocket, Targets),
 }
 
 impl Bound {
@@ -101,12 +135,14 @@ impl Bound {
         runtime: &Handle,
         protocol: IpProtocol,
         at: SocketAddr,
-        to: SocketAddr,
+        to: Targets,
     ) -> Result<Option<Self>, Taken> {
         let _in_runtime = runtime.enter();
         let bound = match protocol {
-            IpProtocol::TCP => bind_stream(at).map(|socket| Self::Stream(socket, to)),
-            IpProtocol::UDP => bind_datagrams(at).map(|socket| Self::Datagrams(socket, to)),
+            IpProtocol::TCP => bind_stream(at, to.is_both()).map(|socket| Self::Stream(socket, to)),
+            IpProtocol::UDP => {
+                bind_datagrams(at, to.is_both()).map(|socket| Self::Datagrams(socket, to))
+            }
             _ => return Ok(None),
         };
         bound.map(Some).map_err(|error| Taken {
@@ -125,8 +161,8 @@ impl Bound {
     }
 }
 
-fn bind_stream(at: SocketAddr) -> io::Result<TcpListener> {
-    let socket = new_socket(at, socket2::Type::STREAM)?;
+fn bind_stream(at: SocketAddr, both: bool) -> io::Result<TcpListener> {
+    let socket = new_socket(at, both, socket2::Type::STREAM)?;
     // A port whose last connections linger is no other program's.
     socket.set_reuse_address(true)?;
     socket.bind(&at.into())?;
@@ -134,33 +170,34 @@ fn bind_stream(at: SocketAddr) -> io::Result<TcpListener> {
     TcpListener::from_std(socket.into())
 }
 
-fn bind_datagrams(at: SocketAddr) -> io::Result<UdpSocket> {
-    let socket = new_socket(at, socket2::Type::DGRAM)?;
+fn bind_datagrams(at: SocketAddr, both: bool) -> io::Result<UdpSocket> {
+    let socket = new_socket(at, both, socket2::Type::DGRAM)?;
     socket.bind(&at.into())?;
     UdpSocket::from_std(socket.into())
 }
 
-/// Each IP version has a socket of its own.
-fn new_socket(at: SocketAddr, kind: socket2::Type) -> io::Result<socket2::Socket> {
+fn new_socket(at: SocketAddr, both: bool, kind: socket2::Type) -> io::Result<socket2::Socket> {
     let socket = socket2::Socket::new(socket2::Domain::for_address(at), kind, None)?;
     socket.set_nonblocking(true)?;
     if at.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(!both)?;
     }
     Ok(socket)
 }
 
-async fn relay_streams(listener: TcpListener, to: SocketAddr) {
+async fn relay_streams(listener: TcpListener, to: Targets) {
     let mut relays = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok((client, _)) => {
-                    relays.spawn(relay_stream(client, to));
+                Ok((client, from)) => {
+                    if let Some(to) = to.of(from) {
+                        relays.spawn(relay_stream(client, to));
+                    }
                 }
                 // Out of descriptors: whoever waits gets its turn when one is free.
                 Err(error) => {
-                    tracing::warn!(%to, %error, "cannot accept");
+                    tracing::warn!(?to, %error, "cannot accept");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
             },
@@ -180,7 +217,7 @@ async fn relay_stream(mut client: TcpStream, to: SocketAddr) {
     let _ = tokio::io::copy_bidirectional(&mut client, &mut container).await;
 }
 
-async fn relay_datagrams(listener: UdpSocket, to: SocketAddr) {
+async fn relay_datagrams(listener: UdpSocket, to: Targets) {
     let listener = Arc::new(listener);
     let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut answers = JoinSet::new();
@@ -193,6 +230,7 @@ async fn relay_datagrams(listener: UdpSocket, to: SocketAddr) {
                     Some(socket) => Arc::clone(socket),
                     None if clients.len() >= MAX_CLIENTS => continue,
                     None => {
+                        let Some(to) = to.of(client) else { continue };
                         let Ok(socket) = connect(to).await else { continue };
                         let socket = Arc::new(socket);
                         clients.insert(client, Arc::clone(&socket));

@@ -30,7 +30,7 @@ pub enum Place {
     Path(PathBuf),
     /// As the one a process is in.
     Pid(u32),
-    /// The one this process is in.
+    /// The one the calling thread is in: the daemon's threads are all in one.
     Own,
 }
 
@@ -42,7 +42,8 @@ impl Place {
             Self::Name(name) => Path::new(NAMES).join(name),
             Self::Path(path) => path.clone(),
             Self::Pid(pid) => PathBuf::from(format!("/proc/{pid}/ns/net")),
-            Self::Own => PathBuf::from("/proc/self/ns/net"),
+            // Of a thread: the process itself has none, and names its first thread's.
+            Self::Own => PathBuf::from("/proc/thread-self/ns/net"),
         }
     }
 }

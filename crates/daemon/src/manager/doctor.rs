@@ -1,17 +1,21 @@
-//! What is not as it should be: ports that died.
+//! What is ours in the host's network, and what is not as it should be: ports that died.
 //!
 //! A port is dead when its interface was removed from within, or could not be taken up after a
-//! restart. It counts nothing and holds its name and its addresses.
+//! restart. It counts nothing and holds its name and its addresses. What a running daemon has in
+//! the host's network is in use: it is shown, and goes with its uplink or with the daemon.
 
 use super::core::Core;
 use super::translate;
-use api::{Cleaned, Detach, Finding, PortState};
+use crate::leftovers;
+use api::{ApiError, Cleaned, Detach, Finding, PortState};
 use control::Port;
 
 impl Core {
-    /// What is not as it should be.
-    pub(super) fn doctor(&self) -> Vec<Finding> {
-        self.dead().map(|port| self.finding(port)).collect()
+    /// What is in use of the host's network, and what is not as it should be.
+    pub(super) fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
+        let mut findings = leftovers::inspect()?;
+        findings.extend(self.dead().map(|port| self.finding(port)));
+        Ok(findings)
     }
 
     /// Takes away what is dead.

@@ -202,7 +202,7 @@ impl Calls for Manager {
     }
 
     async fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
-        self.call(|core| Ok(core.doctor())).await
+        self.call(|core| core.doctor()).await
     }
 
     async fn doctor_clean(&self) -> Result<Vec<Cleaned>, ApiError> {
