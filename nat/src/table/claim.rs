@@ -52,6 +52,8 @@ pub(crate) struct Claim {
     pub(crate) ip: IpAddr,
     pub(crate) port: u16,
     pub(crate) hold: Hold,
+    /// The first session of the mapping that has to end for it.
+    pub(crate) evicts: Option<u32>,
 }
 
 /// Whether the connection belongs to a mapping.
@@ -88,14 +90,19 @@ impl Shard {
             PortChoice::Random => (Parity::Any, false),
         };
         let wished = keep && self.may_take(&external, own, want, hold, view);
-        let port = if wished {
-            Some(own)
+        let chosen = if wished {
+            Some((own, None))
         } else {
             let over = over.filter(|seen| seen.ip == ip).map(|seen| seen.port);
             self.choose((&external, over), parity, want, hold, view)
         };
-        let port = port.ok_or(DropReason::PortsExhausted)?;
-        Ok(Claim { ip, port, hold })
+        let (port, evicts) = chosen.ok_or(DropReason::PortsExhausted)?;
+        Ok(Claim {
+            ip,
+            port,
+            hold,
+            evicts,
+        })
     }
 
     /// The external address of an endpoint.
@@ -180,6 +187,7 @@ impl Shard {
                 ip: seen.ip,
                 port: seen.port,
                 hold,
+                evicts: None,
             });
         }
         // The uplink has lost the address, or the port was published since.
@@ -218,11 +226,12 @@ impl Shard {
         want: &Want<'_>,
         hold: Hold,
         view: &View<'_>,
-    ) -> Option<u16> {
+    ) -> Option<(u16, Option<u32>)> {
         let (which, start) = ((self.number, want.range, parity), self.draw());
         if hold == Hold::Shared {
             return Pool::candidates(which, start)
-                .find(|&port| self.may_take(external, port, want, hold, view));
+                .find(|&port| self.may_take(external, port, want, hold, view))
+                .map(|port| (port, None));
         }
         let is_published = |port| {
             let addr = TransportAddr::new(external.ip.to_addr(external.v6), port);
@@ -233,11 +242,12 @@ impl Shard {
             self.mappings.pool(place, want.protocol)
         });
         pool.free(which, over, start, |port| !is_published(port))
+            .map(|port| (port, None))
             .or_else(|| self.vacate(external, (which, start), want, hold, view))
     }
 
-    /// All ports are held: one whose mapping is over, or else ends in favour of this one because
-    /// its endpoint holds many more connections.
+    /// All ports are held: one whose mapping is over, or else one that has to end in favour of this
+    /// one because its endpoint holds many more connections, and that mapping's first session.
     fn vacate(
         &mut self,
         external: &External,
@@ -245,13 +255,13 @@ impl Shard {
         want: &Want<'_>,
         hold: Hold,
         view: &View<'_>,
-    ) -> Option<u16> {
+    ) -> Option<(u16, Option<u32>)> {
         let mine = self.held_by(want.inside);
         let mut worst: Option<((Class, u64), u32, u16)> = None;
         for port in Pool::candidates(which, start).take(LOOKS) {
             let first = match self.holder(external, want.protocol, port, view) {
                 Holder::Free if self.may_take(external, port, want, hold, view) => {
-                    return Some(port);
+                    return Some((port, None));
                 }
                 Holder::Free | Holder::Shared(_) => continue,
                 Holder::Mapping(first) => first,
@@ -264,10 +274,7 @@ impl Shard {
             }
         }
         let (_, first, port) = worst?;
-        if view.is_live() {
-            self.end_mapping(first, Ending::Evicted, view.now);
-        }
-        Some(port)
+        Some((port, Some(first)))
     }
 
     /// How useful a mapping is, when its endpoint may lose it to one that holds `mine`.

@@ -14,6 +14,7 @@
 //! so "most" may be half of the most. What is at its quota is looked for in the packet's own shard.
 
 use super::events::Ending;
+use super::key::Key;
 use super::owners::{Endpoint, Tally};
 use super::session::Class;
 use super::shard::{Shard, View};
@@ -28,29 +29,39 @@ const GRACE: Duration = Duration::from_secs(5);
 const LOOKS: usize = 8;
 
 impl Shard {
-    /// Makes room for one session of `endpoint`, which may hold `quota`; `stale` is one whose
-    /// place it takes.
+    /// The session that has to go for one of `endpoint`, which may hold `quota`, if any has to;
+    /// `stale` is one whose place it takes. What is refused later must not have cost anybody
+    /// anything, so the caller evicts it once nothing can go wrong any more.
     pub(crate) fn room(
         &mut self,
         (endpoint, tally, quota): (Endpoint, &Tally, u32),
         stale: Option<u32>,
         view: &View<'_>,
-    ) -> Result<(), DropReason> {
+    ) -> Result<Option<u32>, DropReason> {
         let owner = self.owners.find(endpoint);
         let stale = stale.and_then(|at| self.get(at));
         let freed = u32::from(stale.is_some_and(|stale| Some(stale.owner) == owner));
         let full = self.sessions.len() - usize::from(stale.is_some()) >= self.capacity;
         if tally.load(Relaxed) - freed.min(tally.load(Relaxed)) >= quota {
             let spare = owner.and_then(|owner| self.spare(owner, view));
-            let victim = spare.ok_or(DropReason::QuotaExceeded)?;
-            self.evict(victim, view);
-            return Ok(());
+            return spare.map(Some).ok_or(DropReason::QuotaExceeded);
         }
         if full {
             let victim = self.fair_victim(owner, view);
-            self.evict(victim.ok_or(DropReason::NatTableFull)?, view);
+            return victim.map(Some).ok_or(DropReason::NatTableFull);
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// Ends the mapping whose first session is `first` in favour of another one.
+    pub(crate) fn evict_mapping(&mut self, first: u32, view: &View<'_>) {
+        self.end_mapping(first, Ending::Evicted, view.now);
+    }
+
+    /// Whether the session of `key` is one of the mapping whose first session is `first`.
+    pub(crate) fn is_in_mapping(&self, key: &Key, first: u32) -> bool {
+        self.find(key)
+            .is_some_and(|(at, _)| self.siblings(first).any(|sibling| sibling == at))
     }
 
     /// Sessions an endpoint holds in this shard.
@@ -66,10 +77,8 @@ impl Shard {
             .map_or(0, |owner| owner.count)
     }
 
-    fn evict(&mut self, victim: u32, view: &View<'_>) {
-        if !view.is_live() {
-            return;
-        }
+    /// Ends a session in favour of another one, if it is still there.
+    pub(crate) fn evict(&mut self, victim: u32, view: &View<'_>) {
         let over = self
             .get(victim)
             .is_some_and(|session| view.is_over(session));

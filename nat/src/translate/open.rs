@@ -1,7 +1,7 @@
 //! How a session begins: who is called, may it be, is there room, and by which external port?
 //!
-//! Everything that can refuse comes before anything is changed, except that room was made. A
-//! question ([`pipeline::Effects::None`]) stops before the session is added.
+//! Everything that can refuse comes before anything is changed: a connection that is refused has
+//! cost nobody theirs. A question ([`pipeline::Effects::None`]) stops before the changes.
 
 use super::{Caller, Carried, External, Flow, Segment, outer};
 use crate::table::{
@@ -61,6 +61,8 @@ struct Draft {
     hold: Hold,
     /// Whose the external addresses are.
     uplink: NetworkId,
+    /// The first session of a mapping that has to end for it.
+    evicts: Option<u32>,
 }
 
 /// Begins a session; `admit` is asked whether the one it calls may be called.
@@ -86,7 +88,7 @@ pub(super) fn open(
         return Err(Refusal::Unknown(endpoint));
     };
     let rules = view.settings.rules(endpoint.network);
-    shard.room((endpoint, &tally, rules.quota), asked.stale, view)?;
+    let victim = shard.room((endpoint, &tally, rules.quota), asked.stale, view)?;
     match opening {
         Opening::Out { caller, .. } | Opening::Back { caller, .. } => {
             draft.leave(shard, caller, asked)?;
@@ -112,6 +114,12 @@ pub(super) fn open(
         let session = draft
             .session(shard, asked, tracker, permits)
             .ok_or(DropReason::NatTableFull)?;
+        if let Some(first) = draft.evicts {
+            shard.evict_mapping(first, view);
+        }
+        if let Some(victim) = victim {
+            shard.evict(victim, view);
+        }
         shard.insert(session, (endpoint, tally), view.now);
     }
     Ok(carried)
@@ -132,6 +140,7 @@ fn draft(shard: &mut Shard, opening: &Opening<'_>, asked: &Asked<'_>) -> Result<
             held_by: Side::Initiator,
             hold: Hold::Nothing,
             uplink: to,
+            evicts: None,
         },
         Opening::In { external } => {
             let target = asked.published.inside_of(tuple.protocol, tuple.dst);
@@ -149,6 +158,7 @@ fn draft(shard: &mut Shard, opening: &Opening<'_>, asked: &Asked<'_>) -> Result<
                 held_by: Side::Responder,
                 hold,
                 uplink: external.network,
+                evicts: None,
             }
         }
         Opening::Back { caller, to } => Draft {
@@ -161,6 +171,7 @@ fn draft(shard: &mut Shard, opening: &Opening<'_>, asked: &Asked<'_>) -> Result<
             held_by: Side::Initiator,
             hold: Hold::Nothing,
             uplink: caller.external.network,
+            evicts: None,
         },
         Opening::Followed { from, to } => Draft {
             initiator: plain(from, tuple.src),
@@ -172,6 +183,7 @@ fn draft(shard: &mut Shard, opening: &Opening<'_>, asked: &Asked<'_>) -> Result<
             },
             hold: Hold::Nothing,
             uplink: from,
+            evicts: None,
         },
     })
 }
@@ -207,7 +219,8 @@ impl Draft {
             (None, None) => return true,
             (Some(_), _) | (_, Some(_)) => Key::translated(answers.network, to, &answer),
         };
-        shard.is_free(&key, asked.stale, asked.view)
+        let ends = |first| shard.is_in_mapping(&key, first);
+        shard.is_free(&key, asked.stale, asked.view) || self.evicts.is_some_and(ends)
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -250,6 +263,7 @@ impl Draft {
             let claim = shard.claim(&want, asked.view)?;
             self.initiator.seen_as = Some(TransportAddr::new(claim.ip, claim.port));
             self.hold = claim.hold;
+            self.evicts = claim.evicts;
             return Ok(());
         };
         let ip = host
