@@ -34,6 +34,7 @@ mod policy;
 mod ports;
 mod published;
 mod relate;
+mod revoke;
 mod rewrite;
 mod route;
 mod router;

@@ -28,7 +28,7 @@ pub struct Router {
     /// By network id.
     faces: Vec<Option<Face>>,
     /// The uplinks' addresses: whose uplink each is.
-    external: HashMap<IpAddr, NetworkId>,
+    pub(crate) external: HashMap<IpAddr, NetworkId>,
     /// The gateways' addresses, and the host's own that are no uplink's.
     local: HashMap<IpAddr, ()>,
     /// The subnets of containers.

@@ -354,6 +354,7 @@ fn facts() -> UplinkFacts {
         gateways: vec!["198.51.100.254".parse().expect("an address")],
         mtu: 1500,
         neighbours: BTreeMap::new(),
+        peer: None,
     };
     UplinkFacts {
         uplinks: (0..3).map(|n| (format!("up{n}"), link(n))).collect(),
@@ -387,7 +388,8 @@ fn check_router(state: &State) {
             assert!(!anywhere && taken.insert((family, publication.host, port)));
         }
     }
-    nat::Router::new(config, std::sync::Arc::default()).expect("no contradiction");
+    let live = std::sync::Arc::new(nat::Live::new(64, 0));
+    nat::Router::new(config, live).expect("no contradiction");
 }
 
 proptest! {

@@ -283,7 +283,7 @@ mod tests {
         let mut admitted = Vec::new();
         for (mode, tag) in modes.iter().flat_map(|mode| tags.map(|tag| (mode, tag))) {
             let bytes = [&[2; 12][..], &tag, &[0x86, 0xdd], &[0; 46]].concat();
-            let headers = wire::Headers::parse(&bytes).unwrap();
+            let headers = Headers::parse(&bytes).unwrap();
             if let Ok(found) = mode.admit(&headers) {
                 assert_eq!(vlan(mode, tag), Some(found.vlan), "{mode:?}, {tag:x?}");
                 admitted.push(Some(found.vlan));

@@ -158,9 +158,18 @@ impl Core {
     pub(super) fn change(&mut self, change: Change) -> Result<(), ApiError> {
         let begun = self.begin(change)?;
         self.publish(begun);
+        self.settle();
+        self.arrange()
+    }
+
+    /// Ends what belongs to an older picture, once no frame follows one.
+    fn settle(&mut self) {
         self.dataplane.sync();
         self.live.settle(&self.state);
-        self.arrange()
+        let revoked = self.dataplane.view().router.revoke(self.dataplane.now());
+        if revoked > 0 {
+            tracing::info!(revoked, "connections that may no longer be");
+        }
     }
 
     /// Publishes the state as it stands.
@@ -168,8 +177,7 @@ impl Core {
         let (topology, router) = self.picture()?;
         self.publish_names();
         self.dataplane.publish(Arc::new(topology), Arc::new(router));
-        self.dataplane.sync();
-        self.live.settle(&self.state);
+        self.settle();
         Ok(())
     }
 
