@@ -7,6 +7,7 @@
 
 mod carry;
 mod forward;
+mod nat;
 mod parse;
 
 pub mod seeds;
@@ -14,6 +15,7 @@ mod segment;
 
 pub use carry::pipeline;
 pub use forward::forward;
+pub use nat::nat;
 pub use parse::parse;
 pub use segment::segment;
 
@@ -26,4 +28,5 @@ pub const TARGETS: &[Target] = &[
     ("segment", segment),
     ("pipeline", pipeline),
     ("forward", forward),
+    ("nat", nat),
 ];

@@ -1,6 +1,8 @@
 //! The inputs a fuzzer starts from: one of each kind of frame, sound or broken in a way that was
 //! thought of. `cargo run -p clearway-fuzz --example seeds` writes them to the corpus.
 
+mod nat;
+
 use crate::carry::{GATEWAY_MAC, LOCKED_IP, LOCKED_MAC};
 use wire::craft::{Link, Packet, TcpSegment, superframe, unfinish};
 use wire::{EtherType, Fragment, IpProtocol, MacAddr, TcpFlags, VlanId, VlanTag, VnetHeader};
@@ -21,6 +23,7 @@ pub fn of(target: &str) -> Vec<Seed> {
             .map(|(name, vnet, frame)| (name.to_owned(), [&vnet.to_bytes(), &frame[..]].concat()))
             .collect(),
         "pipeline" | "forward" => conversations(),
+        "nat" => nat::conversations(),
         _ => Vec::new(),
     }
 }

@@ -106,7 +106,11 @@ pub(super) const RULES: &[Rule] = &[
             WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API, DAEMON, SIM, TESTBED,
         ],
     ),
-    rule(FUZZ, Kind::Dev, &[WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE]),
+    rule(
+        FUZZ,
+        Kind::Dev,
+        &[WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE],
+    ),
     rule(XTASK, Kind::Dev, &[API, TESTBED]),
 ];
 
