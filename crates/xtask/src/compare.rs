@@ -11,10 +11,15 @@
 mod bridge;
 mod clearway;
 mod contender;
+mod daemon;
 mod facts;
+mod flows;
 mod load;
 mod measure;
+mod nat;
+mod outside;
 mod ovs;
+mod plan;
 mod report;
 mod search;
 mod stats;
@@ -26,9 +31,9 @@ use clap::{Args, ValueEnum};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use self::contender::{Contender, Pair};
 use self::facts::Facts;
 use self::measure::Measure;
+use self::plan::{DIRECTORY, Entry, IDLE, Pace, What, Who};
 use self::report::{CLEARWAY, Report, Sample};
 use crate::packages::{Need, ensure_installed};
 use crate::{cargo, must_succeed};
@@ -82,117 +87,6 @@ impl Congestion {
     }
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Who {
-    Clearway,
-    Docker0,
-    Bridge,
-    Ovs,
-}
-
-impl Who {
-    const ALL: [Self; 4] = [Self::Clearway, Self::Docker0, Self::Bridge, Self::Ovs];
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum What {
-    /// Bulk TCP, one pair and all at once.
-    Bulk,
-    /// TCP ping-pong.
-    PingPong,
-    /// Datagrams at little loss.
-    Udp,
-    /// Bulk TCP beside idle ports; Clearway only.
-    Idle,
-    /// The time to attach; Clearway only.
-    Attach,
-}
-
-impl What {
-    const ALL: [Self; 5] = [
-        Self::Bulk,
-        Self::PingPong,
-        Self::Udp,
-        Self::Idle,
-        Self::Attach,
-    ];
-}
-
-/// How long each load runs.
-#[derive(Debug, Clone, Copy)]
-struct Pace {
-    rounds: usize,
-    /// Seconds of a bulk transfer and of a ping-pong.
-    seconds: u32,
-    /// Between two offered datagram rates.
-    step: f64,
-    /// Fresh daemons to time attaching with.
-    attach_runs: usize,
-    congestion: &'static str,
-}
-
-impl Pace {
-    fn of(options: &Options) -> Self {
-        let (rounds, seconds, step, attach_runs) = if options.quick {
-            (3, 1, 1.15, 1)
-        } else {
-            (5, 3, 1.07, 5)
-        };
-        let rounds = options.rounds.map_or(rounds, usize::from);
-        Self {
-            rounds,
-            seconds,
-            step,
-            attach_runs,
-            congestion: options.congestion.name(),
-        }
-    }
-}
-
-/// One load and the row it fills.
-#[derive(Debug, Clone, Copy)]
-enum Load {
-    Bulk(Measure, usize),
-    PingPong,
-    Datagrams(Measure, u32),
-}
-
-impl Load {
-    const fn kind(self) -> What {
-        match self {
-            Self::Bulk(Measure::BulkAlone | Measure::BulkIdle, _) => What::Idle,
-            Self::Bulk(..) => What::Bulk,
-            Self::PingPong => What::PingPong,
-            Self::Datagrams(..) => What::Udp,
-        }
-    }
-}
-
-/// A contender that is set up, with what it is measured for.
-struct Entry {
-    contender: Box<dyn Contender>,
-    /// Its column in the table.
-    column: &'static str,
-    pairs: Vec<Pair>,
-    loads: Vec<Load>,
-}
-
-const PAIRS: usize = 8;
-const IDLE: usize = 500;
-/// Lies on the private tmpfs.
-const DIRECTORY: &str = "/run/clearway-compare";
-const LOADS: &[Load] = &[
-    Load::Bulk(Measure::BulkOne, 1),
-    Load::Bulk(Measure::BulkAll, PAIRS),
-    Load::PingPong,
-    Load::Datagrams(Measure::Datagrams64, 64),
-    Load::Datagrams(Measure::Datagrams1400, 1400),
-];
-const ALONE: &[Load] = &[Load::Bulk(Measure::BulkAlone, 1)];
-const BESIDE_IDLE: &[Load] = &[Load::Bulk(Measure::BulkIdle, 1)];
-/// Datagrams a second: below what any contender loses at, and above what iperf3 can send.
-const RATES: (f64, f64) = (5_000.0, 1_000_000.0);
-
 /// Measures and prints the table.
 ///
 /// # Errors
@@ -204,7 +98,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     } else {
         PathBuf::new()
     };
-    let mut entries = entries(options, &program);
+    let mut entries = plan::entries(options, &program);
     install(&entries)?;
     cover_run()?;
     let facts = Facts::read(root, options.congestion.name(), versions(&entries)?);
@@ -216,12 +110,12 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     }
     for entry in &mut entries {
         let name = entry.contender.name();
-        let pairs = pairs_for(&entry.loads);
+        let pairs = plan::pairs_for(&entry.loads);
         entry.pairs = entry
             .contender
             .setup(pairs)
             .with_context(|| format!("cannot set up {name}"))?;
-        println!("{name}: {pairs} pair(s) of containers connected");
+        println!("{name} is set up");
     }
     let pace = Pace::of(options);
     let mut samples = rounds(&mut entries, pace)?;
@@ -229,7 +123,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     if clearway && options.loads.contains(&What::Attach) {
         samples.extend(attach_rounds(&program, pace.attach_runs)?);
     }
-    publish(options, &Report::new(facts, columns(options), samples))
+    publish(
+        options,
+        &Report::new(facts, plan::columns(options), samples),
+    )
 }
 
 /// The release binary, built unless one was named.
@@ -263,48 +160,6 @@ fn cover_run() -> Result<()> {
         .context("cannot cover /run with a tmpfs")
 }
 
-/// Everybody who is wanted and has something to do.
-fn entries(options: &Options, program: &Path) -> Vec<Entry> {
-    let clearway = |name: &'static str, idle: usize| {
-        Box::new(clearway::Clearway::new(
-            name,
-            program,
-            Path::new(DIRECTORY).join(name),
-            idle,
-        ))
-    };
-    let mut entries = Vec::new();
-    let mut add = |contender: Box<dyn Contender>, column, loads: &[Load]| {
-        let wanted = |load: &&Load| options.loads.contains(&load.kind());
-        let loads: Vec<Load> = loads.iter().filter(wanted).copied().collect();
-        if !loads.is_empty() {
-            entries.push(Entry {
-                contender,
-                column,
-                pairs: Vec::new(),
-                loads,
-            });
-        }
-    };
-    for who in &options.contenders {
-        match who {
-            Who::Clearway => {
-                add(clearway(CLEARWAY, 0), CLEARWAY, LOADS);
-                add(clearway("clearway-alone", 0), CLEARWAY, ALONE);
-                add(clearway("clearway-idle", IDLE), CLEARWAY, BESIDE_IDLE);
-            }
-            Who::Docker0 => add(Box::<bridge::Docker0>::default(), "docker0", LOADS),
-            Who::Bridge => add(Box::<bridge::Bare>::default(), "bridge", LOADS),
-            Who::Ovs => add(
-                Box::new(ovs::Ovs::new(Path::new(DIRECTORY).join("ovs"))),
-                "ovs",
-                LOADS,
-            ),
-        }
-    }
-    entries
-}
-
 /// All at once and before anything is set up: what apt starts or stirs then is over.
 fn install(entries: &[Entry]) -> Result<()> {
     let of_contenders = entries.iter().flat_map(|entry| entry.contender.needs());
@@ -312,50 +167,33 @@ fn install(entries: &[Entry]) -> Result<()> {
     ensure_installed(&needs)
 }
 
-/// The columns in the table's order, each once.
-fn columns(options: &Options) -> Vec<&'static str> {
-    let column = |who: Who| match who {
-        Who::Clearway => CLEARWAY,
-        Who::Docker0 => "docker0",
-        Who::Bridge => "bridge",
-        Who::Ovs => "ovs",
-    };
-    Who::ALL
-        .into_iter()
-        .filter(|who| options.contenders.contains(who))
-        .map(column)
-        .collect()
-}
-
+/// What each column is, by the first of its contenders.
 fn versions(entries: &[Entry]) -> Result<Vec<String>> {
-    let own_columns = entries
-        .iter()
-        .filter(|entry| entry.contender.name() == entry.column);
-    own_columns
-        .map(|entry| Ok(format!("{}: {}", entry.column, entry.contender.version()?)))
-        .collect()
-}
-
-fn pairs_for(loads: &[Load]) -> usize {
-    let pairs = |load: &Load| match load {
-        Load::Bulk(_, pairs) => *pairs,
-        Load::PingPong | Load::Datagrams(..) => 1,
-    };
-    loads.iter().map(pairs).max().unwrap_or(0)
+    let mut columns: Vec<&str> = Vec::new();
+    let mut versions = Vec::new();
+    for entry in entries {
+        if !columns.contains(&entry.column) {
+            columns.push(entry.column);
+            versions.push(format!("{}: {}", entry.column, entry.contender.version()?));
+        }
+    }
+    Ok(versions)
 }
 
 fn rounds(entries: &mut [Entry], pace: Pace) -> Result<Vec<Sample>> {
     let mut samples = Vec::new();
     for round in 1..=pace.rounds {
-        for entry in &*entries {
+        for entry in &mut *entries {
+            let name = entry.contender.name();
+            let turn = || format!("round {round}, {name}");
+            entry.contender.refresh().with_context(turn)?;
             for load in &entry.loads {
-                let seen = take(*load, &entry.pairs, pace)
-                    .with_context(|| format!("round {round}, {}", entry.contender.name()))?;
+                let seen = load.take(&entry.pairs, pace).with_context(turn)?;
                 for (measure, value) in seen {
                     println!(
-                        "round {round}/{}  {:<14}  {:<34}  {value:>8.2} {}",
+                        "round {round}/{}  {:<18}  {:<45}  {value:>8.2} {}",
                         pace.rounds,
-                        entry.contender.name(),
+                        name,
                         measure.label(),
                         measure.unit()
                     );
@@ -372,29 +210,6 @@ fn rounds(entries: &mut [Entry], pace: Pace) -> Result<Vec<Sample>> {
         entries.rotate_left(1);
     }
     Ok(samples)
-}
-
-fn take(load: Load, pairs: &[Pair], pace: Pace) -> Result<Vec<(Measure, f64)>> {
-    match load {
-        Load::Bulk(measure, count) => Ok(vec![(
-            measure,
-            load::bulk(&pairs[..count], pace.seconds, pace.congestion)?,
-        )]),
-        Load::PingPong => {
-            let latency = load::ping_pong(&pairs[0], pace.seconds)?;
-            Ok(vec![
-                (Measure::PingPongMean, latency.mean),
-                (Measure::PingPongP99, latency.p99),
-            ])
-        }
-        Load::Datagrams(measure, payload) => {
-            let ladder = search::ladder(RATES.0, RATES.1, pace.step);
-            let best = search::highest_delivered(&ladder, |rate| {
-                load::datagrams(&pairs[0], payload, rate, 1)
-            })?;
-            Ok(vec![(measure, best / 1e3)])
-        }
-    }
 }
 
 fn attach_rounds(program: &Path, runs: usize) -> Result<Vec<Sample>> {

@@ -5,10 +5,12 @@
 //! blocking sockets. Nothing here waits longer than [`PATIENCE`] for a sign of life: a path that
 //! carries nothing is an error or a counted loss, never a hang.
 
+mod connections;
 mod ping;
 mod tcp;
 mod udp;
 
+pub use connections::{Connections, ConnectionsReport, tcp_connections};
 pub use ping::{Ping, PingReport, ping};
 pub use tcp::{Amount, BulkReport, LatencyReport, tcp_bulk, tcp_exact, tcp_ping_pong};
 pub use udp::{UdpLoad, UdpReport, udp_count};

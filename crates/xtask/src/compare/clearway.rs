@@ -1,21 +1,17 @@
-//! Clearway as a user has it: the release binary as daemon, its own command line to attach.
+//! Clearway as a switch: one network, and containers on it.
 //!
 //! What it takes to attach is measured twice: a whole run of `clearway attach`, which includes
 //! starting a program, and one exchange on the daemon's socket, which is what a container runtime
-//! pays. The exchange is written out here in plain HTTP so that no library of ours is in the way.
+//! pays.
 
-use std::io::{Read, Write};
-use std::net::Ipv4Addr;
-use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, Result, ensure};
-use serde_json::{Value, json};
-use testbed::{Child, Namespace, wait_until};
+use anyhow::{Context, Result};
+use testbed::Namespace;
 
 use super::contender::{Contender, Pair, address, version_line};
+use super::daemon::Daemon;
 use crate::packages::Need;
 
 /// One daemon, with a number of containers that do nothing beside the pairs.
@@ -62,9 +58,11 @@ impl Contender for Clearway {
     }
 
     fn setup(&mut self, pairs: usize) -> Result<Vec<Pair>> {
-        let daemon = &*self
-            .daemon
-            .insert(Daemon::start(&self.program, &self.directory)?);
+        let daemon = &*self.daemon.insert(Daemon::start(
+            &self.program,
+            &self.directory,
+            Namespace::new()?,
+        )?);
         for index in 0..self.idle {
             let sleeper = Namespace::new()?;
             daemon.attach(&sleeper, address(NETWORK, 2 * pairs + index))?;
@@ -75,11 +73,7 @@ impl Contender for Clearway {
                 let (server, client) = (Namespace::new()?, Namespace::new()?);
                 daemon.attach_by_command(&server, address(NETWORK, 2 * pair))?;
                 daemon.attach_by_command(&client, address(NETWORK, 2 * pair + 1))?;
-                Ok(Pair {
-                    server,
-                    client,
-                    address: address(NETWORK, 2 * pair),
-                })
+                Ok(Pair::beside(server, client, address(NETWORK, 2 * pair)))
             })
             .collect()
     }
@@ -104,7 +98,7 @@ pub(super) struct AttachTimes {
 /// # Errors
 /// When the daemon refuses.
 pub(super) fn attach_times(program: &Path, directory: &Path, count: usize) -> Result<AttachTimes> {
-    let daemon = Daemon::start(program, directory)?;
+    let daemon = Daemon::start(program, directory, Namespace::new()?)?;
     let namespaces = (0..count)
         .map(|_| Namespace::new())
         .collect::<Result<Vec<_>>>()?;
@@ -131,137 +125,11 @@ pub(super) fn attach_times(program: &Path, directory: &Path, count: usize) -> Re
     })
 }
 
-/// A running daemon with one network.
-#[derive(Debug)]
-struct Daemon {
-    program: PathBuf,
-    socket: PathBuf,
-    _process: Child,
-    _host: Namespace,
-}
-
-impl Daemon {
-    fn start(program: &Path, directory: &Path) -> Result<Self> {
-        let state = directory.join("state");
-        std::fs::create_dir_all(&state)
-            .with_context(|| format!("cannot make {}", state.display()))?;
-        let log =
-            std::fs::File::create(directory.join("log")).context("cannot make the daemon's log")?;
-        let (socket, host) = (directory.join("socket"), Namespace::new()?);
-        let program_text = program
-            .to_str()
-            .context("the path of the binary is not UTF-8")?;
-        let mut command = host.command(program_text);
-        command
-            .arg("daemon")
-            .arg("--socket")
-            .arg(&socket)
-            .arg("--state-dir")
-            .arg(&state);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(log);
-        let process = Child::spawn(&mut command)?;
-        let daemon = Self {
-            program: program.to_path_buf(),
-            socket,
-            _process: process,
-            _host: host,
-        };
-        wait_until("the daemon's socket", PATIENCE, || {
-            UnixStream::connect(&daemon.socket).is_ok()
-        })
-        .with_context(|| log_tail(directory))?;
-        daemon.command(&["network", "create", "n1", "--subnet", "10.80.0.0/16"])?;
-        Ok(daemon)
-    }
-
-    fn attach_by_command(&self, container: &Namespace, address: Ipv4Addr) -> Result<()> {
-        let path = container.path();
-        let path = path
-            .to_str()
-            .context("the path of a namespace is not UTF-8")?;
-        self.command(&[
-            "attach",
-            "--netns",
-            path,
-            "--network",
-            "n1",
-            "--ip",
-            &format!("{address}/16"),
-        ])
-    }
-
-    fn attach(&self, container: &Namespace, address: Ipv4Addr) -> Result<()> {
-        let wish = json!({
-            "network": "n1",
-            "netns": { "path": container.path() },
-            "addresses": [format!("{address}/16")],
-        });
-        self.post("/v1/endpoints", &wish)
-    }
-
-    fn detach(&self, container: &Namespace) -> Result<()> {
-        let interface = json!({ "netns": { "path": container.path() }, "ifname": "eth0" });
-        self.post("/v1/detach", &json!({ "interface": interface }))
-    }
-
-    fn command(&self, arguments: &[&str]) -> Result<()> {
-        let output = Command::new(&self.program)
-            .arg("--socket")
-            .arg(&self.socket)
-            .args(arguments)
-            .output()
-            .with_context(|| format!("cannot run {}", self.program.display()))?;
-        ensure!(
-            output.status.success(),
-            "clearway {} ended with {}: {}",
-            arguments.join(" "),
-            output.status,
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
-        Ok(())
-    }
-
-    fn post(&self, path: &str, body: &Value) -> Result<()> {
-        let body = body.to_string();
-        let mut stream = UnixStream::connect(&self.socket).context("the daemon does not listen")?;
-        write!(
-            stream,
-            "POST {path} HTTP/1.1\r\nHost: clearway\r\nConnection: close\r\n\
-             Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
-            body.len()
-        )
-        .context("the daemon stopped reading")?;
-        let mut answer = String::new();
-        stream
-            .read_to_string(&mut answer)
-            .context("the daemon stopped writing")?;
-        let status = answer.split_whitespace().nth(1).unwrap_or_default();
-        ensure!(
-            status.starts_with('2'),
-            "POST {path} {body}: the daemon answered {answer}"
-        );
-        Ok(())
-    }
-}
-
 const NETWORK: [u8; 2] = [10, 80];
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Runs `work` and answers how many milliseconds it took.
 fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
     let start = Instant::now();
     let done = work()?;
     Ok((done, start.elapsed().as_secs_f64() * 1e3))
-}
-
-fn log_tail(directory: &Path) -> String {
-    let log = std::fs::read_to_string(directory.join("log")).unwrap_or_default();
-    let lines: Vec<&str> = log.lines().rev().take(5).collect();
-    format!(
-        "the daemon said: {}",
-        lines.into_iter().rev().collect::<Vec<_>>().join(" | ")
-    )
 }

@@ -7,15 +7,29 @@ use testbed::Namespace;
 
 use crate::packages::Need;
 
-/// Two containers that can reach each other through a contender.
+/// Two ends of which one can reach the other through a contender.
 #[derive(Debug, Clone)]
 pub(super) struct Pair {
     /// Where the load's server runs.
     pub(super) server: Namespace,
     /// Where the load's client runs.
     pub(super) client: Namespace,
-    /// The server's address, which the client connects to.
+    /// The address that the server listens at.
+    pub(super) listens: Ipv4Addr,
+    /// The address that the client connects to: the server's, or one that leads there.
     pub(super) address: Ipv4Addr,
+}
+
+impl Pair {
+    /// Two that see each other's addresses; `address` is the server's.
+    pub(super) const fn beside(server: Namespace, client: Namespace, address: Ipv4Addr) -> Self {
+        Self {
+            server,
+            client,
+            listens: address,
+            address,
+        }
+    }
 }
 
 /// A way to connect containers. Dropping the value takes everything down.
@@ -32,12 +46,21 @@ pub(super) trait Contender {
     /// When the thing cannot be asked.
     fn version(&self) -> Result<String>;
 
-    /// Makes the switch in a host namespace of its own and connects `pairs` pairs of containers.
-    /// Called once.
+    /// Makes the switch in a host namespace of its own and connects `pairs` pairs of containers;
+    /// a contender that translates addresses answers the two ways of one container to the world
+    /// instead, out and in. Called once.
     ///
     /// # Errors
     /// When any step fails; what was made goes away with the value.
     fn setup(&mut self, pairs: usize) -> Result<Vec<Pair>>;
+
+    /// Does again what does not last. Called before each turn.
+    ///
+    /// # Errors
+    /// When it cannot be done.
+    fn refresh(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The address of a contender's `index`th container in a /16: `.0.2`, `.0.3`, and so on.
@@ -73,11 +96,7 @@ pub(super) fn veth_pairs(
         .map(|pair| {
             let (server, address) = container(2 * pair)?;
             let (client, _) = container(2 * pair + 1)?;
-            Ok(Pair {
-                server,
-                client,
-                address,
-            })
+            Ok(Pair::beside(server, client, address))
         })
         .collect()
 }

@@ -1,4 +1,5 @@
-//! The load: iperf3 and sockperf, run inside a pair's containers.
+//! The load: iperf3 and sockperf, run inside a pair's containers, and short connections of our own:
+//! no program in the distributions connects, asks and closes as fast as it can.
 //!
 //! Each run starts a fresh server and waits until the kernel lists its listening socket. All
 //! programs are started from the calling thread, which outlives them; on any error, and when this
@@ -10,12 +11,13 @@
 //! measured is where the scheduler put them. The switch itself is never placed, nor is bulk TCP.
 
 use std::io::Read;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
+use testbed::traffic::{Connections, tcp_connections};
 use testbed::{Child, Namespace, wait_until};
 
 use super::contender::Pair;
@@ -116,18 +118,16 @@ pub(super) struct Latency {
 /// # Errors
 /// As [`bulk`].
 pub(super) fn ping_pong(pair: &Pair, seconds: u32) -> Result<Latency> {
-    let (address, port) = (pair.address.to_string(), SOCKPERF_PORT.to_string());
-    let at = ["--tcp", "-i", &address, "-p", &port];
+    let (listens, address) = (pair.listens.to_string(), pair.address.to_string());
+    let port = SOCKPERF_PORT.to_string();
     let server = spawn(
         program(&pair.server, Some(1), "sockperf")
-            .arg("server")
-            .args(at),
+            .args(["server", "--tcp", "-i", &listens, "-p", &port]),
     )?;
-    await_listener(&server, pair.address, SOCKPERF_PORT)?;
+    await_listener(&server, pair.listens, SOCKPERF_PORT)?;
     let mut client = spawn(
         program(&pair.client, Some(0), "sockperf")
-            .arg("ping-pong")
-            .args(at)
+            .args(["ping-pong", "--tcp", "-i", &address, "-p", &port])
             .args(["-m", "64", "-t", &seconds.to_string()]),
     )?;
     let text = finish(&mut client, seconds)?;
@@ -137,16 +137,43 @@ pub(super) fn ping_pong(pair: &Pair, seconds: u32) -> Result<Latency> {
     })
 }
 
+/// Short TCP connections, four at once: how many went well, a second. One that did not costs the
+/// time it was waited for.
+///
+/// # Errors
+/// When the server cannot listen.
+pub(super) fn connections(pair: &Pair, seconds: u32) -> Result<f64> {
+    let load = Connections {
+        listen: SHORT_PORT,
+        to: SocketAddr::new(pair.address.into(), SHORT_PORT),
+        time: Duration::from_secs(seconds.into()),
+        at_once: 4,
+    };
+    let report = tcp_connections(&pair.server, &pair.client, &load)?;
+    if let Some(why) = &report.why {
+        let (count, failed) = (report.count, report.failed);
+        println!(
+            "note: {failed} of {} connections failed: {why}",
+            count + failed
+        );
+    }
+    Ok(report.per_second())
+}
+
+/// Every port that a server of this module listens at.
+pub(super) const PORTS: &[u16] = &[IPERF_PORT, SOCKPERF_PORT, SHORT_PORT];
+
 const IPERF_PORT: u16 = 5201;
 const SOCKPERF_PORT: u16 = 11111;
+const SHORT_PORT: u16 = 5300;
 /// How much longer than asked a load may take before it counts as stuck.
 const GRACE: Duration = Duration::from_secs(20);
 
 fn iperf_server(pair: &Pair, core: Option<usize>) -> Result<Child> {
-    let address = pair.address.to_string();
+    let listens = pair.listens.to_string();
     let mut command = program(&pair.server, core, "iperf3");
-    let server = spawn(command.args(["-s", "-1", "-4", "-B", &address]))?;
-    await_listener(&server, pair.address, IPERF_PORT)?;
+    let server = spawn(command.args(["-s", "-1", "-4", "-B", &listens]))?;
+    await_listener(&server, pair.listens, IPERF_PORT)?;
     Ok(server)
 }
 

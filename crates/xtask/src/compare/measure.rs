@@ -30,6 +30,36 @@ pub(super) enum Measure {
     AttachFirstExchange,
     /// Time to attach the last container by an exchange on the socket.
     AttachLastExchange,
+    /// Bulk TCP from a container to the world.
+    NatBulkOut,
+    /// Bulk TCP from the world to a published port.
+    NatBulkIn,
+    /// Half the round trip of a TCP message to the world, mean.
+    NatPingPongMean,
+    /// Half the round trip of a TCP message to the world, 99th percentile.
+    NatPingPongP99,
+    /// Short TCP connections to the world.
+    NatConnectionsOut,
+    /// Short TCP connections from the world to a published port.
+    NatConnectionsIn,
+    /// Datagrams of 64 bytes to the world at no more than 1 % loss.
+    NatDatagrams64,
+    /// Datagrams of 1400 bytes to the world at no more than 1 % loss.
+    NatDatagrams1400,
+    /// Bulk TCP from a container to the world, beside a million connections.
+    NatFullBulkOut,
+    /// Half the round trip of a TCP message to the world, mean, beside a million connections.
+    NatFullPingPongMean,
+    /// Half the round trip of a TCP message to the world, 99th percentile, beside a million connections.
+    NatFullPingPongP99,
+    /// Short TCP connections to the world, beside a million connections.
+    NatFullConnectionsOut,
+    /// Datagrams of 64 bytes to the world at no more than 1 % loss, beside a million connections.
+    NatFullDatagrams64,
+    /// Bulk TCP from the world to a published port, with 10 000 ports and a range published.
+    NatPublishedBulkIn,
+    /// Short TCP connections from the world to a published port, with 10 000 ports and a range published.
+    NatPublishedConnectionsIn,
 }
 
 /// Which way is better.
@@ -52,9 +82,18 @@ pub(super) enum Goal {
     Plain(f64),
 }
 
+#[derive(Debug, Clone, Copy)]
+enum Unit {
+    GbitPerSecond,
+    Kpps,
+    PerSecond,
+    Microseconds,
+    Milliseconds,
+}
+
 impl Measure {
     /// All, in the table's order.
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 27] = [
         Self::BulkOne,
         Self::BulkAll,
         Self::BulkAlone,
@@ -67,6 +106,21 @@ impl Measure {
         Self::AttachLastCommand,
         Self::AttachFirstExchange,
         Self::AttachLastExchange,
+        Self::NatBulkOut,
+        Self::NatBulkIn,
+        Self::NatPingPongMean,
+        Self::NatPingPongP99,
+        Self::NatConnectionsOut,
+        Self::NatConnectionsIn,
+        Self::NatDatagrams64,
+        Self::NatDatagrams1400,
+        Self::NatFullBulkOut,
+        Self::NatFullPingPongMean,
+        Self::NatFullPingPongP99,
+        Self::NatFullConnectionsOut,
+        Self::NatFullDatagrams64,
+        Self::NatPublishedBulkIn,
+        Self::NatPublishedConnectionsIn,
     ];
 
     /// The row's heading.
@@ -84,37 +138,80 @@ impl Measure {
             Self::AttachLastCommand => "attach the 500th container, `clearway attach`",
             Self::AttachFirstExchange => "attach the 1st container, daemon's socket",
             Self::AttachLastExchange => "attach the 500th container, daemon's socket",
+            Self::NatBulkOut => "NAT: bulk TCP out",
+            Self::NatBulkIn => "NAT: bulk TCP to a published port",
+            Self::NatPingPongMean => "NAT: TCP ping-pong 64 B out, one way, mean",
+            Self::NatPingPongP99 => "NAT: TCP ping-pong 64 B out, one way, p99",
+            Self::NatConnectionsOut => "NAT: short TCP connections out",
+            Self::NatConnectionsIn => "NAT: short TCP connections to a published port",
+            Self::NatDatagrams64 => "NAT: UDP 64 B out at <= 1 % loss",
+            Self::NatDatagrams1400 => "NAT: UDP 1400 B out at <= 1 % loss",
+            Self::NatFullBulkOut => "NAT: bulk TCP out, 1 M connections",
+            Self::NatFullPingPongMean => {
+                "NAT: TCP ping-pong 64 B out, one way, mean, 1 M connections"
+            }
+            Self::NatFullPingPongP99 => {
+                "NAT: TCP ping-pong 64 B out, one way, p99, 1 M connections"
+            }
+            Self::NatFullConnectionsOut => "NAT: short TCP connections out, 1 M connections",
+            Self::NatFullDatagrams64 => "NAT: UDP 64 B out at <= 1 % loss, 1 M connections",
+            Self::NatPublishedBulkIn => {
+                "NAT: bulk TCP to a published port, 10 000 ports and a range"
+            }
+            Self::NatPublishedConnectionsIn => {
+                "NAT: short TCP connections to a published port, 10 000 ports and a range"
+            }
         }
     }
 
     /// The unit of its samples.
     pub(super) const fn unit(self) -> &'static str {
-        match self {
-            Self::BulkOne | Self::BulkAll | Self::BulkAlone | Self::BulkIdle => "Gbit/s",
-            Self::PingPongMean | Self::PingPongP99 => "µs",
-            Self::Datagrams64 | Self::Datagrams1400 => "kpps",
-            Self::AttachFirstCommand
-            | Self::AttachLastCommand
-            | Self::AttachFirstExchange
-            | Self::AttachLastExchange => "ms",
+        match self.counted_in() {
+            Unit::GbitPerSecond => "Gbit/s",
+            Unit::Kpps => "kpps",
+            Unit::PerSecond => "1/s",
+            Unit::Microseconds => "µs",
+            Unit::Milliseconds => "ms",
         }
     }
 
     /// Which way is better.
     pub(super) const fn better(self) -> Better {
+        match self.counted_in() {
+            Unit::GbitPerSecond | Unit::Kpps | Unit::PerSecond => Better::Higher,
+            Unit::Microseconds | Unit::Milliseconds => Better::Lower,
+        }
+    }
+
+    const fn counted_in(self) -> Unit {
         match self {
             Self::BulkOne
             | Self::BulkAll
             | Self::BulkAlone
             | Self::BulkIdle
-            | Self::Datagrams64
-            | Self::Datagrams1400 => Better::Higher,
+            | Self::NatBulkOut
+            | Self::NatBulkIn
+            | Self::NatFullBulkOut
+            | Self::NatPublishedBulkIn => Unit::GbitPerSecond,
+            Self::Datagrams64
+            | Self::Datagrams1400
+            | Self::NatDatagrams64
+            | Self::NatDatagrams1400
+            | Self::NatFullDatagrams64 => Unit::Kpps,
+            Self::NatConnectionsOut
+            | Self::NatConnectionsIn
+            | Self::NatFullConnectionsOut
+            | Self::NatPublishedConnectionsIn => Unit::PerSecond,
             Self::PingPongMean
             | Self::PingPongP99
-            | Self::AttachFirstCommand
+            | Self::NatPingPongMean
+            | Self::NatPingPongP99
+            | Self::NatFullPingPongMean
+            | Self::NatFullPingPongP99 => Unit::Microseconds,
+            Self::AttachFirstCommand
             | Self::AttachLastCommand
             | Self::AttachFirstExchange
-            | Self::AttachLastExchange => Better::Lower,
+            | Self::AttachLastExchange => Unit::Milliseconds,
         }
     }
 
@@ -134,6 +231,21 @@ impl Measure {
             | Self::AttachLastCommand
             | Self::AttachFirstExchange
             | Self::AttachLastExchange => &[Goal::Plain(10.0)],
+            Self::NatBulkOut
+            | Self::NatBulkIn
+            | Self::NatPingPongMean
+            | Self::NatPingPongP99
+            | Self::NatConnectionsOut
+            | Self::NatConnectionsIn
+            | Self::NatDatagrams64
+            | Self::NatDatagrams1400 => &[Goal::Peer("docker0", 1.0)],
+            Self::NatFullBulkOut => &[Goal::Own(Self::NatBulkOut, 0.9)],
+            Self::NatFullPingPongMean => &[Goal::Own(Self::NatPingPongMean, 1.1)],
+            Self::NatFullPingPongP99 => &[Goal::Own(Self::NatPingPongP99, 1.1)],
+            Self::NatFullConnectionsOut => &[Goal::Own(Self::NatConnectionsOut, 0.9)],
+            Self::NatFullDatagrams64 => &[Goal::Own(Self::NatDatagrams64, 0.9)],
+            Self::NatPublishedBulkIn => &[Goal::Own(Self::NatBulkIn, 0.9)],
+            Self::NatPublishedConnectionsIn => &[Goal::Own(Self::NatConnectionsIn, 0.9)],
         }
     }
 }
