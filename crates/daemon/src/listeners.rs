@@ -9,23 +9,30 @@
 //! A listener is a socket and a task; a range is as many. Datagrams keep their boundaries: each
 //! client has a socket of its own towards the container, forgotten when it is silent. SCTP is not
 //! relayed: it is published to the outside alone.
+//!
+//! An aborted task drops its socket when the runtime comes to it, and until then the port would
+//! take connections that nobody serves. So a task only borrows its socket, and whoever drops the
+//! [`Listeners`] closes it there and then.
 
 use nat::{Publication, TransportAddr};
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::ReadBuf;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::runtime::Handle;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::timeout;
 use wire::IpProtocol;
 
-/// The listeners of one publication. Dropping it closes them; connections that were relayed end.
+/// The listeners of one publication. Dropping it closes them before it returns; connections that
+/// were relayed end soon after.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    tasks: Vec<AbortHandle>,
+    open: Vec<(Bound, AbortHandle)>,
 }
 
 /// Why a port is not ours.
@@ -68,16 +75,22 @@ impl Listeners {
         }
         let bind = |((protocol, at), to)| Bound::new(runtime, IpProtocol(protocol), at, to);
         let bound: Vec<_> = wanted.into_iter().map(bind).collect::<Result<_, _>>()?;
-        let tasks = bound.into_iter().flatten().map(|b| b.serve(runtime));
+        let served = bound.into_iter().flatten().map(|bound| {
+            let task = bound.serve(runtime);
+            (bound, task)
+        });
         Ok(Self {
-            tasks: tasks.collect(),
+            open: served.collect(),
         })
     }
 }
 
 impl Drop for Listeners {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
+        for (bound, task) in &self.open {
+            bound.close();
+            task.abort();
+        }
     }
 }
 
@@ -125,9 +138,47 @@ fn target(publication: &Publication, port: u16) -> SocketAddr {
 }
 
 /// A socket that has its port, and where what comes to it goes.
+#[derive(Debug)]
 enum Bound {
-    Stream(TcpListener, Targets),
-    Datagrams(UdpSocket, Targets),
+    Stream(Lent<TcpListener>, Targets),
+    Datagrams(Lent<UdpSocket>, Targets),
+}
+
+/// A socket that can be closed while tasks wait for it.
+#[derive(Debug)]
+struct Lent<S>(Arc<Mutex<Option<S>>>);
+
+impl<S> Clone for Lent<S> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<S> Lent<S> {
+    fn new(socket: S) -> Self {
+        Self(Arc::new(Mutex::new(Some(socket))))
+    }
+
+    fn close(&self) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+    }
+
+    /// Waits for the socket as `poll` does; nothing once it is closed.
+    async fn wait<T>(
+        &self,
+        mut poll: impl FnMut(&S, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Option<io::Result<T>> {
+        let poll = |context: &mut Context<'_>| match self.with(|socket| poll(socket, context)) {
+            Some(polled) => polled.map(Some),
+            None => Poll::Ready(None),
+        };
+        std::future::poll_fn(poll).await
+    }
+
+    fn with<T>(&self, work: impl FnOnce(&S) -> T) -> Option<T> {
+        let lent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lent.as_ref().map(work)
+    }
 }
 
 impl Bound {
@@ -139,10 +190,11 @@ impl Bound {
     ) -> Result<Option<Self>, Taken> {
         let _in_runtime = runtime.enter();
         let bound = match protocol {
-            IpProtocol::TCP => bind_stream(at, to.is_both()).map(|socket| Self::Stream(socket, to)),
-            IpProtocol::UDP => {
-                bind_datagrams(at, to.is_both()).map(|socket| Self::Datagrams(socket, to))
+            IpProtocol::TCP => {
+                bind_stream(at, to.is_both()).map(|socket| Self::Stream(Lent::new(socket), to))
             }
+            IpProtocol::UDP => bind_datagrams(at, to.is_both())
+                .map(|socket| Self::Datagrams(Lent::new(socket), to)),
             _ => return Ok(None),
         };
         bound.map(Some).map_err(|error| Taken {
@@ -152,12 +204,19 @@ impl Bound {
         })
     }
 
-    fn serve(self, runtime: &Handle) -> AbortHandle {
+    fn serve(&self, runtime: &Handle) -> AbortHandle {
         let task = match self {
-            Self::Stream(socket, to) => runtime.spawn(relay_streams(socket, to)),
-            Self::Datagrams(socket, to) => runtime.spawn(relay_datagrams(socket, to)),
+            Self::Stream(socket, to) => runtime.spawn(relay_streams(socket.clone(), *to)),
+            Self::Datagrams(socket, to) => runtime.spawn(relay_datagrams(socket.clone(), *to)),
         };
         task.abort_handle()
+    }
+
+    fn close(&self) {
+        match self {
+            Self::Stream(socket, _) => socket.close(),
+            Self::Datagrams(socket, _) => socket.close(),
+        }
     }
 }
 
@@ -185,18 +244,19 @@ fn new_socket(at: SocketAddr, both: bool, kind: socket2::Type) -> io::Result<soc
     Ok(socket)
 }
 
-async fn relay_streams(listener: TcpListener, to: Targets) {
+async fn relay_streams(listener: Lent<TcpListener>, to: Targets) {
     let mut relays = JoinSet::new();
     loop {
         tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok((client, from)) => {
+            accepted = listener.wait(TcpListener::poll_accept) => match accepted {
+                None => return,
+                Some(Ok((client, from))) => {
                     if let Some(to) = to.of(from) {
                         relays.spawn(relay_stream(client, to));
                     }
                 }
                 // Out of descriptors: whoever waits gets its turn when one is free.
-                Err(error) => {
+                Some(Err(error)) => {
                     tracing::warn!(?to, %error, "cannot accept");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                 }
@@ -217,14 +277,18 @@ async fn relay_stream(mut client: TcpStream, to: SocketAddr) {
     let _ = tokio::io::copy_bidirectional(&mut client, &mut container).await;
 }
 
-async fn relay_datagrams(listener: UdpSocket, to: Targets) {
-    let listener = Arc::new(listener);
+async fn relay_datagrams(listener: Lent<UdpSocket>, to: Targets) {
     let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut answers = JoinSet::new();
     let mut datagram = vec![0; DATAGRAM];
     loop {
         tokio::select! {
-            received = listener.recv_from(&mut datagram) => {
+            received = listener.wait(|listener, context| {
+                let mut room = ReadBuf::new(&mut datagram);
+                let from = ready!(listener.poll_recv_from(context, &mut room))?;
+                Poll::Ready(Ok((room.filled().len(), from)))
+            }) => {
+                let Some(received) = received else { return };
                 let Ok((len, client)) = received else { continue };
                 let socket = match clients.get(&client) {
                     Some(socket) => Arc::clone(socket),
@@ -234,7 +298,7 @@ async fn relay_datagrams(listener: UdpSocket, to: Targets) {
                         let Ok(socket) = connect(to).await else { continue };
                         let socket = Arc::new(socket);
                         clients.insert(client, Arc::clone(&socket));
-                        answers.spawn(relay_answers(Arc::clone(&listener), Arc::clone(&socket), client));
+                        answers.spawn(relay_answers(listener.clone(), Arc::clone(&socket), client));
                         socket
                     }
                 };
@@ -258,13 +322,14 @@ async fn connect(to: SocketAddr) -> io::Result<UdpSocket> {
 
 /// Carries a container's answers to `client` until it is silent; answers who that was.
 async fn relay_answers(
-    listener: Arc<UdpSocket>,
+    listener: Lent<UdpSocket>,
     container: Arc<UdpSocket>,
     client: SocketAddr,
 ) -> SocketAddr {
     let mut datagram = vec![0; DATAGRAM];
     while let Ok(Ok(len)) = timeout(SILENCE, container.recv(&mut datagram)).await {
-        let _ = listener.send_to(&datagram[..len], client).await;
+        // What the socket has no room for is lost, as in any queue.
+        let _ = listener.with(|listener| listener.try_send_to(&datagram[..len], client));
     }
     client
 }
@@ -338,6 +403,22 @@ mod tests {
             let (len, _) = client.recv_from(&mut room).await.unwrap();
             assert_eq!(&room[..len], word);
         }
+    }
+
+    /// On one thread no task runs between the drop and the question.
+    #[tokio::test]
+    async fn what_is_dropped_is_closed_at_once() {
+        let to = SocketAddr::new(LOCAL, 9);
+        let port = free_port();
+        let both = [IpProtocol::TCP, IpProtocol::UDP].map(|p| publication(p, port, to));
+        let open = Listeners::open(&Handle::current(), &both).unwrap();
+        // The tasks wait for their sockets.
+        tokio::task::yield_now().await;
+        assert!(std::net::UdpSocket::bind((LOCAL, port)).is_err());
+        drop(open);
+        assert!(std::net::TcpStream::connect((LOCAL, port)).is_err());
+        assert!(std::net::TcpListener::bind((LOCAL, port)).is_ok());
+        assert!(std::net::UdpSocket::bind((LOCAL, port)).is_ok());
     }
 
     #[tokio::test]
