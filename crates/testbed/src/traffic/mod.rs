@@ -6,14 +6,20 @@
 //! carries nothing is an error or a counted loss, never a hang.
 
 mod connections;
+mod meet;
 mod ping;
 mod tcp;
+mod trace;
 mod udp;
+mod way;
 
 pub use connections::{Connections, ConnectionsReport, tcp_connections};
+pub use meet::{Meeting, tcp_meet};
 pub use ping::{Ping, PingReport, ping};
-pub use tcp::{Amount, BulkReport, LatencyReport, tcp_bulk, tcp_exact, tcp_ping_pong};
+pub use tcp::{Amount, BulkReport, LatencyReport, tcp_bulk, tcp_bulk_by, tcp_exact, tcp_ping_pong};
+pub use trace::{Hop, trace};
 pub use udp::{UdpLoad, UdpReport, udp_count};
+pub use way::Way;
 
 use std::time::Duration;
 

@@ -1,6 +1,6 @@
 //! TCP in bulk, and one small request after another.
 
-use super::PATIENCE;
+use super::{PATIENCE, Way};
 use crate::Namespace;
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -58,7 +58,21 @@ pub fn tcp_bulk(
     amount: Amount,
     streams: usize,
 ) -> Result<BulkReport> {
-    transfer(server, client, to, amount, streams, false)
+    tcp_bulk_by(server, client, to.into(), amount, streams)
+}
+
+/// The same by a way of which the server need not know, as to a port that is published.
+///
+/// # Errors
+/// As [`tcp_bulk`].
+pub fn tcp_bulk_by(
+    server: &Namespace,
+    client: &Namespace,
+    way: Way,
+    amount: Amount,
+    streams: usize,
+) -> Result<BulkReport> {
+    transfer(server, client, way, amount, streams, false)
 }
 
 /// Sends `bytes` bytes in one stream and compares each that arrives with the one that was sent:
@@ -72,7 +86,7 @@ pub fn tcp_exact(
     to: IpAddr,
     bytes: u64,
 ) -> Result<BulkReport> {
-    let report = transfer(server, client, to, Amount::Bytes(bytes), 1, true)?;
+    let report = transfer(server, client, to.into(), Amount::Bytes(bytes), 1, true)?;
     ensure!(
         report.bytes == bytes,
         "{} of {bytes} bytes arrived",
@@ -116,7 +130,7 @@ pub fn tcp_ping_pong(
         size > 0 && count > 0,
         "a ping-pong of {size} bytes, {count} times: both must be at least 1"
     );
-    let (listener, address) = listen(server, to)?;
+    let (listener, address) = listen(server, to.into())?;
     std::thread::scope(|scope| {
         let echo = scope.spawn(|| {
             keep_to_core(1)?;
@@ -191,7 +205,7 @@ fn latency(mut times: Vec<Duration>) -> LatencyReport {
 fn transfer(
     server: &Namespace,
     client: &Namespace,
-    to: IpAddr,
+    way: Way,
     amount: Amount,
     streams: usize,
     compare: bool,
@@ -200,7 +214,7 @@ fn transfer(
         streams > 0,
         "a transfer over no streams: at least 1 is needed"
     );
-    let (listener, address) = listen(server, to)?;
+    let (listener, address) = listen(server, way)?;
     std::thread::scope(|scope| {
         let mut ends = Vec::new();
         for _ in 0..streams {
@@ -300,13 +314,14 @@ fn block() -> Vec<u8> {
     (0..251).cycle().take(BLOCK).collect()
 }
 
-fn listen(server: &Namespace, at: IpAddr) -> Result<(TcpListener, SocketAddr)> {
+/// A listener, and where its clients are to connect to.
+fn listen(server: &Namespace, way: Way) -> Result<(TcpListener, SocketAddr)> {
     let listener = server
-        .run(|| TcpListener::bind((at, 0)))
-        .with_context(|| format!("cannot listen at {at}"))?;
+        .run(|| TcpListener::bind(way.listen))
+        .with_context(|| format!("cannot listen at {}", way.listen))?;
     SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
-    let address = listener.local_addr()?;
-    Ok((listener, address))
+    let port = listener.local_addr()?.port();
+    Ok((listener, way.to_port(port)))
 }
 
 fn connect(client: &Namespace, to: SocketAddr) -> Result<TcpStream> {
@@ -381,7 +396,7 @@ mod tests {
             5_000_003
         );
 
-        let (listener, address) = listen(&server, SERVER).unwrap();
+        let (listener, address) = listen(&server, SERVER.into()).unwrap();
         let mut wrong = connect(&client, address).unwrap();
         wrong.write_all(&[0, 1, 2, 4]).unwrap();
         let error = receive(&accept(&listener).unwrap(), true)
