@@ -79,9 +79,13 @@ impl Clearway {
 
     /// A daemon with this configuration.
     pub(crate) fn start_with(config: &str) -> Self {
+        Self::start_in(Namespace::new().unwrap(), config)
+    }
+
+    /// The same in a namespace that was prepared for it.
+    pub(crate) fn start_in(host: Namespace, config: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("config.toml"), config).unwrap();
-        let host = Namespace::new().unwrap();
         let daemon = spawn(&host, dir.path());
         let it = Self { host, dir, daemon };
         it.await_ready();
