@@ -5,13 +5,10 @@
 //! ```
 //! A bare bridge without netfilter: docker0 does more and is slower.
 
-use crate::container::addresses;
-use anyhow::{Context, Result};
-use nix::net::if_::if_nametoindex;
-use rtnetlink::packet_route::link::{InfoData, InfoVeth};
-use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth};
-use std::net::{IpAddr, Ipv4Addr};
-use std::os::fd::{AsRawFd, RawFd};
+use crate::container::LAB;
+use crate::links;
+use anyhow::Result;
+use std::net::Ipv4Addr;
 use testbed::Namespace;
 
 /// Two containers and the bridge between them; gone when dropped.
@@ -34,73 +31,24 @@ impl Bridge {
     /// When the kernel makes no bridge or no veth.
     pub(crate) fn new() -> Result<Self> {
         let [hub, left, right] = [Namespace::new()?, Namespace::new()?, Namespace::new()?];
-        netlink(&hub, async |handle| {
-            Ok(handle
-                .link()
-                .add(LinkBridge::new("br0").build())
-                .execute()
-                .await?)
-        })
-        .context("this kernel makes no bridge")?;
-        let [(left_ip, _), (right_ip, _)] = [addresses(2), addresses(3)];
-        plug(&hub, &left, "left", left_ip).context("cannot plug a container into the bridge")?;
-        plug(&hub, &right, "right", right_ip).context("cannot plug a container into the bridge")?;
+        links::bridge(&hub, "br0")?;
+        links::set_up(&hub, "br0", &[], &[])?;
+        // Where br_netfilter is loaded every new namespace has it on.
+        hub.run(|| {
+            let _ = std::fs::write("/proc/sys/net/bridge/bridge-nf-call-iptables", "0");
+        });
+        for (number, port, container) in [(2, "left", &left), (3, "right", &right)] {
+            links::cable(container, "eth0", &hub, port)?;
+            links::join(&hub, port, "br0")?;
+            links::set_up(container, "eth0", &LAB.nets(number)[..1], &[])?;
+        }
         Ok(Self {
             _hub: hub,
             left,
             right,
-            right_ip,
+            right_ip: LAB.v4(3),
         })
     }
-}
-
-/// A veth pair: `eth0` with `ip` in `container`, `name` on the bridge in `hub`.
-fn plug(hub: &Namespace, container: &Namespace, name: &str, ip: Ipv4Addr) -> Result<()> {
-    let hub_fd = hub.fd().as_raw_fd();
-    netlink(container, async |handle| {
-        let links = handle.link();
-        links.add(cable(name, hub_fd)).execute().await?;
-        let eth0 = if_nametoindex("eth0")?;
-        handle
-            .address()
-            .add(eth0, IpAddr::V4(ip), 24)
-            .execute()
-            .await?;
-        let up = LinkUnspec::new_with_index(eth0).up().build();
-        Ok(links.change(up).execute().await?)
-    })?;
-    netlink(hub, async |handle| {
-        let port = LinkUnspec::new_with_index(if_nametoindex(name)?)
-            .controller(if_nametoindex("br0")?)
-            .up()
-            .build();
-        Ok(handle.link().change(port).execute().await?)
-    })
-}
-
-/// `eth0` here, its other end `name` in the namespace `there`.
-fn cable(name: &str, there: RawFd) -> rtnetlink::packet_route::link::LinkMessage {
-    let end = LinkUnspec::new_with_name(name).setns_by_fd(there).build();
-    LinkVeth::new("eth0", name)
-        .set_info_data(InfoData::Veth(InfoVeth::Peer(end)))
-        .build()
-}
-
-/// Talks to the kernel from within `namespace`.
-fn netlink(
-    namespace: &Namespace,
-    talk: impl AsyncFnOnce(Handle) -> Result<()> + Send,
-) -> Result<()> {
-    namespace.run(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_io()
-            .build()?;
-        runtime.block_on(async {
-            let (connection, handle, _) = rtnetlink::new_connection()?;
-            tokio::spawn(connection);
-            talk(handle).await
-        })
-    })
 }
 
 #[cfg(test)]

@@ -12,12 +12,13 @@
 //!     { "name": "ping", "title": "…", "seconds": 0.2, "ok": true,
 //!       "skipped": [ "sentence", … ],        what was not done here, and why
 //!       "facts":   [ { "label": "IPv4", "text": "…" }, … ],
-//!       "numbers": [ { "name": "tcp_throughput", "path": "clearway" | "linux_bridge",
+//!       "numbers": [ { "name": "tcp_throughput", "path": "clearway" | "linux_bridge" | "docker0",
 //!                      "unit": "gbit_per_second" | "microseconds",
 //!                      "min": 17.9, "median": 18.4, "max": 19.1, "samples": 5 }, … ],
 //!       "checks":  [ { "what": "ann reaches bob over IPv4", "ok": true, "why": null | "…" }, … ] } ],
 //!   "kept": null | { "pid": 7, "binary": "…", "socket": "…", "containers":
-//!              [ { "name": "ann", "netns": "…", "addresses": [ "10.80.0.2/24", … ] }, … ] } }
+//!              [ { "name": "ann", "netns": "…", "addresses": [ "10.80.0.2/24", … ] }, … ],
+//!            "outside": [ { "name": "world", … }, { "name": "host", … } ] } }
 //! ```
 //! Fields are added, never renamed or removed.
 
@@ -194,6 +195,10 @@ impl Number {
 pub(crate) enum Measure {
     /// Bytes of TCP payload a second, one connection.
     TcpThroughput,
+    /// The same through NAT, from a container to the world.
+    TcpOut,
+    /// The same through NAT, from the world to a published port.
+    TcpIn,
     /// The mean time of a TCP question and its answer, 64 bytes each.
     TcpRoundTripMean,
     /// The time that one in a hundred of them exceeds.
@@ -202,8 +207,10 @@ pub(crate) enum Measure {
 
 impl Measure {
     /// Every measure, in the order it is shown.
-    pub(crate) const ALL: [Self; 3] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::TcpThroughput,
+        Self::TcpOut,
+        Self::TcpIn,
         Self::TcpRoundTripMean,
         Self::TcpRoundTripP99,
     ];
@@ -212,6 +219,8 @@ impl Measure {
     pub(crate) const fn label(self) -> &'static str {
         match self {
             Self::TcpThroughput => "TCP throughput",
+            Self::TcpOut => "TCP out",
+            Self::TcpIn => "TCP in",
             Self::TcpRoundTripMean => "round trip mean",
             Self::TcpRoundTripP99 => "round trip p99",
         }
@@ -220,20 +229,22 @@ impl Measure {
     /// What it is counted in.
     pub(crate) const fn unit(self) -> Unit {
         match self {
-            Self::TcpThroughput => Unit::GbitPerSecond,
+            Self::TcpThroughput | Self::TcpOut | Self::TcpIn => Unit::GbitPerSecond,
             Self::TcpRoundTripMean | Self::TcpRoundTripP99 => Unit::Microseconds,
         }
     }
 }
 
 /// The way the traffic took.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Path {
-    /// TAP, switch, TAP.
+    /// TAP, switch, TAP; through NAT, TAP, router, uplink.
     Clearway,
     /// veth, bridge, veth.
     LinuxBridge,
+    /// veth, bridge, netfilter, veth.
+    Docker0,
 }
 
 impl Path {
@@ -242,6 +253,7 @@ impl Path {
         match self {
             Self::Clearway => "Clearway",
             Self::LinuxBridge => "Linux bridge",
+            Self::Docker0 => "docker0 NAT",
         }
     }
 }
@@ -273,6 +285,8 @@ pub(crate) struct Kept {
     pub(crate) binary: PathBuf,
     pub(crate) socket: PathBuf,
     pub(crate) containers: Vec<KeptContainer>,
+    /// The world and the host, in the same words.
+    pub(crate) outside: Vec<KeptContainer>,
 }
 
 /// A container left running.

@@ -7,17 +7,22 @@
 //! ```
 
 use crate::Args;
-use crate::container::{CAST, Container, NETWORK};
+use crate::container::{CAST, Container, LAB, SHOP};
 use crate::finding::{Check, Finding, Kept, KeptContainer, Machine, Report, SceneReport};
 use crate::interrupt::Interrupt;
+use crate::outside::{HOST, Outside, PUBLISHED, SERVED, WORLD};
 use crate::running::Slot;
-use crate::scenes::{CLEANUP, SCENES, Scene};
+use crate::scenes::{CLEANUP, INSIDE, OUTSIDE, Scene};
 use crate::screen::Screen;
 use crate::{render, rootless};
 use anyhow::{Context, Result};
-use api::{Client, NetworkCreate};
+use api::Client;
+use std::cell::OnceCell;
+use std::net::IpAddr;
 use std::process::ExitCode;
 use std::time::Instant;
+use testbed::Namespace;
+use testbed::traffic::tcp_meet;
 
 /// Plays every scene, shows what was found out and takes everything away again.
 ///
@@ -63,12 +68,21 @@ fn play(args: &Args, screen: Screen, begin: Instant, report: &mut Report) -> Res
             slot.end(code)
         }
     })?;
-    let busy = report.machine.is_busy();
-    let stage = Stage::build(*args, screen, slot, busy)?;
-    for scene in &SCENES {
+    let stage = Stage::build(*args, screen, slot, &report.machine)?;
+    for scene in &INSIDE {
         perform(scene, &stage, report);
     }
+    if stage.outside.get().is_some() {
+        for scene in &OUTSIDE {
+            perform(scene, &stage, report);
+        }
+    }
     if args.keep {
+        // So that `nat ls` has something to show.
+        let ann = &stage.container("ann").namespace;
+        let _standing = stage
+            .outside()
+            .and_then(|outside| tcp_meet(&outside.world, ann, WORLD[0].into()));
         report.kept = Some(stage.kept());
         close(report, begin);
         publish(report, args, screen);
@@ -89,35 +103,43 @@ pub(crate) struct Stage {
     pub(crate) slot: Slot,
     /// Why measurements say little here.
     pub(crate) busy: Option<String>,
+    /// Whether the lab is root in a user namespace only.
+    pub(crate) rootless: bool,
+    /// The namespace that the daemon runs in.
+    pub(crate) host: Namespace,
+    outside: OnceCell<Outside>,
     screen: Screen,
     cast: Vec<Container>,
 }
 
 impl Stage {
-    fn build(args: Args, screen: Screen, slot: Slot, busy: Option<String>) -> Result<Self> {
+    fn build(args: Args, screen: Screen, slot: Slot, machine: &Machine) -> Result<Self> {
         screen.progress("starting the daemon");
-        let client = slot.start()?;
+        let (client, host) = slot.start()?;
         let mut stage = Self {
             args,
             client,
             slot,
-            busy,
+            busy: machine.is_busy(),
+            rootless: machine.rootless,
+            host,
+            outside: OnceCell::new(),
             screen,
             cast: Vec::new(),
         };
-        let network = NetworkCreate {
-            subnets: vec!["10.80.0.0/24".parse()?, "2001:db8:80::/64".parse()?],
-            ..NetworkCreate::new(NETWORK.parse()?)
-        };
-        stage
-            .client
-            .network_create(&network)
-            .context("cannot make a network")?;
-        for (number, (name, vlan)) in (2..).zip(CAST) {
+        for home in [LAB, SHOP] {
+            home.make(&stage.client)?;
+        }
+        for (number, (name, home, vlan)) in (2..).zip(CAST) {
             screen.progress(&format!("attaching {name}"));
-            let container = Container::attach(&stage.client, name, vlan, number)?;
+            let container = Container::attach(&stage.client, name, home, vlan, number)?;
             stage.cast.push(container);
         }
+        let ports = format!("{PUBLISHED}:sam:{SERVED}").parse()?;
+        stage
+            .client
+            .publish(&ports)
+            .context("sam's port cannot be published")?;
         Ok(stage)
     }
 
@@ -135,12 +157,37 @@ impl Stage {
         &self.cast
     }
 
+    /// Puts a world behind the host: the scenes from now on have one.
+    pub(crate) fn lies_behind(&self, outside: Outside) {
+        // There is one scene that does, and it is played once.
+        let _ = self.outside.set(outside);
+    }
+
+    /// The world.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub(crate) fn outside(&self) -> Result<&Outside> {
+        self.outside.get().context("there is no world here")
+    }
+
     /// What is being done now.
     pub(crate) fn progress(&self, what: &str) {
         self.screen.progress(what);
     }
 
     fn kept(&self) -> Kept {
+        let place = |name: &str, namespace: &Namespace, addresses: [IpAddr; 2]| KeptContainer {
+            name: name.to_owned(),
+            netns: namespace.path(),
+            addresses: addresses.iter().map(ToString::to_string).collect(),
+        };
+        let places = |outside: &Outside| {
+            vec![
+                place("world", &outside.world, WORLD),
+                place("host", &outside.host, HOST),
+            ]
+        };
         let kept = |container: &Container| KeptContainer {
             name: container.name.to_string(),
             netns: container.namespace.path(),
@@ -156,6 +203,7 @@ impl Stage {
             binary: std::env::current_exe().unwrap_or_else(|_| "clearway".into()),
             socket: self.client.socket().to_owned(),
             containers: self.cast.iter().map(kept).collect(),
+            outside: self.outside.get().map(places).unwrap_or_default(),
         }
     }
 }

@@ -6,10 +6,11 @@
 //! run.
 //!
 //! ```text
-//!   this process ── api::Client ──> daemon (its own binary, in a namespace of its own)
-//!        |                            |  TAPs
-//!        |                      ann bob cat dan eve mal      anonymous namespaces
-//!        └── rtnetlink ──> left ── Linux bridge ── right     the same traffic, to compare
+//!   this process ── api::Client ──> daemon (its own binary, in a namespace that stands for a host)
+//!        |                            |  TAPs                      |  uplink: eth0 ──veth── world
+//!        |                      ann bob cat dan eve mal   sam      anonymous namespaces
+//!        └── rtnetlink ──> left ── Linux bridge ── right           the same traffic, to compare
+//!                          container ── docker0 with NAT ── world
 //! ```
 //! * [`scenes`]: what is shown, one file each; a scene answers a [`finding::Finding`].
 //! * [`render`]: findings to text, pure. [`finding::Report`] is also the `--json` document.
@@ -21,10 +22,14 @@
 mod args;
 mod bridge;
 mod container;
+mod contest;
+mod docker0;
 mod finding;
 mod frames;
 mod interrupt;
 mod lab;
+mod links;
+mod outside;
 mod render;
 mod rootless;
 mod running;

@@ -52,8 +52,8 @@ pub(crate) fn header(report: &Report, style: Style) -> String {
     let mut text = style.paint(Paint::Bold, &format!("Clearway {} lab", report.version));
     text.push('\n');
     let place = format!(
-        "Linux {}, {} CPUs, {rights}. Six containers on one switch, in network namespaces of their \
-         own: this machine's network is not touched.",
+        "Linux {}, {} CPUs, {rights}. Seven containers, two networks and a world, in network \
+         namespaces of their own: this machine's network is not touched.",
         machine.kernel, machine.cpus
     );
     for part in wrap(&place, WIDTH) {
@@ -169,15 +169,27 @@ fn look(kept: &Kept, rootless: bool, style: Style) -> String {
     let mut text = String::from("\n");
     let until = "Everything is left running until Ctrl-C. From another terminal:";
     line(&mut text, &style.paint(Paint::Bold, until));
-    for command in ["port ls", "fdb show", "drops"] {
+    for command in [
+        "port ls",
+        "fdb show",
+        "drops",
+        "uplink ls",
+        "publish ls",
+        "nat ls",
+        "doctor",
+        "explain --port ann tcp 10.80.0.2 198.51.100.1:443",
+    ] {
         let (binary, socket) = (kept.binary.display(), kept.socket.display());
         line(
             &mut text,
             &format!("  {binary} --socket {socket} {command}"),
         );
     }
-    line(&mut text, "In a container, such as `ip address` or `ping`:");
-    for container in &kept.containers {
+    line(
+        &mut text,
+        "In a container, in the world or on the host, such as `ip address` or `ping`:",
+    );
+    for container in kept.containers.iter().chain(&kept.outside) {
         let enter = if rootless {
             format!("nsenter -U --preserve-credentials -t {}", kept.pid)
         } else {

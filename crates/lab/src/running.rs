@@ -20,7 +20,7 @@ use testbed::{Child, Namespace, wait_until};
 #[derive(Debug)]
 pub(crate) struct Running {
     daemon: Child,
-    _host: Namespace,
+    host: Namespace,
     directory: TempDir,
 }
 
@@ -51,7 +51,7 @@ impl Running {
             .process_group(0);
         Ok(Self {
             daemon: Child::spawn(&mut command)?,
-            _host: host,
+            host,
             directory,
         })
     }
@@ -93,18 +93,19 @@ impl Running {
 pub(crate) struct Slot(Arc<Mutex<Option<Running>>>);
 
 impl Slot {
-    /// Starts the daemon, keeps it, and waits until it answers.
+    /// Starts the daemon, keeps it, and waits until it answers; answers its namespace too.
     ///
     /// # Errors
     /// When it cannot be started, or ends, or does not answer; with what it said last.
-    pub(crate) fn start(&self) -> Result<Client> {
-        let client = {
+    pub(crate) fn start(&self) -> Result<(Client, Namespace)> {
+        let (client, host) = {
             // Under the lock, so that no signal falls between making files and keeping them.
             let mut slot = self.lock();
             let running = Running::spawn()?;
             let client = Client::new(running.socket());
+            let host = running.host.clone();
             *slot = Some(running);
-            client
+            (client, host)
         };
         let mut dead = false;
         let answer = wait_until("an answer of the daemon", PATIENCE, || {
@@ -120,7 +121,7 @@ impl Slot {
                 words.unwrap_or_default()
             );
         }
-        Ok(client)
+        Ok((client, host))
     }
 
     /// Takes it out, if it is there still.

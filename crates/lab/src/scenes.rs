@@ -2,13 +2,23 @@
 //!
 //! A scene adds what it finds out to a finding as it goes; what it had found when it could not go
 //! on is shown all the same. Scenes leave the stage as they found it, the table of learned
-//! addresses and the counters excepted: so each looks at how far a counter *rose*.
+//! addresses, connections and the counters excepted: so each looks at how far a counter *rose*. One
+//! adds to the stage: the uplink's, which those after it stand on.
 
 mod cleanup;
 mod explain;
+mod hairpin;
+mod isolation;
+mod masquerade;
+mod names;
+mod nat_speed;
 mod ping;
+mod published;
 mod speed;
 mod spoof;
+mod traceroute;
+mod translated;
+mod uplink;
 mod vlan;
 
 use crate::finding::Finding;
@@ -26,8 +36,8 @@ pub(crate) struct Scene {
     pub(crate) run: fn(&Stage, &mut Finding) -> Result<()>,
 }
 
-/// The scenes that show something.
-pub(crate) const SCENES: [Scene; 5] = [
+/// What shows the switch, the names and the gateway, and leads to the world.
+pub(crate) const INSIDE: [Scene; 8] = [
     Scene {
         name: "ping",
         title: "containers reach each other",
@@ -52,6 +62,55 @@ pub(crate) const SCENES: [Scene; 5] = [
         name: "explain",
         title: "what becomes of a frame, and why",
         run: explain::run,
+    },
+    Scene {
+        name: "names",
+        title: "the gateway knows containers by name",
+        run: names::run,
+    },
+    Scene {
+        name: "isolation",
+        title: "two networks do not reach each other",
+        run: isolation::run,
+    },
+    Scene {
+        name: "uplink",
+        title: "the host's NIC is shared, and behind it is the world",
+        run: uplink::run,
+    },
+];
+
+/// What takes a world.
+pub(crate) const OUTSIDE: [Scene; 6] = [
+    Scene {
+        name: "masquerade",
+        title: "the world takes a container for the host",
+        run: masquerade::run,
+    },
+    Scene {
+        name: "published",
+        title: "the world calls a container, which sees who calls",
+        run: published::run,
+    },
+    Scene {
+        name: "hairpin",
+        title: "a container calls another's published port",
+        run: hairpin::run,
+    },
+    Scene {
+        name: "traceroute",
+        title: "the way to the world, hop by hop",
+        run: traceroute::run,
+    },
+    Scene {
+        name: "translated",
+        title: "what becomes of a packet for the world, and why",
+        run: translated::run,
+    },
+    Scene {
+        name: "nat_speed",
+        title: "how fast through NAT",
+        run: nat_speed::run,
     },
 ];
 

@@ -52,7 +52,7 @@ fn row(
     let ratio = ratio.map_or(String::new(), |ratio| format!("{ratio:.2}x"));
     let paint = match number.path {
         Path::Clearway => Paint::Green,
-        Path::LinuxBridge => Paint::Dim,
+        Path::LinuxBridge | Path::Docker0 => Paint::Dim,
     };
     let width = usize::from(BAR);
     line(
@@ -72,25 +72,23 @@ fn row(
     );
 }
 
-/// Clearway's number over the bridge's, on Clearway's row.
+/// Clearway's number over the other's, on Clearway's row.
 fn ratio(numbers: &[Number], number: &Number) -> Option<f64> {
-    let bridge = numbers
+    let other = numbers
         .iter()
-        .find(|other| other.name == number.name && other.path == Path::LinuxBridge)?;
-    (number.path == Path::Clearway && bridge.median > 0.0).then(|| number.median / bridge.median)
+        .find(|other| other.name == number.name && other.path != Path::Clearway)?;
+    (number.path == Path::Clearway && other.median > 0.0).then(|| number.median / other.median)
 }
 
 fn footnote(rounds: usize, numbers: &[Number]) -> String {
-    if numbers
-        .iter()
-        .any(|number| number.path == Path::LinuxBridge)
-    {
-        format!(
-            "  Medians and ranges of {rounds} rounds in turns, and Clearway's over the bridge's:\n  \
-             more is better for throughput (TCP with cubic), less for round trips."
-        )
-    } else {
-        format!("  Medians and ranges of {rounds} rounds.")
+    let mut paths = numbers.iter().map(|number| number.path);
+    match paths.find(|path| *path != Path::Clearway) {
+        Some(other) => format!(
+            "  Medians and ranges of {rounds} rounds in turns, and Clearway's over the {}'s:\n  \
+             more is better for throughput (TCP with cubic), less for round trips.",
+            other.label()
+        ),
+        None => format!("  Medians and ranges of {rounds} rounds."),
     }
 }
 

@@ -54,7 +54,7 @@ ping  containers reach each other                                          0.2 s
                02:42:0a:50:00:03 is behind port bob
   TCP throughput   Clearway      18.4 Gbit/s  17.9 - 19.1  #############  2.00x
                    Linux bridge  9.20 Gbit/s  9.10 - 9.30  ######
-  Medians and ranges of 3 rounds in turns, and Clearway's over the bridge's:
+  Medians and ranges of 3 rounds in turns, and Clearway's over the Linux bridge's:
   more is better for throughput (TCP with cubic), less for round trips.
 ";
     assert_eq!(scene(&report(true).scenes[0], PLAIN), expected);
@@ -126,6 +126,11 @@ fn what_is_kept_can_be_looked_at() {
             netns: "/proc/7/fd/9".into(),
             addresses: vec!["10.80.0.2/24".into()],
         }],
+        outside: vec![KeptContainer {
+            name: "world".into(),
+            netns: "/proc/7/fd/10".into(),
+            addresses: vec!["198.51.100.1".into()],
+        }],
     });
     let text = summary(&kept, PLAIN);
     assert!(
@@ -134,6 +139,14 @@ fn what_is_kept_can_be_looked_at() {
     );
     assert!(
         text.contains("  nsenter --net=/proc/7/fd/9 sh    # ann, 10.80.0.2/24\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("  nsenter --net=/proc/7/fd/10 sh    # world, 198.51.100.1\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("clearway.sock nat ls\n") && text.contains("clearway.sock publish ls\n"),
         "{text}"
     );
     assert!(text.contains("until Ctrl-C"), "{text}");

@@ -3,7 +3,7 @@
 use crate::finding::Finding;
 use crate::lab::Stage;
 use anyhow::Result;
-use api::{ExplainRequest, FrameSpec, LinkFields, TcpFields, TcpFlag, Verdict};
+use api::{ExplainRequest, Explanation, FrameSpec, LinkFields, TcpFields, TcpFlag, Verdict};
 
 pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
     let (ann, bob) = (stage.container("ann"), stage.container("bob"));
@@ -30,26 +30,12 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
         "frame",
         format!("TCP SYN, {} to {}:443, from port ann", ann.v4, bob.v4),
     );
-    for step in &explanation.steps {
-        finding.fact(step.stage.label(), step.what.as_str());
-    }
-    let verdict = match explanation.verdict {
-        Verdict::Forwarded => "forwarded",
-        Verdict::Flooded => "flooded",
-        Verdict::Routed => "routed",
-        Verdict::Answered => "for the gateway",
-        Verdict::Dropped => "dropped",
-    };
-    let ports: Vec<&str> = explanation
-        .outputs
-        .iter()
-        .map(|output| output.port.as_str())
-        .collect();
-    finding.fact("verdict", format!("{verdict} to {}", ports.join(", ")));
+    told(&explanation, finding);
+    let ports = ports(&explanation);
     finding.check(
         "a TCP SYN from ann would leave at bob and nowhere else",
         explanation.verdict == Verdict::Forwarded && ports == ["bob"],
-        || format!("{verdict} to {ports:?}"),
+        || format!("{:?} to {ports:?}", explanation.verdict),
     );
     finding.check(
         "explain sends nothing",
@@ -62,4 +48,25 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
         },
     );
     Ok(())
+}
+
+/// Every stage's decision, and what they come to.
+pub(super) fn told(explanation: &Explanation, finding: &mut Finding) {
+    for step in &explanation.steps {
+        finding.fact(step.stage.label(), step.what.as_str());
+    }
+    let verdict = match explanation.verdict {
+        Verdict::Forwarded => "forwarded",
+        Verdict::Flooded => "flooded",
+        Verdict::Routed => "routed",
+        Verdict::Answered => "for the gateway",
+        Verdict::Dropped => "dropped",
+    };
+    let ports = ports(explanation).join(", ");
+    finding.fact("verdict", format!("{verdict} to {ports}"));
+}
+
+fn ports(explanation: &Explanation) -> Vec<&str> {
+    let outputs = explanation.outputs.iter();
+    outputs.map(|output| output.port.as_str()).collect()
 }

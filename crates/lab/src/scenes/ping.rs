@@ -28,7 +28,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
 }
 
 /// Pings once an answer has come: an interface that was just set up may lose the first frames.
-fn patient(from: &Container, to: IpAddr) -> Result<PingReport> {
+pub(super) fn patient(from: &Container, to: IpAddr) -> Result<PingReport> {
     let first = Ping {
         count: 1,
         timeout: Duration::from_millis(200),

@@ -1,14 +1,14 @@
-//! TCP throughput and round trips through Clearway and over a Linux bridge, in turns.
+//! TCP throughput and round trips through Clearway and over a Linux bridge.
 //!
-//! A machine's speed drifts while one measures (frequency, neighbours), so the paths take turns,
-//! and who goes first changes with each round. Whether one is faster is a number, not a check: on
-//! somebody's laptop under load it proves nothing. What must hold is that every byte arrives as it
-//! was sent: superframes travel with unfinished checksums, and nobody else would notice.
+//! Whether one is faster is a number, not a check: on somebody's laptop under load it proves
+//! nothing. What must hold is that every byte arrives as it was sent: superframes travel with
+//! unfinished checksums, and nobody else would notice.
 
 use crate::bridge::Bridge;
-use crate::finding::{Finding, Measure, Number, Path};
+use crate::contest::{Contender, Samples, microseconds, take_turns};
+use crate::finding::{Finding, Measure, Path};
 use crate::lab::Stage;
-use anyhow::{Context, Result};
+use anyhow::Result;
 use std::net::IpAddr;
 use std::time::Duration;
 use testbed::Namespace;
@@ -17,124 +17,84 @@ use testbed::traffic::{Amount, tcp_bulk, tcp_exact, tcp_ping_pong};
 pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
     let (ann, bob) = (stage.container("ann"), stage.container("bob"));
     let effort = Effort::of(stage.args.quick);
-    intact(stage, finding, &effort)?;
-    if let Some(busy) = &stage.busy {
-        finding.fact("busy", busy.as_str());
-    }
-    let bridge = compared(stage, finding);
-    let mut contenders = vec![Contender::new(
-        Path::Clearway,
-        &ann.namespace,
+    intact(
+        stage,
+        finding,
         &bob.namespace,
+        &ann.namespace,
         bob.v4.into(),
-    )];
+    );
+    let bridge = compared(stage, finding);
+    let clearway = || effort.round(&bob.namespace, &ann.namespace, bob.v4.into());
+    let mut contenders = vec![Contender::new(Path::Clearway, clearway)];
     if let Some(bridge) = &bridge {
-        contenders.push(Contender::new(
-            Path::LinuxBridge,
-            &bridge.left,
-            &bridge.right,
-            bridge.right_ip.into(),
-        ));
+        let over_bridge = || effort.round(&bridge.right, &bridge.left, bridge.right_ip.into());
+        contenders.push(Contender::new(Path::LinuxBridge, over_bridge));
     }
-    for round in 1..=effort.rounds {
-        for contender in &mut contenders {
-            stage.progress(&format!(
-                "round {round} of {}: {}",
-                effort.rounds,
-                contender.path.label()
-            ));
-            contender
-                .measure(&effort)
-                .with_context(|| format!("TCP through {}", contender.path.label()))?;
-        }
-        contenders.reverse();
-    }
-    for measure in Measure::ALL {
-        for path in [Path::Clearway, Path::LinuxBridge] {
-            let of_path = contenders.iter().find(|contender| contender.path == path);
-            finding
-                .numbers
-                .extend(of_path.and_then(|contender| contender.number(measure)));
-        }
-    }
-    Ok(())
+    take_turns(stage, finding, contenders, effort.rounds)
 }
 
 /// How long to measure.
-struct Effort {
-    rounds: usize,
-    bulk: Duration,
-    round_trips: usize,
-    exact: u64,
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Effort {
+    /// In how many rounds.
+    pub(super) rounds: usize,
+    /// How long a stream is sent.
+    pub(super) bulk: Duration,
+    /// How often something is asked.
+    pub(super) round_trips: usize,
 }
 
 impl Effort {
-    const fn of(quick: bool) -> Self {
+    pub(super) const fn of(quick: bool) -> Self {
         if quick {
             Self {
                 rounds: 3,
-                bulk: Duration::from_millis(250),
+                bulk: Duration::from_millis(200),
                 round_trips: 1_000,
-                exact: 16 << 20,
             }
         } else {
             Self {
                 rounds: 5,
-                bulk: Duration::from_secs(1),
-                round_trips: 10_000,
-                exact: 256 << 20,
+                bulk: Duration::from_millis(600),
+                round_trips: 5_000,
             }
         }
     }
+
+    fn round(&self, server: &Namespace, client: &Namespace, to: IpAddr) -> Result<Samples> {
+        let bulk = tcp_bulk(server, client, to, Amount::For(self.bulk), 1)?;
+        let mut samples = vec![(Measure::TcpThroughput, bulk.gigabits_per_second())];
+        samples.extend(self.round_trips(server, client, to)?);
+        Ok(samples)
+    }
+
+    /// Questions and answers.
+    pub(super) fn round_trips(
+        &self,
+        server: &Namespace,
+        client: &Namespace,
+        to: IpAddr,
+    ) -> Result<Samples> {
+        let trips = tcp_ping_pong(server, client, to, 64, self.round_trips)?;
+        Ok(vec![
+            (Measure::TcpRoundTripMean, microseconds(trips.mean)),
+            (Measure::TcpRoundTripP99, microseconds(trips.p99)),
+        ])
+    }
 }
 
-/// One way between two containers, and what was measured on it.
-struct Contender<'a> {
-    path: Path,
-    client: &'a Namespace,
-    server: &'a Namespace,
+/// Compares what arrives with what was sent.
+pub(super) fn intact(
+    stage: &Stage,
+    finding: &mut Finding,
+    server: &Namespace,
+    client: &Namespace,
     to: IpAddr,
-    samples: [Vec<f64>; Measure::ALL.len()],
-}
-
-impl<'a> Contender<'a> {
-    fn new(path: Path, client: &'a Namespace, server: &'a Namespace, to: IpAddr) -> Self {
-        Self {
-            path,
-            client,
-            server,
-            to,
-            samples: Default::default(),
-        }
-    }
-
-    fn measure(&mut self, effort: &Effort) -> Result<()> {
-        let amount = Amount::For(effort.bulk);
-        let bulk = tcp_bulk(self.server, self.client, self.to, amount, 1)?;
-        let trips = tcp_ping_pong(self.server, self.client, self.to, 64, effort.round_trips)?;
-        let microseconds = |time: Duration| time.as_secs_f64() * 1e6;
-        for (samples, measure) in self.samples.iter_mut().zip(Measure::ALL) {
-            samples.push(match measure {
-                Measure::TcpThroughput => bulk.gigabits_per_second(),
-                Measure::TcpRoundTripMean => microseconds(trips.mean),
-                Measure::TcpRoundTripP99 => microseconds(trips.p99),
-            });
-        }
-        Ok(())
-    }
-
-    fn number(&self, measure: Measure) -> Option<Number> {
-        let mut named = Measure::ALL.into_iter().zip(&self.samples);
-        let (_, samples) = named.find(|(name, _)| *name == measure)?;
-        Number::of(measure, self.path, samples)
-    }
-}
-
-fn intact(stage: &Stage, finding: &mut Finding, effort: &Effort) -> Result<()> {
-    let (ann, bob) = (stage.container("ann"), stage.container("bob"));
-    let mebibytes = effort.exact >> 20;
+) {
+    let mebibytes = if stage.args.quick { 16 } else { 128 };
     stage.progress(&format!("comparing {mebibytes} MiB byte by byte"));
-    let sent = tcp_exact(&bob.namespace, &ann.namespace, bob.v4.into(), effort.exact);
+    let sent = tcp_exact(server, client, to, mebibytes << 20);
     finding.check(
         format!("{mebibytes} MiB over TCP arrive as they were sent"),
         sent.is_ok(),
@@ -143,7 +103,6 @@ fn intact(stage: &Stage, finding: &mut Finding, effort: &Effort) -> Result<()> {
                 .map_or_else(String::new, |error| format!("{error:#}"))
         },
     );
-    Ok(())
 }
 
 /// The bridge, unless it was not asked for or cannot be had: that is no fault of Clearway's.
