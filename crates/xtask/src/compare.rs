@@ -118,14 +118,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         println!("{name} is set up");
     }
     let pace = Pace::of(options);
-    let mut samples = rounds(&mut entries, pace)?;
+    let (mut samples, notes) = rounds(&mut entries, pace)?;
     drop(entries);
     if clearway && options.loads.contains(&What::Attach) {
         samples.extend(attach_rounds(&program, pace.attach_runs)?);
     }
     publish(
         options,
-        &Report::new(facts, plan::columns(options), samples),
+        &Report::new(facts, plan::columns(options), samples, notes),
     )
 }
 
@@ -180,8 +180,9 @@ fn versions(entries: &[Entry]) -> Result<Vec<String>> {
     Ok(versions)
 }
 
-fn rounds(entries: &mut [Entry], pace: Pace) -> Result<Vec<Sample>> {
-    let mut samples = Vec::new();
+/// The samples, and what they do not say.
+fn rounds(entries: &mut [Entry], pace: Pace) -> Result<(Vec<Sample>, Vec<String>)> {
+    let (mut samples, mut notes) = (Vec::new(), Vec::new());
     for round in 1..=pace.rounds {
         for entry in &mut *entries {
             let name = entry.contender.name();
@@ -189,7 +190,7 @@ fn rounds(entries: &mut [Entry], pace: Pace) -> Result<Vec<Sample>> {
             entry.contender.refresh().with_context(turn)?;
             for load in &entry.loads {
                 let seen = load.take(&entry.pairs, pace).with_context(turn)?;
-                for (measure, value) in seen {
+                for &(measure, value) in &seen.values {
                     println!(
                         "round {round}/{}  {:<18}  {:<45}  {value:>8.2} {}",
                         pace.rounds,
@@ -204,12 +205,18 @@ fn rounds(entries: &mut [Entry], pace: Pace) -> Result<Vec<Sample>> {
                         value,
                     });
                 }
+                if let (Some(note), Some((measure, _))) = (seen.note, seen.values.first()) {
+                    let note = format!("round {round}, {name}, {}: {note}", measure.label());
+                    println!("{note}");
+                    notes.push(note);
+                }
             }
+            entry.contender.confirm().with_context(turn)?;
         }
         // Nobody is always the first, on a machine that has rested.
         entries.rotate_left(1);
     }
-    Ok(samples)
+    Ok((samples, notes))
 }
 
 fn attach_rounds(program: &Path, runs: usize) -> Result<Vec<Sample>> {

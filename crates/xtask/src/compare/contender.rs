@@ -61,6 +61,14 @@ pub(super) trait Contender {
     fn refresh(&mut self) -> Result<()> {
         Ok(())
     }
+
+    /// Makes sure that what the turn was measured beside is still there. Called after each turn.
+    ///
+    /// # Errors
+    /// When it is not: the turn's samples are none.
+    fn confirm(&mut self) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// The address of a contender's `index`th container in a /16: `.0.2`, `.0.3`, and so on.

@@ -1,9 +1,11 @@
 //! A million connections for a NAT to follow: datagrams of a container to as many destinations.
 //!
-//! From 32 ports beside each other the container sends one datagram to each of 31 250 addresses
-//! that answer nothing. A NAT that keeps a port's connections apart by the port so has as many
-//! everywhere. The sender keeps a pace: what overruns the container's interface is lost without a
-//! word, and what is lost makes no connection.
+//! From each of 8000 ports the container sends one datagram to each of 125 places that answer
+//! nothing: real packets, which take the way of any other, and about as many peers a port as a busy
+//! resolver has. The ports are half of those that mappings are made of, and as many in each shard.
+//! Nobody answers, so each connection ends a timeout after its last datagram: whoever needs them
+//! sends again and counts. The sender keeps a pace: what overruns the container's interface is lost
+//! without a word, and what is lost makes no connection.
 
 use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
 use std::time::{Duration, Instant};
@@ -13,14 +15,12 @@ use testbed::Namespace;
 
 use super::outside::SILENT;
 
-/// Connections that [`send`] makes of each port.
-pub(super) const OF_EACH_PORT: usize = 31_250;
 /// All of them.
-pub(super) const ALL: usize = OF_EACH_PORT * 32;
+pub(super) const ALL: usize = SOURCES as usize * OF_EACH_SOURCE;
 
-/// The container's ports.
-pub(super) fn ports() -> impl Iterator<Item = u16> {
-    FIRST_PORT..FIRST_PORT + 32
+/// The ports of their destinations, to each of which an equal share goes. No other load uses them.
+pub(super) fn destination_ports() -> impl Iterator<Item = u16> {
+    FIRST_DESTINATION..FIRST_DESTINATION + DESTINATION_PORTS
 }
 
 /// Sends one datagram of each connection from `container`, which makes it or keeps it alive.
@@ -28,27 +28,28 @@ pub(super) fn ports() -> impl Iterator<Item = u16> {
 /// # Errors
 /// When a port is taken or the kernel refuses to send.
 pub(super) fn send(container: &Namespace) -> Result<()> {
-    for port in ports() {
-        let socket = container
-            .run(|| UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port)))
-            .with_context(|| format!("port {port} of the container is not free"))?;
-        let mut sent = Pace::begin();
-        for number in 0..OF_EACH_PORT {
-            sent.one_more();
-            let to = SocketAddrV4::new(destination(number), DISCARD);
-            socket
-                .send_to(&[], to)
-                .with_context(|| format!("cannot send from port {port} to {to}"))?;
+    container.run(|| {
+        let mut pace = Pace::begin();
+        for port in FIRST_SOURCE..FIRST_SOURCE + SOURCES {
+            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))
+                .with_context(|| format!("port {port} of the container is not free"))?;
+            for to in destinations() {
+                pace.one_more();
+                socket
+                    .send_to(&[], to)
+                    .with_context(|| format!("cannot send from port {port} to {to}"))?;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
-/// The address that the `number`th connection of each port goes to.
-fn destination(number: usize) -> Ipv4Addr {
-    let host = u16::try_from(number).expect("fewer destinations than a /16 has addresses");
-    let ([net, next], [high, low]) = (SILENT, host.to_be_bytes());
-    Ipv4Addr::new(net, next, high, low)
+/// Where each port sends to.
+fn destinations() -> impl Iterator<Item = SocketAddrV4> {
+    let [high, low] = SILENT;
+    (1..=DESTINATION_ADDRESSES).flat_map(move |host| {
+        destination_ports().map(move |port| SocketAddrV4::new([high, low, 0, host].into(), port))
+    })
 }
 
 /// So many a second, in bursts that an interface's queue holds.
@@ -76,9 +77,12 @@ impl Pace {
     }
 }
 
-const FIRST_PORT: u16 = 49_152;
-/// RFC 863.
-const DISCARD: u16 = 9;
+const FIRST_SOURCE: u16 = 49_152;
+const SOURCES: u16 = 8000;
+const FIRST_DESTINATION: u16 = 7000;
+const DESTINATION_PORTS: u16 = 25;
+const DESTINATION_ADDRESSES: u8 = 5;
+const OF_EACH_SOURCE: usize = DESTINATION_PORTS as usize * DESTINATION_ADDRESSES as usize;
 /// Datagrams a second.
 const RATE: u32 = 150_000;
 const BURST: u32 = 64;
@@ -86,14 +90,15 @@ const BURST: u32 = 64;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeSet;
 
     #[test]
     fn there_are_a_million_and_each_goes_elsewhere() {
-        assert_eq!((ALL, ports().count()), (1_000_000, 32));
-        assert_eq!(destination(0), Ipv4Addr::new(10, 99, 0, 0));
-        assert_eq!(
-            destination(OF_EACH_PORT - 1),
-            Ipv4Addr::new(10, 99, 122, 17)
+        let each: BTreeSet<SocketAddrV4> = destinations().collect();
+        assert_eq!((each.len(), ALL), (OF_EACH_SOURCE, 1_000_000));
+        assert!(
+            each.iter()
+                .all(|to| to.ip().octets()[..2] == SILENT && *to.ip() != Ipv4Addr::UNSPECIFIED)
         );
     }
 }

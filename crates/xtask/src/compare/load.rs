@@ -137,12 +137,20 @@ pub(super) fn ping_pong(pair: &Pair, seconds: u32) -> Result<Latency> {
     })
 }
 
-/// Short TCP connections, four at once: how many went well, a second. One that did not costs the
-/// time it was waited for.
+/// Short TCP connections.
+#[derive(Debug, Clone)]
+pub(super) struct Short {
+    /// How many went well, a second.
+    pub(super) per_second: f64,
+    /// How many did not, and why one of them.
+    pub(super) failed: Option<String>,
+}
+
+/// Short TCP connections, four at once. One that fails costs the time it was waited for.
 ///
 /// # Errors
 /// When the server cannot listen.
-pub(super) fn connections(pair: &Pair, seconds: u32) -> Result<f64> {
+pub(super) fn connections(pair: &Pair, seconds: u32) -> Result<Short> {
     let load = Connections {
         listen: SHORT_PORT,
         to: SocketAddr::new(pair.address.into(), SHORT_PORT),
@@ -150,14 +158,14 @@ pub(super) fn connections(pair: &Pair, seconds: u32) -> Result<f64> {
         at_once: 4,
     };
     let report = tcp_connections(&pair.server, &pair.client, &load)?;
-    if let Some(why) = &report.why {
-        let (count, failed) = (report.count, report.failed);
-        println!(
-            "note: {failed} of {} connections failed: {why}",
-            count + failed
-        );
-    }
-    Ok(report.per_second())
+    let (per_second, failed) = (report.per_second(), report.failed);
+    let all = report.count + failed;
+    Ok(Short {
+        per_second,
+        failed: report
+            .why
+            .map(|why| format!("{failed} of {all} connections failed: {why}")),
+    })
 }
 
 /// Every port that a server of this module listens at.

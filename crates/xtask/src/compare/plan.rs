@@ -54,9 +54,11 @@ pub(super) enum What {
     NatConnections,
     /// Datagrams to the world at little loss.
     NatUdp,
-    /// Some of these beside a million connections; Clearway only.
+    /// Some of these beside a million connections; Clearway only. Compared with what the loads
+    /// above give without, when they are measured too.
     NatFull,
-    /// Some of these with 10 000 ports and a range published; Clearway only.
+    /// Some of these with 10 000 ports and a range published; Clearway only. Compared in the same
+    /// way.
     NatPublished,
 }
 
@@ -134,6 +136,13 @@ enum Task {
     /// Of so many bytes.
     Datagrams(Measure, u32),
     Connections(Measure),
+}
+
+/// What a load saw.
+pub(super) struct Seen {
+    pub(super) values: Vec<(Measure, f64)>,
+    /// What the values do not say.
+    pub(super) note: Option<String>,
 }
 
 /// A contender that is set up, with what it is measured for.
@@ -221,32 +230,35 @@ impl Load {
     ///
     /// # Errors
     /// When a program fails, or nothing gets through.
-    pub(super) fn take(self, pairs: &[Pair], pace: Pace) -> Result<Vec<(Measure, f64)>> {
+    pub(super) fn take(self, pairs: &[Pair], pace: Pace) -> Result<Seen> {
         let pairs = match self.between {
             Between::Pairs(count) => &pairs[..count],
             Between::Out => &pairs[..1],
             Between::In => &pairs[1..2],
         };
-        match self.task {
-            Task::Bulk(measure) => Ok(vec![(
-                measure,
-                load::bulk(pairs, pace.seconds, pace.congestion)?,
-            )]),
+        let mut note = None;
+        let values = match self.task {
+            Task::Bulk(measure) => {
+                vec![(measure, load::bulk(pairs, pace.seconds, pace.congestion)?)]
+            }
             Task::PingPong(mean, p99) => {
                 let latency = load::ping_pong(&pairs[0], pace.seconds)?;
-                Ok(vec![(mean, latency.mean), (p99, latency.p99)])
+                vec![(mean, latency.mean), (p99, latency.p99)]
             }
             Task::Datagrams(measure, payload) => {
                 let ladder = search::ladder(RATES.0, RATES.1, pace.step);
                 let best = search::highest_delivered(&ladder, |rate| {
                     load::datagrams(&pairs[0], payload, rate, 1)
                 })?;
-                Ok(vec![(measure, best / 1e3)])
+                vec![(measure, best / 1e3)]
             }
             Task::Connections(measure) => {
-                Ok(vec![(measure, load::connections(&pairs[0], pace.seconds)?)])
+                let short = load::connections(&pairs[0], pace.seconds)?;
+                note = short.failed;
+                vec![(measure, short.per_second)]
             }
-        }
+        };
+        Ok(Seen { values, note })
     }
 }
 
@@ -284,6 +296,7 @@ const SWITCHED: &[Load] = &[
 ];
 const ALONE: &[Load] = &[row(What::Idle, ONE, Task::Bulk(Measure::BulkAlone))];
 const BESIDE_IDLE: &[Load] = &[row(What::Idle, ONE, Task::Bulk(Measure::BulkIdle))];
+/// Short connections come last: those that are over are remembered for minutes, with their ports.
 const TRANSLATED: &[Load] = &[
     row(
         What::NatBulkOut,
@@ -297,16 +310,6 @@ const TRANSLATED: &[Load] = &[
         Task::PingPong(Measure::NatPingPongMean, Measure::NatPingPongP99),
     ),
     row(
-        What::NatConnections,
-        Between::Out,
-        Task::Connections(Measure::NatConnectionsOut),
-    ),
-    row(
-        What::NatConnections,
-        Between::In,
-        Task::Connections(Measure::NatConnectionsIn),
-    ),
-    row(
         What::NatUdp,
         Between::Out,
         Task::Datagrams(Measure::NatDatagrams64, 64),
@@ -316,7 +319,18 @@ const TRANSLATED: &[Load] = &[
         Between::Out,
         Task::Datagrams(Measure::NatDatagrams1400, 1400),
     ),
+    row(
+        What::NatConnections,
+        Between::Out,
+        Task::Connections(Measure::NatConnectionsOut),
+    ),
+    row(
+        What::NatConnections,
+        Between::In,
+        Task::Connections(Measure::NatConnectionsIn),
+    ),
 ];
+/// In the order of [`TRANSLATED`].
 const FULL: &[Load] = &[
     row(
         What::NatFull,
@@ -331,12 +345,12 @@ const FULL: &[Load] = &[
     row(
         What::NatFull,
         Between::Out,
-        Task::Connections(Measure::NatFullConnectionsOut),
+        Task::Datagrams(Measure::NatFullDatagrams64, 64),
     ),
     row(
         What::NatFull,
         Between::Out,
-        Task::Datagrams(Measure::NatFullDatagrams64, 64),
+        Task::Connections(Measure::NatFullConnectionsOut),
     ),
 ];
 const PUBLISHED: &[Load] = &[

@@ -33,6 +33,8 @@ pub(super) struct Report {
     contenders: Vec<&'static str>,
     rows: Vec<Row>,
     samples: Vec<Sample>,
+    /// What the samples do not say, such as connections that failed.
+    notes: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -57,7 +59,12 @@ struct Verdict {
 
 impl Report {
     /// Sums samples up. Measures nobody was asked for have no row.
-    pub(super) fn new(facts: Facts, contenders: Vec<&'static str>, samples: Vec<Sample>) -> Self {
+    pub(super) fn new(
+        facts: Facts,
+        contenders: Vec<&'static str>,
+        samples: Vec<Sample>,
+        notes: Vec<String>,
+    ) -> Self {
         let rows = Measure::ALL
             .into_iter()
             .filter_map(|measure| row(measure, &contenders, &samples))
@@ -67,10 +74,11 @@ impl Report {
             contenders,
             rows,
             samples,
+            notes,
         }
     }
 
-    /// The table with the facts above it, in Markdown.
+    /// The table with the facts above and the notes below it, in Markdown.
     pub(super) fn markdown(&self) -> String {
         let mut text = String::new();
         for line in self.facts.lines() {
@@ -94,6 +102,10 @@ impl Report {
         let _ = writeln!(text, "|{}", "---|".repeat(columns));
         for row in &self.rows {
             text.push_str(&row.markdown(&self.contenders, &peers));
+        }
+        for (number, note) in self.notes.iter().enumerate() {
+            let gap = if number == 0 { "\n" } else { "" };
+            let _ = writeln!(text, "{gap}- note: {note}");
         }
         text
     }
@@ -198,11 +210,8 @@ impl Row {
 
 impl Verdict {
     fn words(&self) -> String {
-        if self.met {
-            format!("{}: met", self.goal)
-        } else {
-            format!("{}: **missed** ({:.2})", self.goal, self.reached)
-        }
+        let verdict = if self.met { "met" } else { "**missed**" };
+        format!("{}: {verdict} ({})", self.goal, short(self.reached))
     }
 }
 
@@ -245,7 +254,7 @@ mod tests {
     }
 
     fn report(samples: Vec<Sample>) -> Report {
-        Report::new(facts(), vec![CLEARWAY, "docker0"], samples)
+        Report::new(facts(), vec![CLEARWAY, "docker0"], samples, Vec::new())
     }
 
     #[test]
@@ -264,7 +273,7 @@ mod tests {
         let text = report.markdown();
         assert!(
             text.contains(
-                "| 24.0 (12.0 - 99.0) | 20.0 (20.0 - 20.0) | 1.20x | >= 1.15x docker0: met |"
+                "| 24.0 (12.0 - 99.0) | 20.0 (20.0 - 20.0) | 1.20x | >= 1.15x docker0: met (1.20) |"
             ),
             "{text}"
         );
@@ -290,6 +299,17 @@ mod tests {
         assert!(!report.rows[1].goals[0].met);
         assert!(report.rows[2].goals[0].met);
         assert_eq!(report.rows.len(), 3);
+    }
+
+    #[test]
+    fn notes_stand_below_the_table() {
+        let all = samples(Measure::NatConnectionsOut, CLEARWAY, &[1.0]);
+        let notes = vec!["first".into(), "second".into()];
+        let text = Report::new(facts(), vec![CLEARWAY], all, notes).markdown();
+        assert!(
+            text.ends_with(" |\n\n- note: first\n- note: second\n"),
+            "{text}"
+        );
     }
 
     #[test]
