@@ -90,7 +90,8 @@ pub struct LinkFields {
     /// `null`: the MAC of the port's endpoint or lock, else 02:00:00:00:00:01.
     #[serde(default)]
     pub src_mac: Option<Mac>,
-    /// `null`: the MAC of the endpoint that has the destination address, else broadcast.
+    /// `null`: the MAC of the endpoint that has the destination address, the gateway's if it is not
+    /// near, else broadcast.
     #[serde(default)]
     pub dst_mac: Option<Mac>,
     /// A customer tag. `null`: untagged.

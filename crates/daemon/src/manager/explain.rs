@@ -5,11 +5,13 @@ use super::refuse::refused;
 use super::translate::{drop_info, mac, name, owner};
 use crate::craft;
 use api::{
-    ApiError, ExplainRequest, Explanation, Mac, Output, StageName, Step, TagType, Verdict, VlanTag,
+    ApiError, ExplainRequest, Explanation, FrameSpec, Mac, Output, StageName, Step, TagType,
+    Verdict, VlanTag,
 };
 use control::Port;
 use dataplane::{Explanation as Explained, Outcome};
 use pipeline::{DropReason, Stage};
+use std::net::IpAddr;
 use switch::{Form, Forward, Transmit};
 use wire::{Headers, VnetHeader};
 
@@ -23,13 +25,31 @@ impl Core {
         let lock = port.settings.lock.as_ref().map(|lock| lock.mac);
         let own = self.state.endpoint_of(port).map(|e| e.mac).or(lock);
         let src = own.map_or(Mac([2, 0, 0, 0, 0, 1]), mac);
-        let neighbour = |address| owner(&self.state, port.network?, address).map(|e| mac(e.mac));
-        let dst = craft::destination(&request.frame).and_then(neighbour);
+        let dst = self.next_hop(port, &request.frame);
         let bytes = craft::frame(&request.frame, src, dst)?;
         let explained = self
             .dataplane
             .explain(port.id, &bytes, VnetHeader::default());
         Ok(self.told(port, &bytes, &explained))
+    }
+
+    /// Whom a stack behind `port` would hand the frame to: the neighbour that has its address, or
+    /// the gateway of an address that is not near.
+    fn next_hop(&self, port: &Port, frame: &FrameSpec) -> Option<Mac> {
+        let address = craft::destination(frame)?;
+        let network = self.state.network(port.network?)?;
+        if let Some(neighbour) = owner(&self.state, network.id, address) {
+            return Some(mac(neighbour.mac));
+        }
+        let is_gateway = match network.subnets.iter().find(|s| s.net.contains(&address)) {
+            Some(near) => near.gateway == Some(address),
+            None => {
+                let mut gateways = network.subnets.iter().filter_map(|s| s.gateway);
+                is_far(address) && gateways.any(|own| own.is_ipv4() == address.is_ipv4())
+            }
+        };
+        let asks = matches!(frame, FrameSpec::Arp(_));
+        (is_gateway && !asks).then(|| mac(self.state.gateway_mac(network.id)))
     }
 
     fn told(&self, port: &Port, bytes: &[u8], explained: &Explained) -> Explanation {
@@ -115,6 +135,14 @@ impl Core {
             .split(' ')
             .map(|word| named(word).unwrap_or_else(|| word.to_owned()));
         words.collect::<Vec<_>>().join(" ")
+    }
+}
+
+/// Whether an address that is in no subnet of the network's lies beyond it.
+const fn is_far(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unicast_link_local(),
     }
 }
 

@@ -607,11 +607,11 @@ fn explain_knows_neighbours_and_names() {
     let mut core = blue(dir.path());
     core.attach(&attach_to(&a)).unwrap();
     core.attach(&attach_to(&b)).unwrap();
-    let ping = |from: &str| {
+    let ping_to = |from: &str, to: &str| {
         let fields = IcmpFields {
             link: LinkFields::default(),
             src_ip: from.parse().unwrap(),
-            dst_ip: "10.1.0.3".parse().unwrap(),
+            dst_ip: to.parse().unwrap(),
             reply: false,
             id: 1,
             payload: 0,
@@ -621,6 +621,17 @@ fn explain_knows_neighbours_and_names() {
             frame: FrameSpec::Icmp(fields),
         }
     };
+    let ping = |from: &str| ping_to(from, "10.1.0.3");
+    // What is not near goes to the gateway, which has no way to there; the gateway itself answers.
+    let far = core.explain(&ping_to("10.1.0.2", "198.51.100.1")).unwrap();
+    assert_eq!(far.drop.unwrap().label, "no_route");
+    let gateway = core.explain(&ping_to("10.1.0.2", "10.1.0.1")).unwrap();
+    assert_eq!(gateway.verdict, Verdict::Answered, "{:?}", gateway.steps);
+    // Nobody has this one, and the groups are everybody's.
+    for everybody in ["10.1.0.77", "224.0.0.1"] {
+        let shown = core.explain(&ping_to("10.1.0.2", everybody)).unwrap();
+        assert_eq!(shown.verdict, Verdict::Flooded, "{everybody}");
+    }
     let good = core.explain(&ping("10.1.0.2")).unwrap();
     assert_eq!(
         (

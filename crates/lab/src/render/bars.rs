@@ -81,14 +81,14 @@ fn ratio(numbers: &[Number], number: &Number) -> Option<f64> {
 }
 
 fn footnote(rounds: usize, numbers: &[Number]) -> String {
-    let mut paths = numbers.iter().map(|number| number.path);
-    match paths.find(|path| *path != Path::Clearway) {
-        Some(other) => format!(
-            "  Medians and ranges of {rounds} rounds in turns, and Clearway's over the {}'s:\n  \
-             more is better for throughput (TCP with cubic), less for round trips.",
-            other.label()
-        ),
-        None => format!("  Medians and ranges of {rounds} rounds."),
+    let is_beside = |number: &Number| number.path != Path::Clearway;
+    if numbers.iter().any(is_beside) {
+        format!(
+            "  Medians and ranges of {rounds} rounds in turns, and Clearway's over the other's:\n  \
+             more is better for throughput (TCP with cubic), less for round trips."
+        )
+    } else {
+        format!("  Medians and ranges of {rounds} rounds.")
     }
 }
 

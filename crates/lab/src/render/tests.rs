@@ -54,7 +54,7 @@ ping  containers reach each other                                          0.2 s
                02:42:0a:50:00:03 is behind port bob
   TCP throughput   Clearway      18.4 Gbit/s  17.9 - 19.1  #############  2.00x
                    Linux bridge  9.20 Gbit/s  9.10 - 9.30  ######
-  Medians and ranges of 3 rounds in turns, and Clearway's over the Linux bridge's:
+  Medians and ranges of 3 rounds in turns, and Clearway's over the other's:
   more is better for throughput (TCP with cubic), less for round trips.
 ";
     assert_eq!(scene(&report(true).scenes[0], PLAIN), expected);

@@ -18,7 +18,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
             format!("ann calls {}, sam sees {}", way.to, meeting.seen),
         );
         finding.check(
-            format!("over {family} ann reaches sam's published port, as the host (RFC 4787 REQ-9)"),
+            format!("sam takes ann for the host over {family} (RFC 4787 REQ-9)"),
             meeting.seen.ip() == host,
             || format!("sam sees {}, the host is {host}", meeting.seen),
         );

@@ -27,7 +27,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
             format!("ann calls sam at {to}: {} frames dropped", counted()),
         );
         finding.check(
-            format!("over {family} ann, on the network lab, does not reach sam, on shop"),
+            format!("ann, on lab, does not reach sam, on shop, over {family}"),
             matches!(&tried, Err(error) if error.kind() == ErrorKind::TimedOut),
             || match &tried {
                 Ok(_) => "she is connected".to_owned(),
@@ -35,7 +35,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
             },
         );
         finding.check(
-            format!("over {family} her frames are dropped as {ISOLATED}"),
+            format!("her frames over {family} are dropped as {ISOLATED}"),
             rose.is_ok(),
             || "the counter did not rise".into(),
         );
@@ -43,7 +43,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
     let drops = stage.client.drops()?;
     let row = drops.reasons.iter().find(|row| row.label == ISOLATED);
     if let Some(row) = row {
-        finding.fact(ISOLATED, row.sentence.as_str());
+        finding.fact("drops", format!("{ISOLATED}: {}", row.sentence));
     }
     Ok(())
 }

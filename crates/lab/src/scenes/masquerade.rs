@@ -16,7 +16,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
         finding.fact(family, format!("ann calls from {}", meeting.client));
         finding.fact(family, format!("the world sees {}", meeting.seen));
         finding.check(
-            format!("over {family} the world takes ann for the host"),
+            format!("the world takes ann for the host over {family}"),
             meeting.seen.ip() == host,
             || format!("it sees {}, the host is {host}", meeting.seen),
         );

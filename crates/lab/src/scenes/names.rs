@@ -27,7 +27,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
         let answer = ask(&ann.namespace, gateway, name.clone(), kind)?;
         finding.fact(kind.to_string(), format!("{name} is {}", answer.join(", ")));
         finding.check(
-            format!("ann asks {gateway} for {name} {kind} and is told {expected}"),
+            format!("{name} {kind} is {expected}, says {gateway}"),
             is_told(&answer, &expected),
             || format!("told {answer:?}"),
         );

@@ -26,7 +26,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
         finding.fact(family, format!("{} calls {}", meeting.client, way.to));
         finding.fact(family, format!("sam sees {}", meeting.seen));
         finding.check(
-            format!("over {family} sam sees the caller's own address"),
+            format!("sam sees the caller's own address over {family}"),
             meeting.seen == meeting.client,
             || format!("{} became {}", meeting.client, meeting.seen),
         );

@@ -14,10 +14,10 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
         let family = if world.is_ipv4() { "IPv4" } else { "IPv6" };
         let hops = trace(&ann.namespace, world, FARTHEST)?;
         for (number, hop) in (1..).zip(&hops) {
-            finding.fact(family, format!("{number}  {}", told(*hop)));
+            finding.fact(family, format!("hop {number}: {}", told(*hop)));
         }
         finding.check(
-            format!("over {family} the way to the world is the gateway, then the world"),
+            format!("the gateway is the one router before the world over {family}"),
             hops == [Hop::Router(gateway), Hop::End(world)],
             || format!("{hops:?}"),
         );
