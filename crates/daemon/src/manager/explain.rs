@@ -8,9 +8,9 @@ use api::{
     ApiError, ExplainRequest, Explanation, FrameSpec, Mac, Output, StageName, Step, TagType,
     Verdict, VlanTag,
 };
-use control::Port;
+use control::{Attachment, Hidden, Port};
 use dataplane::{Explanation as Explained, Outcome};
-use pipeline::{DropReason, Stage};
+use pipeline::{DropReason, NetworkId, PortId, Stage};
 use std::net::IpAddr;
 use switch::{Form, Forward, Transmit};
 use wire::{Headers, VnetHeader};
@@ -92,7 +92,11 @@ impl Core {
         let to = self.state.port(copy.port);
         let closed = self.dataplane.counters(copy.port).is_none();
         Output {
-            port: to.map_or_else(|| name(&copy.port.to_string()), |p| name(&p.name)),
+            port: name(
+                &self
+                    .port_called(copy.port)
+                    .unwrap_or_else(|| copy.port.to_string()),
+            ),
             tags: self.tags(from, bytes, copy.form),
             mirror: to.is_some_and(|p| p.settings.mirror.is_some()),
             drop: closed.then(|| drop_info(DropReason::TxGone)),
@@ -119,22 +123,52 @@ impl Core {
             .collect()
     }
 
-    /// A sentence of a stage with the ports' names instead of their numbers (`port3`).
+    /// A sentence of a stage with names instead of the numbers of ports (`port3`) and networks
+    /// (`network3`).
     fn with_names(&self, text: &str) -> String {
         let named = |word: &str| {
-            let digits = word.strip_prefix("port")?;
+            let (kind, digits) = word.split_at(word.find(|c: char| c.is_ascii_digit())?);
             let end = digits
                 .find(|c: char| !c.is_ascii_digit())
                 .unwrap_or(digits.len());
-            let port = self
-                .state
-                .port(pipeline::PortId(digits[..end].parse().ok()?))?;
-            Some(format!("{}{}", port.name, &digits[end..]))
+            let number = digits[..end].parse().ok()?;
+            let called = match kind {
+                "port" => self.port_called(PortId(number))?,
+                "network" => self.network_called(NetworkId(number))?,
+                _ => return None,
+            };
+            Some(format!("{called}{}", &digits[end..]))
         };
         let words = text
             .split(' ')
             .map(|word| named(word).unwrap_or_else(|| word.to_owned()));
         words.collect::<Vec<_>>().join(" ")
+    }
+
+    fn port_called(&self, id: PortId) -> Option<String> {
+        match self.state.port(id) {
+            Some(port) => Some(port.name.clone()),
+            None => self.hidden_called(|place| place.port == id),
+        }
+    }
+
+    fn network_called(&self, id: NetworkId) -> Option<String> {
+        match self.state.network(id) {
+            Some(network) => Some(network.name.clone()),
+            None => self.hidden_called(|place| place.network == id),
+        }
+    }
+
+    /// What a network with one port, or that port, is called by what is behind it.
+    fn hidden_called(&self, is: impl Fn(Attachment) -> bool) -> Option<String> {
+        let uplinks = self.state.uplinks().map(|u| (u.name.as_str(), u.place));
+        let others = [(Hidden::Host, "host"), (Hidden::Services, "services")];
+        let others = others
+            .into_iter()
+            .filter_map(|(which, name)| Some((name, self.state.place_of(which)?)));
+        let mut all = uplinks.chain(others);
+        all.find(|(_, place)| is(*place))
+            .map(|(name, _)| name.to_owned())
     }
 }
 

@@ -66,7 +66,8 @@ pub(super) fn told(explanation: &Explanation, finding: &mut Finding) {
     finding.fact("verdict", format!("{verdict} to {ports}"));
 }
 
-fn ports(explanation: &Explanation) -> Vec<&str> {
+/// Where it would leave.
+pub(super) fn ports(explanation: &Explanation) -> Vec<&str> {
     let outputs = explanation.outputs.iter();
     outputs.map(|output| output.port.as_str()).collect()
 }

@@ -2,8 +2,8 @@
 
 use crate::finding::Finding;
 use crate::lab::Stage;
-use crate::outside::WORLD;
-use crate::scenes::explain::told;
+use crate::outside::{NIC, WORLD};
+use crate::scenes::explain::{ports, told};
 use anyhow::Result;
 use api::{ExplainRequest, FrameSpec, LinkFields, NatFilter, TcpFields, TcpFlag, Verdict};
 
@@ -27,9 +27,9 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
     let explanation = stage.client.explain(&request)?;
     told(&explanation, finding);
     finding.check(
-        "a TCP SYN from ann to the world would be routed out",
-        explanation.verdict == Verdict::Routed && explanation.leaves_as.is_some(),
-        || format!("{:?}, as {:?}", explanation.verdict, explanation.leaves_as),
+        "a TCP SYN from ann to the world would leave by the uplink",
+        explanation.verdict == Verdict::Routed && ports(&explanation) == [NIC],
+        || format!("{:?} to {:?}", explanation.verdict, ports(&explanation)),
     );
     let filter = NatFilter {
         port: Some(PORT),
