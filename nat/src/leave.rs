@@ -82,6 +82,7 @@ impl<T: Trace> Passage<'_, T> {
     }
 
     fn pass_whole(&mut self, how: How) -> Result<Routed, DropReason> {
+        self.check_before(how)?;
         let kind = classify(self.arrival.headers).ok_or(DropReason::IpInvalid)?;
         let decided = match kind {
             Kind::Flow(tuple) | Kind::Portless(tuple) => self.translate(how, tuple)?,
@@ -199,7 +200,21 @@ impl<T: Trace> Passage<'_, T> {
         }))
     }
 
-    fn check_hops(&mut self) -> Result<(), DropReason> {
+    /// What cannot go on makes no state, as far as that is known before it is translated. Who
+    /// sends to our own address from outside may mean the host, which asks for no hop.
+    fn check_before(&mut self, how: How) -> Result<(), DropReason> {
+        match how {
+            How::Followed(way) | How::Outbound(way) => {
+                let face = self.router.face(way.network).ok_or(DropReason::NoRoute)?;
+                self.check_hops()?;
+                self.check_fit(face.mtu)
+            }
+            How::Hairpin(_) => self.check_hops(),
+            How::Inbound => Ok(()),
+        }
+    }
+
+    pub(crate) fn check_hops(&mut self) -> Result<(), DropReason> {
         let hops = match self.arrival.headers.net {
             Net::Ipv4(ip) => ip.ttl,
             Net::Ipv6(ip) => ip.hop_limit,
@@ -215,7 +230,7 @@ impl<T: Trace> Passage<'_, T> {
 
     /// A packet that is too large is answered even where it may be fragmented: a sender that did
     /// not forbid it learns the size all the same, and fragments itself.
-    fn check_fit(&mut self, mtu: u16) -> Result<(), DropReason> {
+    pub(crate) fn check_fit(&mut self, mtu: u16) -> Result<(), DropReason> {
         let Arrival { frame, headers, .. } = self.arrival;
         let len = wire::wire_mtu(&frame.vnet, headers, frame.len());
         if len <= usize::from(mtu) {

@@ -50,9 +50,13 @@ impl<T: Trace> Passage<'_, T> {
     /// A fragment that is not the first goes where its packet's first one went, and waits for it
     /// if it must.
     pub(crate) fn pass_later(&mut self, piece: &Piece) -> Result<Routed, DropReason> {
+        // Its first one may have had a hop more, and been shorter.
+        self.check_hops()?;
         let fragments = &self.router.live.fragments;
         match fragments.later(piece, self.arrival, self.now, self.effects)? {
             Later::Forward(network, rewrite) => {
+                let face = self.router.face(network).ok_or(DropReason::NoRoute)?;
+                self.check_fit(face.mtu)?;
                 self.say(|| "it goes as its packet's first fragment went".to_owned());
                 Ok(Routed::Forward(network, rewrite))
             }

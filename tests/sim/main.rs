@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod fragments;
 mod offloads;
 mod oracle;
 mod reasons;

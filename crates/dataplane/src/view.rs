@@ -8,7 +8,7 @@
 use crate::process::Against;
 use arc_swap::ArcSwap;
 use nat::Router;
-use pipeline::{Effects, Instant, PortCounters, PortId, PortTotals, WorkerId};
+use pipeline::{DropReason, Effects, Instant, PortCounters, PortId, PortTotals, WorkerId};
 use port::Tx;
 use std::sync::Arc;
 use switch::Topology;
@@ -106,11 +106,17 @@ impl View {
         &self.own[worker.index()]
     }
 
-    /// What all workers counted of the router's own frames.
+    /// What all workers counted of the router's own frames, and those that it held until it had to
+    /// give them up.
     #[must_use]
     pub fn router_totals(&self) -> PortTotals {
         let mut totals = PortTotals::default();
         self.own.iter().for_each(|c| c.add_to(&mut totals));
+        let live = &self.router.live;
+        let fragments = live.fragments.lost();
+        totals.add_drops(DropReason::NextHopUnknown, live.gateway.lost());
+        totals.add_drops(DropReason::FragmentTimeout, fragments.timeout);
+        totals.add_drops(DropReason::FragmentLimit, fragments.limit);
         totals
     }
 

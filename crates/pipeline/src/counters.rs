@@ -99,6 +99,11 @@ impl PortTotals {
         self.drops[reason.index()]
     }
 
+    /// Adds `count` frames dropped for `reason`, which somebody else counted.
+    pub fn add_drops(&mut self, reason: DropReason, count: u64) {
+        self.drops[reason.index()] += count;
+    }
+
     /// The reasons that happened, with their counts, in the order of their codes.
     pub fn drops(&self) -> impl Iterator<Item = (DropReason, u64)> + '_ {
         DropReason::ALL

@@ -264,6 +264,10 @@ impl Shard {
                     return Some((port, None));
                 }
                 Holder::Free | Holder::Shared(_) => continue,
+                // Nobody takes the port that he calls (hairpin): he would call himself.
+                Holder::Mapping(_) if port == want.peer.port && external.ip == want.peer.ip => {
+                    continue;
+                }
                 Holder::Mapping(first) => first,
             };
             let Some(worth) = self.worth(first, mine, view) else {

@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 use wire::craft::{Link, TcpSegment, superframe};
 use wire::emit::{Ends, Envelope};
-use wire::{IpProtocol, TcpFlags, VnetHeader};
+use wire::{Fragment, IpProtocol, TcpFlags, VnetHeader};
 
 pub(super) fn scenarios() -> Vec<(DropReason, Scenario)> {
     use DropReason as R;
@@ -150,6 +150,22 @@ pub(super) fn scenarios() -> Vec<(DropReason, Scenario)> {
             let gre = to(A, WORLD).raw(IpProtocol(47), &[0; 16]);
             after(&Site::new(), &[(A, gre)])
         }),
+        (R::FragmentInvalid, || {
+            // The second piece brings bytes of the first one again.
+            let [first, second] =
+                [(0, true), (8, false)].map(|(at, more)| piece(at, more, &[7; 16]));
+            after(&Site::new(), &[(A, first), (A, second)])
+        }),
+        (R::FragmentLimit, || {
+            // As many as may wait for their first one, and one more.
+            let pieces = (1..=129).map(|n| (A, piece(8 * n, true, &[7; 8])));
+            after(&Site::new(), &pieces.collect::<Vec<_>>())
+        }),
+        (R::FragmentTimeout, || {
+            let mut rig = after(&Site::new(), &[(A, piece(8, false, &[7; 8]))]);
+            rig.poll(Instant::from_secs(31));
+            rig
+        }),
         (R::HairpinLoop, || {
             let site = Site::new().publish(IpProtocol::UDP, 8080, A, 80);
             after(&site, &[(A, to(A, OURS).udp(80, 8080, b""))])
@@ -165,6 +181,16 @@ const GATEWAY: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 1);
 /// A packet of a container's.
 fn to(guest: Guest, dst: Ipv4Addr) -> wire::craft::Packet {
     packet(guest, guest.v4.into(), dst.into())
+}
+
+/// A piece of a UDP datagram from A to the world.
+fn piece(offset: u16, more: bool, bytes: &[u8]) -> Vec<u8> {
+    let fragment = Fragment {
+        id: 7,
+        offset,
+        more,
+    };
+    to(A, WORLD).fragment(fragment).raw(IpProtocol::UDP, bytes)
 }
 
 /// A packet that comes from the world to us.

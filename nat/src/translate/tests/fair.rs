@@ -138,6 +138,24 @@ fn exhausted_ports_are_named_where_nobody_holds_too_many() {
 }
 
 #[test]
+fn who_calls_a_port_does_not_take_it() {
+    // One port, and its holder has had the time that everybody gets.
+    let mut rig = Rig::new(EIM_EIF);
+    rig.range = crate::PortRange {
+        first: 50_000,
+        last: 50_000,
+    };
+    let external = rig.out("10.0.0.2:50000", "198.51.100.9:53");
+    rig.secs(10);
+    let call = udp("10.0.0.3:50000", &external.to_string());
+    for effects in [Effects::None, Effects::Live] {
+        rig.effects = effects;
+        assert_eq!(rig.turn(WEB, &call), Err(DropReason::PortsExhausted));
+    }
+    assert_eq!(rig.list()[0].inside().addr, addr("10.0.0.2:50000"));
+}
+
+#[test]
 fn who_is_robbed_of_what_is_told() {
     let rig = Rig::sized(EIM_APDF, 16, u32::MAX);
     rig.tables.watch(1_600);
