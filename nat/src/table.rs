@@ -158,16 +158,13 @@ impl Tables {
         };
         let mut freed = 0;
         for shard in 0..SHARDS {
-            let mut left = budget.div_ceil(SHARDS);
+            // Once around is enough, however few there are.
+            let mut left = budget.div_ceil(SHARDS).min(self.lock(shard).sessions.end());
             while left > 0 {
                 let mut shard = self.lock(shard);
                 let before = shard.len();
-                let looked = shard.sweep(left.min(STRIDE), &view);
+                left -= shard.sweep(left.min(STRIDE), &view);
                 freed += before - shard.len();
-                left -= looked.max(1).min(left);
-                if looked == 0 {
-                    break;
-                }
             }
         }
         self.tallies.sweep();

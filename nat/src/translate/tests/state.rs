@@ -1,7 +1,7 @@
 //! What is seen of the tables, and what it costs.
 
 use super::rig::*;
-use crate::{Change, Ending, Filter, Imported};
+use crate::{Change, Ending, Filter, Imported, Phase};
 use pipeline::{DropReason, Effects};
 
 const A: &str = "10.0.0.2:50000";
@@ -201,7 +201,7 @@ fn events_are_kept_in_order_and_losses_counted() {
     let mut events = Vec::new();
     let lost = rig.tables.events(&mut events);
     // One event a shard is kept: the first.
-    assert_eq!((events.len(), lost), (1, 2));
+    assert_eq!((events.len(), lost), (1, 3));
     assert_eq!(events[0].change, Change::Opened);
     assert_eq!(events[0].entry.state, "SYN_SENT");
     rig.tables.watch(1_600);
@@ -214,6 +214,28 @@ fn events_are_kept_in_order_and_losses_counted() {
     let expired = Change::Ended(Ending::Expired);
     assert_eq!(changes, [Change::Opened, expired, expired]);
     assert!(rig.tables.is_empty());
+}
+
+#[test]
+fn each_step_of_a_connection_is_told() {
+    let mut rig = Rig::new(EIM_APDF);
+    rig.tables.watch(1_600);
+    let conversation = Conversation::open(&rig, A, "198.51.100.9:443");
+    conversation.sends(&rig, RST, 101, 0).unwrap();
+    rig.secs(240);
+    rig.tables.expire(&rig.settings, rig.now, 1 << 20);
+    let mut events = Vec::new();
+    assert_eq!(rig.tables.events(&mut events), 0);
+    let told: Vec<_> = events.iter().map(|e| (e.change, e.entry.phase)).collect();
+    assert_eq!(
+        told,
+        [
+            (Change::Opened, Phase::Opening),
+            (Change::Established, Phase::Established),
+            (Change::Closed, Phase::Closing),
+            (Change::Ended(Ending::Expired), Phase::Closing),
+        ]
+    );
 }
 
 #[test]
@@ -297,6 +319,18 @@ fn expiry_works_through_the_table_in_bounded_steps() {
         steps += 1;
     }
     assert!((10..=12).contains(&steps), "{steps}");
+}
+
+#[test]
+fn expiry_looks_at_each_connection_once_however_much_it_may_do() {
+    let mut rig = Rig::new(EIM_APDF);
+    for n in 0..40 {
+        rig.out(&format!("10.0.0.2:{}", 50_000 + n), "198.51.100.9:53");
+    }
+    let expire = |rig: &Rig| rig.tables.expire(&rig.settings, rig.now, usize::MAX);
+    assert_eq!(expire(&rig), 0);
+    rig.secs(300);
+    assert_eq!(expire(&rig), 40);
 }
 
 #[test]
