@@ -28,6 +28,15 @@ const GUESTS: [(NetworkId, u8); PORTS as usize] = [
 ];
 /// How many ports there are.
 pub(crate) const PORTS: u8 = 5;
+/// The connections there is room for.
+pub(super) const PLACES: u32 = 64;
+/// The ports that mappings are made of: two of either parity in each of 16 shards.
+const DYNAMIC: PortRange = PortRange {
+    first: 50_000,
+    last: 50_063,
+};
+/// The connections that an address may hold.
+pub(super) const QUOTA: u32 = 24;
 /// The addresses the world knows us by.
 const OURS: [&str; 2] = ["198.51.100.2/28", "2001:db8:f::2/64"];
 
@@ -56,6 +65,11 @@ pub(super) fn holds(network: NetworkId, ip: IpAddr) -> bool {
 /// Whether `ip` is one the world knows us by.
 pub(super) fn is_ours(ip: IpAddr) -> bool {
     OURS.iter().any(|net| parse(net).addr() == ip)
+}
+
+/// Whether mappings are made of `port`.
+pub(super) const fn is_dynamic(port: u16) -> bool {
+    DYNAMIC.contains(port)
 }
 
 /// Whom a published port leads to.
@@ -162,7 +176,7 @@ pub(super) fn router() -> Router {
         publications: publications(),
         rules: rules.into(),
     };
-    let live = Arc::new(Live::new(64, 1));
+    let live = Arc::new(Live::new(PLACES, 1));
     Router::new(config, live).expect("nothing contradicts itself")
 }
 
@@ -171,10 +185,7 @@ fn interface(network: NetworkId) -> Interface {
         UPLINK => {
             let role = UplinkRole {
                 gateways: addresses(GUESTS[2]).into(),
-                ports: PortRange {
-                    first: 50_000,
-                    last: 50_063,
-                },
+                ports: DYNAMIC,
             };
             (Role::Uplink(role), OURS.map(str::to_owned).into())
         }
@@ -212,7 +223,7 @@ fn role(network: NetworkId) -> InsideRole {
         masquerade: true,
         host_access: true,
         behaviour: preset.behaviour(),
-        quota: 24,
+        quota: QUOTA,
         slaac: network == INSIDE[0],
         dhcp: network == INSIDE[1],
         leases: BTreeMap::new(),

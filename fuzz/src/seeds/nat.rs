@@ -210,6 +210,23 @@ pub(super) fn conversations() -> Vec<Seed> {
             &name("fragments-reversed"),
             fragments(&[48, 24, 0], &packet(B, b, peer), B),
         );
+        add(
+            &name("last-hop"),
+            [
+                fragments(&[0], &packet(A, a, peer), A),
+                fragments(&[24], &packet(A, a, peer).hops(1), A),
+                fragments(&[48], &packet(A, a, peer).hops(0), A),
+                vec![
+                    plain(A, packet(A, a, peer).hops(0).udp(50_002, 53, b"")),
+                    plain(WORLD, packet(WORLD, peer, ours).udp(53, 50_002, b"")),
+                ],
+            ]
+            .concat(),
+        );
+        add(
+            &name("calls-a-port-it-could-take"),
+            taking(own, (ours, peer)),
+        );
         add(&name("offloads"), offloads(&packet(A, a, peer)));
         add(&name("host"), host((a, ours)));
     }
@@ -240,6 +257,19 @@ fn fragments(order: &[u16], packet: &Packet, from: u8) -> Vec<Step> {
         )
     });
     pieces.collect()
+}
+
+/// When all ports of its own's shard are held, one calls one of them that is due to be given up.
+fn taking([a, b, c]: [Ip; 3], (ours, peer): (Ip, Ip)) -> Vec<Step> {
+    let call = plain(C, packet(C, c, ours).udp(8080, 50_000, b"me?"));
+    let mut steps = vec![
+        plain(A, packet(A, a, peer).udp(50_000, 53, b"")),
+        plain(B, packet(B, b, peer).udp(50_000, 53, b"")),
+    ];
+    // A second passes with each.
+    steps.extend([const { [0; 14] }; 5].map(|junk| plain(C, junk.into())));
+    steps.push(call);
+    steps
 }
 
 /// What a sender leaves to its card.
