@@ -11,6 +11,7 @@ use api::{
     ApiError, Flushed, Name, NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState,
     NatTuple, Protocol,
 };
+use control::Endpoint;
 use nat::{Change, Entry, Event, Filter, Holder, Party, Phase, TransportAddr};
 use pipeline::NetworkId;
 use std::collections::HashMap;
@@ -47,7 +48,7 @@ type Endpoints = HashMap<(NetworkId, IpAddr), Name>;
 impl Core {
     /// The connections that pass a filter.
     pub(super) fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ApiError> {
-        let wide = self.check_filter(filter)?;
+        let (wide, filter) = self.resolve(filter)?;
         let (endpoints, now) = (self.endpoints_by_address(), self.dataplane.now());
         let view = self.dataplane.view();
         let found = view.router.connections(&wide, now);
@@ -59,7 +60,7 @@ impl Core {
 
     /// Forgets the connections that pass a filter.
     pub(super) fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ApiError> {
-        self.check_filter(filter)?;
+        let (_, filter) = self.resolve(filter)?;
         let (endpoints, now) = (self.endpoints_by_address(), self.dataplane.now());
         let view = self.dataplane.view();
         let removed = view.router.retain_connections(now, |entry| {
@@ -76,13 +77,13 @@ impl Core {
         &mut self,
         filter: &NatFilter,
     ) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
-        self.check_filter(filter)?;
+        let (_, filter) = self.resolve(filter)?;
         let (events, receiver) = mpsc::channel(ROOM);
         if self.watchers.all.is_empty() {
             self.nat.tables.watch(ROOM);
         }
         self.watchers.all.push(Watcher {
-            filter: filter.clone(),
+            filter,
             events,
             lost: 0,
         });
@@ -120,9 +121,10 @@ impl Core {
         true
     }
 
-    /// The part of a filter that the table itself knows. A filter that names what does not exist
-    /// matches nothing for another reason than the user thinks, and is refused.
-    fn check_filter(&self, filter: &NatFilter) -> Result<Filter, ApiError> {
+    /// The part of a filter that the table itself knows, and the filter with its endpoint by the
+    /// name it is shown by. A filter that names what does not exist matches nothing for another
+    /// reason than the user thinks, and is refused.
+    fn resolve(&self, filter: &NatFilter) -> Result<(Filter, NatFilter), ApiError> {
         let network = match &filter.network {
             Some(network) => {
                 let found = self.state.network_named(network.as_str());
@@ -130,22 +132,36 @@ impl Core {
             }
             None => None,
         };
-        if let Some(endpoint) = &filter.endpoint {
-            let found = self.state.endpoint_named(endpoint.as_str());
-            found.map_err(|error| refused(&error))?;
-        }
-        Ok(Filter {
+        let endpoint = match &filter.endpoint {
+            Some(endpoint) => {
+                let found = self.state.endpoint_named(endpoint.as_str());
+                self.shown_endpoint(found.map_err(|error| refused(&error))?)
+            }
+            None => None,
+        };
+        let wide = Filter {
             network,
             port: filter.port,
             protocol: filter.protocol.map(|p| IpProtocol(p.0)),
             ip: None,
-        })
+        };
+        let filter = NatFilter {
+            endpoint,
+            ..filter.clone()
+        };
+        Ok((wide, filter))
+    }
+
+    /// An endpoint is known to the outside by its port's name.
+    fn shown_endpoint(&self, endpoint: &Endpoint) -> Option<Name> {
+        self.state.port(endpoint.port).map(|port| name(&port.name))
     }
 
     fn endpoints_by_address(&self) -> Endpoints {
-        let each = self.state.endpoints().flat_map(|e| {
-            let addresses = e.addresses.iter();
-            addresses.map(move |net| ((e.network, net.addr()), name(&e.id.to_string())))
+        let each = self.state.endpoints().flat_map(|endpoint| {
+            let shown = self.shown_endpoint(endpoint);
+            let addresses = endpoint.addresses.iter();
+            addresses.filter_map(move |net| Some(((endpoint.network, net.addr()), shown.clone()?)))
         });
         each.collect()
     }
