@@ -22,6 +22,8 @@ pub struct Event {
 pub enum Change {
     /// Its first packet was seen.
     Opened,
+    /// Both sides have spoken; of TCP, both have acknowledged the other's SYN.
+    Established,
     /// Both sides have finished it, or one has reset it; it is remembered for a while.
     Closed,
     /// It is forgotten.

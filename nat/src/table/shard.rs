@@ -256,8 +256,10 @@ impl Shard {
 
     fn reclass(&mut self, at: u32, class: Class, now: Instant) {
         self.owners.reclass(&mut self.sessions, at, class);
-        if class == Class::Closing {
-            self.tell(at, Change::Closed, now);
+        match class {
+            Class::Opening => {}
+            Class::Established => self.tell(at, Change::Established, now),
+            Class::Closing => self.tell(at, Change::Closed, now),
         }
     }
 }

@@ -210,7 +210,7 @@ impl Core {
         Some(NatEvent {
             event: match event.change {
                 Change::Opened => NatChange::New,
-                Change::Closed => NatChange::Update,
+                Change::Established | Change::Closed => NatChange::Update,
                 Change::Ended(_) => NatChange::Destroy,
             },
             entry: self.shown_connection(&event.entry, endpoints)?,
