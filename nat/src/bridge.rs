@@ -5,6 +5,10 @@
 //! network's connections are followed. A later fragment passes: without its packet's first one,
 //! which is asked about, it is of no use to anybody. What holds the link together (ARP, neighbour
 //! discovery) is no connection.
+//!
+//! A TCP connection that began before there was any rule was not followed, and nobody can say which
+//! end began it. Its segments pass where either end might have: a rule that forbids one direction
+//! ends it, a rule about something else does not.
 
 use crate::config::Direction;
 use crate::gateway;
@@ -14,7 +18,7 @@ use crate::outbox::Outbox;
 use crate::route::Arrival;
 use crate::router::Router;
 use crate::tuple::{Kind, Tuple, classify};
-use pipeline::{DropReason, Effects, Instant, Trace};
+use pipeline::{DropReason, Effects, Instant, NetworkId, Trace};
 use std::net::IpAddr;
 use wire::{Net, Transport};
 
@@ -63,22 +67,35 @@ fn ruled<T: Trace>(
                 .map(|_| ())
         }
         Some(Kind::Flow(tuple) | Kind::Portless(tuple)) => {
-            let mut admit = || allowed(router, arrival, &tuple, trace);
+            let mut admit = || allowed(router, network, &tuple, trace);
             if is_group(tuple.dst.ip) {
                 return admit();
             }
-            translator.follow(network, network, &flow(arrival, tuple), admit)
+            match translator.follow(network, network, &flow(arrival, tuple), admit) {
+                Err(DropReason::TcpNotSyn) => either_may_begin(router, network, &tuple, trace),
+                followed => followed,
+            }
         }
     }
 }
 
-fn allowed<T: Trace>(
+fn either_may_begin<T: Trace>(
     router: &Router,
-    arrival: &Arrival<'_>,
+    network: NetworkId,
     tuple: &Tuple,
     trace: &mut T,
 ) -> Result<(), DropReason> {
-    let (policy, network) = (&router.policy, arrival.network);
+    allowed(router, network, tuple, trace)?;
+    allowed(router, network, &tuple.reversed(), trace)
+}
+
+fn allowed<T: Trace>(
+    router: &Router,
+    network: NetworkId,
+    tuple: &Tuple,
+    trace: &mut T,
+) -> Result<(), DropReason> {
+    let policy = &router.policy;
     policy.allows(network, tuple.src.ip, Direction::Out, tuple, trace)?;
     policy.allows(network, tuple.dst.ip, Direction::In, tuple, trace)
 }
@@ -102,5 +119,112 @@ pub fn observe(
 ) {
     if let Some(face) = router.face(arrival.network) {
         gateway::observe(link(router, face, now, effects), arrival, outbox);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Action, Config, EndpointRules, Rule};
+    use crate::{Live, PortRange};
+    use pipeline::{Frame, NoTrace, PortId};
+    use std::net::Ipv4Addr;
+    use std::sync::Arc;
+    use wire::craft::{Link, TcpSegment};
+    use wire::{Headers, IpProtocol, MacAddr, TcpFlags, VnetHeader};
+
+    const NETWORK: NetworkId = NetworkId(1);
+    /// Calls.
+    const A: (u8, u16) = (2, 40_000);
+    /// Serves, and has rules.
+    const B: (u8, u16) = (3, 80);
+
+    fn carried(
+        router: &Router,
+        from: (u8, u16),
+        to: (u8, u16),
+        flags: TcpFlags,
+    ) -> Result<(), DropReason> {
+        let ip = |(host, _)| Ipv4Addr::new(10, 1, 0, host);
+        let mac = |(host, _)| MacAddr([2, 0, 0, 0, 0, host]);
+        let mut bytes = Link::new(mac(from), mac(to))
+            .ipv4(ip(from), ip(to))
+            .tcp(TcpSegment {
+                src_port: from.1,
+                dst_port: to.1,
+                flags,
+                seq: 1,
+                ack: 1,
+                window: 1000,
+                options: &[],
+                payload: b"",
+            });
+        let headers = Headers::parse(&bytes).unwrap();
+        let end = bytes.len();
+        let frame = Frame::new(&mut bytes, 0, end, VnetHeader::default());
+        let arrival = Arrival {
+            network: NETWORK,
+            from: PortId(0),
+            frame: &frame,
+            headers: &headers,
+        };
+        let now = Instant::from_secs(1);
+        bridge(router, &arrival, now, Effects::Live, &mut NoTrace)
+    }
+
+    fn router(otherwise: Action, rules: Vec<Rule>) -> Router {
+        let rules = EndpointRules {
+            network: NETWORK,
+            ip: Ipv4Addr::new(10, 1, 0, B.0).into(),
+            rules,
+            otherwise,
+        };
+        let config = Config {
+            rules: vec![rules],
+            ..Config::default()
+        };
+        Router::new(config, Arc::new(Live::new(1000, 7))).unwrap()
+    }
+
+    fn calls_to(port: u16, action: Action) -> Rule {
+        Rule {
+            action,
+            direction: Direction::In,
+            peer: None,
+            protocol: Some(IpProtocol::TCP),
+            ports: Some(PortRange {
+                first: port,
+                last: port,
+            }),
+        }
+    }
+
+    #[test]
+    fn what_began_before_the_rules_goes_on_unless_one_forbids_it() {
+        use Action::{Allow, Deny};
+        let denied = Err(DropReason::PolicyDenied);
+        let cases = [
+            (Allow, vec![], [Ok(()), Ok(())]),
+            (Allow, vec![calls_to(22, Deny)], [Ok(()), Ok(())]),
+            // Either direction ends with it: its answers are no calls of B's.
+            (Allow, vec![calls_to(B.1, Deny)], [denied, denied]),
+            // B may not call; whether it did, nobody knows.
+            (Deny, vec![calls_to(B.1, Allow)], [denied, denied]),
+        ];
+        for (otherwise, rules, want) in cases {
+            let router = router(otherwise, rules.clone());
+            let seen = [(A, B), (B, A)].map(|(from, to)| carried(&router, from, to, TcpFlags::ACK));
+            assert_eq!(seen, want, "{otherwise:?} {rules:?}");
+        }
+    }
+
+    #[test]
+    fn what_begins_under_rules_is_followed() {
+        let router = router(Action::Deny, vec![calls_to(B.1, Action::Allow)]);
+        let answer = TcpFlags::SYN.union(TcpFlags::ACK);
+        carried(&router, A, B, TcpFlags::SYN).unwrap();
+        // It is compared with what A sent, and acknowledges none of it.
+        let refused = carried(&router, B, A, answer);
+        assert_eq!(refused, Err(DropReason::TcpOutOfWindow));
     }
 }
