@@ -23,13 +23,14 @@ pub(super) fn destination_ports() -> impl Iterator<Item = u16> {
     FIRST_DESTINATION..FIRST_DESTINATION + DESTINATION_PORTS
 }
 
-/// Sends one datagram of each connection from `container`, which makes it or keeps it alive.
+/// Sends one datagram of each connection from `container`, which makes it or keeps it alive; from
+/// `attempt` to attempt, 1 first, more slowly.
 ///
 /// # Errors
 /// When a port is taken or the kernel refuses to send.
-pub(super) fn send(container: &Namespace) -> Result<()> {
+pub(super) fn send(container: &Namespace, attempt: u32) -> Result<()> {
     container.run(|| {
-        let mut pace = Pace::begin();
+        let mut pace = Pace::begin(RATE / attempt);
         for port in FIRST_SOURCE..FIRST_SOURCE + SOURCES {
             let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))
                 .with_context(|| format!("port {port} of the container is not free"))?;
@@ -55,13 +56,16 @@ fn destinations() -> impl Iterator<Item = SocketAddrV4> {
 /// So many a second, in bursts that an interface's queue holds.
 struct Pace {
     begin: Instant,
+    /// Datagrams a second.
+    rate: u32,
     sent: u32,
 }
 
 impl Pace {
-    fn begin() -> Self {
+    fn begin(rate: u32) -> Self {
         Self {
             begin: Instant::now(),
+            rate,
             sent: 0,
         }
     }
@@ -69,7 +73,7 @@ impl Pace {
     fn one_more(&mut self) {
         self.sent += 1;
         if self.sent.is_multiple_of(BURST) {
-            let due = Duration::from_secs(1) * self.sent / RATE;
+            let due = Duration::from_secs(1) * self.sent / self.rate;
             while self.begin.elapsed() < due {
                 std::thread::yield_now();
             }
@@ -83,7 +87,7 @@ const FIRST_DESTINATION: u16 = 7000;
 const DESTINATION_PORTS: u16 = 25;
 const DESTINATION_ADDRESSES: u8 = 5;
 const OF_EACH_SOURCE: usize = DESTINATION_PORTS as usize * DESTINATION_ADDRESSES as usize;
-/// Datagrams a second.
+/// Datagrams a second, at first.
 const RATE: u32 = 150_000;
 const BURST: u32 = 64;
 
