@@ -23,9 +23,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
             payload: 0,
         }),
     };
-    let before = stage.client.port(&bob.name)?.counters;
     let explanation = stage.client.explain(&request)?;
-    let after = stage.client.port(&bob.name)?.counters;
     finding.fact(
         "frame",
         format!("TCP SYN, {} to {}:443, from port ann", ann.v4, bob.v4),
@@ -37,18 +35,29 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
         explanation.verdict == Verdict::Forwarded && ports == ["bob"],
         || format!("{:?} to {ports:?}", explanation.verdict),
     );
-    finding.check(
-        "explain sends nothing",
-        before.tx_frames == after.tx_frames,
-        || {
-            format!(
-                "bob was sent {} frames meanwhile",
-                after.tx_frames - before.tx_frames
-            )
-        },
-    );
+    let quiet = sends_nothing(stage, &request)?;
+    finding.check("explain sends nothing", quiet, || {
+        format!("bob was sent frames each of {TRIES} times")
+    });
     Ok(())
 }
+
+/// Whether bob's counter stands still while a frame for him is explained. The others' kernels say
+/// something to everybody now and then, so it may take more than one look.
+fn sends_nothing(stage: &Stage, request: &ExplainRequest) -> Result<bool> {
+    let bob = &stage.container("bob").name;
+    let sent = || -> Result<u64> { Ok(stage.client.port(bob)?.counters.tx_frames) };
+    for _ in 0..TRIES {
+        let before = sent()?;
+        stage.client.explain(request)?;
+        if sent()? == before {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+const TRIES: usize = 5;
 
 /// Every stage's decision, and what they come to.
 pub(super) fn told(explanation: &Explanation, finding: &mut Finding) {

@@ -57,7 +57,7 @@ impl Effort {
             Self {
                 rounds: 5,
                 bulk: Duration::from_millis(600),
-                round_trips: 5_000,
+                round_trips: 3_000,
             }
         }
     }
