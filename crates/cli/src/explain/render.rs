@@ -22,7 +22,7 @@ pub(super) fn explained(port: &Name, explanation: &Explanation) -> String {
             step.stage.label()
         };
         last = Some(step.stage);
-        writeln!(text, "  {stage:8} {}", step.what).expect(INFALLIBLE);
+        writeln!(text, "  {stage:9} {}", step.what).expect(INFALLIBLE);
     }
     if !explanation.outputs.is_empty() {
         text.push('\n');
@@ -121,9 +121,9 @@ mod tests {
             explained(&"a".parse().unwrap(), &explanation),
             "frame from port a: flooded\n\
              \n\
-             \x20 parse    ARP request\n\
-             \x20 admit    access, VLAN 10\n\
-             \x20          not locked\n\
+             \x20 parse     ARP request\n\
+             \x20 admit     access, VLAN 10\n\
+             \x20           not locked\n\
              \n\
              \x20 -> b, untagged\n\
              \x20 -> up, vlan 10\n\
