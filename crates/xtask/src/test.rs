@@ -24,6 +24,13 @@ const NEEDS: &[Need] = &[
     need("ping", "iputils-ping"),
     need("arping", "iputils-arping"),
     need("tcpdump", "tcpdump"),
+    need("traceroute", "traceroute"),
+    need("tracepath", "iputils-tracepath"),
+    need("iperf3", "iperf3"),
+    need("curl", "curl"),
+    need("nmap", "nmap"),
+    need("ss", "iproute2"),
+    need("sysctl", "procps"),
 ];
 
 /// What to leave out.
