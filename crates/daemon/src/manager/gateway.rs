@@ -108,9 +108,7 @@ impl Core {
                 Some(_) => UplinkState::Up,
                 None => UplinkState::Down,
             },
-            why: facts
-                .is_none()
-                .then(|| format!("{} is not connected to the switch", uplink.dev)),
+            why: self.why_down(&uplink.name).map(str::to_owned),
             mac: facts.map(|link| translate::mac(link.mac)),
             addresses: facts.map_or_else(Vec::new, |link| link.addresses.clone()),
             gateways: facts.map_or_else(Vec::new, |link| link.gateways.clone()),

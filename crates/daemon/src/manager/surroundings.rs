@@ -26,6 +26,8 @@ use wire::{IpProtocol, MacAddr};
 #[derive(Debug, Default)]
 pub(super) struct Surroundings {
     uplinks: BTreeMap<String, OpenUplink>,
+    /// Why the others are down.
+    down: BTreeMap<String, String>,
     host: Option<OpenStack>,
     services: Option<OpenServices>,
     /// What was noted last, so that a trouble that stays is told once.
@@ -92,6 +94,11 @@ impl Core {
         {
             self.warn(error.message);
         }
+    }
+
+    /// Why packets cannot leave through this uplink.
+    pub(super) fn why_down(&self, uplink: &str) -> Option<&str> {
+        self.surroundings.down.get(uplink).map(String::as_str)
     }
 
     /// Takes everything of it away that is outside our own namespace: for a clean end.
@@ -203,6 +210,7 @@ impl Core {
         troubles: &mut Vec<String>,
     ) {
         let uplinks: Vec<Uplink> = self.state.uplinks().cloned().collect();
+        self.surroundings.down.clear();
         for uplink in &uplinks {
             match self.arrange_uplink(links, uplink) {
                 Ok(link) => {
@@ -211,6 +219,7 @@ impl Core {
                 Err(why) => {
                     self.close_uplink(&uplink.name);
                     troubles.push(format!("uplink {} is down: {why}", uplink.name));
+                    self.surroundings.down.insert(uplink.name.clone(), why);
                 }
             }
         }

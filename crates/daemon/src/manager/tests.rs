@@ -709,6 +709,34 @@ fn calls_at_once_do_not_trip_over_each_other() {
 }
 
 #[test]
+fn an_uplink_that_is_down_says_why() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut core = blue(dir.path());
+    let uplink = core.uplink_add(&api::UplinkAdd::new("eth9")).unwrap();
+    assert_eq!(uplink.state, api::UplinkState::Down);
+    let why = "there is no interface eth9";
+    assert_eq!(uplink.why.as_deref(), Some(why));
+
+    let other = Namespace::new().unwrap();
+    let path = other.path();
+    let veth = format!(
+        "link add eth9 type veth peer name eth0 netns {}",
+        path.display()
+    );
+    ALONE.with(|host| {
+        host.ip(&veth).unwrap();
+        host.ip("link set eth9 up").unwrap();
+    });
+    wait_until("the uplink", Duration::from_secs(10), || {
+        core.follow_host();
+        core.uplinks()[0].state == api::UplinkState::Up
+    })
+    .unwrap();
+    assert_eq!(core.uplinks()[0].why, None);
+    core.stop();
+}
+
+#[test]
 fn gateways_uplinks_publications_and_policies_outlive_a_restart() {
     let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
     let mut core = blue(dir.path());
