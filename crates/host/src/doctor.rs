@@ -130,7 +130,8 @@ fn reserved_ports<'a>(notes: impl Iterator<Item = &'a Note>) -> Result<Option<Fi
     }))
 }
 
-/// The addresses on a TAP of ours and the routes to it.
+/// The routes to a TAP of ours and the addresses on it: a route from an address goes with it, and
+/// the command that is to undo it finds nothing then.
 fn on_tap(links: &Links, ifname: &str) -> Result<Vec<Finding>, Error> {
     let addresses = links.addresses(ifname)?;
     let addresses = addresses.iter().map(|address| {
@@ -142,7 +143,7 @@ fn on_tap(links: &Links, ifname: &str) -> Result<Vec<Finding>, Error> {
         .iter()
         .filter(|route| route.ifname == ifname && route.table == crate::Route::MAIN)
         .map(|route| (format!("route {route}"), format!("ip route delete {route}")));
-    let found = addresses.chain(routes).map(|(what, undo)| Finding {
+    let found = routes.chain(addresses).map(|(what, undo)| Finding {
         what,
         at: ifname.to_owned(),
         undo,
