@@ -15,7 +15,7 @@
 //! path of them.
 
 use crate::{Behaviour, Inside};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use pipeline::NetworkId;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -83,6 +83,9 @@ pub struct InsideRole {
     pub uplink: Option<NetworkId>,
     /// Whether they leave with the uplink's address; else with their own.
     pub masquerade: bool,
+    /// The prefix that the world knows the network's IPv6 addresses by (RFC 6296): they leave with
+    /// one address each instead.
+    pub prefix: Option<Ipv6Net>,
     /// Whether the host and the containers reach each other.
     pub host_access: bool,
     /// How its NAT behaves.
@@ -95,6 +98,28 @@ pub struct InsideRole {
     pub dhcp: bool,
     /// What DHCP answers: the addresses of each MAC.
     pub leases: BTreeMap<MacAddr, Lease>,
+}
+
+/// As whom a packet leaves for the world.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Exit {
+    /// As the uplink.
+    Masqueraded,
+    /// As its own address in the world's prefix.
+    Prefixed,
+    /// As itself.
+    Routed,
+}
+
+impl InsideRole {
+    /// As whom packets from `ip` leave.
+    pub(crate) const fn exit(&self, ip: IpAddr) -> Exit {
+        match (ip, self.prefix) {
+            (IpAddr::V6(_), Some(_)) => Exit::Prefixed,
+            _ if self.masquerade => Exit::Masqueraded,
+            _ => Exit::Routed,
+        }
+    }
 }
 
 /// What DHCP tells an endpoint.

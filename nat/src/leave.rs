@@ -47,6 +47,8 @@ pub(crate) enum How {
     Outbound(Way),
     /// It comes from the world to whoever is behind the address it was sent to.
     Inbound,
+    /// It goes on with the other prefix of whichever end has two (RFC 6296).
+    Prefixed(Way),
     /// It goes to one of our own addresses of this uplink, and comes back inside.
     Hairpin(NetworkId),
 }
@@ -95,13 +97,22 @@ impl<T: Trace> Passage<'_, T> {
 
     /// SCTP's checksum covers the ports and the whole packet: of a fragment it cannot be moved.
     fn whole_checksum(&self, routed: Routed) -> Result<Routed, DropReason> {
-        let sctp = matches!(self.arrival.headers.transport, Transport::Sctp(_));
         match routed {
-            Routed::Forward(_, rewrite) if sctp && rewrite.outer.is_some() => {
+            Routed::Forward(_, rewrite) if self.moves_sctp_ports(&rewrite) => {
                 Err(DropReason::Untranslatable)
             }
             Routed::Forward(..) | Routed::Taken => Ok(routed),
         }
+    }
+
+    fn moves_sctp_ports(&self, rewrite: &Rewrite) -> bool {
+        let Transport::Sctp(sctp) = self.arrival.headers.transport else {
+            return false;
+        };
+        let own = (sctp.src_port, sctp.dst_port);
+        rewrite
+            .outer
+            .is_some_and(|outer| (outer.src.port, outer.dst.port) != own)
     }
 
     /// Who a packet of a connection becomes.
@@ -117,45 +128,52 @@ impl<T: Trace> Passage<'_, T> {
         let from = arrival.network;
         let translator = translator(router, *now, *effects);
         let flow = flow(arrival, tuple);
-        let sends = |trace: &mut T| {
-            router
-                .policy
-                .allows(from, tuple.src.ip, Direction::Out, &tuple, trace)
+        let sends = |tuple: &Tuple, trace: &mut T| {
+            let out = Direction::Out;
+            router.policy.allows(from, tuple.src.ip, out, tuple, trace)
         };
-        let receives = |to: Inside, trace: &mut T| {
+        let receives = |tuple: &Tuple, to: Inside, trace: &mut T| {
             let at = Tuple {
                 dst: to.addr,
-                ..tuple
+                ..*tuple
             };
-            router
-                .policy
-                .allows(to.network, to.addr.ip, Direction::In, &at, trace)
+            let policy = &router.policy;
+            policy.allows(to.network, to.addr.ip, Direction::In, &at, trace)
         };
         let external = |uplink| router.external(uplink).ok_or(DropReason::NoRoute);
         let decided = match how {
-            How::Followed(way) => {
+            How::Followed(way) | How::Prefixed(way) => {
+                let (tuple, outer) = match how {
+                    How::Prefixed(_) => prefixed(router, &tuple)?,
+                    _ => (tuple, None),
+                };
                 let to = Inside {
                     network: way.network,
                     addr: tuple.dst,
                 };
+                let flow = Flow { tuple, ..flow };
                 translator.follow(from, way.network, &flow, || {
-                    sends(trace).and_then(|()| receives(to, trace))
+                    sends(&tuple, trace).and_then(|()| receives(&tuple, to, trace))
                 })?;
-                Decided::plain(way)
+                Decided {
+                    outer,
+                    ..Decided::plain(way)
+                }
             }
             How::Outbound(way) => {
                 let via = external(way.network)?;
-                let outer = translator.outbound(from, &flow, &via, || sends(trace))?;
+                let outer = translator.outbound(from, &flow, &via, || sends(&tuple, trace))?;
                 Decided::outer(way, outer)
             }
             How::Inbound => {
                 let via = external(from)?;
-                let (to, outer) = translator.inbound(&flow, &via, |to| receives(to, trace))?;
+                let (to, outer) =
+                    translator.inbound(&flow, &via, |to| receives(&tuple, to, trace))?;
                 Decided::outer(Way::of(to), outer)
             }
             How::Hairpin(uplink) => {
                 let via = external(uplink)?;
-                let admit = |to| sends(trace).and_then(|()| receives(to, trace));
+                let admit = |to| sends(&tuple, trace).and_then(|()| receives(&tuple, to, trace));
                 let (to, outer) = translator.hairpin(from, &flow, &via, admit)?;
                 Decided::outer(Way::of(to), outer)
             }
@@ -322,6 +340,17 @@ pub(crate) fn translator(router: &Router, now: Instant, effects: Effects) -> Tra
         now,
         effects,
     }
+}
+
+/// A packet by its inside addresses, and what it leaves with.
+fn prefixed(router: &Router, tuple: &Tuple) -> Result<(Tuple, Option<Translation>), DropReason> {
+    let prefixes = &router.prefixes;
+    let inner = prefixes.inner_tuple(tuple)?;
+    if inner.src == inner.dst {
+        return Err(DropReason::HairpinLoop);
+    }
+    let outer = prefixes.translation(&inner, inner.dst.ip)?;
+    Ok((inner, Some(outer)))
 }
 
 pub(crate) fn flow(arrival: &Arrival<'_>, tuple: Tuple) -> Flow {

@@ -5,8 +5,9 @@ use crate::fragments::{Decision, Later, Piece};
 use crate::icmp::{Translations, quoted_tuple, translations};
 use crate::leave::{Decided, How, Passage, Way};
 use crate::route::Routed;
-use crate::tuple::addresses;
+use crate::tuple::{TransportAddr, Tuple, addresses};
 use pipeline::{DropReason, Stage, Trace};
+use std::net::IpAddr;
 
 impl<T: Trace> Passage<'_, T> {
     /// Where an ICMP error goes: to the sender of the packet that it quotes.
@@ -21,6 +22,7 @@ impl<T: Trace> Passage<'_, T> {
                 translator.related_followed(from, way.network, &quoted)?;
                 return Ok(Decided::plain(way));
             }
+            How::Prefixed(way) => return self.relate_prefixed(way, sender, &quoted),
             How::Outbound(way) => {
                 translator.related_outbound(from, &quoted, &external(way.network)?)?
             }
@@ -34,7 +36,7 @@ impl<T: Trace> Passage<'_, T> {
         });
         let way = match how {
             How::Outbound(way) => way,
-            How::Followed(_) | How::Inbound | How::Hairpin(_) => Way {
+            How::Followed(_) | How::Prefixed(_) | How::Inbound | How::Hairpin(_) => Way {
                 network: related.receiver.network,
                 to: related.dst,
             },
@@ -44,6 +46,32 @@ impl<T: Trace> Passage<'_, T> {
             way,
             outer: Some(outer),
             quoted: Some(quoted),
+        })
+    }
+
+    /// An error between ends of which one or both have two prefixes.
+    fn relate_prefixed(
+        &mut self,
+        way: Way,
+        sender: IpAddr,
+        quoted: &Tuple,
+    ) -> Result<Decided, DropReason> {
+        let prefixes = &self.router.prefixes;
+        let inner = prefixes.inner_tuple(quoted)?;
+        let receiver = inner.src.ip;
+        let from = self.arrival.network;
+        self.translator()
+            .related_followed(from, way.network, &inner)?;
+        let error = Tuple {
+            protocol: quoted.protocol,
+            src: TransportAddr::new(sender, 0),
+            dst: TransportAddr::new(quoted.src.ip, 0),
+        };
+        let error = prefixes.inner_tuple(&error)?;
+        Ok(Decided {
+            way,
+            outer: Some(prefixes.translation(&error, receiver)?),
+            quoted: Some(prefixes.translation(&inner, receiver)?),
         })
     }
 

@@ -4,7 +4,7 @@
 //! a publication, an address of the host), the connections that the new one forbids are found here
 //! and forgotten; the others go on.
 
-use crate::config::{Direction, Role};
+use crate::config::{Direction, Exit, InsideRole, Role};
 use crate::router::{Face, Router};
 use crate::table::{Entry, Party};
 use crate::{TransportAddr, Tuple};
@@ -74,9 +74,13 @@ impl Router {
             (Role::Inside(inside), Role::Uplink(_)) => {
                 !inside.internal
                     && inside.uplink == Some(to.network)
-                    && inside.masquerade == initiator.seen_as.is_some()
+                    && masqueraded(inside, initiator) == initiator.seen_as.is_some()
             }
-            (Role::Uplink(_), Role::Inside(inside)) => !inside.internal,
+            (Role::Uplink(_), Role::Inside(inside)) => {
+                let reached =
+                    inside.uplink == Some(from.network) && !masqueraded(inside, responder);
+                !inside.internal && (reached || responder.seen_as.is_some())
+            }
             (Role::Services, _) | (_, Role::Services) => true,
             (Role::Uplink(_) | Role::Host(_), Role::Uplink(_) | Role::Host(_)) => false,
         }
@@ -110,4 +114,8 @@ impl Router {
             .get(&seen.ip)
             .and_then(|network| self.face(*network))
     }
+}
+
+fn masqueraded(inside: &InsideRole, party: &Party) -> bool {
+    inside.exit(party.addr.ip) == Exit::Masqueraded
 }

@@ -6,7 +6,9 @@
 //!                     the host, servers  -> host access?        Forward, as it is
 //!                     our own address    -> hairpin             Forward, both ends translated
 //!                     the world          -> uplink              Forward, source translated
+//!                     a prefix's address -> peers? rules?       Forward, prefixes translated
 //!   from an uplink -> our own address    -> mapping, published  Forward, destination translated
+//!                     a prefix's address -> rules?              Forward, prefix translated
 //!   from the host  -> a network          -> host access?        Forward, as it is
 //! ```
 //! The order within one packet: may it go there (this file), has it hops left and does it fit
@@ -14,7 +16,7 @@
 //! What may not pass makes no state; what cannot be sent yet is held by the neighbour cache and
 //! carried again when the answer comes.
 
-use crate::config::{InsideRole, Role};
+use crate::config::{Exit, InsideRole, Role};
 use crate::gateway::{self, ErrorKind, Link};
 use crate::leave::{How, Passage, Way, link};
 use crate::outbox::Outbox;
@@ -89,7 +91,7 @@ pub fn route<T: Trace>(
     martian::check(arrival.frame.bytes(), arrival.headers)?;
     match &face.role {
         Role::Inside(role) => passage.route_inside(role, src, dst, protocol),
-        Role::Uplink(_) => passage.route_uplink(dst),
+        Role::Uplink(_) => passage.route_uplink(src, dst),
         Role::Host(_) => passage.route_host(src, dst),
         Role::Services => passage.route_services(dst),
     }
@@ -137,8 +139,22 @@ impl<T: Trace> Passage<'_, T> {
                 self.check_peers(role, network)?;
                 self.pass(How::Followed(Way { network, to: dst }))
             }
-            Place::World => self.reach_world(role, dst),
+            Place::Prefixed(network) => {
+                if network != own {
+                    self.check_peers(role, network)?;
+                }
+                self.pass_prefixed(network, dst)
+            }
+            Place::World => self.reach_world(role, src, dst),
         }
+    }
+
+    /// To an inside address, by what the world knows it by.
+    fn pass_prefixed(&mut self, network: NetworkId, dst: IpAddr) -> Result<Routed, DropReason> {
+        let to = self.router.prefixes.inner(dst);
+        let to = to.ok_or(DropReason::Untranslatable)?;
+        self.say(|| format!("{dst} is {to} to the world (RFC 6296)"));
+        self.pass(How::Prefixed(Way { network, to }))
     }
 
     /// To an address of the router's: its servers, or the host behind it.
@@ -185,7 +201,12 @@ impl<T: Trace> Passage<'_, T> {
         Err(DropReason::NetworkIsolated)
     }
 
-    fn reach_world(&mut self, role: &InsideRole, dst: IpAddr) -> Result<Routed, DropReason> {
+    fn reach_world(
+        &mut self,
+        role: &InsideRole,
+        src: IpAddr,
+        dst: IpAddr,
+    ) -> Result<Routed, DropReason> {
         let Some(network) = role.uplink.filter(|up| self.has_way(*up, dst)) else {
             self.say(|| format!("no uplink leads to {dst}"));
             self.complain(ErrorKind::NoRoute);
@@ -193,10 +214,10 @@ impl<T: Trace> Passage<'_, T> {
         };
         let way = Way { network, to: dst };
         self.say(|| format!("to the world through the uplink {network}"));
-        self.pass(if role.masquerade {
-            How::Outbound(way)
-        } else {
-            How::Followed(way)
+        self.pass(match role.exit(src) {
+            Exit::Masqueraded => How::Outbound(way),
+            Exit::Prefixed => How::Prefixed(way),
+            Exit::Routed => How::Followed(way),
         })
     }
 
@@ -207,20 +228,33 @@ impl<T: Trace> Passage<'_, T> {
         })
     }
 
-    /// What an uplink hands over was addressed to the host: mostly it is an answer.
-    fn route_uplink(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
+    /// What an uplink hands over was addressed to the host, and is an answer mostly, or to a
+    /// network that the world knows addresses of. The world's packets come from the world.
+    fn route_uplink(&mut self, src: IpAddr, dst: IpAddr) -> Result<Routed, DropReason> {
+        if self.router.place(self.face, src) != Place::World {
+            self.say(|| format!("{src} is not out there"));
+            return Err(DropReason::Martian);
+        }
         match self.router.place(self.face, dst) {
             Place::External(_) => self.pass(How::Inbound),
             Place::Inside(network) => {
-                let role = self.router.face(network).and_then(Face::inside);
-                let routed = role.is_some_and(|r| !r.internal && !r.masquerade);
-                if routed && role.and_then(|r| r.uplink) == Some(self.face.network) {
-                    return self.pass(How::Followed(Way { network, to: dst }));
-                }
-                Err(DropReason::NetworkIsolated)
+                self.check_exit(network, dst, Exit::Routed)?;
+                self.pass(How::Followed(Way { network, to: dst }))
+            }
+            Place::Prefixed(network) => {
+                self.check_exit(network, dst, Exit::Prefixed)?;
+                self.pass_prefixed(network, dst)
             }
             Place::Gateway | Place::World => Err(DropReason::NoRoute),
         }
+    }
+
+    /// The world reaches addresses of a network by the way they leave, and as they do.
+    fn check_exit(&self, network: NetworkId, dst: IpAddr, exit: Exit) -> Result<(), DropReason> {
+        let role = self.router.face(network).and_then(Face::inside);
+        let own = Some(self.face.network);
+        let fits = role.is_some_and(|r| !r.internal && r.uplink == own && r.exit(dst) == exit);
+        fits.then_some(()).ok_or(DropReason::NetworkIsolated)
     }
 
     fn route_host(&mut self, src: IpAddr, dst: IpAddr) -> Result<Routed, DropReason> {
@@ -238,7 +272,9 @@ impl<T: Trace> Passage<'_, T> {
     fn route_services(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
         match self.router.place(self.face, dst) {
             Place::Inside(network) => self.forward_untracked(Way { network, to: dst }),
-            Place::Gateway | Place::External(_) | Place::World => Err(DropReason::NoRoute),
+            Place::Gateway | Place::External(_) | Place::Prefixed(_) | Place::World => {
+                Err(DropReason::NoRoute)
+            }
         }
     }
 

@@ -8,6 +8,7 @@ use crate::Inside;
 use crate::config::{Config, InsideRole, Interface, Role, UplinkRole};
 use crate::fragments::Fragments;
 use crate::gateway::{self, Gateway};
+use crate::nptv6::{PrefixError, PrefixPair, Prefixes};
 use crate::outbox::Outbox;
 use crate::policy::Policy;
 use crate::published::{PublishError, Published};
@@ -33,6 +34,8 @@ pub struct Router {
     local: HashMap<IpAddr, ()>,
     /// The subnets of containers.
     inside: Routes<NetworkId>,
+    /// What the world knows networks by that are translated by their prefix.
+    pub(crate) prefixes: Prefixes,
     pub(crate) host: Option<NetworkId>,
     pub(crate) services: Option<NetworkId>,
     pub(crate) published: Published,
@@ -78,6 +81,9 @@ pub enum ConfigError {
     /// Publications that cannot stand, or not together.
     #[error(transparent)]
     Publication(#[from] PublishError),
+    /// Prefixes that cannot be translated to each other.
+    #[error(transparent)]
+    Prefix(#[from] PrefixError),
 }
 
 /// What an address is to the router, seen from one of its interfaces.
@@ -89,6 +95,8 @@ pub(crate) enum Place {
     External(NetworkId),
     /// In a network of containers.
     Inside(NetworkId),
+    /// What the world knows an address in this network of containers by.
+    Prefixed(NetworkId),
     /// Somewhere in the world.
     World,
 }
@@ -152,11 +160,13 @@ impl Router {
         let inside = Routes::new(
             of_kind(is_inside).flat_map(|f| f.addresses.iter().map(|net| (*net, f.network))),
         );
+        let pairs = all().filter_map(Face::prefixes).collect::<Result<_, _>>()?;
         let first = |wanted| of_kind(wanted).next().map(|f| f.network);
         Ok(Self {
             external: own(|role| matches!(role, Role::Uplink(_))),
             local: local(&faces),
             inside,
+            prefixes: Prefixes::new(pairs),
             host: first(|role| matches!(role, Role::Host(_))),
             services: first(|role| matches!(role, Role::Services)),
             published,
@@ -188,6 +198,9 @@ impl Router {
         }
         if self.local.contains_key(&ip) {
             return Place::Gateway;
+        }
+        if let Some(network) = self.prefixes.network(ip) {
+            return Place::Prefixed(network);
         }
         match self.inside.find(ip) {
             Some(network) => Place::Inside(network),
@@ -334,6 +347,16 @@ impl Face {
             Role::Inside(role) => Some(role),
             Role::Uplink(_) | Role::Host(_) | Role::Services => None,
         }
+    }
+
+    /// What the network's own prefix and the one that the world knows it by make together.
+    fn prefixes(&self) -> Option<Result<(NetworkId, PrefixPair), PrefixError>> {
+        let outside = self.inside()?.prefix?;
+        let inside = self.addresses.iter().find_map(|net| match net {
+            IpNet::V6(net) => Some(*net),
+            IpNet::V4(_) => None,
+        })?;
+        Some(PrefixPair::new(inside, outside).map(|pair| (self.network, pair)))
     }
 
     /// Who is asked for the MAC of `dst`'s next hop: `dst` itself where it is on the link.

@@ -204,6 +204,7 @@ fn role() -> InsideRole {
         peers: Vec::new(),
         uplink: Some(UP),
         masquerade: true,
+        prefix: None,
         host_access: true,
         behaviour: Behaviour::default(),
         quota: 10_000,

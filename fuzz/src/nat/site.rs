@@ -221,6 +221,7 @@ fn role(network: NetworkId) -> InsideRole {
             .collect(),
         uplink: Some(UPLINK),
         masquerade: true,
+        prefix: None,
         host_access: true,
         behaviour: preset.behaviour(),
         quota: QUOTA,

@@ -54,6 +54,7 @@ pub(super) fn role() -> InsideRole {
         peers: Vec::new(),
         uplink: None,
         masquerade: true,
+        prefix: None,
         host_access: true,
         behaviour: Behaviour::default(),
         quota: 100,

@@ -4,7 +4,7 @@
 use super::{finish, lan, seed};
 use crate::site::{DB, OURS, OURS6, Site, UP, WEB, WORLD, WORLD6, bare_network};
 use nat::config::{Action, Direction, EndpointRules, Rule};
-use nat::{Behaviour, Inside, PortRange, Preset, Publication, TransportAddr};
+use nat::{Behaviour, Inside, PortRange, PrefixPair, Preset, Publication, TransportAddr};
 use pipeline::{DropReason, Instant, NetworkId, PortId};
 use sim::{
     Bulk, Complaint, HostConfig, Packet, Ping, Probe, Reach, Report, Talker, TcpReceive, TcpSend,
@@ -69,6 +69,7 @@ fn edge(site: &Site, wire: Wire) -> World {
         ipv4: INTERNET,
         ipv6: INTERNET6,
         prefixes: (28, 64),
+        gateways: Some((OURS, OURS6)),
         also: &[IpAddr::V4(WORLD), IpAddr::V6(WORLD6)],
         ..HostConfig::numbered(0)
     };
@@ -380,6 +381,100 @@ fn networks_meet_only_where_both_say_so() {
     let mut together = edge(&both, lan());
     pings(&mut together, Reach::All);
     finish(&mut together, &[]);
+}
+
+#[test]
+fn a_network_that_is_not_masqueraded_is_one_of_many() {
+    let site = site().inside(WEB, |web| web.masquerade = false);
+    let mut world = edge(&site, BAD);
+    let (id, config) = plug(&mut world, WEB, 2);
+    let far: [IpAddr; 2] = [WORLD.into(), WORLD6.into()];
+    let internet: [IpAddr; 2] = [INTERNET.into(), INTERNET6.into()];
+    for (index, ip) in config.addresses().into_iter().enumerate() {
+        let own = [5000, 5001][index];
+        transfer(
+            &mut world,
+            (id, NIC),
+            (at(far[index], own), own),
+            ip,
+            100_000,
+        );
+        let own = own + 10;
+        transfer(
+            &mut world,
+            (NIC, id),
+            (at(ip, own), own),
+            internet[index],
+            100_000,
+        );
+    }
+    finish(&mut world, &[]);
+}
+
+#[test]
+fn the_world_knows_a_network_by_its_other_prefix() {
+    const ELSEWHERE: &str = "2001:db8:aaaa::/64";
+    let site = site().inside(WEB, |web| web.prefix = Some(ELSEWHERE.parse().unwrap()));
+    let pair = PrefixPair::new(
+        "2001:db8:1::/64".parse().unwrap(),
+        ELSEWHERE.parse().unwrap(),
+    );
+    let pair = pair.unwrap();
+    let mut world = edge(&site, BAD);
+    let [first, second] = [2, 3].map(|number| plug(&mut world, WEB, number));
+    let known = [&first, &second].map(|(_, config)| pair.outward(config.ipv6).unwrap());
+    let (first, second) = (first.0, second.0);
+    transfer(
+        &mut world,
+        (first, NIC),
+        (at(WORLD6, 5000), 5000),
+        known[0],
+        300_000,
+    );
+    transfer(
+        &mut world,
+        (NIC, first),
+        (at(known[0], 5001), 5001),
+        INTERNET6,
+        300_000,
+    );
+    // By the addresses that the world knows neighbours talk, too.
+    transfer(
+        &mut world,
+        (first, second),
+        (at(known[1], 5002), 5002),
+        known[0],
+        100_000,
+    );
+    // IPv4 is masqueraded as ever.
+    transfer(
+        &mut world,
+        (first, NIC),
+        (at(WORLD, 5003), 5003),
+        OURS,
+        100_000,
+    );
+    let targets = known.map(IpAddr::V6).to_vec();
+    let internet = [INTERNET.into(), INTERNET6.into()];
+    world.start(NIC, Ping::new(internet, targets, Reach::All));
+    // Errors say the names that their receiver knows, in both directions.
+    let shut = |by: Ipv6Addr| Complaint {
+        by: by.into(),
+        what: (1, 4),
+    };
+    world.start(
+        first,
+        Probe::new(40_000, at(WORLD6, 9), 64, 100, shut(WORLD6)),
+    );
+    world.start(
+        NIC,
+        Probe::new(40_002, at(known[1], 9), 64, 100, shut(known[1])),
+    );
+    world.start(
+        first,
+        Probe::new(40_004, at(known[1], 9), 64, 100, shut(known[1])),
+    );
+    finish(&mut world, &[]);
 }
 
 #[test]
