@@ -143,9 +143,10 @@ impl<T: Trace> Passage<'_, T> {
         let external = |uplink| router.external(uplink).ok_or(DropReason::NoRoute);
         let decided = match how {
             How::Followed(way) | How::Prefixed(way) => {
-                let (tuple, outer) = match how {
-                    How::Prefixed(_) => prefixed(router, &tuple)?,
-                    _ => (tuple, None),
+                let (tuple, outer) = if matches!(how, How::Prefixed(_)) {
+                    prefixed(router, &tuple)?
+                } else {
+                    (tuple, None)
                 };
                 let to = Inside {
                     network: way.network,

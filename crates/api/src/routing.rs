@@ -3,6 +3,7 @@
 use crate::error::in_range;
 use crate::net_words::closed_words;
 use crate::{ApiError, Name};
+use ipnet::Ipv6Net;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -28,6 +29,8 @@ pub struct Routing {
     /// Whether they leave with the uplink's address; else with their own.
     #[schema(default = true)]
     pub masquerade: bool,
+    /// The prefix that the world knows the network's IPv6 addresses by instead (NPTv6, RFC 6296).
+    pub nptv6: ExternalPrefix,
     /// How its NAT behaves.
     pub nat: Nat,
     /// Whether the host and the containers reach each other, where there is a gateway.
@@ -49,6 +52,7 @@ impl Default for Routing {
             peers: BTreeSet::new(),
             uplink: UplinkChoice::Auto,
             masquerade: true,
+            nptv6: ExternalPrefix::None,
             nat: Nat::default(),
             host_access: true,
             slaac: false,
@@ -78,6 +82,19 @@ pub enum UplinkChoice {
     None,
     /// Through the uplink of this name.
     Named(Name),
+}
+
+/// What the world knows a network's IPv6 addresses by, one to one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ExternalPrefix {
+    /// What `masquerade` says.
+    #[default]
+    None,
+    /// Addresses in this prefix, which the world's routers send here; as long as that of the
+    /// network's IPv6 subnet, at most 112 bits.
+    #[schema(value_type = String, example = "2001:db8:1::/64")]
+    Prefix(Ipv6Net),
 }
 
 /// How a network's NAT behaves: a preset, and what differs from it.
@@ -178,6 +195,9 @@ pub struct NetworkSet {
     /// Whether they leave with the uplink's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub masquerade: Option<bool>,
+    /// The prefix that the world knows its IPv6 addresses by instead (NPTv6).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nptv6: Option<ExternalPrefix>,
     /// The NAT's preset; what differed from the old one goes with it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub preset: Option<Preset>,
@@ -223,6 +243,7 @@ impl NetworkSet {
             peers: self.peers.as_ref().unwrap_or(&old.peers).clone(),
             uplink: self.uplink.as_ref().unwrap_or(&old.uplink).clone(),
             masquerade: self.masquerade.unwrap_or(old.masquerade),
+            nptv6: self.nptv6.unwrap_or(old.nptv6),
             nat: Nat {
                 preset: nat.preset,
                 mapping: self.mapping.or(nat.mapping),

@@ -3,7 +3,7 @@
 use crate::failure::{Failure, for_each};
 use crate::output::{Output, list, pairs, table, word};
 use crate::parse;
-use crate::routing::{RoutingArgs, uplink_text};
+use crate::routing::{RoutingArgs, prefix_text, uplink_text};
 use api::{
     AddressRange, Client, Name, Nat, Network, NetworkCreate, NetworkSet, StormLimits, VlanId,
 };
@@ -211,6 +211,7 @@ fn inspected(network: &Network) -> String {
             ),
         ),
         ("masquerade", yes_no(routing.masquerade)),
+        ("nptv6", prefix_text(&routing.nptv6)),
         ("nat", nat(&routing.nat)),
         ("host access", yes_no(routing.host_access)),
         ("slaac", yes_no(routing.slaac)),
@@ -331,6 +332,7 @@ mod tests {
              peers:               -\n\
              uplink:              up (auto)\n\
              masquerade:          yes\n\
+             nptv6:               none\n\
              nat:                 rfc, mapping address-dependent, quota 65536\n\
              host access:         yes\n\
              slaac:               no\n\

@@ -1,6 +1,7 @@
 //! What `network create` and `network set` say of a network's gateway.
 
-use api::{Dependence, Name, NetworkSet, Preset, UplinkChoice};
+use api::{Dependence, ExternalPrefix, Name, NetworkSet, Preset, UplinkChoice};
+use ipnet::Ipv6Net;
 use std::str::FromStr;
 
 /// On or off, as it is typed.
@@ -34,6 +35,9 @@ pub(crate) struct RoutingArgs {
     /// Let them leave with the uplink's address, not with their own [default: on]
     #[arg(long, value_name = "on|off")]
     masquerade: Option<Switch>,
+    /// Let the world know IPv6 addresses by this prefix instead, one to one (NPTv6), or none [default: none]
+    #[arg(long, value_name = "PREFIX")]
+    nptv6: Option<Prefix>,
     /// Behave like this NAT: rfc, linux, home, corporate, cgnat, cloud or full-cone [default: rfc]
     #[arg(long, value_name = "PRESET")]
     nat: Option<Preset>,
@@ -71,6 +75,7 @@ impl RoutingArgs {
             peers: (!self.peers.is_empty()).then(|| named.cloned().collect()),
             uplink: self.uplink.clone().map(|uplink| uplink.0),
             masquerade: on(self.masquerade),
+            nptv6: self.nptv6.map(|prefix| prefix.0),
             preset: self.nat,
             mapping: self.mapping,
             filtering: self.filtering,
@@ -96,6 +101,29 @@ impl FromStr for Uplink {
             "none" => UplinkChoice::None,
             name => UplinkChoice::Named(name.parse()?),
         }))
+    }
+}
+
+/// [`ExternalPrefix`] as it is typed.
+#[derive(Debug, Clone, Copy)]
+struct Prefix(ExternalPrefix);
+
+impl FromStr for Prefix {
+    type Err = ipnet::AddrParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(match text {
+            "none" => ExternalPrefix::None,
+            prefix => ExternalPrefix::Prefix(prefix.parse::<Ipv6Net>()?),
+        }))
+    }
+}
+
+/// A prefix the way it is typed.
+pub(crate) fn prefix_text(prefix: &ExternalPrefix) -> String {
+    match prefix {
+        ExternalPrefix::None => "none".to_owned(),
+        ExternalPrefix::Prefix(prefix) => prefix.to_string(),
     }
 }
 

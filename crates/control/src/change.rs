@@ -11,7 +11,7 @@ use pipeline::{NetworkId, PortId};
 #[must_use = "a change does nothing until it is committed"]
 pub enum Change {
     /// Add a network, or replace the one that has its id.
-    PutNetwork(Network),
+    PutNetwork(Box<Network>),
     /// Remove a network.
     DropNetwork(NetworkId),
     /// Add an endpoint with its port, or replace those that have its id.
@@ -36,6 +36,12 @@ pub enum Change {
     All(Vec<Self>),
 }
 
+impl Change {
+    pub(crate) fn put_network(network: Network) -> Self {
+        Self::PutNetwork(Box::new(network))
+    }
+}
+
 impl State {
     /// Makes the change and answers what takes it back. The ids of endpoints and publications alone
     /// stay used up.
@@ -44,13 +50,13 @@ impl State {
             Change::PutNetwork(network) => {
                 let id = network.id;
                 self.networks
-                    .insert(id, network)
-                    .map_or(Change::DropNetwork(id), Change::PutNetwork)
+                    .insert(id, *network)
+                    .map_or(Change::DropNetwork(id), Change::put_network)
             }
             Change::DropNetwork(id) => self
                 .networks
                 .remove(&id)
-                .map_or(Change::Nothing, Change::PutNetwork),
+                .map_or(Change::Nothing, Change::put_network),
             Change::PutEndpoint(both) => {
                 let (endpoint, port) = *both;
                 let id = endpoint.id;

@@ -29,10 +29,7 @@ impl State {
 
     fn check_networks(&self) -> Result<(), Error> {
         unique("network name", self.networks().map(|n| n.name.clone()))?;
-        let subnets: Vec<IpNet> = self
-            .networks()
-            .flat_map(|n| n.subnets.iter().map(|s| s.net))
-            .collect();
+        let subnets: Vec<IpNet> = self.ranges().map(|(_, net)| net).collect();
         for (i, a) in subnets.iter().enumerate() {
             if let Some(b) = subnets[..i].iter().find(|b| overlap(*a, **b)) {
                 return Err(contradiction(format!("subnets {b} and {a} overlap")));
@@ -41,7 +38,7 @@ impl State {
         for network in self.networks() {
             network.subnets.iter().try_for_each(check_subnet)?;
             check_reserved(&network.subnets, &network.reserved)?;
-            self.check_routing(&network.name, &network.routing)?;
+            self.check_routing(&network.name, &network.subnets, &network.routing)?;
         }
         Ok(())
     }

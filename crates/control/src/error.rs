@@ -1,7 +1,7 @@
 //! Why a request is refused: the value, and what would have been accepted.
 
 use crate::ipam::AddressRange;
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv6Net};
 use std::net::IpAddr;
 use wire::{IpProtocol, MacAddr, VlanId};
 
@@ -134,6 +134,17 @@ pub enum Error {
         /// The network that has it.
         network: String,
     },
+    /// A prefix for addresses that the network does not have.
+    #[error("network `{network}` has no IPv6 subnet with a gateway that {prefix} could stand for")]
+    NothingToTranslate {
+        /// The network.
+        network: String,
+        /// The prefix asked for.
+        prefix: Ipv6Net,
+    },
+    /// A prefix that the network's own cannot be translated to.
+    #[error(transparent)]
+    Prefix(#[from] nat::PrefixError),
     /// A subnet that cannot be one.
     #[error("{net} cannot be a subnet: {why}")]
     BadSubnet {

@@ -107,8 +107,8 @@ impl State {
         let ipv6 = subnets.iter().any(|s| s.net.addr().is_ipv6());
         let range = if ipv6 { MTU_WITH_IPV6 } else { MTU };
         check_range("mtu", u64::from(*mtu), range)?;
-        self.check_routing(name, &request.routing)?;
         let subnets = self.check_subnets(name, subnets)?;
+        self.check_routing(name, &subnets, &request.routing)?;
         for net in subnets
             .iter()
             .map(|s| s.net)
@@ -133,7 +133,7 @@ impl State {
             routing: request.routing.clone(),
             labels: request.labels.clone(),
         };
-        Ok((network.clone(), Change::PutNetwork(network)))
+        Ok((network.clone(), Change::put_network(network)))
     }
 
     /// Checks the removal of a network: nothing may use it.
@@ -168,22 +168,35 @@ impl State {
             };
             let subnet = Subnet { net, gateway };
             check_subnet(&subnet)?;
-            let others = self
-                .networks()
-                .flat_map(|n| n.subnets.iter().map(|s| (n.name.as_str(), s.net)));
             let own = accepted.iter().map(|s| (name, s.net));
-            if let Some((network, other)) =
-                others.chain(own).find(|(_, other)| overlap(net, *other))
-            {
-                return Err(Error::SubnetOverlaps {
-                    net,
-                    other,
-                    network: network.to_owned(),
-                });
-            }
+            apart(net, self.ranges().chain(own))?;
             accepted.push(subnet);
         }
         Ok(accepted)
+    }
+
+    /// What addresses of networks lie in, and what the world knows those by.
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = (&str, IpNet)> {
+        self.networks().flat_map(|n| {
+            let prefix = n.routing.prefix.map(IpNet::V6);
+            let nets = n.subnets.iter().map(|s| s.net);
+            nets.chain(prefix).map(|net| (n.name.as_str(), net))
+        })
+    }
+}
+
+/// Nobody has addresses in `net` already.
+pub(crate) fn apart<'n>(
+    net: IpNet,
+    mut taken: impl Iterator<Item = (&'n str, IpNet)>,
+) -> Result<(), Error> {
+    match taken.find(|(_, other)| overlap(net, *other)) {
+        None => Ok(()),
+        Some((network, other)) => Err(Error::SubnetOverlaps {
+            net,
+            other,
+            network: network.to_owned(),
+        }),
     }
 }
 

@@ -6,6 +6,7 @@
 use crate::ipam::hashed_mac;
 use crate::model::{Endpoint, Network};
 use crate::policy::Policy;
+use crate::routing::Routing;
 use crate::uplink::{Attachment, Hidden, Uplink};
 use crate::{Live, State};
 use ipnet::IpNet;
@@ -106,6 +107,21 @@ impl Network {
         self.subnets.iter().any(|s| s.gateway.is_some())
     }
 
+    /// Where its endpoints have addresses that the world knows: its subnets, or the prefix that
+    /// stands for one, unless all of them hide behind the uplink's address.
+    #[must_use]
+    pub fn known_to_the_world(&self) -> Vec<IpNet> {
+        let Routing {
+            masquerade, prefix, ..
+        } = self.routing;
+        let subnets = self.subnets.iter().map(|s| s.net);
+        let routed = subnets.filter(|net| match net {
+            IpNet::V4(_) => !masquerade,
+            IpNet::V6(_) => !masquerade && prefix.is_none(),
+        });
+        routed.chain(prefix.map(IpNet::V6)).collect()
+    }
+
     /// The gateway's addresses, each with its subnet's length.
     #[must_use]
     pub fn gateways(&self) -> Vec<IpNet> {
@@ -138,6 +154,7 @@ fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> Interface {
             .filter(known)
             .map(|u| u.place.network),
         masquerade: routing.masquerade,
+        prefix: routing.prefix,
         host_access: routing.host_access,
         behaviour: routing.nat.behaviour(),
         quota: routing.nat.quota,

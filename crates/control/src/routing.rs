@@ -1,10 +1,12 @@
 //! What a network's gateway does, and who talks to whom: everything of a network that may be
 //! changed while containers are in it.
 
+use crate::network::apart;
 use crate::network::check_range;
 use crate::state::not_found;
-use crate::{Change, Error, Network, State, stored};
-use nat::{Behaviour, Filtering, Mapping, Preset};
+use crate::{Change, Error, Network, State, Subnet, stored};
+use ipnet::{IpNet, Ipv6Net};
+use nat::{Behaviour, Filtering, Mapping, PrefixPair, Preset};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
@@ -22,6 +24,8 @@ pub struct Routing {
     pub uplink: UplinkChoice,
     /// Whether they leave with the uplink's address; else with their own.
     pub masquerade: bool,
+    /// The prefix that the world knows the network's IPv6 addresses by instead (RFC 6296).
+    pub prefix: Option<Ipv6Net>,
     /// How its NAT behaves.
     pub nat: Nat,
     /// Whether the host and the containers reach each other, where there is a gateway.
@@ -40,6 +44,7 @@ impl Default for Routing {
             peers: BTreeSet::new(),
             uplink: UplinkChoice::Auto,
             masquerade: true,
+            prefix: None,
             nat: Nat::default(),
             host_access: true,
             slaac: false,
@@ -113,19 +118,27 @@ impl State {
     /// Which value does not do, and what would.
     pub fn set_network(&self, name: &str, routing: Routing) -> Result<(Network, Change), Error> {
         let network = self.network_named(name)?;
-        self.check_routing(name, &routing)?;
+        self.check_routing(name, &network.subnets, &routing)?;
         let network = Network {
             routing,
             ..network.clone()
         };
-        Ok((network.clone(), Change::PutNetwork(network)))
+        Ok((network.clone(), Change::put_network(network)))
     }
 
     /// A peer need not exist yet: of two networks that name each other one is made first.
-    pub(crate) fn check_routing(&self, name: &str, routing: &Routing) -> Result<(), Error> {
+    pub(crate) fn check_routing(
+        &self,
+        name: &str,
+        subnets: &[Subnet],
+        routing: &Routing,
+    ) -> Result<(), Error> {
         check_range("quota", routing.nat.quota.into(), QUOTA)?;
         if routing.peers.contains(name) {
             return Err(Error::OwnPeer(name.to_owned()));
+        }
+        if let Some(prefix) = routing.prefix {
+            self.check_prefix(name, subnets, prefix)?;
         }
         match &routing.uplink {
             UplinkChoice::Named(uplink) if self.uplink_named(uplink).is_none() => {
@@ -133,6 +146,24 @@ impl State {
             }
             UplinkChoice::Named(_) | UplinkChoice::Auto | UplinkChoice::None => Ok(()),
         }
+    }
+}
+
+impl State {
+    /// Nobody else has addresses in the prefix, and the network's own can be translated to it.
+    fn check_prefix(&self, name: &str, subnets: &[Subnet], prefix: Ipv6Net) -> Result<(), Error> {
+        let own = subnets.iter().find_map(|subnet| match subnet.net {
+            IpNet::V6(net) if subnet.gateway.is_some() => Some(net),
+            IpNet::V4(_) | IpNet::V6(_) => None,
+        });
+        let own = own.ok_or_else(|| Error::NothingToTranslate {
+            network: name.to_owned(),
+            prefix,
+        })?;
+        PrefixPair::new(own, prefix)?;
+        let others = self.ranges().filter(|(network, _)| *network != name);
+        let own = subnets.iter().map(|s| (name, s.net));
+        apart(prefix.into(), others.chain(own))
     }
 }
 

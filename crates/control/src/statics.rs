@@ -45,7 +45,7 @@ impl State {
             Some(_) => {}
             None => changed.statics.push(entry),
         }
-        Ok(Change::PutNetwork(changed))
+        Ok(Change::put_network(changed))
     }
 
     /// Checks the removal of a configured entry; a change of nothing when there is none.
@@ -62,7 +62,7 @@ impl State {
         let mut changed = network.clone();
         changed.statics.retain(|s| (s.vlan, s.mac) != (vlan, mac));
         if changed.statics.len() < network.statics.len() {
-            return Ok(Change::PutNetwork(changed));
+            return Ok(Change::put_network(changed));
         }
         // What is static and was not asked for came with an endpoint.
         match self.statics(network.id).get(&(vlan, mac)) {
@@ -82,7 +82,7 @@ impl State {
         if changed == *network {
             Change::Nothing
         } else {
-            Change::PutNetwork(changed)
+            Change::put_network(changed)
         }
     }
 

@@ -584,6 +584,53 @@ fn rules_hold_for_each_address_in_their_order() {
 }
 
 #[test]
+fn a_prefix_stands_for_the_network_s_own_and_for_nothing_else() {
+    let mut state = state();
+    made(&mut state, &network("inner", &["10.9.0.0/24", "fd01::/64"]));
+    made(&mut state, &network("other", &["fd02::/64"]));
+    let with = |prefix: &str| Routing {
+        prefix: Some(prefix.parse().unwrap()),
+        ..Routing::default()
+    };
+    let tried = |state: &State, name: &str, prefix: &str| {
+        let set = state.set_network(name, with(prefix));
+        set.map(|(network, _)| network.known_to_the_world())
+    };
+    assert_eq!(
+        tried(&state, "inner", "2001:db8:5::/64").unwrap(),
+        ["2001:db8:5::/64".parse().unwrap()]
+    );
+    for (name, prefix, why) in [
+        (
+            "plain",
+            "2001:db8:5::/64",
+            "has no IPv6 subnet with a gateway",
+        ),
+        ("inner", "2001:db8:5::/56", "both must have one length"),
+        (
+            "inner",
+            "fd01::/64",
+            "overlaps fd01::/64 of network `inner`",
+        ),
+        (
+            "inner",
+            "fd02::/64",
+            "overlaps fd02::/64 of network `other`",
+        ),
+    ] {
+        let got = refusal(tried(&state, name, prefix));
+        assert!(got.contains(why), "{got}");
+    }
+    let (_, change) = state.set_network("inner", with("2001:db8:5::/64")).unwrap();
+    let _ = state.commit(change);
+    let got = refusal(tried(&state, "other", "2001:db8:5::/64"));
+    assert!(got.contains("of network `inner`"), "{got}");
+    let got = refusal(state.add_network(&network("third", &["2001:db8:5::/64"]), |_| None));
+    assert!(got.contains("of network `inner`"), "{got}");
+    state.check().unwrap();
+}
+
+#[test]
 fn the_router_is_told_everything() {
     let mut state = state();
     let up = uplink(&mut state, "eth0");

@@ -33,6 +33,8 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::NotInNetwork { .. }
         | E::UnreachableGateway { .. }
         | E::BadSubnet { .. }
+        | E::NothingToTranslate { .. }
+        | E::Prefix(_)
         | E::BadGateway { .. }
         | E::NotInSubnet { .. }
         | E::BadAddress { .. }

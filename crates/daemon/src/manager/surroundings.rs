@@ -335,7 +335,18 @@ impl Core {
         let at = |net: &IpNet| (net.addr(), ports_at(net.addr()));
         Captures {
             addresses: addresses.iter().map(at).chain([link_local]).collect(),
+            networks: self.known_networks(uplink),
         }
+    }
+
+    /// Where the containers behind an uplink have addresses that the world knows.
+    fn known_networks(&self, uplink: &Uplink) -> Vec<IpNet> {
+        let behind = self.state.networks().filter(|network| {
+            let own = self.state.uplink_of(network);
+            let routed = network.has_gateway() && !network.routing.internal;
+            routed && own.is_some_and(|own| own.name == uplink.name)
+        });
+        behind.flat_map(Network::known_to_the_world).collect()
     }
 
     fn arrange_host(

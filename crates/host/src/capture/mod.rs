@@ -13,6 +13,9 @@
 //! | ARP that answers, announces or asks for us; neighbour solicitation, advertisement | copied |
 //! | VLAN-tagged frames, anything else | left alone |
 //!
+//! What is sent to a network of containers that the world reaches by its own addresses is stolen
+//! whole, fragments and all; an address of the host's that lies in it stays the host's.
+//!
 //! The attack that shaped it: a packet that hides its ports (IP options, extension headers,
 //! fragments, an ICMP error that quotes such a packet) to reach the wrong one of two stacks. Header
 //! lengths are therefore read, not assumed, and what cannot be read is left to the host.
@@ -29,6 +32,7 @@ mod tests;
 
 use crate::Error;
 pub(crate) use assembler::Instruction;
+use ipnet::IpNet;
 use program::Purpose;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -38,6 +42,8 @@ use std::ops::RangeInclusive;
 pub struct Captures {
     /// One entry an address; of two for the same address the first counts.
     pub addresses: Vec<(IpAddr, Ports)>,
+    /// Where containers have addresses that the world knows.
+    pub networks: Vec<IpNet>,
 }
 
 /// Ports and identifiers of one address that belong to containers. Ranges may overlap and need no
@@ -61,6 +67,7 @@ impl Captures {
         let each = addresses.into_iter().map(|ip| (ip, ports.clone()));
         Self {
             addresses: each.collect(),
+            networks: Vec::new(),
         }
     }
 
@@ -69,6 +76,7 @@ impl Captures {
         let each = self.addresses.iter();
         Self {
             addresses: each.map(|(ip, all)| (*ip, all.without(ports))).collect(),
+            networks: self.networks.clone(),
         }
     }
 

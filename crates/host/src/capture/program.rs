@@ -14,6 +14,7 @@ mod ports;
 use super::assembler::{Assembler, At, If, Instruction, Label, code};
 use super::{Captures, Ports};
 use crate::Error;
+use ipnet::IpNet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// Which of the two programs.
@@ -85,6 +86,8 @@ struct Writer<'a> {
     arp: Label,
     v4: Vec<(Ipv4Addr, Label)>,
     v6: Vec<(Ipv6Addr, Label)>,
+    /// Whose every packet is stolen.
+    networks: &'a [IpNet],
     /// Addresses with the same ports share the code that looks for them.
     groups: Vec<(&'a Ports, Label)>,
 }
@@ -103,6 +106,10 @@ impl<'a> Writer<'a> {
             arp,
             v4: Vec::new(),
             v6: Vec::new(),
+            networks: match purpose {
+                Purpose::Steal => &captures.networks,
+                Purpose::Copy => &[],
+            },
             groups: Vec::new(),
         };
         for (address, ports) in &captures.addresses {
@@ -151,6 +158,7 @@ impl<'a> Writer<'a> {
         for (ip, _) in &self.v4 {
             self.it.jump_if(If::Equal((*ip).into()), ours);
         }
+        self.networks4();
         self.it.jump(self.pass);
 
         self.it.here(ours);
@@ -176,6 +184,17 @@ impl<'a> Writer<'a> {
             self.it.jump_if(If::Equal((*ip).into()), *group);
         }
         self.it.jump(self.pass);
+    }
+
+    /// The address in memory, in one of the networks.
+    fn networks4(&mut self) {
+        for net in self.networks {
+            if let IpNet::V4(net) = net {
+                self.it.op(code::LOAD_MEMORY, ADDRESS);
+                self.it.op(code::AND, net.netmask().into());
+                self.it.jump_if(If::Equal(net.network().into()), self.hit);
+            }
+        }
     }
 
     /// An ICMP message (RFC 792) at `at`.

@@ -167,6 +167,39 @@ fn an_address_must_match_in_every_bit() {
 }
 
 #[test]
+fn a_network_s_packets_are_stolen_whole_but_not_the_host_s() {
+    let mut captures = Captures::at([HOST4.into(), HOST6.into()], &ports());
+    // The host's own address lies in the first, and is the host's.
+    captures.networks = ["198.51.100.0/27", "10.1.0.0/16", "2001:db8:7:8000::/49"]
+        .map(|net| net.parse().unwrap())
+        .into();
+    let judge = Judge::new(&captures);
+    let v4 = |ip: [u8; 4]| link().ipv4(PEER4, ip.into());
+    let v6 = |ip: &str| link().ipv6(PEER6, ip.parse().unwrap());
+    let later = Fragment {
+        offset: 8,
+        ..first()
+    };
+    for (packet, fate) in [
+        (v4([10, 1, 255, 9]), Stolen),
+        (v4([10, 1, 0, 9]).fragment(later), Stolen),
+        (v4([10, 2, 0, 9]), Left),
+        (v4([198, 51, 100, 31]), Stolen),
+        (v4([198, 51, 100, 32]), Left),
+        (v4(HOST4.octets()), Left),
+        (v6("2001:db8:7:8000::1"), Stolen),
+        (v6("2001:db8:7:ffff:1::1").fragment(later), Stolen),
+        (v6("2001:db8:7:7fff::1"), Left),
+        (v6("2001:db8:8:8000::1"), Left),
+    ] {
+        for frame in [tcp(&packet, 22), packet.raw(IpProtocol(50), &[0; 16])] {
+            assert_eq!(judge.fate(&frame), fate, "{packet:?}");
+        }
+        assert_eq!(judge.noted(&tcp(&packet, 22), 0, 3), Left);
+    }
+}
+
+#[test]
 fn tagged_frames_and_frames_for_others_are_left() {
     let frame = tcp(&v4(), 443);
     let judge = judge();

@@ -18,6 +18,10 @@ pub(in crate::manager) fn routing(routing: &api::Routing) -> control::Routing {
             api::UplinkChoice::Named(uplink) => UplinkChoice::Named(uplink.to_string()),
         },
         masquerade: routing.masquerade,
+        prefix: match routing.nptv6 {
+            api::ExternalPrefix::None => None,
+            api::ExternalPrefix::Prefix(prefix) => Some(prefix),
+        },
         nat: control::Nat {
             preset: preset(nat.preset),
             mapping: nat.mapping.map(mapping),
@@ -43,6 +47,9 @@ pub(in crate::manager) fn api_routing(routing: &control::Routing) -> api::Routin
             UplinkChoice::Named(uplink) => api::UplinkChoice::Named(name(uplink)),
         },
         masquerade: routing.masquerade,
+        nptv6: routing
+            .prefix
+            .map_or(api::ExternalPrefix::None, api::ExternalPrefix::Prefix),
         nat: api::Nat {
             preset: api_preset(nat.preset),
             mapping: nat.mapping.map(api_mapping),
@@ -224,6 +231,7 @@ mod tests {
                     peers: [name("red")].into(),
                     uplink: api::UplinkChoice::Named(name("up")),
                     masquerade: false,
+                    nptv6: api::ExternalPrefix::Prefix("2001:db8::/64".parse().unwrap()),
                     nat: api::Nat {
                         preset: *preset,
                         mapping: Some(*dependence),

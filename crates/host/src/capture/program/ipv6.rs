@@ -2,6 +2,7 @@
 
 use super::{ADDRESS, ICMPV6, L3, PROTOCOL, Purpose, SCRATCH, Writer};
 use crate::capture::assembler::{At, If, Label, code};
+use ipnet::IpNet;
 use std::net::Ipv6Addr;
 
 const IPV6_FRAGMENT: u32 = 44;
@@ -21,7 +22,7 @@ impl Writer<'_> {
         self.load_address6(At::Frame(L3 + 24));
         self.find6(|_| ours);
         match self.purpose {
-            Purpose::Steal => self.it.jump(self.pass),
+            Purpose::Steal => self.networks6(),
             Purpose::Copy => self.multicast_neighbour(),
         }
 
@@ -41,6 +42,25 @@ impl Writer<'_> {
 
         self.it.here(owner);
         self.find6(|group| group);
+        self.it.jump(self.pass);
+    }
+
+    /// The address in memory, in one of the networks.
+    fn networks6(&mut self) {
+        for net in self.networks {
+            let IpNet::V6(net) = net else {
+                continue;
+            };
+            let other = self.it.label();
+            let masks = words(net.netmask());
+            for ((at, word), mask) in (ADDRESS..).zip(words(net.network())).zip(masks) {
+                self.it.op(code::LOAD_MEMORY, at);
+                self.it.op(code::AND, mask);
+                self.it.jump_if(If::NotEqual(word), other);
+            }
+            self.it.jump(self.hit);
+            self.it.here(other);
+        }
         self.it.jump(self.pass);
     }
 
