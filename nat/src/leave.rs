@@ -223,7 +223,7 @@ impl<T: Trace> Passage<'_, T> {
     /// sends to our own address from outside may mean the host, which asks for no hop.
     fn check_before(&mut self, how: How) -> Result<(), DropReason> {
         match how {
-            How::Followed(way) | How::Outbound(way) => {
+            How::Followed(way) | How::Prefixed(way) | How::Outbound(way) => {
                 let face = self.router.face(way.network).ok_or(DropReason::NoRoute)?;
                 self.check_hops()?;
                 self.check_fit(face.mtu)

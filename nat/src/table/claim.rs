@@ -11,6 +11,11 @@
 //! others than its peer): two connections share a port when their peers differ, so 16,384 ports
 //! do for more connections than the table holds. Which is what Linux does.
 //!
+//! Of UDP a port's parity is kept where one such is free (REQ-4: RTP and RTCP are a pair); nobody
+//! asks that of the others. When all are held, a mapping ends whose connections are over, the
+//! oldest of those looked at and be it the endpoint's own: who opens short connections to one peer
+//! for ever needs as many ports as it opens in four minutes, or these.
+//!
 //! An endpoint keeps to one external address of an uplink that has several (REQ-2, "paired"): the
 //! one that wins in a rendezvous of hashes, so that an address more or less moves few endpoints.
 
@@ -86,7 +91,7 @@ impl Shard {
         };
         let own = want.inside.addr.port;
         let (parity, keep) = match want.behaviour.ports {
-            PortChoice::Preserve => (Parity::As(own), want.range.contains(own)),
+            PortChoice::Preserve => (parity(want.protocol, own), want.range.contains(own)),
             PortChoice::Random => (Parity::Any, false),
         };
         let wished = keep && self.may_take(&external, own, want, hold, view);
@@ -227,9 +232,12 @@ impl Shard {
         hold: Hold,
         view: &View<'_>,
     ) -> Option<(u16, Option<u32>)> {
-        let (which, start) = ((self.number, want.range, parity), self.draw());
+        let start = self.draw();
+        let of = |parity| (self.number, want.range, parity);
+        let (wished, any) = (of(parity), of(Parity::Any));
         if hold == Hold::Shared {
-            return Pool::candidates(which, start)
+            return Pool::candidates(wished, start)
+                .chain(Pool::candidates(any, start))
                 .find(|&port| self.may_take(external, port, want, hold, view))
                 .map(|port| (port, None));
         }
@@ -241,9 +249,11 @@ impl Shard {
         let pool = place.map_or(Pool::EMPTY, |place| {
             self.mappings.pool(place, want.protocol)
         });
-        pool.free(which, over, start, |port| !is_published(port))
+        let free = |which| pool.free(which, over, start, |port| !is_published(port));
+        free(wished)
+            .or_else(|| free(any))
             .map(|port| (port, None))
-            .or_else(|| self.vacate(external, (which, start), want, hold, view))
+            .or_else(|| self.vacate(external, (any, start), want, hold, view))
     }
 
     /// All ports are held: one whose mapping is over, or else one that has to end in favour of this
@@ -281,7 +291,8 @@ impl Shard {
         Some((port, Some(first)))
     }
 
-    /// How useful a mapping is, when its endpoint may lose it to one that holds `mine`.
+    /// How useful a mapping is, when its endpoint may lose it to one that holds `mine`: what is
+    /// over, to one that holds as much, and so to itself.
     fn worth(&self, first: u32, mine: u32, view: &View<'_>) -> Option<(Class, u64)> {
         let session = self.get(first)?;
         let holds = self.owners.get(session.owner)?.count;
@@ -292,11 +303,19 @@ impl Shard {
             .map(|session: &Session| (session.class, session.last))
             .max()?;
         let may = match best.0 {
-            Class::Closing => holds > mine,
+            Class::Closing => holds >= mine,
             Class::Opening => holds > mine + u32::from(!self.has_waited(first, view)),
             Class::Established => holds / 4 > mine,
         };
         may.then_some(best)
+    }
+}
+
+fn parity(protocol: IpProtocol, port: u16) -> Parity {
+    if protocol == IpProtocol::UDP {
+        Parity::As(port)
+    } else {
+        Parity::Any
     }
 }
 

@@ -5,6 +5,7 @@ use pipeline::DropReason;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use wire::checksum::{Verified, verify_transport};
 use wire::craft::{Link, Packet, TcpSegment, unfinish};
 use wire::{Fragment, Headers, IpProtocol, MacAddr, Net, TcpFlags, Transport};
 
@@ -225,13 +226,24 @@ fn rfc_1122_4_1_3_1_a_closed_udp_port_says_so() {
     }
 }
 
+/// Zero has two forms in a sum, and an ICMP checksum may have either: both are read as one.
+fn one_zero(mut frame: Vec<u8>) -> Vec<u8> {
+    let headers = Headers::parse(&frame).unwrap();
+    assert_eq!(verify_transport(&frame, &headers), Verified::Right);
+    let at = headers.transport_offset().unwrap() + 2;
+    if frame[at..at + 2] == [0xff, 0xff] {
+        frame[at..at + 2].fill(0);
+    }
+    frame
+}
+
 proptest! {
     #[test]
     fn a_reply_is_what_smoltcp_makes(id: u16, seq: u16, payload in vec(any::<u8>(), 0..2000)) {
         let mut lab = Lab::new();
         for (request, reply) in [(v4(), back4()), (v6(), back6())] {
             prop_assert_eq!(lab.hear(&request.echo_request(id, seq, &payload)), Ok(()));
-            prop_assert_eq!(lab.answer(), reply.echo_reply(id, seq, &payload));
+            prop_assert_eq!(one_zero(lab.answer()), one_zero(reply.echo_reply(id, seq, &payload)));
         }
     }
 }

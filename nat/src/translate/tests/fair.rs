@@ -126,15 +126,38 @@ fn exhausted_ports_are_named_where_nobody_holds_too_many() {
     // Two ports a shard, of either parity.
     let port = |host: u8| format!("10.0.0.{host}:50000");
     rig.out(&port(2), "198.51.100.9:53");
-    let second = rig.send(WEB, &udp(&port(3), "198.51.100.9:53"));
-    assert_eq!(second, Err(DropReason::PortsExhausted));
+    let second = rig.out(&port(3), "198.51.100.9:53");
+    assert_eq!(second.port, 50_001, "the other parity is better than none");
+    let third = rig.send(WEB, &udp(&port(4), "198.51.100.9:53"));
+    assert_eq!(third, Err(DropReason::PortsExhausted));
     rig.secs(300);
-    let later = rig.send(WEB, &udp(&port(3), "198.51.100.9:53"));
+    let later = rig.send(WEB, &udp(&port(4), "198.51.100.9:53"));
     assert_eq!(
         later.unwrap().src.port,
         50_000,
         "the first is over, though not swept"
     );
+}
+
+#[test]
+fn short_connections_to_one_peer_never_run_out_of_ports() {
+    for behaviour in [EIM_APDF, EIM_EIF] {
+        let rig = Rig::new(behaviour);
+        // More than there are external ports, all in far less than four minutes.
+        for port in 10_000..60_000 {
+            let conversation =
+                Conversation::open(&rig, &format!("10.0.0.2:{port}"), "198.51.100.9:443");
+            conversation.sends(&rig, FIN_ACK, 101, 501).unwrap();
+            conversation.answers(&rig, FIN_ACK, 501, 102).unwrap();
+            conversation.sends(&rig, ACK, 102, 502).unwrap();
+        }
+        // What stands is not given up for them.
+        let stands = Conversation::open(&rig, "10.0.0.2:9000", "198.51.100.9:443");
+        for port in 10_000..60_000 {
+            let _ = rig.send(WEB, &syn(&format!("10.0.0.2:{port}"), "198.51.100.8:443"));
+        }
+        stands.answers(&rig, ACK, 501, 101).unwrap();
+    }
 }
 
 #[test]
