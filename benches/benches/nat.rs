@@ -15,6 +15,7 @@ use nat::{
     Segment, Settings, Tables, Translator, TransportAddr, Tuple,
 };
 use pipeline::{DropReason, Effects, Instant, NetworkId};
+use std::collections::BTreeSet;
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
 use wire::IpProtocol;
@@ -105,11 +106,14 @@ impl Bed {
     }
 }
 
+const NONE: &BTreeSet<(IpProtocol, u16)> = &BTreeSet::new();
+
 const fn external() -> External<'static> {
     External {
         network: UPLINK,
         addresses: &EXTERNAL,
         ports: PortRange::DYNAMIC,
+        spared: NONE,
     }
 }
 

@@ -17,7 +17,7 @@
 use crate::{Behaviour, Inside};
 use ipnet::{IpNet, Ipv6Net};
 use pipeline::NetworkId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use wire::{IpProtocol, MacAddr};
 
@@ -138,6 +138,8 @@ pub struct UplinkRole {
     pub gateways: Vec<IpAddr>,
     /// The external ports that mappings are made of. The host's own sockets keep out of them.
     pub ports: PortRange,
+    /// Those of them that sockets of the host have all the same: what arrives there is the host's.
+    pub spared: BTreeSet<(IpProtocol, u16)>,
 }
 
 /// Ports, both ends included.

@@ -98,13 +98,14 @@ impl Router {
         let Some(seen) = responder.seen_as else {
             return true;
         };
-        let pool = self.uplink_at(seen).and_then(|face| match &face.role {
-            Role::Uplink(role) => Some(role.ports),
+        let mapped = self.uplink_at(seen).and_then(|face| match &face.role {
+            Role::Uplink(role) => Some(
+                role.ports.contains(seen.port) && !role.spared.contains(&(protocol, seen.port)),
+            ),
             Role::Inside(_) | Role::Host(_) | Role::Services => None,
         });
-        let mapped = pool.is_some_and(|ports| ports.contains(seen.port));
         let published = self.published_at(protocol, seen);
-        published.map_or(mapped, |to| {
+        published.map_or(mapped.unwrap_or(false), |to| {
             to.network == responder.network && to.addr == responder.addr
         })
     }

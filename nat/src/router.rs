@@ -218,6 +218,7 @@ impl Router {
             network: uplink,
             addresses: &face.ips,
             ports: role.ports,
+            spared: &role.spared,
         })
     }
 

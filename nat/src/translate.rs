@@ -37,7 +37,9 @@ use crate::tcp::{self, Side};
 use crate::{Inside, PortRange, Published, Settings, Tables, Translation, Tuple};
 use open::{Asked, Opening, Refusal, open};
 use pipeline::{DropReason, Effects, Instant, NetworkId};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
+use wire::IpProtocol;
 
 /// A packet, as far as connections are concerned.
 #[derive(Debug, Clone, Copy)]
@@ -69,6 +71,8 @@ pub struct External<'a> {
     pub addresses: &'a [IpAddr],
     /// The ports that mappings are made of.
     pub ports: PortRange,
+    /// Except these.
+    pub spared: &'a BTreeSet<(IpProtocol, u16)>,
 }
 
 /// The stage: the live tables, the snapshot's, and the moment.

@@ -15,7 +15,7 @@ use nat::{
     Behaviour, Config, Inside, Interface, Live, PortRange, Publication, Role, Router, TransportAddr,
 };
 use pipeline::{NetworkId, PortId};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
@@ -97,6 +97,7 @@ impl Site {
         let uplink = UplinkRole {
             gateways: vec![HOP.v4.into(), HOP.v6.into()],
             ports: PortRange::DYNAMIC,
+            spared: BTreeSet::new(),
         };
         let host = Interface {
             peer: Some(STACK.mac),

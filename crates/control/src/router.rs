@@ -13,9 +13,9 @@ use ipnet::IpNet;
 use nat::Interface;
 use nat::config::{EndpointRules, HostRole, InsideRole, Lease, Role, UplinkRole};
 use pipeline::NetworkId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use wire::MacAddr;
+use wire::{IpProtocol, MacAddr};
 
 /// What the host says of itself at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,6 +40,8 @@ pub struct LinkFacts {
     pub gateways: Vec<IpAddr>,
     /// The largest IP packet, in bytes.
     pub mtu: u16,
+    /// Ports of an uplink's that sockets of the host have: no mapping is made of them.
+    pub spared: BTreeSet<(IpProtocol, u16)>,
     /// Whose MAC addresses are known without asking.
     pub neighbours: BTreeMap<IpAddr, MacAddr>,
     /// The MAC address of the one stack that is there: not an uplink's.
@@ -184,6 +186,7 @@ fn uplink_interface(uplink: &Uplink, link: &LinkFacts) -> Interface {
     let role = Role::Uplink(UplinkRole {
         gateways: link.gateways.clone(),
         ports: uplink.ports,
+        spared: link.spared.clone(),
     });
     attached(uplink.place, link, role)
 }

@@ -354,6 +354,7 @@ fn facts() -> UplinkFacts {
         gateways: vec!["198.51.100.254".parse().expect("an address")],
         mtu: 1500,
         neighbours: BTreeMap::new(),
+        spared: std::collections::BTreeSet::new(),
         peer: None,
     };
     UplinkFacts {

@@ -97,6 +97,7 @@ fn link(last: u8) -> LinkFacts {
         gateways: vec!["198.51.100.254".parse().expect("it does")],
         mtu: 1400,
         neighbours: BTreeMap::new(),
+        spared: std::collections::BTreeSet::new(),
         peer: None,
     }
 }

@@ -30,6 +30,10 @@ use crate::reserved::{PortSet, reserve};
 use crate::traffic_control::{Filter, FilterKind, QdiscOrigin};
 use crate::{Error, LinkState, Links, sysctl};
 use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+/// How often the host's sockets are looked at, at most.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// What an uplink is made of.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +60,8 @@ pub struct Uplink {
     pool: PortSet,
     reserved: PortSet,
     spared: Ports,
+    /// When the host's sockets were last looked at.
+    looked: Option<Instant>,
 }
 
 impl Uplink {
@@ -76,18 +82,20 @@ impl Uplink {
         }
     }
 
-    /// Captures something else from now on, and looks anew at which ports are to be spared. Each
-    /// packet is judged by the old captures or by the new ones.
+    /// Captures something else from now on, and looks anew at which ports are to be spared unless
+    /// that was done within a second: a list of ten thousand sockets takes its time. Each packet is
+    /// judged by the old captures or by the new ones.
     ///
     /// # Errors
     /// [`Error::TooManyPorts`] and nothing changes; [`Error::Link`] with ENODEV when the NIC or the
     /// TAP is gone.
     pub fn update(&mut self, links: &Links, captures: &Captures) -> Result<(), Error> {
-        let spared = self.used_of_pool(links, captures)?;
-        let programs = captures.without(&spared).programs()?;
+        if self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+            self.look(links, captures)?;
+        }
+        let programs = captures.without(&self.spared).programs()?;
         self.put_on_nic(links, FilterKind::Steal, &programs.steal)?;
         self.put_on_nic(links, FilterKind::Copy, &programs.copy)?;
-        self.spared = spared;
         Ok(())
     }
 
@@ -186,6 +194,7 @@ impl Uplink {
             pool: PortSet::of(config.reserve),
             reserved: reserved_by(&tap),
             spared: Ports::default(),
+            looked: None,
         })
     }
 
@@ -204,16 +213,18 @@ impl Uplink {
         self.update(links, config.captures)
     }
 
-    /// The ports of the pool that sockets of the host have.
-    fn used_of_pool(&self, links: &Links, captures: &Captures) -> Result<Ports, Error> {
+    /// Sees which ports of the pool sockets of the host have.
+    fn look(&mut self, links: &Links, captures: &Captures) -> Result<(), Error> {
         let addresses: Vec<_> = captures.addresses.iter().map(|(ip, _)| *ip).collect();
         let used = links.ports_in_use(&addresses)?;
         let of_pool = |ports: &[_]| PortSet::of(ports).and(&self.pool).ranges();
-        Ok(Ports {
+        self.spared = Ports {
             tcp: of_pool(&used.tcp),
             udp: of_pool(&used.udp),
             ..Ports::default()
-        })
+        };
+        self.looked = Some(Instant::now());
+        Ok(())
     }
 
     /// Reserves these ports for this uplink, and no others any more.

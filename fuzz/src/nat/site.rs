@@ -186,6 +186,7 @@ fn interface(network: NetworkId) -> Interface {
             let role = UplinkRole {
                 gateways: addresses(GUESTS[2]).into(),
                 ports: DYNAMIC,
+                spared: std::collections::BTreeSet::new(),
             };
             (Role::Uplink(role), OURS.map(str::to_owned).into())
         }

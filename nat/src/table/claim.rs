@@ -29,6 +29,7 @@ use crate::{
     Behaviour, Filtering, Inside, Mapping, PortChoice, PortRange, Published, TransportAddr,
 };
 use pipeline::{DropReason, NetworkId};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use wire::IpProtocol;
 
@@ -42,6 +43,7 @@ pub(crate) struct Want<'a> {
     pub(crate) uplink: NetworkId,
     pub(crate) addresses: &'a [IpAddr],
     pub(crate) range: PortRange,
+    pub(crate) spared: &'a BTreeSet<(IpProtocol, u16)>,
     pub(crate) published: &'a Published,
     /// Whom the inside talks to, as it knows it.
     pub(crate) peer: Addr,
@@ -210,8 +212,7 @@ impl Shard {
         hold: Hold,
         view: &View<'_>,
     ) -> bool {
-        let addr = TransportAddr::new(external.ip.to_addr(external.v6), port);
-        if want.published.inside_of(want.protocol, addr).is_some() {
+        if want.is_reserved(external, port) {
             return false;
         }
         match (self.holder(external, want.protocol, port, view), hold) {
@@ -241,15 +242,11 @@ impl Shard {
                 .find(|&port| self.may_take(external, port, want, hold, view))
                 .map(|port| (port, None));
         }
-        let is_published = |port| {
-            let addr = TransportAddr::new(external.ip.to_addr(external.v6), port);
-            want.published.inside_of(want.protocol, addr).is_some()
-        };
         let place = self.externals.find(external);
         let pool = place.map_or(Pool::EMPTY, |place| {
             self.mappings.pool(place, want.protocol)
         });
-        let free = |which| pool.free(which, over, start, |port| !is_published(port));
+        let free = |which| pool.free(which, over, start, |port| !want.is_reserved(external, port));
         free(wished)
             .or_else(|| free(any))
             .map(|port| (port, None))
@@ -308,6 +305,15 @@ impl Shard {
             Class::Established => holds / 4 > mine,
         };
         may.then_some(best)
+    }
+}
+
+impl Want<'_> {
+    /// Whether the port has another purpose.
+    fn is_reserved(&self, external: &External, port: u16) -> bool {
+        let addr = TransportAddr::new(external.ip.to_addr(external.v6), port);
+        self.spared.contains(&(self.protocol, port))
+            || self.published.inside_of(self.protocol, addr).is_some()
     }
 }
 

@@ -251,6 +251,7 @@ impl Draft {
             uplink: external.network,
             addresses: external.addresses,
             range: external.ports,
+            spared: external.spared,
             published: asked.published,
             peer: tuple.dst.into(),
             answers: (self.responder.network, Addr::from(self.responder.addr)),

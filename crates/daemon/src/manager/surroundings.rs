@@ -18,7 +18,7 @@ use control::{Attachment, Change, Hidden, LinkFacts, Network, Publication, Uplin
 use host::{Captures, Gateway, GatewayPort, Inside, Links, Monitor, Netns, Place, Ports, Stack};
 use ipnet::IpNet;
 use pipeline::PortId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 use wire::{IpProtocol, MacAddr};
 
@@ -188,8 +188,8 @@ impl Core {
 
     fn arrange_listeners(&mut self, troubles: &mut Vec<String>) {
         let published: Vec<Publication> = self.state.publications().cloned().collect();
-        self.listeners
-            .retain(|id, _| published.iter().any(|p| p.id == *id));
+        let ids: BTreeSet<_> = published.iter().map(|p| p.id).collect();
+        self.listeners.retain(|id, _| ids.contains(id));
         for publication in published {
             if self.listeners.contains_key(&publication.id) {
                 continue;
@@ -238,8 +238,9 @@ impl Core {
             .filter(|net| !is_link_local(net.addr()))
             .collect();
         let captures = self.captures(uplink, &addresses, mac);
-        self.open_uplink(links, uplink, captures)?;
+        let spared = self.open_uplink(links, uplink, captures)?;
         Ok(LinkFacts {
+            spared,
             mac,
             addresses,
             gateways: told.gateways,
@@ -254,7 +255,7 @@ impl Core {
         links: &Links,
         uplink: &Uplink,
         captures: Captures,
-    ) -> Result<(), String> {
+    ) -> Result<BTreeSet<(IpProtocol, u16)>, String> {
         if let Some(open) = self.surroundings.uplinks.get_mut(&uplink.name) {
             let in_place = open.link.is_in_place(links).unwrap_or(false);
             if in_place {
@@ -264,7 +265,7 @@ impl Core {
                         .map_err(|e| e.to_string())?;
                     open.captures = captures;
                 }
-                return Ok(());
+                return Ok(spared(open.link.spared()));
             }
             self.close_uplink(&uplink.name);
         }
@@ -279,6 +280,7 @@ impl Core {
         };
         let link = host::Uplink::open(links, &config).map_err(|e| e.to_string())?;
         let port = uplink.place.port;
+        let spared = spared(link.spared());
         let open = OpenUplink {
             link,
             captures,
@@ -286,7 +288,7 @@ impl Core {
         };
         self.surroundings.uplinks.insert(uplink.name.clone(), open);
         tracing::info!(uplink = %uplink.name, dev = %uplink.dev, "open");
-        Ok(())
+        Ok(spared)
     }
 
     fn close_uplink(&mut self, name: &str) {
@@ -500,6 +502,7 @@ impl Core {
             mtu: STACK_MTU,
             neighbours: BTreeMap::new(),
             peer: Some(peer),
+            spared: BTreeSet::new(),
         }
     }
 }
@@ -551,6 +554,23 @@ impl From<host::Error> for Trouble {
 
 fn wants_host(network: &Network) -> bool {
     network.has_gateway() && network.routing.host_access && !network.routing.internal
+}
+
+fn spared(ports: &Ports) -> BTreeSet<(IpProtocol, u16)> {
+    let Ports {
+        tcp,
+        udp,
+        sctp,
+        echo: _,
+    } = ports;
+    let each = [
+        (IpProtocol::TCP, tcp),
+        (IpProtocol::UDP, udp),
+        (IpProtocol::SCTP, sctp),
+    ];
+    each.into_iter()
+        .flat_map(|(protocol, ranges)| ranges.iter().cloned().flatten().map(move |p| (protocol, p)))
+        .collect()
 }
 
 fn host_addresses(links: &Links) -> Vec<IpNet> {

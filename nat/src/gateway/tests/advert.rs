@@ -191,6 +191,7 @@ fn an_uplink_s_addresses_are_the_host_s_to_announce() {
     let uplink = UplinkRole {
         gateways: Vec::new(),
         ports: crate::PortRange::DYNAMIC,
+        spared: std::collections::BTreeSet::new(),
     };
     let mut lab = Lab::with(Role::Uplink(uplink));
     lab.pass(10);

@@ -140,6 +140,22 @@ fn exhausted_ports_are_named_where_nobody_holds_too_many() {
 }
 
 #[test]
+fn a_port_that_a_socket_of_the_host_has_is_nobodys_mapping() {
+    let mut rig = Rig::new(EIM_APDF);
+    rig.range = crate::PortRange {
+        first: 50_000,
+        last: 50_063,
+    };
+    rig.spared.insert((UDP, 50_000));
+    for host in 2..5 {
+        let out = rig.out(&format!("10.0.0.{host}:50000"), "198.51.100.9:53");
+        assert_ne!(out.port, 50_000);
+    }
+    let tcp = rig.send(WEB, &syn("10.0.0.2:50000", "198.51.100.9:53"));
+    assert_eq!(tcp.unwrap().src.port, 50_000, "of another protocol");
+}
+
+#[test]
 fn short_connections_to_one_peer_never_run_out_of_ports() {
     for behaviour in [EIM_APDF, EIM_EIF] {
         let rig = Rig::new(behaviour);

@@ -7,6 +7,7 @@ use crate::{
     TransportAddr, Tuple,
 };
 use pipeline::{DropReason, Effects, Instant, NetworkId};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::Duration;
 use wire::{IpProtocol, TcpFlags};
@@ -53,6 +54,7 @@ pub(super) struct Rig {
     pub(super) settings: Settings,
     pub(super) addresses: Vec<IpAddr>,
     pub(super) range: PortRange,
+    pub(super) spared: BTreeSet<(IpProtocol, u16)>,
     pub(super) now: Instant,
     pub(super) effects: Effects,
 }
@@ -73,6 +75,7 @@ impl Rig {
             settings: Settings::new([(WEB, own), (DB, own)]),
             addresses: vec![ip("198.51.100.1"), ip("2001:db8::1")],
             range: PortRange::DYNAMIC,
+            spared: BTreeSet::new(),
             now: Instant::from_secs(1_000),
             effects: Effects::Live,
         }
@@ -111,6 +114,7 @@ impl Rig {
             network: UP,
             addresses: &self.addresses,
             ports: self.range,
+            spared: &self.spared,
         }
     }
 
