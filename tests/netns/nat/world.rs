@@ -188,33 +188,45 @@ fn nobody_comes_in_unasked() {
     let outside = Outside::with_uplink();
     let (_, container) = outside.web();
     let teller = Teller::start(&outside.world, 7000);
-    let socket = udp(&container.ns, WORLD[0], 50_123);
-    socket.send_to(b"?", teller.at(WORLD[0])).unwrap();
-    let mut said = [0; 64];
-    let len = socket.recv(&mut said).unwrap();
-    let outer = std::str::from_utf8(&said[..len]).unwrap();
-    // From another port of the same peer's (RFC 4787, 5).
-    let stranger = udp(&outside.world, WORLD[0], 0);
-    stranger.send_to(b"hello", outer).unwrap();
-    // What the peer itself says afterwards is what comes next.
-    socket.send_to(b"?", teller.at(WORLD[0])).unwrap();
-    let (_, from) = socket.recv_from(&mut said).unwrap();
-    assert_eq!(from, teller.at(WORLD[0]));
+    for world in WORLD {
+        let socket = udp(&container.ns, world, 50_123);
+        socket.send_to(b"?", teller.at(world)).unwrap();
+        let mut said = [0; 64];
+        let len = socket.recv(&mut said).unwrap();
+        let outer = std::str::from_utf8(&said[..len]).unwrap();
+        // From another port of the same peer's (RFC 4787, 5).
+        let stranger = udp(&outside.world, world, 0);
+        stranger.send_to(b"hello", outer).unwrap();
+        // What the peer itself says afterwards is what comes next.
+        socket.send_to(b"?", teller.at(world)).unwrap();
+        let (_, from) = socket.recv_from(&mut said).unwrap();
+        assert_eq!(from, teller.at(world));
+    }
 }
 
 #[test]
-#[ignore = "what is dropped at an uplink is not yet shown among the drops"]
 fn what_comes_unasked_is_counted() {
     let outside = Outside::with_uplink();
     let (_, container) = outside.web();
     let teller = Teller::start(&outside.world, 7000);
-    let socket = udp(&container.ns, WORLD[0], 50_123);
-    socket.connect(teller.at(WORLD[0])).unwrap();
-    let outer = ask_from(&socket).unwrap();
-    let stranger = udp(&outside.world, WORLD[0], 0);
-    for (to, label) in [(outer, "filtered"), (at(HOST[0], 60_000), "no_mapping")] {
-        let before = outside.clearway.dropped(label);
-        stranger.send_to(b"hello", to).unwrap();
-        outside.counted(label, before);
+    for (world, host) in WORLD.into_iter().zip(HOST) {
+        let socket = udp(&container.ns, world, 50_123);
+        socket.connect(teller.at(world)).unwrap();
+        let outer = ask_from(&socket).unwrap();
+        let stranger = udp(&outside.world, world, 0);
+        for (to, label) in [(outer, "filtered"), (at(host, 60_000), "no_mapping")] {
+            let before = outside.clearway.dropped(label);
+            stranger.send_to(b"hello", to).unwrap();
+            outside.counted(label, before);
+        }
     }
+    let drops = outside.clearway.client().drops().unwrap();
+    let filtered = drops.reasons.iter().find(|row| row.label == "filtered");
+    let at: Vec<_> = filtered
+        .unwrap()
+        .ports
+        .iter()
+        .map(|p| p.port.as_str())
+        .collect();
+    assert_eq!(at, ["eth0"], "by the uplink's name");
 }

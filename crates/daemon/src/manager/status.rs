@@ -2,8 +2,12 @@
 
 use super::core::Core;
 use super::{tally, translate};
-use api::{Counters, DropRow, Drops, PortDrops, PortState, PortsStatus, Status, WorkerStatus};
-use pipeline::DropReason;
+use api::{
+    Counters, DropRow, Drops, Name, PortDrops, PortState, PortsStatus, Status, WorkerStatus,
+};
+use control::Hidden;
+use pipeline::{DropReason, PortId};
+use std::collections::BTreeMap;
 use std::fs;
 
 impl Core {
@@ -45,15 +49,15 @@ impl Core {
 
     /// What was dropped, for every reason there is.
     pub(super) fn drops(&self) -> Drops {
-        let ports: Vec<_> = self
-            .state
-            .ports()
-            .map(|p| (translate::name(&p.name), self.counted(p.id)))
-            .collect();
+        let mut ports: BTreeMap<Name, Counters> = BTreeMap::new();
+        for (called, id) in self.every_port() {
+            let counters = ports.entry(translate::name(called)).or_default();
+            tally::add(counters, &self.counted(id));
+        }
         let row = |&reason: &DropReason| {
             let label = reason.label();
             let of = |counters: &Counters| counters.drops.get(label).copied().unwrap_or(0);
-            let mut at: Vec<_> = ports
+            let at: Vec<_> = ports
                 .iter()
                 .map(|(port, c)| PortDrops {
                     port: port.clone(),
@@ -61,7 +65,6 @@ impl Core {
                 })
                 .filter(|d| d.count > 0)
                 .collect();
-            at.sort_by(|a, b| a.port.cmp(&b.port));
             DropRow {
                 code: reason.code(),
                 label: label.to_owned(),
@@ -77,10 +80,22 @@ impl Core {
 
     fn counted_in_all(&self) -> Counters {
         let mut all = self.past.clone();
-        self.state
-            .ports()
-            .for_each(|port| tally::add(&mut all, &self.counted(port.id)));
+        self.every_port()
+            .for_each(|(_, id)| tally::add(&mut all, &self.counted(id)));
         all
+    }
+
+    /// The ports there are, and those of the router's own links by what is behind them: what the
+    /// world sends is dropped there.
+    fn every_port(&self) -> impl Iterator<Item = (&str, PortId)> {
+        let ports = self.state.ports().map(|p| (p.name.as_str(), p.id));
+        let uplinks = self.state.uplinks();
+        let uplinks = uplinks.map(|u| (u.name.as_str(), u.place.port));
+        let stacks = [(Hidden::Host, "host"), (Hidden::Services, "services")];
+        let stacks = stacks
+            .into_iter()
+            .filter_map(|(which, called)| Some((called, self.state.place_of(which)?.port)));
+        ports.chain(uplinks).chain(stacks)
     }
 
     fn workers(&self) -> Vec<WorkerStatus> {
