@@ -37,14 +37,17 @@ pub(super) fn footprint(ns: &Namespace) -> String {
     .map(show)
     .into();
     let sysctls = ns.output("sysctl", &["-a", "-e", "-r", "^net[.]"]).unwrap();
-    [all.concat(), settings(&sysctls)].concat()
+    // Whether the kernel has noticed that a TAP was taken up a second time is no setting either.
+    let links = all.concat().replace("state UNKNOWN", "state UP");
+    [links, settings(&sysctls)].concat()
 }
 
 /// Fails with what differs, unless nothing does, or soon does not: the kernel tidies up behind.
-fn is_as_before(ns: &Namespace, before: &str) {
+pub(super) fn is_as_before(ns: &Namespace, before: &str) {
     let is_so = wait_until("a host as before", SOON, || footprint(ns) == before);
     if let Err(error) = is_so {
         let now = footprint(ns);
+        let first = before.lines().zip(now.lines()).find(|(was, is)| was != is);
         let only = |of: &str, other: &str| {
             let lines = of.lines().filter(|line| !other.lines().any(|o| o == *line));
             lines
@@ -52,7 +55,7 @@ fn is_as_before(ns: &Namespace, before: &str) {
                 .collect::<String>()
         };
         let (gone, new) = (only(before, &now), only(&now, before));
-        panic!("{error}\nno longer there:\n{gone}nobody put there:\n{new}");
+        panic!("{error}; first differs {first:?}\nonly before:\n{gone}only now:\n{new}");
     }
 }
 
