@@ -31,6 +31,12 @@ const NEEDS: &[Need] = &[
     need("nmap", "nmap"),
     need("ss", "iproute2"),
     need("sysctl", "procps"),
+    need("dig", "bind9-dnsutils"),
+    need("udhcpc", "udhcpc"),
+    need("dhclient", "isc-dhcp-client"),
+    need("turnserver", "coturn"),
+    need("nft", "nftables"),
+    need("iptables-restore", "iptables"),
 ];
 
 /// What to leave out.

@@ -421,7 +421,7 @@ fn a_network_without_an_uplink_reaches_the_host_and_not_the_world() {
     let outside = Outside::with_uplink();
     let (web, container) = outside.web();
     let none = outside.clearway.network_with("none", 2, |network| {
-        network.routing.uplink = UplinkChoice::None
+        network.routing.uplink = UplinkChoice::None;
     });
     let alone = outside.clearway.container(&none);
     let on_host = Teller::start(outside.host(), 7001);
