@@ -23,6 +23,7 @@ mod line;
 mod names;
 mod policy;
 mod published;
+mod routed;
 mod resolver;
 mod revoke;
 mod sctp;
