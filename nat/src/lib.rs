@@ -40,6 +40,7 @@ mod rewrite;
 mod route;
 mod router;
 mod routes;
+mod suppose;
 mod table;
 pub mod tcp;
 mod translate;

@@ -138,7 +138,7 @@ fn narrow(residue: u32) -> u16 {
 }
 
 /// The pairs of all networks.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Prefixes {
     pairs: Vec<(NetworkId, PrefixPair)>,
     inside: Routes<usize>,

@@ -14,7 +14,7 @@ use pipeline::{DropReason, NetworkId, Stage, Trace};
 use std::net::IpAddr;
 
 /// The rules of all endpoints.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Policy {
     endpoints: HashMap<(NetworkId, IpAddr), EndpointRules>,
     /// Networks in which somebody has rules, so that the others need not look.

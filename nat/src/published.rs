@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use wire::IpProtocol;
 
 /// Every published port, ready for the hot path.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Published {
     entries: Vec<Publication>,
     /// Of every address, by [`lane`].
@@ -295,7 +295,7 @@ impl Published {
 }
 
 /// Inside ports that the same publications lead to.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Segment {
     first: u16,
     last: u16,
@@ -339,7 +339,7 @@ fn segments(entries: &[Publication], indices: &[usize]) -> Vec<Segment> {
 }
 
 /// Port to publication.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Ports(Vec<Option<Box<Page>>>);
 
 /// One more than the index of a publication, 0 for none.

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use wire::{Headers, IpProtocol, MacAddr};
 
 /// Everything a frame needs to know of the router.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Router {
     /// By network id.
     faces: Vec<Option<Face>>,
@@ -46,7 +46,7 @@ pub struct Router {
 }
 
 /// An interface, ready for the hot path.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Face {
     pub(crate) network: NetworkId,
     pub(crate) role: Role,
@@ -69,7 +69,7 @@ pub struct Live {
     /// Pieces of packets.
     pub fragments: Fragments,
     /// Neighbours, limits and timers.
-    pub gateway: Gateway,
+    pub gateway: Arc<Gateway>,
 }
 
 /// Why a configuration does not make a router.
@@ -112,7 +112,7 @@ impl Live {
         Self {
             tables: Tables::new(capacity, secret),
             fragments: Fragments::default(),
-            gateway: Gateway::default(),
+            gateway: Arc::default(),
         }
     }
 }

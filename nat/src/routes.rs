@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use std::net::IpAddr;
 
 /// Prefixes, each leading to a `T`.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Routes<T> {
     v4: Vec<(u8, HashMap<u32, T>)>,
     v6: Vec<(u8, HashMap<u128, T>)>,

@@ -56,7 +56,7 @@ pub use session::{Hold, Traffic};
 pub use settings::{NatSettings, Settings};
 pub use stored::{Imported, Stored};
 
-pub(crate) use claim::Want;
+pub(crate) use claim::{Want, hold_of};
 pub(crate) use key::{Addr, Key, OURS};
 pub(crate) use mapping::{Gate, pool_of};
 pub(crate) use owners::{Endpoint, Tally};

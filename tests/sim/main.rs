@@ -6,6 +6,7 @@ mod fragments;
 mod offloads;
 mod oracle;
 mod reasons;
+mod reply;
 mod rig;
 mod scenarios;
 mod site;

@@ -1,6 +1,6 @@
 //! The real switch on memory ports, one frame at a time: what the table tests and the oracle drive.
 
-use dataplane::{Explanation, Forwarder, Outlet, View, explain};
+use dataplane::{Explanation, Forwarder, Outlet, Reply, View, explain, explain_reply};
 use nat::{Entry, Filter, Router};
 use pipeline::{BatchLimits, DropReason, Instant, PortId, PortTotals, WorkerId};
 use port::memory::{self, MemoryConfig, Peer};
@@ -148,6 +148,22 @@ impl Rig {
         now: Instant,
     ) -> Explanation {
         explain(&self.view, from, bytes, vnet, now)
+    }
+
+    pub(crate) fn explain_reply(
+        &self,
+        from: PortId,
+        bytes: &[u8],
+        explained: &Explanation,
+        now: Instant,
+    ) -> Option<Reply> {
+        explain_reply(&self.view, from, bytes, explained, now)
+    }
+
+    /// Whether no frame has left anything behind: no connection, no piece of a packet.
+    pub(crate) fn is_untouched(&self) -> bool {
+        let live = &self.view.router.live;
+        live.tables.len() == 0 && live.fragments.usage() == (0, 0)
     }
 
     /// What was counted at a port, one set for each time it was open.

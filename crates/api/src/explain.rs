@@ -240,6 +240,22 @@ pub struct Explanation {
     pub leaves_as: Option<String>,
     /// The frame as it was understood, hexadecimal.
     pub frame: String,
+    /// What would happen to the answer, as if the frame had passed and its receiver answered: SYN
+    /// with SYN and ACK, other segments with ACK, an echo request with its reply, a datagram with an
+    /// empty one. Absent where the frame reaches nobody or many, or is not answered so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(no_recursion)]
+    pub reply: Option<Box<Reply>>,
+}
+
+/// What would happen to an answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Reply {
+    /// The port it would come from.
+    pub port: Name,
+    /// What would happen to it.
+    #[schema(no_recursion)]
+    pub explanation: Explanation,
 }
 
 /// What would happen to a frame, in one word.

@@ -2,12 +2,14 @@
 //!
 //! Runs [`process`] itself against the live tables, with nothing changed and everything told.
 
+use crate::answer::answer;
 use crate::process::{Outcome, Sinks, process};
 use crate::view::View;
-use nat::Outbox;
+use nat::{Arrival, Outbox};
 use pipeline::{DropReason, Event, Frame, HEADROOM, Instant, MAX_FRAME, PortId, Recorder, Stage};
-use switch::{Effects, Outputs, Transmit};
-use wire::VnetHeader;
+use std::sync::Arc;
+use switch::{Effects, Forward, Outputs, Transmit};
+use wire::{Headers, VnetHeader};
 
 /// The answer, with every decision that led to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,4 +80,67 @@ pub fn explain(
         outputs: out.transmits,
         rewritten,
     }
+}
+
+/// The answer that a frame would get, and what would become of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reply {
+    /// Where the frame would have gone, and the answer comes from.
+    pub from: PortId,
+    /// The answer.
+    pub bytes: Vec<u8>,
+    /// What becomes of it.
+    pub explanation: Explanation,
+}
+
+/// Explains what would become of the answer to a frame of these bytes from the port `from`, which
+/// was `explained`: as if the frame had passed, and whoever gets it answered. `None` where the frame
+/// goes to nobody or to many, or is nothing that is answered.
+#[must_use]
+pub fn explain_reply(
+    view: &View,
+    from: PortId,
+    bytes: &[u8],
+    explained: &Explanation,
+    now: Instant,
+) -> Option<Reply> {
+    let own = view.topology.ingress(from).ok()?.network.id;
+    let (network, forward, outer) = match explained.verdict.as_ref().ok()? {
+        Outcome::Switched(forward) => (own, *forward, None),
+        Outcome::Routed {
+            network,
+            forward,
+            rewrite,
+            ..
+        } => (*network, *forward, rewrite.outer),
+        Outcome::Taken => return None,
+    };
+    let to = match (forward, explained.outputs.as_slice()) {
+        (Forward::Unicast(to), _) => to,
+        (Forward::Flood(_), [only]) => only.port,
+        (Forward::Flood(_) | Forward::Gateway, _) => return None,
+    };
+    let reply = answer(explained.rewritten.as_deref().unwrap_or(bytes))?;
+    let mut room = bytes.to_vec();
+    let end = room.len();
+    let frame = Frame::new(&mut room, 0, end, VnetHeader::default());
+    let headers = Headers::parse(bytes).ok()?;
+    let question = Arrival {
+        network: own,
+        from,
+        frame: &frame,
+        headers: &headers,
+    };
+    let supposed = view.router.supposing(&question, network, outer, now);
+    let supposed = supposed.map(|router| {
+        let topology = Arc::clone(&view.topology);
+        view.with_configuration(topology, Arc::new(router))
+    });
+    let view = supposed.as_ref().unwrap_or(view);
+    let explanation = explain(view, to, &reply, VnetHeader::default(), now);
+    Some(Reply {
+        from: to,
+        bytes: reply,
+        explanation,
+    })
 }

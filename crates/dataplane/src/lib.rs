@@ -12,6 +12,7 @@
 //!
 //! [`Dataplane`] may be used from any thread.
 
+mod answer;
 mod explain;
 mod finish;
 mod forwarder;
@@ -21,7 +22,7 @@ mod sys;
 mod view;
 mod worker;
 
-pub use explain::{Explanation, explain};
+pub use explain::{Explanation, Reply, explain, explain_reply};
 pub use forwarder::Forwarder;
 pub use process::{Against, Outcome, Sinks, emit, process};
 pub use view::{Outlet, View};
@@ -256,6 +257,17 @@ impl Dataplane {
     #[must_use]
     pub fn explain(&self, from: PortId, bytes: &[u8], vnet: VnetHeader) -> Explanation {
         explain(&self.published.load(), from, bytes, vnet, self.now())
+    }
+
+    /// What would become of the answer to it: see [`explain_reply()`].
+    #[must_use]
+    pub fn explain_reply(
+        &self,
+        from: PortId,
+        bytes: &[u8],
+        explained: &Explanation,
+    ) -> Option<Reply> {
+        explain_reply(&self.published.load(), from, bytes, explained, self.now())
     }
 
     /// The workers, to look at.

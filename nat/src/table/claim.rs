@@ -325,7 +325,8 @@ fn parity(protocol: IpProtocol, port: u16) -> Parity {
     }
 }
 
-fn hold_of(behaviour: &Behaviour) -> Hold {
+/// What a new mapping holds of its external port.
+pub(crate) fn hold_of(behaviour: &Behaviour) -> Hold {
     match (behaviour.mapping, behaviour.filtering) {
         (Mapping::EndpointIndependent, _) => Hold::Endpoint,
         (Mapping::AddressDependent, _) => Hold::Address,

@@ -26,7 +26,7 @@ impl Default for NatSettings {
 }
 
 /// The settings of every inside network. Immutable, part of the router's snapshot.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Settings {
     networks: Vec<Option<Rules>>,
     /// Of a network that has none: its connections live on until they time out.

@@ -5,6 +5,15 @@ use std::fmt::Write;
 
 /// The verdict, each stage's decisions, and where the frame would leave.
 pub(super) fn explained(port: &Name, explanation: &Explanation) -> String {
+    let mut text = told("frame", port, explanation);
+    if let Some(reply) = &explanation.reply {
+        text.push('\n');
+        text.push_str(&told("the answer", &reply.port, &reply.explanation));
+    }
+    text
+}
+
+fn told(what: &str, port: &Name, explanation: &Explanation) -> String {
     let verdict = match (explanation.verdict, &explanation.drop) {
         (Verdict::Forwarded, _) => "forwarded".to_owned(),
         (Verdict::Flooded, _) => "flooded".to_owned(),
@@ -13,7 +22,7 @@ pub(super) fn explained(port: &Name, explanation: &Explanation) -> String {
         (Verdict::Dropped, None) => "dropped".to_owned(),
         (Verdict::Dropped, Some(drop)) => format!("dropped: {}", reason(drop)),
     };
-    let mut text = format!("frame from port {port}: {verdict}\n\n");
+    let mut text = format!("{what} from port {port}: {verdict}\n\n");
     let mut last = None;
     for step in &explanation.steps {
         let stage = if last == Some(step.stage) {
@@ -95,6 +104,7 @@ mod tests {
         };
         let explanation = Explanation {
             leaves_as: None,
+            reply: None,
             verdict: Verdict::Flooded,
             drop: None,
             steps: vec![
@@ -140,6 +150,7 @@ mod tests {
         };
         let explanation = Explanation {
             leaves_as: None,
+            reply: None,
             verdict: Verdict::Dropped,
             drop: Some(drop),
             steps: Vec::new(),

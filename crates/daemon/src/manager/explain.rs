@@ -5,15 +5,15 @@ use super::refuse::refused;
 use super::translate::{drop_info, mac, name, owner};
 use crate::craft;
 use api::{
-    ApiError, ExplainRequest, Explanation, FrameSpec, Mac, Output, StageName, Step, TagType,
+    ApiError, ExplainRequest, Explanation, FrameSpec, Mac, Output, Reply, StageName, Step, TagType,
     Verdict, VlanTag,
 };
 use control::{Attachment, Hidden, Port};
-use dataplane::{Explanation as Explained, Outcome};
+use dataplane::{Explanation as Explained, Outcome, Reply as Answered};
 use pipeline::{DropReason, NetworkId, PortId, Stage};
 use std::net::IpAddr;
-use switch::{Form, Forward, Transmit};
-use wire::{Headers, VnetHeader};
+use switch::{Form, Forward, Transmit, VlanMode};
+use wire::{Headers, VlanId, VnetHeader};
 
 impl Core {
     /// Leads a frame through the live tables without side effects.
@@ -30,7 +30,10 @@ impl Core {
         let explained = self
             .dataplane
             .explain(port.id, &bytes, VnetHeader::default());
-        Ok(self.told(port, &bytes, &explained))
+        let mut told = self.told(&self.state.vlan_of(port), &bytes, &explained);
+        let reply = self.dataplane.explain_reply(port.id, &bytes, &explained);
+        told.reply = reply.and_then(|reply| self.reply(&reply)).map(Box::new);
+        Ok(told)
     }
 
     /// Whom a stack behind `port` would hand the frame to: the neighbour that has its address, or
@@ -52,11 +55,24 @@ impl Core {
         (is_gateway && !asks).then(|| mac(self.state.gateway_mac(network.id)))
     }
 
-    fn told(&self, port: &Port, bytes: &[u8], explained: &Explained) -> Explanation {
+    fn reply(&self, reply: &Answered) -> Option<Reply> {
+        let called = self.port_called(reply.from)?;
+        let explanation = match self.state.port(reply.from) {
+            Some(port) => self.told(&self.state.vlan_of(port), &reply.bytes, &reply.explanation),
+            // The router's own links have no VLANs.
+            None => self.told(&UNTAGGED, &reply.bytes, &reply.explanation),
+        };
+        Some(Reply {
+            port: name(&called),
+            explanation,
+        })
+    }
+
+    fn told(&self, from: &VlanMode, bytes: &[u8], explained: &Explained) -> Explanation {
         let left: Vec<_> = explained
             .outputs
             .iter()
-            .map(|copy| self.output(port, bytes, copy))
+            .map(|copy| self.output(from, bytes, copy))
             .collect();
         let verdict = match explained.verdict {
             Ok(Outcome::Taken) => Verdict::Answered,
@@ -85,10 +101,11 @@ impl Core {
             outputs: left,
             leaves_as: explained.rewritten.as_deref().map(hex),
             frame: hex(bytes),
+            reply: None,
         }
     }
 
-    fn output(&self, from: &Port, bytes: &[u8], copy: &Transmit) -> Output {
+    fn output(&self, from: &VlanMode, bytes: &[u8], copy: &Transmit) -> Output {
         let to = self.state.port(copy.port);
         let closed = self.dataplane.counters(copy.port).is_none();
         Output {
@@ -97,30 +114,10 @@ impl Core {
                     .port_called(copy.port)
                     .unwrap_or_else(|| copy.port.to_string()),
             ),
-            tags: self.tags(from, bytes, copy.form),
+            tags: tags(from, bytes, copy.form),
             mirror: to.is_some_and(|p| p.settings.mirror.is_some()),
             drop: closed.then(|| drop_info(DropReason::TxGone)),
         }
-    }
-
-    /// The tags a frame from `from` has when it leaves in `form`: the switch's, then its cargo.
-    fn tags(&self, from: &Port, bytes: &[u8], form: Form) -> Vec<VlanTag> {
-        let Ok(headers) = Headers::parse(bytes) else {
-            return Vec::new();
-        };
-        let carried = [headers.outer, headers.inner];
-        let cargo = match self.state.vlan_of(from).arrived(&headers) {
-            Form::Untagged => &carried[..],
-            Form::Tagged(_) => &carried[1..],
-        };
-        let own = match form {
-            Form::Untagged => None,
-            Form::Tagged(tag) => Some(tag),
-        };
-        own.into_iter()
-            .chain(cargo.iter().copied().flatten())
-            .map(shown_tag)
-            .collect()
     }
 
     /// A sentence of a stage with names instead of the numbers of ports (`port3`) and networks
@@ -179,6 +176,28 @@ const fn is_far(address: IpAddr) -> bool {
         IpAddr::V6(v6) => !v6.is_multicast() && !v6.is_unicast_link_local(),
     }
 }
+
+/// The tags a frame from `from` has when it leaves in `form`: the switch's, then its cargo.
+fn tags(from: &VlanMode, bytes: &[u8], form: Form) -> Vec<VlanTag> {
+    let Ok(headers) = Headers::parse(bytes) else {
+        return Vec::new();
+    };
+    let carried = [headers.outer, headers.inner];
+    let cargo = match from.arrived(&headers) {
+        Form::Untagged => &carried[..],
+        Form::Tagged(_) => &carried[1..],
+    };
+    let own = match form {
+        Form::Untagged => None,
+        Form::Tagged(tag) => Some(tag),
+    };
+    own.into_iter()
+        .chain(cargo.iter().copied().flatten())
+        .map(shown_tag)
+        .collect()
+}
+
+const UNTAGGED: VlanMode = VlanMode::Access(VlanId::DEFAULT);
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
