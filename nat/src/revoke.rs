@@ -105,9 +105,10 @@ impl Router {
             Role::Inside(_) | Role::Host(_) | Role::Services => None,
         });
         let published = self.published_at(protocol, seen);
-        published.map_or(mapped.unwrap_or(false), |to| {
-            to.network == responder.network && to.addr == responder.addr
-        })
+        published.map_or_else(
+            || mapped.unwrap_or(false),
+            |to| to.network == responder.network && to.addr == responder.addr,
+        )
     }
 
     fn uplink_at(&self, seen: TransportAddr) -> Option<&Face> {

@@ -215,13 +215,24 @@ impl Shard {
         if want.is_reserved(external, port) {
             return false;
         }
-        match (self.holder(external, want.protocol, port, view), hold) {
+        let holder = match self.holder(external, want.protocol, port, view) {
+            // Its own, which ends for it: of another kind when the network is treated otherwise.
+            Holder::Mapping(first) if want.stale == Some(first) && self.is_alone(first) => {
+                Holder::Free
+            }
+            holder @ (Holder::Free | Holder::Mapping(_) | Holder::Shared(_)) => holder,
+        };
+        match (holder, hold) {
             (Holder::Free | Holder::Shared(_), Hold::Shared) => {
                 self.is_unanswered(want, external, port, view)
             }
             (Holder::Free, _) => true,
             (Holder::Mapping(_) | Holder::Shared(_), _) => false,
         }
+    }
+
+    fn is_alone(&self, first: u32) -> bool {
+        self.siblings(first).nth(1).is_none()
     }
 
     /// A port that is not held, or that may be taken from its holder. `over` counts as not held.

@@ -119,6 +119,21 @@ fn a_preset_holds_for_connections_that_are_there() {
 }
 
 #[test]
+fn a_connection_that_begins_anew_may_have_its_port_again() {
+    let mut rig = Rig::new(EIM_APDF);
+    rig.range = crate::PortRange {
+        first: 50_000,
+        last: 50_000,
+    };
+    let conversation = Conversation::open(&rig, A, "198.51.100.9:443");
+    conversation.sends(&rig, RST, 101, 0).unwrap();
+    rig.set(APDM_APDF, u32::MAX);
+    let again = rig.send(WEB, &syn(A, "198.51.100.9:443"));
+    assert_eq!(again.unwrap().src.port, 50_000);
+    assert_eq!(rig.list().len(), 1);
+}
+
+#[test]
 fn networks_with_the_same_addresses_do_not_meet() {
     let rig = Rig::new(EIM_APDF);
     let one = rig.send(WEB, &udp(A, "198.51.100.9:53")).unwrap().src;
