@@ -3,6 +3,7 @@
 
 use crate::rig::{Left, Rig};
 use crate::site::{A, HOP, Site, UP, WORLD, packet};
+use nat::Filter;
 use pipeline::{DropReason, Instant};
 use wire::{Fragment, Headers, IpProtocol, Net, VnetHeader};
 
@@ -84,6 +85,6 @@ fn what_cannot_go_on_is_remembered_by_nobody() {
         let mut rig = site().rig();
         carry(&mut rig, &frame);
         assert_eq!(rig.dropped(reason), 1);
-        assert_eq!(rig.connections(Instant::ZERO), []);
+        assert_eq!(rig.router().connections(&Filter::ALL, Instant::ZERO), []);
     }
 }

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod edge;
 mod fragments;
 mod offloads;
 mod oracle;

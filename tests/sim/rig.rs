@@ -1,7 +1,7 @@
 //! The real switch on memory ports, one frame at a time: what the table tests and the oracle drive.
 
 use dataplane::{Explanation, Forwarder, Outlet, Reply, View, explain, explain_reply};
-use nat::{Entry, Filter, Router};
+use nat::Router;
 use pipeline::{BatchLimits, DropReason, Instant, PortId, PortTotals, WorkerId};
 use port::memory::{self, MemoryConfig, Peer};
 use port::{Offloads, Rx};
@@ -108,9 +108,8 @@ impl Rig {
         self.collect()
     }
 
-    /// The connections that the router knows.
-    pub(crate) fn connections(&self, now: Instant) -> Vec<Entry> {
-        self.view.router.connections(&Filter::ALL, now)
+    pub(crate) fn router(&self) -> &Router {
+        &self.view.router
     }
 
     /// Lets the router do what is due; answers what left.
@@ -163,7 +162,7 @@ impl Rig {
     /// Whether no frame has left anything behind: no connection, no piece of a packet.
     pub(crate) fn is_untouched(&self) -> bool {
         let live = &self.view.router.live;
-        live.tables.len() == 0 && live.fragments.usage() == (0, 0)
+        live.tables.is_empty() && live.fragments.usage() == (0, 0)
     }
 
     /// What was counted at a port, one set for each time it was open.
@@ -179,6 +178,16 @@ impl Rig {
             .flat_map(|&id| self.totals(id))
             .chain([self.view.router_totals()])
             .map(|totals| totals.dropped(reason))
+            .sum()
+    }
+
+    /// How often anything was dropped anywhere.
+    pub(crate) fn dropped_in_all(&self) -> u64 {
+        self.outlets
+            .keys()
+            .flat_map(|&id| self.totals(id))
+            .chain([self.view.router_totals()])
+            .map(|totals| totals.dropped_in_all())
             .sum()
     }
 

@@ -179,8 +179,12 @@ impl Site {
     }
 
     pub(crate) fn router(&self) -> Router {
-        let live = Arc::new(Live::new(self.capacity, 7));
-        Router::new(self.config.clone(), live).unwrap()
+        self.router_on(&Arc::new(Live::new(self.capacity, 7)))
+    }
+
+    /// The router that goes on with what another one knew.
+    pub(crate) fn router_on(&self, live: &Arc<Live>) -> Router {
+        Router::new(self.config.clone(), Arc::clone(live)).unwrap()
     }
 
     pub(crate) fn rig(&self) -> Rig {
