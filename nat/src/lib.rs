@@ -59,7 +59,7 @@ pub use rewrite::{Rewrite, Translation};
 pub use route::{Arrival, Routed, route};
 pub use router::{ConfigError, Live, Router};
 pub use table::{
-    Change, Ending, Entry, Event, Filter, Hold, Holder, Imported, NatSettings, Party, Phase,
+    Change, Ending, Entry, Event, Filter, Gap, Hold, Holder, Imported, NatSettings, Party, Phase,
     Settings, Stored, Tables, Traffic,
 };
 pub use translate::{External, Flow, Related, Segment, Translator};

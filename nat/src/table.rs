@@ -54,7 +54,7 @@ pub use entry::{Entry, Filter, Holder, Party, Phase};
 pub use events::{Change, Ending, Event};
 pub use session::{Hold, Traffic};
 pub use settings::{NatSettings, Settings};
-pub use stored::{Imported, Stored};
+pub use stored::{Gap, Imported, Stored};
 
 pub(crate) use claim::{Want, hold_of};
 pub(crate) use key::{Addr, Key, OURS};

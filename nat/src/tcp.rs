@@ -51,7 +51,7 @@ use pipeline::DropReason;
 use wire::TcpFlags;
 
 /// A TCP connection as seen from between its ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Tracker {
     initiator: Peer,
     responder: Peer,
@@ -78,7 +78,7 @@ pub enum Phase {
 }
 
 /// What was seen of one side.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 struct Peer {
     /// One past the highest sequence number it sent.
     end: u32,
@@ -143,7 +143,7 @@ impl Tracker {
         }
         let inside = tx.may_send(rx, segment) && rx.may_be_acked(tx, segment);
         if !(inside || liberal) {
-            return Err(DropReason::TcpOutOfWindow);
+            catch_up(tx, rx, segment)?;
         }
         tx.sent(segment);
         let window = u32::from(segment.window) << tx.scale_with(rx);
@@ -153,6 +153,19 @@ impl Tracker {
         tx.facts &= !RST;
         rx.facts &= !RST;
         Ok(())
+    }
+
+    /// Says that segments may have passed since that were not seen: where the window is now, the
+    /// ends' own segments will say, for as long as the connection lives. No single one of them says
+    /// for certain what the other side has sent meanwhile.
+    pub(crate) const fn outdate(&mut self) {
+        self.initiator.facts |= OUTDATED;
+        self.responder.facts |= OUTDATED;
+    }
+
+    /// Whether segments can have made it: windows are scaled by 14 bits at most (RFC 7323, 2.3).
+    pub(crate) const fn is_possible(&self) -> bool {
+        self.initiator.scale <= 14 && self.responder.scale <= 14
     }
 
     /// How far the connection has come.
@@ -218,6 +231,8 @@ const FIN_ACKED: u8 = 8;
 const RST: u8 = 16;
 /// Its SYN offered to scale windows.
 const SCALES: u8 = 32;
+/// It may have sent what was not seen.
+const OUTDATED: u8 = 64;
 
 /// The flags that a segment's meaning depends on.
 const CONTROL: u8 = TcpFlags::FIN.0 | TcpFlags::SYN.0 | TcpFlags::RST.0 | TcpFlags::ACK.0;
@@ -315,11 +330,28 @@ fn reset(tx: &mut Peer, rx: &Peer, segment: &Segment, liberal: bool) -> Result<(
     if tx.expected(seq) || liberal {
         tx.facts |= RST;
         Ok(())
-    } else if !before(seq, tx.end.wrapping_sub(rx.window)) && !before(tx.limit(rx), seq) {
+    } else if tx.is(OUTDATED)
+        || !before(seq, tx.end.wrapping_sub(rx.window)) && !before(tx.limit(rx), seq)
+    {
         Ok(())
     } else {
         Err(DropReason::TcpOutOfWindow)
     }
+}
+
+/// A segment outside of the window: the window is moved to it where it is not known for certain.
+#[cold]
+fn catch_up(tx: &mut Peer, rx: &mut Peer, segment: &Segment) -> Result<(), DropReason> {
+    if !tx.is(OUTDATED) {
+        return Err(DropReason::TcpOutOfWindow);
+    }
+    if !tx.may_send(rx, segment) {
+        (tx.end, tx.acked) = (segment.end(), segment.seq);
+    }
+    if !rx.may_be_acked(tx, segment) {
+        (rx.end, rx.acked) = (segment.ack, segment.ack);
+    }
+    Ok(())
 }
 
 impl Peer {

@@ -11,7 +11,9 @@ use wire::{Headers, Icmp, Icmpv6, IpProtocol, Net, Transport};
 
 /// An IP address and a port (RFC 4787 writes `X:x`). Of an ICMP query the port is its identifier
 /// on the side that asked, 0 on the other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct TransportAddr {
     /// The address.
     pub ip: IpAddr,

@@ -28,6 +28,7 @@ mod revoke;
 mod routed;
 mod sctp;
 mod stun;
+mod survive;
 mod talk;
 mod world;
 

@@ -272,8 +272,12 @@ impl Worker {
 
 /// The dataplane's clock.
 pub(crate) fn moment(origin: std::time::Instant) -> Instant {
-    Instant::ZERO + origin.elapsed()
+    Instant::ZERO + HEAD_START + origin.elapsed()
 }
+
+/// What the clock says when the dataplane starts: connections that an earlier one began have a
+/// beginning on it, too.
+const HEAD_START: Duration = Duration::from_hours(24 * 30);
 
 pub(crate) fn new_wake() -> Result<Arc<EventFd>, Error> {
     let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;

@@ -36,9 +36,12 @@ pub struct Entry {
 }
 
 /// One end of a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub struct Party {
     /// Its network: an uplink for somebody outside.
+    #[serde(with = "super::stored::network")]
     pub network: NetworkId,
     /// Its own address.
     pub addr: TransportAddr,
@@ -47,7 +50,9 @@ pub struct Party {
 }
 
 /// Which end is the inside endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
+)]
 pub enum Holder {
     /// Who began.
     Initiator,

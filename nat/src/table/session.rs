@@ -73,7 +73,7 @@ pub(crate) enum Class {
 }
 
 /// What it holds of its external port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Hold {
     /// Nothing: the port is published, or there is none.
     Nothing,
@@ -88,7 +88,7 @@ pub enum Hold {
 }
 
 /// Packets and bytes of one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 pub struct Traffic {
     /// Packets, a superframe being one.
     pub packets: u64,

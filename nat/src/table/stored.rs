@@ -3,21 +3,26 @@
 //! What is stored is what cannot be told from anything else; indices, lists and owners are made
 //! anew. A connection is taken back only where packets would look for it today: not when its port
 //! was published or unpublished since, when its port is somebody else's, or when there is no room.
+//!
+//! A file that cannot be trusted (damaged, of an older daemon) yields connections that nobody has at
+//! worst: what no packet could have made is refused.
 
 use super::{
     Class, End, Endpoint, External, Hold, Holder, Link, Party, Session, Settings, Shard, Tables,
     Traffic, View,
 };
-use crate::tcp::{Side, Tracker};
-use crate::{Filtering, Inside, Published};
+use crate::tcp::{Phase, Side, Tracker};
+use crate::{Filtering, Inside, Published, Router};
 use pipeline::{Effects, Instant, NetworkId};
+use serde::{Deserialize, Serialize};
 use std::time::Duration;
 use wire::IpProtocol;
 
 /// A connection, as it is stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stored {
     /// The transport protocol.
+    #[serde(with = "protocol")]
     pub protocol: IpProtocol,
     /// Who began it.
     pub initiator: Party,
@@ -26,6 +31,7 @@ pub struct Stored {
     /// Which end is the inside endpoint.
     pub holder: Holder,
     /// Whose the external addresses are; any network when there are none.
+    #[serde(with = "network")]
     pub uplink: NetworkId,
     /// What it holds of its external port.
     pub hold: Hold,
@@ -48,6 +54,43 @@ pub enum Imported {
     Added,
     /// It is over, there is no room for it, or packets would not find it.
     Refused,
+}
+
+/// What may have passed between the export and the import.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Gap {
+    /// Nothing: it was exported when no packet passed any more.
+    Silent,
+    /// Packets that were not followed.
+    Unseen,
+}
+
+impl Router {
+    /// Every connection that is established. The others are young or at their end, and begin anew.
+    #[must_use]
+    pub fn export_connections(&self, now: Instant) -> Vec<Stored> {
+        let mut all = self.live.tables.export(&self.settings, now);
+        all.retain(Stored::is_established);
+        all
+    }
+
+    /// Takes back connections that were exported `ago`, which counts as silence, and answers how
+    /// many fit in. To be done before the first packet is judged by this router; what it does not
+    /// admit is for [`Router::revoke`] to find.
+    pub fn import_connections(
+        &self,
+        all: &[Stored],
+        gap: Gap,
+        ago: Duration,
+        now: Instant,
+    ) -> usize {
+        let given = (&self.published, &self.settings);
+        let added = all.iter().filter(|stored| {
+            let stored = stored.after(gap, ago);
+            self.live.tables.import(&stored, given, now) == Imported::Added
+        });
+        added.count()
+    }
 }
 
 impl Tables {
@@ -121,6 +164,25 @@ impl Tables {
 }
 
 impl Stored {
+    fn is_established(&self) -> bool {
+        self.tracker.map_or(self.answered, |tracker| {
+            tracker.phase() == Phase::Established
+        })
+    }
+
+    fn after(&self, gap: Gap, time: Duration) -> Self {
+        let mut tracker = self.tracker;
+        if let (Some(tracker), Gap::Unseen) = (&mut tracker, gap) {
+            tracker.outdate();
+        }
+        Self {
+            tracker,
+            idle: self.idle.saturating_add(time),
+            age: self.age.saturating_add(time),
+            ..*self
+        }
+    }
+
     /// The inside end, and the other.
     const fn ends(&self) -> (&Party, &Party) {
         match self.holder {
@@ -219,11 +281,45 @@ impl Shard {
         let is_tcp = session.protocol == IpProtocol::TCP;
         let fits = one_family
             && is_tcp == session.tracker.is_some()
+            && session.tracker.is_none_or(|tracker| tracker.is_possible())
             && !view.is_over(&session)
             && self.len() < self.capacity;
         let is_new = [Side::Initiator, Side::Responder]
             .into_iter()
             .all(|side| self.find(&session.key(side, &self.externals)).is_none());
         (fits && is_new && self.may_hold(&session)).then_some(session)
+    }
+}
+
+/// A protocol by its number.
+mod protocol {
+    use super::*;
+    use serde::{Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(it: &IpProtocol, to: S) -> Result<S::Ok, S::Error> {
+        it.0.serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<IpProtocol, D::Error> {
+        u8::deserialize(from).map(IpProtocol)
+    }
+}
+
+/// A network by its number.
+pub(super) mod network {
+    use super::*;
+    use serde::{Deserializer, Serializer};
+
+    pub(in crate::table) fn serialize<S: Serializer>(
+        it: &NetworkId,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        it.0.serialize(to)
+    }
+
+    pub(in crate::table) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<NetworkId, D::Error> {
+        u32::deserialize(from).map(NetworkId)
     }
 }

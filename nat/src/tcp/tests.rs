@@ -77,6 +77,37 @@ fn it_is_small() {
 }
 
 #[test]
+fn an_outdated_window_is_moved_to_where_the_ends_are() {
+    // They have gone on by more than half of all numbers, and neither end's first word is its
+    // newest: the initiator sends again what was lost, and the other had what follows already.
+    let (far, back) = (3_000_000_000, 2_900_000_000);
+    let steps = [
+        (Initiator, data(far, back, 100)),
+        (Responder, segment(A, back, far + 5_000)),
+        (Initiator, data(far + 5_000, back, 900)),
+        (Responder, data(back, far + 5_900, 800)),
+        (Initiator, segment(A, far + 5_900, back + 800)),
+    ];
+    let mut strict = established();
+    let (from, first) = &steps[0];
+    assert_eq!(strict.advance(*from, first, false), OUTSIDE);
+
+    let mut outdated = established();
+    outdated.outdate();
+    for (index, (from, segment)) in steps.iter().enumerate() {
+        assert_eq!(outdated.advance(*from, segment, false), Ok(()), "{index}");
+        assert_eq!(outdated.label(), "ESTABLISHED");
+    }
+    // Nobody ends it with a number that is not the one expected; whoever has the right one does.
+    let guessed = segment(R, 7, 0);
+    assert_eq!(outdated.advance(Initiator, &guessed, false), Ok(()));
+    assert_eq!(outdated.label(), "ESTABLISHED");
+    let right = segment(R, far + 5_900, 0);
+    assert_eq!(outdated.advance(Initiator, &right, false), Ok(()));
+    assert_eq!(outdated.label(), "CLOSE");
+}
+
+#[test]
 fn the_first_segment_is_a_syn() {
     for flags in 0..=u8::MAX {
         let control = flags & CONTROL;

@@ -16,13 +16,14 @@ use super::refuse::{refused, unavailable};
 use super::servers::Servers;
 use super::store::Store;
 use super::surroundings::Surroundings;
+use super::survival::{Survival, Survivors};
 use super::tally;
 use crate::config::Config;
 use crate::listeners::Listeners;
 use api::{ApiError, Counters};
 use control::{Change, Live, PublicationId, State, UplinkFacts};
 use dataplane::{Dataplane, Event};
-use nat::Router;
+use nat::{Gap, Router};
 use pipeline::PortId;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -50,6 +51,10 @@ pub(super) struct Core {
     pub(super) nat: Arc<nat::Live>,
     pub(super) dataplane: Dataplane,
     pub(super) store: Store,
+    /// Where connections are kept for the next daemon.
+    pub(super) survival: Arc<Survival>,
+    /// Those of the last one, until there is a router that they fit into.
+    pub(super) survivors: Survivors,
     /// One for each port of the state.
     pub(super) open: BTreeMap<PortId, OpenPort>,
     /// What ports counted that are no more.
@@ -86,6 +91,7 @@ impl Core {
         }
         let dataplane = Dataplane::start(settings)
             .map_err(|error| unavailable("cannot start the workers", &error))?;
+        let survival = Survival::new(&config.state_dir, &store.boot);
         let mut core = Self {
             state: loaded,
             live: Live::new(secret),
@@ -97,6 +103,8 @@ impl Core {
             nat: Arc::new(nat::Live::new(nat::Live::CAPACITY, secret)),
             dataplane,
             store,
+            survival: Arc::new(survival),
+            survivors: Survivors::default(),
             open: BTreeMap::new(),
             past: Counters::default(),
             warnings,
@@ -104,7 +112,9 @@ impl Core {
             stopped: false,
         };
         core.restore()?;
+        core.survivors = core.survivors();
         core.arrange()?;
+        core.write_survivors(Gap::Unseen);
         Ok(core)
     }
 
@@ -175,6 +185,8 @@ impl Core {
     /// Publishes the state as it stands.
     pub(super) fn publish_state(&mut self) -> Result<(), ApiError> {
         let (topology, router) = self.picture()?;
+        let survivors = std::mem::take(&mut self.survivors);
+        survivors.import(&router, self.dataplane.now());
         self.publish_names();
         self.dataplane.publish(Arc::new(topology), Arc::new(router));
         self.settle();
@@ -228,6 +240,7 @@ impl Core {
             self.dataplane.remove_port(*id);
         }
         self.open.clear();
+        self.write_survivors(Gap::Silent);
     }
 
     /// Adds what a port counted that is about to be closed to `into`.

@@ -16,6 +16,7 @@
 //! * `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `connections.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
 //!   `explain.rs`: the calls
 //! * `surroundings.rs`: uplinks, the host's port, the servers' · `servers.rs`: the name server
+//! * `survival.rs`: connections that outlive the daemon
 //! * `translate.rs`: the interface's words and the state's · `routes.rs`: the host's routes
 
 mod connections;
@@ -35,6 +36,7 @@ mod servers;
 mod status;
 mod store;
 mod surroundings;
+mod survival;
 mod tally;
 #[cfg(test)]
 mod tests;
@@ -60,6 +62,7 @@ pub struct Manager {
     core: Arc<Mutex<Core>>,
     watcher: JoinHandle<()>,
     relay: JoinHandle<()>,
+    keeper: JoinHandle<()>,
 }
 
 impl Manager {
@@ -74,10 +77,12 @@ impl Manager {
         let core = Arc::new(Mutex::new(core));
         let watcher = tokio::spawn(watch::watch(Arc::downgrade(&core)));
         let relay = tokio::spawn(watch::relay(Arc::downgrade(&core)));
+        let keeper = tokio::spawn(survival::keep(Arc::downgrade(&core)));
         Ok(Self {
             core,
             watcher,
             relay,
+            keeper,
         })
     }
 
@@ -114,6 +119,7 @@ impl Drop for Manager {
     fn drop(&mut self) {
         self.watcher.abort();
         self.relay.abort();
+        self.keeper.abort();
     }
 }
 
@@ -262,6 +268,7 @@ impl Calls for Manager {
 
     async fn shutdown(&self) {
         self.watcher.abort();
+        self.keeper.abort();
         let stopped = self.call(|core| {
             core.stop();
             Ok(())

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub(super) struct Store {
     directory: PathBuf,
-    boot: String,
+    pub(super) boot: String,
     /// Whether what was loaded was written during another run of the kernel.
     pub(super) rebooted: bool,
 }
@@ -104,14 +104,7 @@ impl Store {
             boot: self.boot.clone(),
             state,
         })?;
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(fresh)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
+        write_new(fresh, &text)?.sync_all()?;
         fs::rename(fresh, self.path())?;
         File::open(&self.directory)?.sync_all()
     }
@@ -136,6 +129,18 @@ impl Store {
 pub(super) struct StoreError {
     path: PathBuf,
     source: io::Error,
+}
+
+/// Writes a file that is to be renamed into its place; nobody else may read it.
+pub(super) fn write_new(path: &Path, bytes: &[u8]) -> io::Result<File> {
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?;
+    file.write_all(bytes)?;
+    Ok(file)
 }
 
 fn parse(text: &[u8]) -> Result<StateFile<State>, String> {

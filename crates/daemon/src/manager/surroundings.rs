@@ -74,7 +74,7 @@ impl Core {
             }
         }
         self.surroundings.troubles = troubles;
-        if self.facts == before {
+        if self.facts == before && self.survivors.connections.is_empty() {
             return Ok(());
         }
         self.publish_state()
