@@ -368,6 +368,8 @@ impl Core {
             match opened {
                 Ok(link) => self.surroundings.host = Some(OpenStack::new(link, place)),
                 Err(why) => {
+                    // The TAP may be there although the rest of it never was.
+                    self.close_for_good(place.port);
                     troubles.push(format!("containers and the host are parted: {why}"));
                     return None;
                 }

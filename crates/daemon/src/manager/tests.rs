@@ -407,6 +407,38 @@ fn an_interface_in_other_hands_is_a_dead_port_with_the_reason() {
 }
 
 #[test]
+fn a_host_port_that_cannot_be_set_up_leaves_nothing() {
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+    let dir = tempfile::tempdir().unwrap();
+    let none = None::<&str>;
+    // On a thread of its own: what it mounts is there for nobody else, and goes with it.
+    let test = || {
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none).unwrap();
+        let settings = "/proc/sys";
+        mount(Some(settings), settings, none, MsFlags::MS_BIND, none).unwrap();
+        let fixed = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY;
+        mount(none, settings, none, fixed, none).unwrap();
+
+        let mut core = blue(dir.path());
+        let warnings = core.status().warnings;
+        let told = |warning: &String| warning.starts_with("containers and the host are parted");
+        assert!(warnings.iter().any(told), "{warnings:?}");
+        let links = || {
+            let ip = std::process::Command::new("ip")
+                .args(["-o", "link"])
+                .output();
+            String::from_utf8(ip.unwrap().stdout).unwrap()
+        };
+        assert!(!links().contains("host"), "{}", links());
+        core.stop();
+        assert!(!links().contains("cw"), "{}", links());
+    };
+    std::thread::scope(|scope| scope.spawn(test).join()).unwrap();
+}
+
+#[test]
 fn a_full_disk_refuses_changes_and_leaves_nothing_half_made() {
     use nix::mount::{MsFlags, mount};
     use nix::sched::{CloneFlags, unshare};
