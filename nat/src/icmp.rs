@@ -1,5 +1,5 @@
 //! ICMP errors on their way through: whose packet do they quote, and how are both rewritten
-//! (RFC 5508, 4; RFC 7857, 6)?
+//! (RFC 5508, 4)?
 //!
 //! ```text
 //!   error:   router R -> X     it goes where the quoted packet came from

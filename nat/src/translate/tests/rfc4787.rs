@@ -56,6 +56,8 @@ fn rfc4787_req3_no_port_is_given_to_two() {
         .collect();
     assert_eq!(externals.len(), 249);
     assert!(externals.iter().all(|e| rig.range.contains(e.port)));
+    // b): those above 1023 are everybody's.
+    assert!(rig.range.first >= 1_024);
 }
 
 #[test]
@@ -309,6 +311,22 @@ fn a_network_may_refuse_hairpins() {
     rig.publish(UDP, 53, inside(DB, "10.1.0.3:53"));
     let call = udp(A, "198.51.100.1:53");
     assert_eq!(rig.turn(WEB, &call), Err(DropReason::Filtered));
+}
+
+#[test]
+fn rfc4787_req11_behaviour_does_not_change_when_ports_conflict() {
+    let rig = Rig::new(EIM_ADF);
+    // All of them want one external port; the first gets it.
+    let externals: Vec<_> = (2..200)
+        .map(|host| rig.out(&format!("10.0.0.{host}:50000"), "198.51.100.9:53"))
+        .collect();
+    for (host, external) in (2..200).zip(externals) {
+        let own = format!("10.0.0.{host}:50000");
+        assert_eq!(rig.out(&own, "198.51.100.10:53"), external, "mapping");
+        assert!(rig.back("198.51.100.9:54", external).is_ok(), "filtering");
+        let stranger = rig.back("198.51.100.11:53", external);
+        assert_eq!(stranger, Err(DropReason::Filtered), "filtering");
+    }
 }
 
 #[test]

@@ -60,6 +60,17 @@ fn rfc5382_req3_filtering() {
 }
 
 #[test]
+fn rfc5382_req4_an_unsolicited_syn_is_forgotten_at_once() {
+    let rig = Rig::new(EIM_APDF);
+    let early = rig.receive(&syn(P, "198.51.100.1:50000"));
+    assert_eq!(early, Err(DropReason::NoMapping));
+    let external = rig.send(WEB, &syn(A, P)).unwrap().src;
+    let stranger = rig.receive(&syn("198.51.100.77:9", &external.to_string()));
+    assert_eq!(stranger, Err(DropReason::Filtered));
+    assert_eq!(rig.list().len(), 1, "only what the inside began");
+}
+
+#[test]
 fn rfc5382_req5_timers() {
     let mut rig = Rig::new(EIM_APDF);
     // Half open: 4 minutes.
@@ -107,6 +118,20 @@ fn a_syn_begins_a_finished_connection_anew() {
     assert_eq!(out.src, conversation.seen.src);
     assert_eq!(rig.list().len(), 1);
     assert_eq!(rig.list()[0].phase, Phase::Opening);
+}
+
+#[test]
+fn rfc5382_req7_no_port_is_given_to_two() {
+    let rig = Rig::new(EIM_APDF);
+    let external = |host: u8| {
+        let call = syn(
+            &format!("10.0.0.{host}:50000"),
+            &format!("198.51.100.{host}:443"),
+        );
+        rig.send(WEB, &call).unwrap().src
+    };
+    let all: std::collections::BTreeSet<_> = (2..=250).map(external).collect();
+    assert_eq!(all.len(), 249);
 }
 
 #[test]

@@ -30,12 +30,48 @@ fn rfc5508_req2_a_query_is_remembered_for_a_minute() {
     let reply = icmp("198.51.100.9:0", &out.src.to_string());
     rig.secs(59);
     assert!(rig.receive(&reply).is_ok());
-    rig.secs(60);
+    rig.wait(std::time::Duration::from_nanos(59_999_999_999));
+    assert_eq!(rig.list().len(), 1);
+    rig.wait(std::time::Duration::from_nanos(1));
     assert_eq!(rig.receive(&reply), Err(DropReason::NoMapping));
 }
 
 #[test]
-fn rfc5508_req4_an_error_from_inside_leaves_with_the_external_address() {
+fn rfc5508_req4_an_error_from_outside_goes_to_whom_it_quotes_or_nowhere() {
+    let rig = Rig::new(EIM_APDF);
+    let external = rig.out("10.0.0.2:50000", "198.51.100.9:53");
+    let ask = |src: &str, dst: &str| {
+        let quoted = tuple(UDP, src, dst);
+        rig.translator().related_inbound(&quoted, &rig.external())
+    };
+    let seen = external.to_string();
+    let related = ask(&seen, "198.51.100.9:53").unwrap();
+    assert_eq!(related.receiver, inside(WEB, "10.0.0.2:50000"));
+    assert_eq!(related.quoted.src, addr("10.0.0.2:50000"));
+    for (src, dst) in [
+        (&*seen, "198.51.100.9:54"),
+        (&*seen, "198.51.100.10:53"),
+        ("198.51.100.1:50001", "198.51.100.9:53"),
+    ] {
+        assert_eq!(ask(src, dst), Err(DropReason::IcmpUnrelated), "{src} {dst}");
+    }
+}
+
+#[test]
+fn rfc5508_req6_an_error_about_a_query_neither_ends_nor_prolongs_it() {
+    let mut rig = Rig::new(EIM_APDF);
+    let out = rig.send(WEB, &icmp(PING, "198.51.100.9:0")).unwrap();
+    let quoted = icmp(&out.src.to_string(), "198.51.100.9:0").tuple;
+    rig.secs(59);
+    let about = |rig: &Rig| rig.translator().related_inbound(&quoted, &rig.external());
+    assert_eq!(about(&rig).unwrap().receiver, inside(WEB, PING));
+    assert_eq!(rig.list()[0].remaining.as_secs(), 1);
+    rig.secs(1);
+    assert_eq!(about(&rig), Err(DropReason::IcmpUnrelated));
+}
+
+#[test]
+fn rfc5508_req5_an_error_from_inside_leaves_with_the_external_address() {
     let rig = Rig::new(EIM_APDF);
     let external = rig.out("10.0.0.2:50000", "198.51.100.9:53");
     rig.back("198.51.100.9:53", external).unwrap();
@@ -58,7 +94,7 @@ fn rfc5508_req4_an_error_from_inside_leaves_with_the_external_address() {
 }
 
 #[test]
-fn rfc5508_req4_an_error_about_a_published_port() {
+fn rfc5508_req4_and_5_an_error_about_a_published_port() {
     let mut rig = Rig::new(EIM_APDF);
     rig.publish(UDP, 53, inside(WEB, "10.0.0.3:5353"));
     let call = udp("198.51.100.9:999", "198.51.100.1:53");
