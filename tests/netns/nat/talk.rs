@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use testbed::Namespace;
+use testbed::traffic::{Ping, ping};
 
 /// How long a client waits before it holds that nobody answers.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -177,11 +178,39 @@ pub(crate) fn udp(ns: &Namespace, like: IpAddr, port: u16) -> UdpSocket {
     socket
 }
 
+/// How long a client waits for what must not come.
+const SILENCE: Duration = Duration::from_millis(400);
+
 /// Fails unless nothing at all answers a SYN to `to`: neither a SYN nor a RST nor ICMP.
 pub(crate) fn is_silent(from: &Namespace, to: SocketAddr) {
-    let tried = from.run(|| TcpStream::connect_timeout(&to, Duration::from_millis(400)));
+    let tried = from.run(|| TcpStream::connect_timeout(&to, SILENCE));
     let why = tried.map(|_| ()).unwrap_err();
     assert_eq!(why.kind(), ErrorKind::TimedOut, "{to}: {why}");
+}
+
+/// Fails unless nothing at all answers a datagram to `to`: neither a datagram nor ICMP.
+pub(crate) fn is_mute(from: &Namespace, to: SocketAddr) {
+    let socket = udp(from, to.ip(), 0);
+    socket.connect(to).unwrap();
+    hears_nothing(&socket);
+}
+
+/// Fails unless nothing answers what is said to a socket that is connected.
+pub(crate) fn hears_nothing(socket: &UdpSocket) {
+    socket.set_read_timeout(Some(SILENCE)).unwrap();
+    let why = ask_from(socket).unwrap_err();
+    assert_eq!(why.kind(), ErrorKind::WouldBlock, "{socket:?}: {why}");
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+}
+
+/// Fails if a ping of `ip` is answered.
+pub(crate) fn is_deaf(from: &Namespace, ip: IpAddr) {
+    let once = Ping {
+        count: 1,
+        timeout: SILENCE,
+        ..Ping::new(ip)
+    };
+    assert_eq!(ping(from, &once).unwrap().received, 0, "{ip}");
 }
 
 /// Fails unless a connection to `to` is refused.
