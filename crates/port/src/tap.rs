@@ -13,7 +13,9 @@
 //!   interface (without carrier), and the next process attaches to it again by name.
 //! * What an earlier process left set on a persistent TAP (offloads, header length, persistence)
 //!   is set anew on every open: those settings belong to the device, not to the descriptor.
-//! * One read(2) or write(2) is one frame. Either is safe from any thread at any time.
+//! * One read(2) or write(2) is one frame. Either is safe from any thread at any time. Both go
+//!   straight to the kernel: the C library's are places where a thread may be cancelled, and say so
+//!   with two atomic operations a call.
 //!
 //! With several queues the kernel sends a flow's frames to the queue that last *wrote* frames of
 //! that flow, so each thread keeps writing to one queue of its own: a worker gets the answers to
@@ -25,7 +27,6 @@ use crate::{Gone, InterfaceName, Offloads, Port, PortError, Rx, Tx, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use nix::unistd::{read, write};
 use pipeline::{Batch, DropReason, Frame, HEADROOM, MAX_FRAME, Received, VNET_LEN};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -316,6 +317,18 @@ impl Tx for TapTx {
             }
         }
     }
+}
+
+fn read(fd: &OwnedFd, into: &mut [u8]) -> Result<usize, Errno> {
+    rustix::io::read(fd, into).map_err(errno)
+}
+
+fn write(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    rustix::io::write(fd, bytes).map_err(errno)
+}
+
+fn errno(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
 }
 
 /// A small number that stays with the calling thread.
