@@ -254,7 +254,6 @@ pub struct Reply {
     /// The port it would come from.
     pub port: Name,
     /// What would happen to it.
-    #[schema(no_recursion)]
     pub explanation: Explanation,
 }
 
