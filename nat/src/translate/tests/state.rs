@@ -366,6 +366,7 @@ fn a_connection_costs_256_bytes_at_most() {
     let (count, bytes) = (rig.tables.len(), rig.tables.bytes());
     assert!(count > (1 << 18) * 9 / 10, "{count}");
     let each = bytes / count;
+    println!("{each} bytes a connection");
     assert!(each <= 256, "{each} bytes each of {count}");
     let empty = Rig::new(EIM_APDF).tables.bytes();
     assert!(empty < 64 * 1024, "{empty} bytes of nothing");
