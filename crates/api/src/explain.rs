@@ -244,7 +244,6 @@ pub struct Explanation {
     /// with SYN and ACK, other segments with ACK, an echo request with its reply, a datagram with an
     /// empty one. Absent where the frame reaches nobody or many, or is not answered so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(no_recursion)]
     pub reply: Option<Box<Reply>>,
 }
 
@@ -254,6 +253,7 @@ pub struct Reply {
     /// The port it would come from.
     pub port: Name,
     /// What would happen to it.
+    #[schema(no_recursion)]
     pub explanation: Explanation,
 }
 

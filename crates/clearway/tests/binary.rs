@@ -1,7 +1,7 @@
 //! The binary from outside: a daemon's life on its socket, and what the command line answers.
 //!
-//! No container and no interface is made: these tests need no privileges of their own and leave
-//! nothing behind but what their temporary directories take with them.
+//! Each daemon lives in a network namespace of its own, where its ways to the host are made, and
+//! leaves nothing behind.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,10 +17,12 @@ use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
 use tempfile::TempDir;
+use testbed::Namespace;
 
 /// A place for one daemon.
 struct Place {
     dir: TempDir,
+    host: Namespace,
 }
 
 /// A daemon that is killed when this is dropped.
@@ -32,6 +34,7 @@ impl Place {
     fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
+            host: Namespace::new().unwrap(),
         }
     }
 
@@ -40,7 +43,7 @@ impl Place {
     }
 
     fn clearway(&self, words: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_clearway"));
+        let mut command = self.host.command(env!("CARGO_BIN_EXE_clearway"));
         command
             .args(words.split_whitespace())
             .env("CLEARWAY_SOCKET", self.path("a.sock"))

@@ -89,6 +89,10 @@ pub(super) fn open(
     };
     let rules = view.settings.rules(endpoint.network);
     let victim = shard.room((endpoint, &tally, rules.quota), asked.stale, view)?;
+    // The callee's connection does not go for a call to it (hairpin), which would find nobody.
+    if victim.is_some_and(|at| shard.is_known_as(at, asked.flow.tuple.dst)) {
+        return Err(DropReason::NatTableFull.into());
+    }
     match opening {
         Opening::Out { caller, .. } | Opening::Back { caller, .. } => {
             draft.leave(shard, caller, asked)?;
@@ -343,6 +347,11 @@ impl Shard {
                 Ok((session.inside(session.held_by), session.hold))
             }
         }
+    }
+
+    fn is_known_as(&self, at: u32, addr: TransportAddr) -> bool {
+        let seen = |session: &Session| session.seen_as(session.held_by, &self.externals);
+        self.get(at).and_then(seen) == Some(addr)
     }
 
     /// Whose a dynamic port is.

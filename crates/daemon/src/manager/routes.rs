@@ -10,7 +10,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 /// The route of the host that leads to addresses of `net`, in words.
 pub(super) fn overlapping(net: IpNet) -> Option<String> {
     let table = |path| fs::read_to_string(path).unwrap_or_default();
-    let (v4, v6) = (table("/proc/net/route"), table("/proc/net/ipv6_route"));
+    let (v4, v6) = (
+        table("/proc/thread-self/net/route"),
+        table("/proc/thread-self/net/ipv6_route"),
+    );
     routes_v4(&v4)
         .chain(routes_v6(&v6))
         .find(|route| route.net.contains(&net) || net.contains(&route.net))

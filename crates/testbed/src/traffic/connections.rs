@@ -55,6 +55,20 @@ impl ConnectionsReport {
     }
 }
 
+/// Listens, once nobody else does: a process that another thread is about to start has a copy of a
+/// listener that was closed already, until it becomes another program.
+fn listen(server: &Namespace, at: SocketAddr) -> std::io::Result<TcpListener> {
+    let begin = Instant::now();
+    loop {
+        match server.run(|| TcpListener::bind(at)) {
+            Err(error) if error.kind() == ErrorKind::AddrInUse && begin.elapsed() < PATIENCE => {
+                std::thread::yield_now();
+            }
+            bound => return bound,
+        }
+    }
+}
+
 /// Makes short connections from `client` to `server`.
 ///
 /// # Errors
@@ -72,8 +86,7 @@ pub fn tcp_connections(
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let listener = server
-        .run(|| TcpListener::bind((unspecified, load.listen)))
+    let listener = listen(server, SocketAddr::new(unspecified, load.listen))
         .with_context(|| format!("cannot listen at port {}", load.listen))?;
     // A thread that accepts looks at `done` whenever nobody came for a while.
     SockRef::from(&listener).set_read_timeout(Some(LOOK))?;

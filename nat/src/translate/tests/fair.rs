@@ -195,6 +195,21 @@ fn who_calls_a_port_does_not_take_it() {
 }
 
 #[test]
+fn who_calls_a_port_does_not_take_its_holders_place() {
+    // Two places a shard, and the callee has both.
+    let mut rig = Rig::sized(EIM_EIF, 32, u32::MAX);
+    let external = rig.out("10.0.0.2:32", "198.51.100.9:53");
+    rig.out("10.0.0.2:32", "198.51.100.9:54");
+    rig.secs(10);
+    let call = udp("10.0.0.3:32", &external.to_string());
+    for effects in [Effects::None, Effects::Live] {
+        rig.effects = effects;
+        assert_eq!(rig.turn(WEB, &call), Err(DropReason::NatTableFull));
+    }
+    assert_eq!(rig.list().len(), 2);
+}
+
+#[test]
 fn who_is_robbed_of_what_is_told() {
     let rig = Rig::sized(EIM_APDF, 16, u32::MAX);
     rig.tables.watch(1_600);
