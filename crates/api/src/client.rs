@@ -6,10 +6,10 @@
 
 use crate::routes::{self, Method, with_name};
 use crate::{
-    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd,
-    FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Name, NatEntry, NatEvent, NatFilter,
-    Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Publication,
-    PublicationCreate, Status, Uplink, UplinkAdd,
+    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest, Explanation,
+    FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Join, Name, NatEntry,
+    NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet,
+    Publication, PublicationCreate, Status, Uplink, UplinkAdd,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -122,7 +122,7 @@ impl Client {
         self.ask(Method::Delete, &with_name(routes::NETWORK, name), NOTHING)
     }
 
-    /// Attaches a container.
+    /// Makes an endpoint, and joins it if a namespace is named.
     pub fn attach(&self, attach: &Attach) -> Result<Endpoint, ClientError> {
         self.ask(Method::Post, routes::ENDPOINTS, Some(attach))
     }
@@ -135,6 +135,31 @@ impl Client {
     /// All endpoints, by id.
     pub fn endpoints(&self) -> Result<Vec<Endpoint>, ClientError> {
         self.get(routes::ENDPOINTS)
+    }
+
+    /// One endpoint, by id or name.
+    pub fn endpoint(&self, name: &Name) -> Result<Endpoint, ClientError> {
+        self.get(&with_name(routes::ENDPOINT, name))
+    }
+
+    /// Changes an endpoint.
+    pub fn endpoint_set(&self, name: &Name, set: &EndpointSet) -> Result<Endpoint, ClientError> {
+        self.ask(Method::Patch, &with_name(routes::ENDPOINT, name), Some(set))
+    }
+
+    /// Gives an endpoint its interface in a sandbox.
+    pub fn endpoint_join(&self, name: &Name, join: &Join) -> Result<Endpoint, ClientError> {
+        let route = with_name(routes::ENDPOINT_JOIN, name);
+        self.ask(Method::Post, &route, Some(join))
+    }
+
+    /// Takes an endpoint's interface away, and what is published of it.
+    pub fn endpoint_leave(&self, name: &Name) -> Result<Endpoint, ClientError> {
+        self.ask(
+            Method::Post,
+            &with_name(routes::ENDPOINT_LEAVE, name),
+            NOTHING,
+        )
     }
 
     /// What an endpoint may send and receive.

@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use utoipa::ToSchema;
 
-/// A container to be attached: a TAP is made in its namespace, given its addresses and set up.
+/// An endpoint to be made. With a namespace it is joined at once: a TAP is made there, given its
+/// addresses and set up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Attach {
     /// The network to attach to.
     pub network: Name,
-    /// The container's network namespace.
-    pub netns: Netns,
+    /// The container's network namespace. `null`: the endpoint has no interface until it is joined.
+    #[serde(default)]
+    pub netns: Option<Netns>,
     /// The interface's name inside, 1 to 15 bytes without `/` and space.
     #[serde(default = "default_ifname")]
     #[schema(default = "eth0")]
@@ -71,8 +73,17 @@ impl Attach {
     #[must_use]
     pub fn new(network: Name, netns: Netns) -> Self {
         Self {
+            netns: Some(netns),
+            ..Self::unjoined(network)
+        }
+    }
+
+    /// An endpoint of `network` that waits for its sandbox, with every default.
+    #[must_use]
+    pub fn unjoined(network: Name) -> Self {
+        Self {
             network,
-            netns,
+            netns: None,
             ifname: default_ifname(),
             mac: None,
             addresses: Vec::new(),
@@ -132,6 +143,68 @@ pub enum Detach {
     },
 }
 
+/// A sandbox for an endpoint: the endpoint gets its interface.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// The container's network namespace.
+    pub netns: Netns,
+    /// The interface's name, 1 to 15 bytes without `/` and space: inside the namespace, or, with
+    /// `via` `moved_tap`, in the daemon's until it is moved.
+    #[serde(default = "default_ifname")]
+    #[schema(default = "eth0")]
+    pub ifname: String,
+    /// How the interface gets there.
+    #[serde(default)]
+    pub via: Via,
+}
+
+impl Join {
+    /// Compares every value with its range.
+    ///
+    /// # Errors
+    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), ApiError> {
+        check_ifname("ifname", &self.ifname)?;
+        match &self.via {
+            Via::Veth { host } => check_ifname("via.veth.host", host),
+            Via::Tap | Via::MovedTap => Ok(()),
+        }
+    }
+}
+
+/// How an endpoint's interface gets into its sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// A TAP is made there, given its addresses and routes, and set up.
+    #[default]
+    Tap,
+    /// A TAP is made in the daemon's namespace with its MAC address and MTU. Whoever joins the
+    /// endpoint moves it, names it, gives it its addresses and sets it up, as Docker does.
+    MovedTap,
+    /// It is there already: one end of a veth pair.
+    Veth {
+        /// The other end, in the daemon's namespace.
+        host: String,
+    },
+}
+
+/// Changes to an endpoint: an absent field stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct EndpointSet {
+    /// What others in the network find it by. The port gets the name, too, if it is free.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
+    /// Further names: all of them anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<Vec<Name>>,
+    /// Free words: all of them anew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
 /// A container's interface on a network, as it is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Endpoint {
@@ -143,10 +216,12 @@ pub struct Endpoint {
     pub aliases: Vec<Name>,
     /// The network it is attached to.
     pub network: Name,
-    /// The namespace as it was named when it was attached.
-    pub netns: Netns,
-    /// The interface's name inside.
+    /// The sandbox: its namespace as it was named when it was joined; `null` before that.
+    pub netns: Option<Netns>,
+    /// The interface's name inside; with `via` `moved_tap`, what it was before it was moved.
     pub ifname: String,
+    /// How the interface gets there.
+    pub via: Via,
     /// The interface's MAC address.
     pub mac: Mac,
     /// Its addresses with prefix length.

@@ -30,7 +30,7 @@ mod endpoint;
 
 pub use client::{Client, ClientError};
 pub use doctor::{Cleaned, Finding};
-pub use endpoint::{Attach, Detach, Endpoint};
+pub use endpoint::{Attach, Detach, Endpoint, EndpointSet, Join, Via};
 pub use error::{ApiError, ErrorCode};
 pub use explain::{
     ArpFields, ArpOperation, DropInfo, ExplainRequest, Explanation, FrameSpec, IcmpFields,

@@ -30,10 +30,14 @@ impl Method {
 pub const NETWORKS: &str = "/v1/networks";
 /// One network: GET, PATCH, DELETE.
 pub const NETWORK: &str = "/v1/networks/{name}";
-/// All endpoints: GET; POST attaches.
+/// All endpoints: GET; POST makes one, and joins it if a sandbox is named.
 pub const ENDPOINTS: &str = "/v1/endpoints";
-/// One endpoint: DELETE detaches.
+/// One endpoint: GET, PATCH; DELETE takes it away.
 pub const ENDPOINT: &str = "/v1/endpoints/{name}";
+/// POST gives an endpoint its interface in a sandbox.
+pub const ENDPOINT_JOIN: &str = "/v1/endpoints/{name}/join";
+/// POST takes the interface away; addresses and names stay the endpoint's.
+pub const ENDPOINT_LEAVE: &str = "/v1/endpoints/{name}/leave";
 /// What an endpoint may send and receive: GET, POST; DELETE lets it do everything.
 pub const POLICY: &str = "/v1/endpoints/{name}/policy";
 /// POST detaches by id or by interface.
@@ -84,7 +88,11 @@ pub const ALL: &[(Method, &str)] = &[
     (Method::Delete, NETWORK),
     (Method::Get, ENDPOINTS),
     (Method::Post, ENDPOINTS),
+    (Method::Get, ENDPOINT),
+    (Method::Patch, ENDPOINT),
     (Method::Delete, ENDPOINT),
+    (Method::Post, ENDPOINT_JOIN),
+    (Method::Post, ENDPOINT_LEAVE),
     (Method::Get, POLICY),
     (Method::Post, POLICY),
     (Method::Delete, POLICY),

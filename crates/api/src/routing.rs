@@ -179,6 +179,9 @@ closed_words!(Dependence, "kind of mapping or filtering", [
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct NetworkSet {
+    /// Its new name, free until now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<Name>,
     /// Whether nothing is routed into it and out of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub internal: Option<bool>,
