@@ -40,7 +40,7 @@ pub enum Command {
     Attach(endpoint::AttachArgs),
     /// Detach containers from their networks
     Detach(endpoint::DetachArgs),
-    /// Endpoints, the containers' interfaces: list
+    /// Endpoints, the containers' interfaces: list, inspect, make, join, leave, rename, remove
     #[command(subcommand)]
     Endpoint(endpoint::EndpointCommand),
     /// Ways to the world: add, list, remove

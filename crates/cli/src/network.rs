@@ -112,13 +112,19 @@ pub struct Set {
     /// Its name
     #[arg(value_name = "NETWORK")]
     name: Name,
+    /// Its new name
+    #[arg(long = "name", value_name = "NAME")]
+    rename: Option<Name>,
     #[command(flatten)]
     routing: RoutingArgs,
 }
 
 impl Set {
     fn request(&self) -> Result<NetworkSet, Failure> {
-        let set = self.routing.set();
+        let set = NetworkSet {
+            name: self.rename.clone(),
+            ..self.routing.set()
+        };
         if set.is_empty() {
             return Err(Failure::Usage(format!(
                 "nothing to change at network {}; `clearway network set --help` lists what can be",

@@ -1,12 +1,13 @@
-//! Requests to put a sandbox into a network, and to take it out.
+//! Requests to make an endpoint, in a sandbox or waiting for one, and to take it away.
 
 use crate::ipam::derive_mac;
 use crate::model::{
     Endpoint, EndpointId, Isolation, Lock, Network, Port, PortKind, PortSettings, Rate, Sandbox,
+    Via,
 };
-use crate::names::{check_ifname, check_name};
+use crate::names::check_ifname;
 use crate::network::{check_range, is_special};
-use crate::plan::{Plan, Step, TAP_MTU_MAX};
+use crate::plan::{Plan, TAP_MTU_MAX};
 use crate::policy::Policy;
 use crate::port::check_rate;
 use crate::{Change, Error, State};
@@ -19,8 +20,8 @@ use wire::{MacAddr, VlanId};
 /// An endpoint to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AttachRequest {
-    /// The namespace.
-    pub sandbox: Sandbox,
+    /// The namespace; without one the endpoint waits to be joined.
+    pub sandbox: Option<Sandbox>,
     /// The network's name.
     pub network: String,
     /// The interface's name.
@@ -57,7 +58,7 @@ impl AttachRequest {
     #[must_use]
     pub fn new(sandbox: Sandbox, network: &str, ifname: &str) -> Self {
         Self {
-            sandbox,
+            sandbox: Some(sandbox),
             network: network.to_owned(),
             ifname: ifname.to_owned(),
             addresses: Vec::new(),
@@ -84,23 +85,21 @@ impl State {
     pub fn attach(&self, request: &AttachRequest) -> Result<(Endpoint, Change, Plan), Error> {
         let network = self.network_named(&request.network)?;
         check_ifname(&request.ifname)?;
-        self.check_interface_free(Some(&request.sandbox), &request.ifname)?;
+        if let Some(sandbox) = &request.sandbox {
+            self.check_interface_free(Some(sandbox), &request.ifname)?;
+        }
         check_range("queues", request.queues.into(), 1..=16)?;
         let id = EndpointId(self.next_endpoint);
-        self.check_names(network, request)?;
+        self.check_names(network, id, request.name.as_deref(), &request.aliases)?;
         check_rate(request.rate)?;
-        let free = |name: &&String| self.port_named(name).is_err();
-        let name = request.name.as_ref().filter(free);
-        let name = name.cloned().unwrap_or_else(|| id.to_string());
-        if self.port_named(&name).is_ok() {
-            return Err(Error::NameTaken { what: "port", name });
-        }
+        let name = self.port_name(id, request.name.as_deref())?;
         let addresses = self.choose_addresses(network, request)?;
         let endpoint = Endpoint {
             id,
             network: network.id,
             port: self.free_port_id(),
             sandbox: request.sandbox.clone(),
+            via: Via::Tap,
             name: request.name.clone(),
             aliases: request.aliases.clone(),
             ifname: request.ifname.clone(),
@@ -112,7 +111,7 @@ impl State {
             policy: Policy::default(),
             labels: request.labels.clone(),
         };
-        let (port, plan) = (port_of(&endpoint, name, request), plan_of(&endpoint));
+        let (port, plan) = (port_of(&endpoint, name, request), endpoint.plan());
         Ok((
             endpoint.clone(),
             Change::PutEndpoint(Box::new((endpoint, port))),
@@ -124,45 +123,15 @@ impl State {
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub fn detach(&self, id: EndpointId) -> Result<(Endpoint, Change, Plan), Error> {
-        let endpoint = self.endpoint(id).ok_or_else(|| Error::NotFound {
-            what: "endpoint",
-            name: id.to_string(),
-        })?;
-        let plan = Plan {
-            steps: vec![Step::RemoveTap {
-                ifname: endpoint.ifname.clone(),
-            }],
-        };
+    pub fn detach(&self, id: EndpointId) -> Result<(Endpoint, Change), Error> {
+        let endpoint = self.endpoint_with(id)?;
         Ok((
             endpoint.clone(),
             Change::All(vec![
                 Change::All(self.unpublish_all(id)),
                 self.without_mentions(endpoint.port, Change::DropEndpoint(id)),
             ]),
-            plan,
         ))
-    }
-
-    /// An endpoint's name is nobody else's in its network; an alias may be.
-    fn check_names(&self, network: &Network, request: &AttachRequest) -> Result<(), Error> {
-        for alias in &request.aliases {
-            check_name("endpoint", alias)?;
-        }
-        let Some(name) = &request.name else {
-            return Ok(());
-        };
-        check_name("endpoint", name)?;
-        let mut near = self.endpoints().filter(|e| e.network == network.id);
-        let has = |e: &Endpoint| e.name.as_ref() == Some(name) || e.id.to_string() == *name;
-        match near.find(|e| has(e)) {
-            None => Ok(()),
-            Some(owner) => Err(Error::EndpointNameTaken {
-                name: name.clone(),
-                network: network.name.clone(),
-                owner: owner.id.to_string(),
-            }),
-        }
     }
 
     fn choose_addresses(
@@ -173,7 +142,7 @@ impl State {
         let mut chosen = Vec::new();
         for &wanted in &request.addresses {
             check_address(network, wanted)?;
-            self.check_address_free(network, &request.sandbox, wanted.addr(), &chosen)?;
+            self.check_address_free(network, request.sandbox.as_ref(), wanted.addr(), &chosen)?;
             chosen.push(wanted);
         }
         let asked = |ipv4| {
@@ -207,8 +176,7 @@ impl State {
         id: EndpointId,
         addresses: &[IpNet],
     ) -> Result<MacAddr, Error> {
-        let identity = request.sandbox.identity;
-        let near = |e: &&Endpoint| e.network == network.id || e.sandbox.identity == identity;
+        let near = |e: &&Endpoint| e.network == network.id || e.is_beside(request.sandbox.as_ref());
         let gateway = network.has_gateway().then(|| self.gateway_mac(network.id));
         let owner = |mac| {
             let endpoint = self.endpoints().filter(near).find(|e| e.mac == mac);
@@ -240,7 +208,7 @@ impl State {
     fn check_address_free(
         &self,
         network: &Network,
-        sandbox: &Sandbox,
+        sandbox: Option<&Sandbox>,
         address: IpAddr,
         chosen: &[IpNet],
     ) -> Result<(), Error> {
@@ -248,8 +216,7 @@ impl State {
         if chosen.iter().any(|net| net.addr() == address) {
             return taken("that is being made".to_owned());
         }
-        let near =
-            |e: &&Endpoint| e.network == network.id || e.sandbox.identity == sandbox.identity;
+        let near = |e: &&Endpoint| e.network == network.id || e.is_beside(sandbox);
         match self
             .endpoints()
             .filter(near)
@@ -258,13 +225,6 @@ impl State {
             Some(owner) => taken(owner.id.to_string()),
             None => Ok(()),
         }
-    }
-}
-
-impl Endpoint {
-    /// What the kernel has to do for the endpoint.
-    pub fn plan(&self) -> Plan {
-        plan_of(self)
     }
 }
 
@@ -375,28 +335,4 @@ fn port_of(endpoint: &Endpoint, name: String, request: &AttachRequest) -> Port {
         network: Some(endpoint.network),
         settings,
     }
-}
-
-fn plan_of(endpoint: &Endpoint) -> Plan {
-    let ifname = || endpoint.ifname.clone();
-    let mut steps = vec![
-        Step::MakeTap {
-            ifname: ifname(),
-            queues: endpoint.queues,
-        },
-        Step::Configure {
-            ifname: ifname(),
-            mac: endpoint.mac,
-            mtu: endpoint.mtu,
-        },
-    ];
-    steps.extend(endpoint.addresses.iter().map(|&address| Step::AddAddress {
-        ifname: ifname(),
-        address,
-    }));
-    steps.extend(endpoint.gateways.iter().map(|&gateway| Step::DefaultRoute {
-        ifname: ifname(),
-        gateway,
-    }));
-    Plan { steps }
 }

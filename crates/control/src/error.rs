@@ -204,6 +204,14 @@ pub enum Error {
         /// An endpoint, or a gateway.
         owner: String,
     },
+    /// An endpoint has one sandbox at most.
+    #[error("endpoint {endpoint} is in {sandbox} already; it must leave that first")]
+    Joined {
+        /// The endpoint.
+        endpoint: String,
+        /// Its sandbox.
+        sandbox: String,
+    },
     /// The sandbox has an interface of that name.
     #[error("{sandbox} already has an interface `{ifname}`, of port `{owner}`")]
     IfnameTaken {

@@ -30,6 +30,7 @@ mod change;
 mod check;
 mod error;
 mod ipam;
+mod join;
 mod live;
 mod model;
 mod names;
@@ -49,10 +50,11 @@ pub use attach::AttachRequest;
 pub use change::Change;
 pub use error::Error;
 pub use ipam::AddressRange;
+pub use join::{EndpointChange, JoinRequest};
 pub use live::Live;
 pub use model::{
     Endpoint, EndpointId, FdbLimits, Isolation, Lock, Mirror, Namespace, NamespaceId, Network,
-    Port, PortKind, PortSettings, Rate, Sandbox, StaticEntry, StormLimits, Subnet,
+    Port, PortKind, PortSettings, Rate, Sandbox, StaticEntry, StormLimits, Subnet, Via,
 };
 pub use network::{Gateway, NetworkRequest, SubnetRequest};
 pub use plan::{Plan, Step, TAP_MTU_MAX};

@@ -117,15 +117,19 @@ pub struct Endpoint {
     /// Its port of the switch.
     #[serde(with = "stored::id")]
     pub port: PortId,
-    /// Where its interface is.
-    pub sandbox: Sandbox,
+    /// Where its interface is; `None` while it waits to be joined.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
+    /// How the interface gets there.
+    #[serde(default)]
+    pub via: Via,
     /// What others in the network find it by, unique there: a container's name.
     #[serde(default)]
     pub name: Option<String>,
     /// Further names; several endpoints may share one.
     #[serde(default)]
     pub aliases: Vec<String>,
-    /// The interface's name there.
+    /// The interface's name there; of one that is moved there, its name before that.
     pub ifname: String,
     /// The interface's MAC address.
     #[serde(with = "stored::text")]
@@ -143,6 +147,22 @@ pub struct Endpoint {
     pub policy: Policy,
     /// Free words of whoever attached it.
     pub labels: BTreeMap<String, String>,
+}
+
+/// How an endpoint's interface gets into its sandbox.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    /// We make a TAP there.
+    #[default]
+    Tap,
+    /// We make a TAP in our own namespace; who joins the endpoint moves and names it (Docker).
+    MovedTap,
+    /// It is there: the other end of a veth pair.
+    Veth {
+        /// Our end, in our own namespace.
+        host: String,
+    },
 }
 
 /// A network namespace: how to find it, and which one it was.

@@ -1,6 +1,7 @@
 //! What a network's gateway does, and who talks to whom: everything of a network that may be
 //! changed while containers are in it.
 
+use crate::names::check_name;
 use crate::network::apart;
 use crate::network::check_range;
 use crate::state::not_found;
@@ -124,6 +125,38 @@ impl State {
             ..network.clone()
         };
         Ok((network.clone(), Change::put_network(network)))
+    }
+
+    /// Checks a network's new name. Those that name it as their peer name it by the new one.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::NameTaken`], [`Error::BadName`].
+    pub fn rename_network(&self, old: &str, new: &str) -> Result<(Network, Change), Error> {
+        let network = self.network_named(old)?;
+        check_name("network", new)?;
+        if old != new && self.network_named(new).is_ok() {
+            return Err(Error::NameTaken {
+                what: "network",
+                name: new.to_owned(),
+            });
+        }
+        let network = Network {
+            name: new.to_owned(),
+            ..network.clone()
+        };
+        let befriended = |other: &&Network| other.routing.peers.contains(old);
+        let mut changes: Vec<_> = self
+            .networks()
+            .filter(befriended)
+            .map(|other| {
+                let mut other = other.clone();
+                other.routing.peers.remove(old);
+                other.routing.peers.insert(new.to_owned());
+                Change::put_network(other)
+            })
+            .collect();
+        changes.push(Change::put_network(network.clone()));
+        Ok((network, Change::All(changes)))
     }
 
     /// A peer need not exist yet: of two networks that name each other one is made first.

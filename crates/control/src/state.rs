@@ -150,9 +150,7 @@ impl State {
 
     /// The endpoints of one namespace, in the order of ids.
     pub fn endpoints_in(&self, namespace: NamespaceId) -> impl Iterator<Item = &Endpoint> + '_ {
-        self.endpoints
-            .values()
-            .filter(move |e| e.sandbox.identity == namespace)
+        self.endpoints.values().filter(move |e| e.is_in(namespace))
     }
 
     /// The endpoint that `port` belongs to.
@@ -164,14 +162,21 @@ impl State {
         }
     }
 
-    /// The namespace and name of the interface behind `port`. No namespace is the daemon's own;
-    /// `None` in all is a port without an interface.
+    /// The namespace whose end is the port's; none for one that ends with the daemon only.
+    #[must_use]
+    pub fn sandbox_of<'a>(&'a self, port: &'a Port) -> Option<&'a Sandbox> {
+        match self.endpoint_of(port) {
+            Some(endpoint) => endpoint.sandbox.as_ref(),
+            None => port.kind.sandbox(),
+        }
+    }
+
+    /// The namespace and name of the interface behind `port`, as we know it. No namespace is the
+    /// daemon's own; `None` in all is a port without an interface.
     #[must_use]
     pub fn interface_of<'a>(&'a self, port: &'a Port) -> Option<(Option<&'a Sandbox>, &'a str)> {
         match &port.kind {
-            PortKind::Endpoint(id) => self
-                .endpoint(*id)
-                .map(|e| (Some(&e.sandbox), e.ifname.as_str())),
+            PortKind::Endpoint(id) => self.endpoint(*id).and_then(Endpoint::interface),
             PortKind::Tap {
                 ifname, sandbox, ..
             }

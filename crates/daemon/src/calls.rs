@@ -6,10 +6,10 @@
 //! connections. Each answers an [`ApiError`] whose code says what went wrong.
 
 use api::{
-    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd,
-    FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Name, NatEntry, NatEvent, NatFilter,
-    Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Publication,
-    PublicationCreate, Status, Uplink, UplinkAdd,
+    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest, Explanation,
+    FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Join, Name, NatEntry,
+    NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet,
+    Publication, PublicationCreate, Status, Uplink, UplinkAdd,
 };
 use std::future::Future;
 use tokio::sync::mpsc;
@@ -38,7 +38,7 @@ pub trait Calls: Send + Sync + 'static {
     /// Takes a network away that has neither ports nor endpoints.
     fn network_remove(&self, name: &Name) -> impl Future<Output = Result<(), ApiError>> + Send;
 
-    /// Attaches a container.
+    /// Makes an endpoint; with a namespace its interface as well.
     fn attach(&self, attach: Attach) -> impl Future<Output = Result<Endpoint, ApiError>> + Send;
 
     /// Detaches a container; answers what the endpoint was.
@@ -46,6 +46,29 @@ pub trait Calls: Send + Sync + 'static {
 
     /// All endpoints, by id.
     fn endpoints(&self) -> impl Future<Output = Result<Vec<Endpoint>, ApiError>> + Send;
+
+    /// One endpoint.
+    fn endpoint(&self, name: &Name) -> impl Future<Output = Result<Endpoint, ApiError>> + Send;
+
+    /// Gives an endpoint its interface in a sandbox.
+    fn endpoint_join(
+        &self,
+        name: &Name,
+        join: Join,
+    ) -> impl Future<Output = Result<Endpoint, ApiError>> + Send;
+
+    /// Takes an endpoint's interface away, and what is published of it.
+    fn endpoint_leave(
+        &self,
+        name: &Name,
+    ) -> impl Future<Output = Result<Endpoint, ApiError>> + Send;
+
+    /// Changes an endpoint's names.
+    fn endpoint_set(
+        &self,
+        name: &Name,
+        set: EndpointSet,
+    ) -> impl Future<Output = Result<Endpoint, ApiError>> + Send;
 
     /// What an endpoint may send and receive.
     fn policy(&self, endpoint: &Name) -> impl Future<Output = Result<Policy, ApiError>> + Send;

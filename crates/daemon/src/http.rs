@@ -5,6 +5,7 @@
 //! attach must not leave half an attach behind, and a call that panics is one refused request and
 //! not the end of the daemon.
 
+mod endpoints;
 mod extract;
 mod gateway;
 mod handlers;
@@ -33,9 +34,16 @@ pub fn router<C: Calls>(calls: Arc<C>) -> Router {
         )
         .route(
             routes::ENDPOINTS,
-            get(handlers::endpoints::<C>).post(handlers::attach::<C>),
+            get(endpoints::endpoints::<C>).post(endpoints::attach::<C>),
         )
-        .route(routes::ENDPOINT, delete(handlers::endpoint_remove::<C>))
+        .route(
+            routes::ENDPOINT,
+            get(endpoints::endpoint::<C>)
+                .patch(endpoints::endpoint_set::<C>)
+                .delete(endpoints::endpoint_remove::<C>),
+        )
+        .route(routes::ENDPOINT_JOIN, post(endpoints::endpoint_join::<C>))
+        .route(routes::ENDPOINT_LEAVE, post(endpoints::endpoint_leave::<C>))
         .route(
             routes::POLICY,
             get(gateway::policy::<C>)
@@ -57,7 +65,7 @@ pub fn router<C: Calls>(calls: Arc<C>) -> Router {
         .route(routes::NAT_WATCH, get(gateway::nat_watch::<C>))
         .route(routes::DOCTOR, get(handlers::doctor::<C>))
         .route(routes::DOCTOR_CLEAN, post(handlers::doctor_clean::<C>))
-        .route(routes::DETACH, post(handlers::detach::<C>))
+        .route(routes::DETACH, post(endpoints::detach::<C>))
         .route(
             routes::PORTS,
             get(handlers::ports::<C>).post(handlers::port_add::<C>),
@@ -103,9 +111,13 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         handlers::network,
         handlers::network_set,
         handlers::network_remove,
-        handlers::endpoints,
-        handlers::attach,
-        handlers::endpoint_remove,
+        endpoints::endpoints,
+        endpoints::attach,
+        endpoints::endpoint,
+        endpoints::endpoint_set,
+        endpoints::endpoint_join,
+        endpoints::endpoint_leave,
+        endpoints::endpoint_remove,
         gateway::policy,
         gateway::policy_set,
         gateway::policy_clear,
@@ -120,7 +132,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         gateway::nat_watch,
         handlers::doctor,
         handlers::doctor_clean,
-        handlers::detach,
+        endpoints::detach,
         handlers::ports,
         handlers::port_add,
         handlers::port,

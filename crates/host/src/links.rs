@@ -133,6 +133,25 @@ impl Links {
         self.set("set MAC and MTU of and set up", ifname, change)
     }
 
+    /// Gives the interface its MAC address and MTU, and leaves it up or down as it is.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn prepare(&self, ifname: &str, mac: [u8; 6], mtu: u16) -> Result<(), Error> {
+        let change = self.link(ifname)?.address(mac.to_vec()).mtu(mtu.into());
+        self.set("set MAC and MTU of", ifname, change)
+    }
+
+    /// The name of the interface that has this MAC address.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn with_mac(&self, mac: [u8; 6]) -> Result<Option<String>, Error> {
+        let all = self.all()?;
+        let found = all.into_iter().find(|(_, state)| state.mac == mac);
+        Ok(found.map(|(ifname, _)| ifname))
+    }
+
     /// Sets the MTU.
     ///
     /// # Errors

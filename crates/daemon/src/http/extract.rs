@@ -1,8 +1,8 @@
 //! From HTTP to checked values, and from refusals back to HTTP.
 
 use api::{
-    ApiError, Attach, Detach, ExplainRequest, FdbAdd, FdbFlush, FdbKey, Name, NatFilter,
-    NetworkCreate, NetworkSet, Policy, PortAdd, PortSet, PublicationCreate, UplinkAdd,
+    ApiError, Attach, Detach, EndpointSet, ExplainRequest, FdbAdd, FdbFlush, FdbKey, Join, Name,
+    NatFilter, NetworkCreate, NetworkSet, Policy, PortAdd, PortSet, PublicationCreate, UplinkAdd,
 };
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -104,8 +104,8 @@ macro_rules! checks {
 }
 
 checks!(
-    NetworkCreate, NetworkSet, Attach, Policy, UplinkAdd, PublicationCreate, PortAdd, PortSet, FdbAdd;
-    Detach, FdbKey, FdbFlush, NatFilter
+    NetworkCreate, NetworkSet, Attach, Join, Policy, UplinkAdd, PublicationCreate, PortAdd, PortSet, FdbAdd;
+    Detach, EndpointSet, FdbKey, FdbFlush, NatFilter
 );
 
 impl Check for ExplainRequest {

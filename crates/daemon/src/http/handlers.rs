@@ -4,9 +4,8 @@ use super::extract::{Checked, Filter, Named, Refusal};
 use crate::calls::Calls;
 use api::routes;
 use api::{
-    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd,
-    FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Network, NetworkCreate, NetworkSet,
-    Port, PortAdd, PortSet, Status,
+    ApiError, Cleaned, Drops, ExplainRequest, Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush,
+    FdbKey, Finding, Flushed, Network, NetworkCreate, NetworkSet, Port, PortAdd, PortSet, Status,
 };
 use axum::Json;
 use axum::extract::State;
@@ -66,45 +65,6 @@ pub(super) async fn network_remove<C: Calls>(
     task(async move { calls.network_remove(&name).await })
         .await
         .map(|()| StatusCode::NO_CONTENT)
-}
-
-/// All endpoints, by id.
-#[utoipa::path(get, path = routes::ENDPOINTS, tag = "endpoints", responses((status = 200, body = Vec<Endpoint>)))]
-pub(super) async fn endpoints<C: Calls>(State(calls): State<Arc<C>>) -> Answer<Vec<Endpoint>> {
-    task(async move { calls.endpoints().await }).await.map(Json)
-}
-
-/// Attaches a container: makes its interface, gives it its addresses, sets it up.
-#[utoipa::path(post, path = routes::ENDPOINTS, tag = "endpoints", request_body = Attach, responses((status = 201, body = Endpoint), (status = 400, body = ApiError, description = "a value is outside its range"), (status = 404, body = ApiError, description = "what was named does not exist"), (status = 409, body = ApiError, description = "taken, or still in use")))]
-pub(super) async fn attach<C: Calls>(
-    State(calls): State<Arc<C>>,
-    Checked(asked): Checked<Attach>,
-) -> Made<Endpoint> {
-    task(async move { calls.attach(asked).await })
-        .await
-        .map(|made| (StatusCode::CREATED, Json(made)))
-}
-
-/// Detaches a container by its endpoint's id; answers what the endpoint was.
-#[utoipa::path(delete, path = routes::ENDPOINT, tag = "endpoints", params(("name" = String, Path, description = "the name")), responses((status = 200, body = Endpoint), (status = 400, body = ApiError, description = "a value is outside its range"), (status = 404, body = ApiError, description = "what was named does not exist")))]
-pub(super) async fn endpoint_remove<C: Calls>(
-    State(calls): State<Arc<C>>,
-    Named(name): Named,
-) -> Answer<Endpoint> {
-    task(async move { calls.detach(Detach::Endpoint(name)).await })
-        .await
-        .map(Json)
-}
-
-/// Detaches a container by its endpoint's id or its interface; answers what the endpoint was.
-#[utoipa::path(post, path = routes::DETACH, tag = "endpoints", request_body = Detach, responses((status = 200, body = Endpoint), (status = 400, body = ApiError, description = "a value is outside its range"), (status = 404, body = ApiError, description = "what was named does not exist")))]
-pub(super) async fn detach<C: Calls>(
-    State(calls): State<Arc<C>>,
-    Checked(asked): Checked<Detach>,
-) -> Answer<Endpoint> {
-    task(async move { calls.detach(asked).await })
-        .await
-        .map(Json)
 }
 
 /// All ports, by name.

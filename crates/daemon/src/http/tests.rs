@@ -3,11 +3,11 @@
 use super::*;
 use api::routes::{ALL, Method as Verb};
 use api::{
-    Attach, Cleaned, Client, ClientError, Detach, Drops, Endpoint, ErrorCode, ExplainRequest,
-    Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Finding, Flushed, Name,
-    NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState, NatTuple, Netns, Network,
-    NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Protocol, Publication,
-    PublicationCreate, Status, Uplink, UplinkAdd, VlanId,
+    Attach, Cleaned, Client, ClientError, Detach, Drops, Endpoint, EndpointSet, ErrorCode,
+    ExplainRequest, Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Finding,
+    Flushed, Join, Name, NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState, NatTuple,
+    Netns, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Protocol,
+    Publication, PublicationCreate, Status, Uplink, UplinkAdd, VlanId,
 };
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -79,6 +79,18 @@ impl Calls for Stub {
     }
     async fn network_set(&self, name: &Name, set: NetworkSet) -> Result<Network, ApiError> {
         called(&format!("network_set {name} {:?}", set.internal))
+    }
+    async fn endpoint(&self, name: &Name) -> Result<Endpoint, ApiError> {
+        called(&format!("endpoint {name}"))
+    }
+    async fn endpoint_join(&self, name: &Name, join: Join) -> Result<Endpoint, ApiError> {
+        called(&format!("endpoint_join {name} {}", join.ifname))
+    }
+    async fn endpoint_leave(&self, name: &Name) -> Result<Endpoint, ApiError> {
+        called(&format!("endpoint_leave {name}"))
+    }
+    async fn endpoint_set(&self, name: &Name, set: EndpointSet) -> Result<Endpoint, ApiError> {
+        called(&format!("endpoint_set {name} {:?}", set.aliases))
     }
     async fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
         called(&format!("policy {endpoint}"))
@@ -256,6 +268,25 @@ async fn each_route_makes_its_call() {
             routes::NETWORK,
             json!({"internal": true}),
             "network_set x Some(true)",
+        ),
+        (Verb::Get, routes::ENDPOINT, Value::Null, "endpoint x"),
+        (
+            Verb::Patch,
+            routes::ENDPOINT,
+            json!({"aliases": ["y"]}),
+            "endpoint_set x Some([Name(\"y\")])",
+        ),
+        (
+            Verb::Post,
+            routes::ENDPOINT_JOIN,
+            json!({"netns": {"pid": 7}}),
+            "endpoint_join x eth0",
+        ),
+        (
+            Verb::Post,
+            routes::ENDPOINT_LEAVE,
+            Value::Null,
+            "endpoint_leave x",
         ),
         (Verb::Get, routes::POLICY, Value::Null, "policy x"),
         (

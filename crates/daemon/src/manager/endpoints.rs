@@ -1,28 +1,97 @@
 //! Calls about endpoints.
 
 use super::core::Core;
-use super::open::{self, OpenPort, Opened, netns_of};
+use super::open::{self, NOT_JOINED, OpenPort, netns_of};
 use super::refuse::{KernelError, refused};
 use super::translate;
-use api::{ApiError, Attach, Detach};
-use control::{Endpoint, NamespaceId, Sandbox};
+use api::{ApiError, Attach, Detach, EndpointSet, Join, Name};
+use control::{Change, Endpoint, EndpointId, NamespaceId, Sandbox, Via};
 use host::Netns;
 
 impl Core {
-    /// Attaches a container.
+    /// Makes an endpoint; with a namespace its interface as well.
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<api::Endpoint, ApiError> {
-        let (netns, sandbox) = find(&attach.netns)?;
+        let sandbox = attach.netns.as_ref().map(find).transpose()?;
         let request = translate::attach_request(attach, sandbox);
         let planned = self.state.attach(&request).or_else(|_| {
             // What is in the way may belong to a container that ended since the last look.
             self.retire_gone();
-            self.retire_dead(request.sandbox.identity, &request.ifname);
+            if let Some(sandbox) = &request.sandbox {
+                self.retire_dead(sandbox.identity, &request.ifname);
+            }
             self.state.attach(&request)
         });
-        let (endpoint, change, plan) = planned.map_err(|error| refused(&error))?;
-        let made = open::make_endpoint(&netns, &plan).map_err(|error| error.to_api())?;
+        let (endpoint, change, _) = planned.map_err(|error| refused(&error))?;
+        if endpoint.sandbox.is_some() {
+            self.bring_in(&endpoint, change)?;
+        } else {
+            let begun = self.begin(change)?;
+            self.publish(begun);
+            self.live.settle(&self.state);
+            self.open.insert(endpoint.port, OpenPort::down(NOT_JOINED));
+        }
+        tracing::info!(endpoint = %endpoint.id, ifname = %endpoint.ifname, "made");
+        self.shown_endpoint(&endpoint)
+    }
+
+    /// Gives an endpoint its interface.
+    pub(super) fn endpoint_join(
+        &mut self,
+        name: &Name,
+        join: &Join,
+    ) -> Result<api::Endpoint, ApiError> {
+        let request = translate::join_request(join, find(&join.netns)?);
+        let id = self.endpoint_id(name)?;
+        let joined = self.state.join(id, &request).or_else(|_| {
+            self.retire_gone();
+            self.state.join(id, &request)
+        });
+        let (endpoint, change, _) = joined.map_err(|error| refused(&error))?;
+        self.bring_in(&endpoint, change)?;
+        tracing::info!(endpoint = %id, netns = %join.netns, ifname = %endpoint.ifname, "joined");
+        self.shown_endpoint(&endpoint)
+    }
+
+    /// Takes an endpoint's interface away, and what is published of it.
+    pub(super) fn endpoint_leave(&mut self, name: &Name) -> Result<api::Endpoint, ApiError> {
+        let id = self.endpoint_id(name)?;
+        let old = self.state.endpoint(id).cloned();
+        let (endpoint, change) = self.state.leave(id).map_err(|error| refused(&error))?;
+        self.change(change)?;
+        if let Some(old) = old {
+            self.take_interface(&old);
+        }
+        self.open.insert(endpoint.port, OpenPort::down(NOT_JOINED));
+        tracing::info!(endpoint = %id, "left");
+        self.shown_endpoint(&endpoint)
+    }
+
+    /// Changes an endpoint's names.
+    pub(super) fn endpoint_set(
+        &mut self,
+        name: &Name,
+        set: &EndpointSet,
+    ) -> Result<api::Endpoint, ApiError> {
+        let id = self.endpoint_id(name)?;
+        let change = translate::endpoint_change(set);
+        let (endpoint, change) = self
+            .state
+            .set_endpoint(id, change)
+            .map_err(|error| refused(&error))?;
+        self.change(change)?;
+        self.shown_endpoint(&endpoint)
+    }
+
+    /// One endpoint.
+    pub(super) fn endpoint(&self, name: &Name) -> Result<api::Endpoint, ApiError> {
+        let found = self.state.endpoint_named(name.as_str());
+        self.shown_endpoint(found.map_err(|error| refused(&error))?)
+    }
+
+    /// Makes the interface of an endpoint that `change` puts into its sandbox.
+    fn bring_in(&mut self, endpoint: &Endpoint, change: Change) -> Result<(), ApiError> {
         // Dropped on the way out, what was made is unmade.
-        let opened = Opened::from(made);
+        let opened = open::make_endpoint(endpoint).map_err(|error| error.to_api())?;
         let begun = self.begin(change)?;
         if let Err(error) = opened.persist() {
             self.revert(begun);
@@ -31,9 +100,8 @@ impl Core {
         // The interface is up and has things to say: the topology knows it before they are read.
         self.publish(begun);
         self.live.settle(&self.state);
-        self.take_in(endpoint.port, Some(netns), opened)?;
-        tracing::info!(endpoint = %endpoint.id, netns = %attach.netns, ifname = %endpoint.ifname, "attached");
-        self.endpoint(&endpoint)
+        let netns = endpoint.sandbox.as_ref().map(netns_of);
+        self.take_in(endpoint.port, netns, opened)
     }
 
     /// Detaches a container.
@@ -46,24 +114,27 @@ impl Core {
             Detach::Interface { netns, ifname } => self.find_endpoint(netns, ifname)?,
         }
         .clone();
-        let answer = self.endpoint(&endpoint)?;
-        let (_, change, _) = self
+        let answer = self.shown_endpoint(&endpoint)?;
+        let (_, change) = self
             .state
             .detach(endpoint.id)
             .map_err(|error| refused(&error))?;
         let begun = self.begin(change)?;
         self.publish(begun);
-        let open = self
-            .open
-            .get(&endpoint.port)
-            .is_some_and(OpenPort::is_tap_held);
-        self.close_for_good(endpoint.port);
+        self.take_interface(&endpoint);
         self.live.settle(&self.state);
-        if !open {
-            remove_leftover(&endpoint);
-        }
         tracing::info!(endpoint = %endpoint.id, "detached");
         Ok(answer)
+    }
+
+    /// Closes an endpoint's port; its TAP goes with it, a veth stays.
+    fn take_interface(&mut self, endpoint: &Endpoint) {
+        let port = self.open.get(&endpoint.port);
+        let held = port.is_some_and(OpenPort::is_tap_held);
+        self.close_for_good(endpoint.port);
+        if !held {
+            remove_leftover(endpoint);
+        }
     }
 
     /// All endpoints, by name.
@@ -77,19 +148,25 @@ impl Core {
         all
     }
 
-    fn endpoint(&self, endpoint: &Endpoint) -> Result<api::Endpoint, ApiError> {
+    fn endpoint_id(&self, name: &Name) -> Result<EndpointId, ApiError> {
+        let found = self.state.endpoint_named(name.as_str());
+        found
+            .map(|endpoint| endpoint.id)
+            .map_err(|error| refused(&error))
+    }
+
+    fn shown_endpoint(&self, endpoint: &Endpoint) -> Result<api::Endpoint, ApiError> {
         translate::endpoint(&self.state, endpoint)
             .ok_or_else(|| ApiError::internal(format!("endpoint {} is not whole", endpoint.id)))
     }
 
     fn find_endpoint(&self, netns: &api::Netns, ifname: &str) -> Result<&Endpoint, ApiError> {
         // By what it is while it is there, and by how it was named when it is not.
-        let identity = find(netns).ok().map(|(_, sandbox)| sandbox.identity);
+        let identity = find(netns).ok().map(|sandbox| sandbox.identity);
         let named = translate::namespace(netns);
-        let is = |e: &&Endpoint| {
-            e.ifname == ifname
-                && (Some(e.sandbox.identity) == identity || e.sandbox.namespace == named)
-        };
+        let is_there =
+            |sandbox: &Sandbox| Some(sandbox.identity) == identity || sandbox.namespace == named;
+        let is = |e: &&Endpoint| e.ifname == ifname && e.sandbox.as_ref().is_some_and(is_there);
         let missing = || {
             ApiError::not_found(format!(
                 "no endpoint has interface {ifname} in network namespace {netns}"
@@ -100,7 +177,7 @@ impl Core {
 }
 
 /// The namespace that is named.
-pub(super) fn find(netns: &api::Netns) -> Result<(Netns, Sandbox), ApiError> {
+pub(super) fn find(netns: &api::Netns) -> Result<Sandbox, ApiError> {
     let found =
         Netns::find(translate::place(netns)).map_err(|error| KernelError::from(error).to_api())?;
     let identity = found.identity();
@@ -108,16 +185,18 @@ pub(super) fn find(netns: &api::Netns) -> Result<(Netns, Sandbox), ApiError> {
         device: identity.device,
         inode: identity.inode,
     };
-    let sandbox = Sandbox {
+    Ok(Sandbox {
         namespace: translate::namespace(netns),
         identity,
-    };
-    Ok((found, sandbox))
+    })
 }
 
 /// Removes an interface that an earlier daemon left and this one could not open.
 fn remove_leftover(endpoint: &Endpoint) {
-    let netns = netns_of(&endpoint.sandbox);
+    let (Some(sandbox), Via::Tap) = (&endpoint.sandbox, &endpoint.via) else {
+        return;
+    };
+    let netns = netns_of(sandbox);
     let removed = netns.run(|inside| inside.links()?.remove(&endpoint.ifname));
     if let Err(error) = removed
         && !error.is_namespace_gone()

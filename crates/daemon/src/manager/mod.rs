@@ -47,10 +47,10 @@ use self::core::Core;
 use crate::calls::Calls;
 use crate::config::Config;
 use api::{
-    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, ExplainRequest, Explanation, FdbAdd,
-    FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Name, NatEntry, NatEvent, NatFilter,
-    Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Publication,
-    PublicationCreate, Status, Uplink, UplinkAdd,
+    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest, Explanation,
+    FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Join, Name, NatEntry,
+    NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet,
+    Publication, PublicationCreate, Status, Uplink, UplinkAdd,
 };
 use std::sync::{Arc, Mutex};
 use tokio::sync::mpsc;
@@ -157,6 +157,27 @@ impl Calls for Manager {
 
     async fn endpoints(&self) -> Result<Vec<Endpoint>, ApiError> {
         self.call(|core| Ok(core.endpoints())).await
+    }
+
+    async fn endpoint(&self, name: &Name) -> Result<Endpoint, ApiError> {
+        let name = name.clone();
+        self.call(move |core| core.endpoint(&name)).await
+    }
+
+    async fn endpoint_join(&self, name: &Name, join: Join) -> Result<Endpoint, ApiError> {
+        let name = name.clone();
+        self.call(move |core| core.endpoint_join(&name, &join))
+            .await
+    }
+
+    async fn endpoint_leave(&self, name: &Name) -> Result<Endpoint, ApiError> {
+        let name = name.clone();
+        self.call(move |core| core.endpoint_leave(&name)).await
+    }
+
+    async fn endpoint_set(&self, name: &Name, set: EndpointSet) -> Result<Endpoint, ApiError> {
+        let name = name.clone();
+        self.call(move |core| core.endpoint_set(&name, &set)).await
     }
 
     async fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {

@@ -33,6 +33,11 @@ impl Core {
             .state
             .network_named(name.as_str())
             .map_err(|error| refused(&error))?;
+        if let Some(new) = &set.name {
+            self.state
+                .rename_network(name.as_str(), new.as_str())
+                .map_err(|error| refused(&error))?;
+        }
         let routing = set.applied_to(&translate::api_routing(&old.routing));
         let (network, change) = self
             .state
@@ -40,6 +45,15 @@ impl Core {
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(network = %name, "changed");
+        let Some(new) = &set.name else {
+            return Ok(self.shown(&network));
+        };
+        let (network, change) = self
+            .state
+            .rename_network(name.as_str(), new.as_str())
+            .map_err(|error| refused(&error))?;
+        self.change(change)?;
+        tracing::info!(network = %name, %new, "renamed");
         Ok(self.shown(&network))
     }
 

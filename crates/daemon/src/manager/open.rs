@@ -12,7 +12,7 @@ use super::core::Core;
 use super::refuse::KernelError;
 use super::tally;
 use api::{ApiError, Counters};
-use control::{Endpoint, Namespace, Plan, Port, PortKind, Sandbox, Step};
+use control::{Endpoint, Namespace, Plan, Port, PortKind, Sandbox, Step, Via};
 use host::{Identity, Inside, Links, Netns, Place};
 use pipeline::PortId;
 use port::pcap::{Recording, Speed};
@@ -46,6 +46,9 @@ pub(super) enum Condition {
     /// Its interface or its namespace is gone.
     Dead(String),
 }
+
+/// Why an endpoint's port is down that waits for its sandbox.
+pub(super) const NOT_JOINED: &str = "no sandbox has joined the endpoint";
 
 /// A port just opened.
 pub(super) struct Opened {
@@ -186,24 +189,74 @@ pub(super) fn netns_of(sandbox: &Sandbox) -> Netns {
     Netns::known(place, identity)
 }
 
-/// Carries out an endpoint's plan in its namespace. The TAP it makes is not persistent yet:
+/// Makes an endpoint's interface, or opens the one that is there. A TAP is not persistent yet:
 /// dropping it takes everything back.
-pub(super) fn make_endpoint(netns: &Netns, plan: &Plan) -> Result<Tap, KernelError> {
-    netns.run(|inside| {
+pub(super) fn make_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelError> {
+    let netns = holder_of(endpoint)?;
+    if let Via::Veth { host } = &endpoint.via {
+        return open_packet(&netns, host);
+    }
+    let plan = endpoint.plan();
+    let tap = netns.run(|inside| {
         let links = inside.links()?;
-        refuse_existing(&links, netns, plan)?;
-        carry_out(&links, plan)
-    })
+        refuse_existing(&links, &netns, &plan)?;
+        carry_out(&links, &plan)
+    })?;
+    Ok(tap.into())
 }
 
 /// Takes up an endpoint's interface that an earlier daemon left, or makes it anew.
-pub(super) fn take_up_endpoint(netns: &Netns, endpoint: &Endpoint) -> Result<Tap, KernelError> {
-    netns.run(|inside| {
-        let links = inside.links()?;
-        match links.state(&endpoint.ifname)? {
-            Some(_) => open_tap(&endpoint.ifname, endpoint.queues, true),
-            None => carry_out(&links, &endpoint.plan()),
-        }
+pub(super) fn take_up_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelError> {
+    let sandbox = endpoint.sandbox.as_ref().ok_or(KernelError::NotJoined)?;
+    let held = |netns: &Netns, anew: bool| {
+        netns.run(|inside| {
+            let links = inside.links()?;
+            match links.state(&endpoint.ifname)? {
+                Some(_) => open_tap(&endpoint.ifname, endpoint.queues, true),
+                None if anew => carry_out(&links, &endpoint.plan()),
+                None => Err(KernelError::Lost {
+                    netns: sandbox.namespace.to_string(),
+                    mac: endpoint.mac,
+                }),
+            }
+        })
+    };
+    let tap = match &endpoint.via {
+        Via::Veth { host } => return open_packet(&holder_of(endpoint)?, host),
+        Via::Tap => held(&netns_of(sandbox), true)?,
+        // It has a name there that we were not told.
+        Via::MovedTap => match moved(&netns_of(sandbox), endpoint)? {
+            Some(tap) => tap,
+            None => held(&holder_of(endpoint)?, false)?,
+        },
+    };
+    Ok(tap.into())
+}
+
+/// The namespace in which an endpoint's interface is made.
+fn holder_of(endpoint: &Endpoint) -> Result<Netns, KernelError> {
+    let sandbox = endpoint.sandbox.as_ref().ok_or(KernelError::NotJoined)?;
+    match endpoint.via {
+        Via::Tap => Ok(netns_of(sandbox)),
+        Via::MovedTap | Via::Veth { .. } => Ok(Netns::find(Place::Own)?),
+    }
+}
+
+/// The TAP that was moved into a sandbox, if it has arrived there.
+fn moved(sandbox: &Netns, endpoint: &Endpoint) -> Result<Option<Tap>, KernelError> {
+    sandbox.run(|inside| {
+        let found = inside.links()?.with_mac(endpoint.mac.0)?;
+        let open = |ifname: String| open_tap(&ifname, endpoint.queues, true);
+        found.map(open).transpose()
+    })
+}
+
+fn open_packet(netns: &Netns, ifname: &str) -> Result<Opened, KernelError> {
+    let name: InterfaceName = ifname.parse()?;
+    let port = netns.run(|_| Ok::<_, KernelError>(port::packet::open(&name)?))?;
+    Ok(Opened {
+        port,
+        persistence: None,
     })
 }
 
@@ -229,6 +282,7 @@ fn carry_out(links: &Links, plan: &Plan) -> Result<Tap, KernelError> {
             // The last descriptor of a TAP that is not persistent takes it along.
             Step::RemoveTap { .. } => drop(tap.take()),
             Step::Configure { ifname, mac, mtu } => links.configure(ifname, mac.0, *mtu)?,
+            Step::Prepare { ifname, mac, mtu } => links.prepare(ifname, mac.0, *mtu)?,
             Step::AddAddress { ifname, address } => links.add_address(ifname, *address)?,
             Step::DefaultRoute { ifname, gateway } => links.add_default_route(ifname, *gateway)?,
         }
@@ -271,15 +325,7 @@ pub(super) fn open_port(
         }
         PortKind::Packet { ifname, sandbox } => {
             let netns = place(sandbox)?;
-            let name: InterfaceName = ifname.parse()?;
-            let port = netns.run(|_| Ok::<_, KernelError>(port::packet::open(&name)?))?;
-            Ok((
-                Opened {
-                    port,
-                    persistence: None,
-                },
-                Some(netns),
-            ))
+            Ok((open_packet(&netns, ifname)?, Some(netns)))
         }
         PortKind::Pcap { read, write, paced } => {
             let port = open_capture(read.as_deref(), write.as_ref(), *paced)?;

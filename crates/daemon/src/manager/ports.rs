@@ -125,9 +125,8 @@ impl Core {
     pub(super) fn reopen(&self, port: &Port) -> Result<(Opened, Option<Netns>), KernelError> {
         match self.state.endpoint_of(port) {
             Some(endpoint) => {
-                let netns = netns_of(&endpoint.sandbox);
-                let tap = open::take_up_endpoint(&netns, endpoint)?;
-                Ok((tap.into(), Some(netns)))
+                let opened = open::take_up_endpoint(endpoint)?;
+                Ok((opened, endpoint.sandbox.as_ref().map(netns_of)))
             }
             None => self.open(port, false),
         }
@@ -192,10 +191,7 @@ impl Core {
 /// What is to be behind a port; a namespace that is named is looked up.
 fn kind(kind: &api::PortKind) -> Result<PortKind, ApiError> {
     let sandbox = |netns: &Option<api::Netns>| -> Result<Option<Sandbox>, ApiError> {
-        netns
-            .as_ref()
-            .map(|netns| find(netns).map(|(_, sandbox)| sandbox))
-            .transpose()
+        netns.as_ref().map(find).transpose()
     };
     Ok(match kind {
         api::PortKind::Tap {

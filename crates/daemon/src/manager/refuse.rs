@@ -24,6 +24,7 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::PortOfEndpoint { .. }
         | E::UplinkInUse { .. }
         | E::StaticOfEndpoint { .. }
+        | E::Joined { .. }
         | E::EndpointStays { .. } => ApiError::in_use(message),
         E::SubnetFull(..) | E::TableFull(..) => ApiError::unavailable(message),
         E::Contradiction(_) => ApiError::internal(message),
@@ -69,6 +70,17 @@ pub(super) enum KernelError {
         /// The interface.
         ifname: String,
     },
+    /// An endpoint without a sandbox has no interface.
+    #[error("no sandbox has joined the endpoint")]
+    NotJoined,
+    /// An interface that was moved to its sandbox is not there, nor where it came from.
+    #[error("{netns} has no interface with MAC address {mac} any more")]
+    Lost {
+        /// The namespace.
+        netns: String,
+        /// The address.
+        mac: wire::MacAddr,
+    },
     /// Some of it could not be taken back.
     #[error("{error}; moreover, {left_behind}")]
     LeftBehind {
@@ -86,6 +98,8 @@ impl KernelError {
         match self {
             Self::Exists { .. } => ApiError::already_exists(message),
             Self::LeftBehind { .. } => ApiError::unavailable(message),
+            Self::NotJoined => ApiError::invalid(message),
+            Self::Lost { .. } => ApiError::not_found(message),
             Self::Host(error) => match error {
                 host::Error::NoNamespace { source, .. } if source.kind() == ErrorKind::NotFound => {
                     ApiError::not_found(message)

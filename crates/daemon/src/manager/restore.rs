@@ -6,7 +6,7 @@
 //! left alone until their port is set up: a restart neither plays a file again nor overwrites one.
 
 use super::core::Core;
-use super::open::{OpenPort, netns_of};
+use super::open::{NOT_JOINED, OpenPort, netns_of};
 use api::ApiError;
 use control::{EndpointId, Port, PortKind};
 
@@ -23,11 +23,15 @@ impl Core {
                 );
                 continue;
             }
-            let netns = self
+            if self
                 .state
-                .interface_of(port)
-                .and_then(|(sandbox, _)| sandbox)
-                .map(netns_of);
+                .endpoint_of(port)
+                .is_some_and(|e| e.sandbox.is_none())
+            {
+                self.open.insert(port.id, OpenPort::down(NOT_JOINED));
+                continue;
+            }
+            let netns = self.state.sandbox_of(port).map(netns_of);
             let taken = match self.reopen(port) {
                 Ok((opened, netns)) => opened
                     .persist()
@@ -57,12 +61,15 @@ impl Core {
         let gone: Vec<EndpointId> = self
             .state
             .endpoints()
-            .filter(|e| rebooted || !netns_of(&e.sandbox).is_alive())
+            .filter(|e| {
+                let dead = |sandbox| !netns_of(sandbox).is_alive();
+                rebooted || e.sandbox.as_ref().is_some_and(dead)
+            })
             .map(|e| e.id)
             .collect();
         for &id in &gone {
-            if let Ok((endpoint, change, _)) = self.state.detach(id) {
-                tracing::warn!(endpoint = %id, netns = %endpoint.sandbox.namespace, "its network namespace is gone: dropped");
+            if let Ok((_, change)) = self.state.detach(id) {
+                tracing::warn!(endpoint = %id, "its network namespace is gone: dropped");
                 let _ = self.state.commit(change);
             }
         }

@@ -123,10 +123,10 @@ fn network_of(network: &Network) -> names::Network {
 
 fn endpoint_of(endpoint: &Endpoint) -> names::Endpoint {
     let all = endpoint.name.iter().chain(&endpoint.aliases);
-    let identity = endpoint.sandbox.identity;
+    let sandbox = endpoint.sandbox.as_ref().map(|sandbox| sandbox.identity);
     names::Endpoint {
         network: NetworkKey(endpoint.network.0),
-        sandbox: Some(SandboxKey(identity.inode ^ identity.device.rotate_left(32))),
+        sandbox: sandbox.map(|id| SandboxKey(id.inode ^ id.device.rotate_left(32))),
         // What is no host name was refused when it was given.
         names: all
             .filter_map(|name| name.parse::<HostName>().ok())

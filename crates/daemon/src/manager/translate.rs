@@ -3,7 +3,7 @@
 use api::{AdminState, ApiError, Direction, Mac, Name, Netns, PcapSpeed, PortAdd};
 use control::{
     AddressRange, Endpoint, FdbLimits, Gateway, Isolation, Lock, Mirror, Namespace, Network, Port,
-    PortKind, PortSettings, Sandbox, State,
+    PortKind, PortSettings, Sandbox, State, Via,
 };
 use host::Place;
 use ipnet::IpNet;
@@ -143,8 +143,11 @@ pub(super) fn network_spec(network: &Network) -> api::NetworkCreate {
     }
 }
 
-/// An endpoint to be made in a namespace that was found.
-pub(super) fn attach_request(attach: &api::Attach, sandbox: Sandbox) -> control::AttachRequest {
+/// An endpoint to be made, in a namespace that was found or waiting for one.
+pub(super) fn attach_request(
+    attach: &api::Attach,
+    sandbox: Option<Sandbox>,
+) -> control::AttachRequest {
     control::AttachRequest {
         sandbox,
         network: attach.network.as_str().to_owned(),
@@ -176,8 +179,9 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
         name: endpoint.name.as_deref().map(name),
         aliases: endpoint.aliases.iter().map(|a| name(a)).collect(),
         network: name(&state.network(endpoint.network)?.name),
-        netns: netns(&endpoint.sandbox.namespace),
+        netns: endpoint.sandbox.as_ref().map(|s| netns(&s.namespace)),
         ifname: endpoint.ifname.clone(),
+        via: api_via(&endpoint.via),
         mac: mac(endpoint.mac),
         addresses: endpoint.addresses.clone(),
         gateways: endpoint.gateways.clone(),
@@ -187,6 +191,37 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
         port: name(&port.name),
         labels: endpoint.labels.clone(),
     })
+}
+
+/// A sandbox that joins an endpoint.
+pub(super) fn join_request(join: &api::Join, sandbox: Sandbox) -> control::JoinRequest {
+    control::JoinRequest {
+        sandbox,
+        ifname: join.ifname.clone(),
+        via: match &join.via {
+            api::Via::Tap => Via::Tap,
+            api::Via::MovedTap => Via::MovedTap,
+            api::Via::Veth { host } => Via::Veth { host: host.clone() },
+        },
+    }
+}
+
+fn api_via(via: &Via) -> api::Via {
+    match via {
+        Via::Tap => api::Via::Tap,
+        Via::MovedTap => api::Via::MovedTap,
+        Via::Veth { host } => api::Via::Veth { host: host.clone() },
+    }
+}
+
+/// What is to be different about an endpoint.
+pub(super) fn endpoint_change(set: &api::EndpointSet) -> control::EndpointChange {
+    let texts = |names: &Vec<Name>| names.iter().map(ToString::to_string).collect();
+    control::EndpointChange {
+        name: set.name.as_ref().map(ToString::to_string),
+        aliases: set.aliases.as_ref().map(texts),
+        labels: set.labels.clone(),
+    }
 }
 
 /// The gateways that were asked for: nothing said where each subnet's is its first address.
@@ -259,10 +294,17 @@ fn api_kind(state: &State, port: &Port) -> api::PortKind {
     match &port.kind {
         PortKind::Endpoint(_) => {
             let endpoint = state.endpoint_of(port);
-            api::PortKind::Tap {
-                netns: endpoint.map(|e| netns(&e.sandbox.namespace)),
-                ifname: endpoint.map_or_else(String::new, |e| e.ifname.clone()),
-                queues: endpoint.map_or(1, |e| e.queues),
+            let sandbox = endpoint.and_then(|e| e.sandbox.as_ref());
+            match endpoint.map(|e| &e.via) {
+                Some(Via::Veth { host }) => api::PortKind::Packet {
+                    netns: None,
+                    interface: host.clone(),
+                },
+                Some(Via::Tap | Via::MovedTap) | None => api::PortKind::Tap {
+                    netns: sandbox.map(|s| netns(&s.namespace)),
+                    ifname: endpoint.map_or_else(String::new, |e| e.ifname.clone()),
+                    queues: endpoint.map_or(1, |e| e.queues),
+                },
             }
         }
         PortKind::Tap {

@@ -91,7 +91,7 @@ impl Core {
         let dead = self
             .state
             .endpoints()
-            .find(|e| e.sandbox.identity == sandbox && e.ifname == ifname && is_dead(e.port))
+            .find(|e| e.is_in(sandbox) && e.ifname == ifname && is_dead(e.port))
             .map(|e| (e.id, e.port));
         if let Some((endpoint, port)) = dead {
             self.retire(endpoint, port);
@@ -127,7 +127,7 @@ impl Core {
     /// Drops an endpoint whose namespace is gone. While the state file cannot be written it stays,
     /// dead; the next tick tries again.
     fn retire(&mut self, endpoint: EndpointId, port: PortId) {
-        let Ok((_, change, _)) = self.state.detach(endpoint) else {
+        let Ok((_, change)) = self.state.detach(endpoint) else {
             return;
         };
         match self.begin(change) {

@@ -1,0 +1,247 @@
+//! An endpoint's life between its making and its removal: a sandbox joins it and leaves it again,
+//! and it is given other names.
+//!
+//! ```text
+//!   attach ──> waiting ── join ──> in a sandbox ── leave ──> waiting ── detach ──> gone
+//!      └─────────────── with a sandbox ──┘  └───────────── detach ────────────────────┘
+//! ```
+//! Docker takes the long way, one step a call; `clearway attach` makes two of them at once.
+//! Addresses, MAC and names stay the endpoint's while it waits. What is published of it does not:
+//! a listener nobody answers behind would only take the port from others.
+
+use crate::model::{Endpoint, EndpointId, NamespaceId, Network, Port, Sandbox, Via};
+use crate::names::{check_ifname, check_name};
+use crate::plan::{Plan, Step};
+use crate::state::not_found;
+use crate::{Change, Error, State};
+use std::collections::BTreeMap;
+
+/// A sandbox that joins an endpoint.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// The sandbox.
+    pub sandbox: Sandbox,
+    /// The interface's name there; of one that is moved there, its name before that.
+    pub ifname: String,
+    /// How the interface gets there.
+    pub via: Via,
+}
+
+/// What is to be different about an endpoint; `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct EndpointChange {
+    /// What others in the network find it by.
+    pub name: Option<String>,
+    /// Further names, all of them.
+    pub aliases: Option<Vec<String>>,
+    /// Free words, all of them.
+    pub labels: Option<BTreeMap<String, String>>,
+}
+
+impl State {
+    /// Checks that a sandbox can join an endpoint. The plan is what the kernel has to do for it.
+    ///
+    /// # Errors
+    /// [`Error::Joined`] when it has one; which value does not do, and what would.
+    pub fn join(
+        &self,
+        id: EndpointId,
+        request: &JoinRequest,
+    ) -> Result<(Endpoint, Change, Plan), Error> {
+        let old = self.endpoint_with(id)?;
+        if let Some(sandbox) = &old.sandbox {
+            return Err(Error::Joined {
+                endpoint: id.to_string(),
+                sandbox: sandbox.namespace.to_string(),
+            });
+        }
+        check_ifname(&request.ifname)?;
+        let endpoint = Endpoint {
+            sandbox: Some(request.sandbox.clone()),
+            ifname: request.ifname.clone(),
+            via: request.via.clone(),
+            ..old.clone()
+        };
+        if let Some((place, ifname)) = endpoint.interface() {
+            check_ifname(ifname)?;
+            self.check_interface_free(place, ifname)?;
+        }
+        let plan = endpoint.plan();
+        Ok((endpoint.clone(), self.put(endpoint)?, plan))
+    }
+
+    /// Checks that an endpoint's sandbox can leave it: always, also when there is none.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn leave(&self, id: EndpointId) -> Result<(Endpoint, Change), Error> {
+        let endpoint = Endpoint {
+            sandbox: None,
+            via: Via::Tap,
+            ..self.endpoint_with(id)?.clone()
+        };
+        let mut changes = self.unpublish_all(id);
+        changes.push(self.put(endpoint.clone())?);
+        Ok((endpoint, Change::All(changes)))
+    }
+
+    /// Checks other names of an endpoint. Its port has the new name as well, unless another port
+    /// does.
+    ///
+    /// # Errors
+    /// Which value does not do, and what would.
+    pub fn set_endpoint(
+        &self,
+        id: EndpointId,
+        change: EndpointChange,
+    ) -> Result<(Endpoint, Change), Error> {
+        let old = self.endpoint_with(id)?;
+        let endpoint = Endpoint {
+            name: change.name.or_else(|| old.name.clone()),
+            aliases: change.aliases.unwrap_or_else(|| old.aliases.clone()),
+            labels: change.labels.unwrap_or_else(|| old.labels.clone()),
+            ..old.clone()
+        };
+        let network = self
+            .network(endpoint.network)
+            .ok_or_else(|| not_found("network", &endpoint.network.to_string()))?;
+        self.check_names(network, id, endpoint.name.as_deref(), &endpoint.aliases)?;
+        let port = self.port_with_endpoint(&endpoint)?;
+        let name = if endpoint.name == old.name {
+            port.name.clone()
+        } else {
+            self.port_name(id, endpoint.name.as_deref())?
+        };
+        let port = Port {
+            name,
+            ..port.clone()
+        };
+        let change = Change::PutEndpoint(Box::new((endpoint.clone(), port)));
+        Ok((endpoint, change))
+    }
+
+    pub(crate) fn endpoint_with(&self, id: EndpointId) -> Result<&Endpoint, Error> {
+        self.endpoint(id)
+            .ok_or_else(|| not_found("endpoint", &id.to_string()))
+    }
+
+    /// The name of an endpoint's port: the endpoint's own unless another port has it, then its id.
+    pub(crate) fn port_name(&self, id: EndpointId, wanted: Option<&str>) -> Result<String, Error> {
+        let other = |name: &str| {
+            let port = self.port_named(name).ok();
+            port.is_some_and(|port| self.endpoint_of(port).is_none_or(|e| e.id != id))
+        };
+        if let Some(name) = wanted.filter(|name| !other(name)) {
+            return Ok(name.to_owned());
+        }
+        let name = id.to_string();
+        if other(&name) {
+            return Err(Error::NameTaken { what: "port", name });
+        }
+        Ok(name)
+    }
+
+    /// An endpoint's name is nobody else's in its network; an alias may be.
+    pub(crate) fn check_names(
+        &self,
+        network: &Network,
+        id: EndpointId,
+        name: Option<&str>,
+        aliases: &[String],
+    ) -> Result<(), Error> {
+        for alias in aliases {
+            check_name("endpoint", alias)?;
+        }
+        let Some(name) = name else {
+            return Ok(());
+        };
+        check_name("endpoint", name)?;
+        let mut others = self
+            .endpoints()
+            .filter(|e| e.network == network.id && e.id != id);
+        let has = |e: &Endpoint| e.name.as_deref() == Some(name) || e.id.to_string() == name;
+        match others.find(|e| has(e)) {
+            None => Ok(()),
+            Some(owner) => Err(Error::EndpointNameTaken {
+                name: name.to_owned(),
+                network: network.name.clone(),
+                owner: owner.id.to_string(),
+            }),
+        }
+    }
+
+    fn put(&self, endpoint: Endpoint) -> Result<Change, Error> {
+        let port = self.port_with_endpoint(&endpoint)?.clone();
+        Ok(Change::PutEndpoint(Box::new((endpoint, port))))
+    }
+
+    fn port_with_endpoint(&self, endpoint: &Endpoint) -> Result<&Port, Error> {
+        self.port(endpoint.port)
+            .ok_or_else(|| not_found("port", &endpoint.port.to_string()))
+    }
+}
+
+impl Endpoint {
+    /// The interface we hold, with its namespace; ours if `None`. Nothing while it waits.
+    #[must_use]
+    pub fn interface(&self) -> Option<(Option<&Sandbox>, &str)> {
+        let sandbox = self.sandbox.as_ref()?;
+        Some(match &self.via {
+            Via::Tap => (Some(sandbox), &self.ifname),
+            Via::MovedTap => (None, &self.ifname),
+            Via::Veth { host } => (None, host),
+        })
+    }
+
+    /// Whether its interface is in this namespace.
+    #[must_use]
+    pub fn is_in(&self, namespace: NamespaceId) -> bool {
+        self.sandbox
+            .as_ref()
+            .is_some_and(|sandbox| sandbox.identity == namespace)
+    }
+
+    /// Whether it shares a sandbox.
+    pub(crate) fn is_beside(&self, sandbox: Option<&Sandbox>) -> bool {
+        sandbox.is_some_and(|sandbox| self.is_in(sandbox.identity))
+    }
+
+    /// What the kernel has to do for the endpoint's interface, where we hold it.
+    pub fn plan(&self) -> Plan {
+        let ifname = || self.ifname.clone();
+        let make = Step::MakeTap {
+            ifname: ifname(),
+            queues: self.queues,
+        };
+        let (mac, mtu) = (self.mac, self.mtu);
+        let steps = match &self.via {
+            Via::Veth { .. } => Vec::new(),
+            Via::MovedTap => vec![
+                make,
+                Step::Prepare {
+                    ifname: ifname(),
+                    mac,
+                    mtu,
+                },
+            ],
+            Via::Tap => {
+                let configure = Step::Configure {
+                    ifname: ifname(),
+                    mac,
+                    mtu,
+                };
+                let addresses = self.addresses.iter().map(|&address| Step::AddAddress {
+                    ifname: ifname(),
+                    address,
+                });
+                let routes = self.gateways.iter().map(|&gateway| Step::DefaultRoute {
+                    ifname: ifname(),
+                    gateway,
+                });
+                let first = [make, configure].into_iter();
+                first.chain(addresses).chain(routes).collect()
+            }
+        };
+        Plan { steps }
+    }
+}
