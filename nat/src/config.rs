@@ -77,6 +77,9 @@ pub struct HostRole {
 pub struct InsideRole {
     /// Nothing is routed into it or out of it.
     pub internal: bool,
+    /// Other networks may have the same addresses: nobody finds an address of it by routing, and no
+    /// answer of a server would find its way back. What is left is the way out and what it opens.
+    pub overlapping: bool,
     /// Networks it may exchange packets with; both must name each other.
     pub peers: Vec<NetworkId>,
     /// Where packets for the world leave; `None` for nowhere.

@@ -165,7 +165,8 @@ impl<T: Trace> Passage<'_, T> {
         protocol: IpProtocol,
     ) -> Result<Routed, DropReason> {
         let dns = matches!(protocol, IpProtocol::UDP | IpProtocol::TCP) && self.dst_port() == DNS;
-        if let (true, true, Some(network)) = (dns, self.face.owns(dst), self.router.services) {
+        let ours = self.face.owns(dst) && !role.overlapping;
+        if let (true, true, Some(network)) = (dns, ours, self.router.services) {
             self.say(|| "for the name server".to_owned());
             return self.forward_untracked(Way { network, to: dst });
         }

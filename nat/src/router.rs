@@ -157,9 +157,9 @@ impl Router {
         let settings = Settings::new(
             all().filter_map(|f| f.inside().map(|role| (f.network, role.settings()))),
         );
-        let inside = Routes::new(
-            of_kind(is_inside).flat_map(|f| f.addresses.iter().map(|net| (*net, f.network))),
-        );
+        let routable = all().filter(|f| f.inside().is_some_and(|role| !role.overlapping));
+        let inside =
+            Routes::new(routable.flat_map(|f| f.addresses.iter().map(|net| (*net, f.network))));
         let pairs = all().filter_map(Face::prefixes).collect::<Result<_, _>>()?;
         let first = |wanted| of_kind(wanted).next().map(|f| f.network);
         Ok(Self {
@@ -292,16 +292,13 @@ const EXPIRED_A_POLL: usize = 200_000;
 
 fn local(faces: &[Option<Face>]) -> HashMap<IpAddr, ()> {
     let own = |face: &Face| match &face.role {
+        Role::Inside(role) if role.overlapping => Vec::new(),
         Role::Inside(_) => face.ips.clone(),
         Role::Host(host) => host.addresses.clone(),
         Role::Uplink(_) | Role::Services => Vec::new(),
     };
     let all = faces.iter().flatten().flat_map(own);
     all.map(|ip| (ip, ())).collect()
-}
-
-fn is_inside(role: &Role) -> bool {
-    matches!(role, Role::Inside(_))
 }
 
 impl InsideRole {

@@ -6,6 +6,7 @@ mod edge;
 mod fragments;
 mod offloads;
 mod oracle;
+mod overlap;
 mod reasons;
 mod reply;
 mod rig;

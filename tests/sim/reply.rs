@@ -20,7 +20,7 @@ fn syn(packet: &wire::craft::Packet, dst_port: u16) -> Vec<u8> {
 }
 
 /// Asks about `frame` and its answer, then sends both: as was said, so it happens.
-fn holds(site: &Site, from: Guest, frame: &[u8]) -> Result<(), DropReason> {
+pub(crate) fn holds(site: &Site, from: Guest, frame: &[u8]) -> Result<(), DropReason> {
     let mut rig = site.rig();
     let plain = VnetHeader::default();
     let explained = rig.explain(from.port, frame, plain, NOW);

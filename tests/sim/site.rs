@@ -206,6 +206,7 @@ impl Site {
 fn role() -> InsideRole {
     InsideRole {
         internal: false,
+        overlapping: false,
         peers: Vec::new(),
         uplink: Some(UP),
         masquerade: true,

@@ -31,6 +31,11 @@ pub struct NetworkCreate {
     /// Whether to take the subnets although the host reaches some of their addresses elsewhere.
     #[serde(default)]
     pub allow_overlap: bool,
+    /// Whether other networks may have the same addresses. Then neither the host nor other networks
+    /// reach its containers by address, and its gateway answers no names; the world is reached by
+    /// masquerade and reaches what is published.
+    #[serde(default)]
+    pub overlapping: bool,
     /// The largest IP packet in bytes, 576 to 65535 (at least 1280 with an IPv6 subnet).
     #[serde(default = "default_mtu")]
     #[schema(minimum = 576, maximum = 65535, default = 1500)]
@@ -83,6 +88,7 @@ impl NetworkCreate {
             gateways: None,
             reserved: Vec::new(),
             allow_overlap: false,
+            overlapping: false,
             mtu: default_mtu(),
             default_vlan: VlanId::DEFAULT,
             forward_reserved: false,

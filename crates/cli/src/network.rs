@@ -55,6 +55,9 @@ pub struct Create {
     /// Take the subnets although the host reaches some of their addresses elsewhere
     #[arg(long)]
     allow_overlap: bool,
+    /// Let other networks have the same addresses; then neither they nor the host reach its containers by address
+    #[arg(long)]
+    overlapping: bool,
     #[command(flatten)]
     routing: RoutingArgs,
     /// The largest IP packet in bytes
@@ -92,6 +95,7 @@ impl Create {
                 .then(|| self.gateways.iter().copied().flatten().collect()),
             reserved: self.reserved.clone(),
             allow_overlap: self.allow_overlap,
+            overlapping: self.overlapping,
             routing: self.routing.set().applied_to(&default.routing),
             mtu: self.mtu,
             default_vlan: self.default_vlan,
@@ -203,6 +207,7 @@ fn inspected(network: &Network) -> String {
         ("id", network.id.to_string()),
         ("subnets", list(&spec.subnets)),
         ("reserved", list(&spec.reserved)),
+        ("overlapping", yes_no(spec.overlapping)),
         ("gateway", list(&network.gateways)),
         ("gateway mac", word(network.gateway_mac)),
         ("internal", yes_no(routing.internal)),
@@ -331,6 +336,7 @@ mod tests {
              id:                  3\n\
              subnets:             10.1.0.0/16,2001:db8:1::/64\n\
              reserved:            -\n\
+             overlapping:         no\n\
              gateway:             10.1.0.1\n\
              gateway mac:         02:00:00:00:00:01\n\
              internal:            no\n\

@@ -43,6 +43,9 @@ pub struct Network {
     /// Addresses that are given to nobody who does not ask for them.
     #[serde(default)]
     pub reserved: Vec<AddressRange>,
+    /// Whether other networks may have the same addresses.
+    #[serde(default)]
+    pub overlapping: bool,
     /// What its gateway does, and who talks to whom.
     #[serde(default)]
     pub routing: Routing,

@@ -35,6 +35,8 @@ pub struct NetworkRequest {
     pub routing: Routing,
     /// Take the subnets although the host has routes to some of their addresses.
     pub allow_overlap: bool,
+    /// Take them although other networks have some of their addresses, or may come to.
+    pub overlapping: bool,
     /// Free words.
     pub labels: BTreeMap<String, String>,
 }
@@ -73,6 +75,7 @@ impl Default for NetworkRequest {
             reserved: Vec::new(),
             routing: Routing::default(),
             allow_overlap: false,
+            overlapping: false,
             labels: BTreeMap::new(),
         }
     }
@@ -107,12 +110,12 @@ impl State {
         let ipv6 = subnets.iter().any(|s| s.net.addr().is_ipv6());
         let range = if ipv6 { MTU_WITH_IPV6 } else { MTU };
         check_range("mtu", u64::from(*mtu), range)?;
-        let subnets = self.check_subnets(name, subnets)?;
+        let subnets = self.check_subnets(request)?;
         self.check_routing(name, &subnets, &request.routing)?;
         for net in subnets
             .iter()
             .map(|s| s.net)
-            .filter(|_| !request.allow_overlap)
+            .filter(|_| !request.allow_overlap && !request.overlapping)
         {
             if let Some(route) = overlapping_route(net) {
                 return Err(Error::RouteOverlaps { net, route });
@@ -130,6 +133,7 @@ impl State {
             storm: request.storm,
             statics: Vec::new(),
             reserved: request.reserved.clone(),
+            overlapping: request.overlapping,
             routing: request.routing.clone(),
             labels: request.labels.clone(),
         };
@@ -157,9 +161,10 @@ impl State {
         self.ports().filter(|p| p.network == Some(network.id))
     }
 
-    fn check_subnets(&self, name: &str, requests: &[SubnetRequest]) -> Result<Vec<Subnet>, Error> {
+    fn check_subnets(&self, request: &NetworkRequest) -> Result<Vec<Subnet>, Error> {
+        let name = request.name.as_str();
         let mut accepted: Vec<Subnet> = Vec::new();
-        for &SubnetRequest { net, gateway } in requests {
+        for &SubnetRequest { net, gateway } in &request.subnets {
             check_subnet(&Subnet { net, gateway: None })?;
             let gateway = match gateway {
                 Gateway::First => Some(Subnet { net, gateway: None }.first_host()),
@@ -169,17 +174,21 @@ impl State {
             let subnet = Subnet { net, gateway };
             check_subnet(&subnet)?;
             let own = accepted.iter().map(|s| (name, s.net));
-            apart(net, self.ranges().chain(own))?;
+            apart(net, own)?;
+            if !request.overlapping {
+                apart(net, self.ranges())?;
+            }
             accepted.push(subnet);
         }
         Ok(accepted)
     }
 
-    /// What addresses of networks lie in, and what the world knows those by.
+    /// What addresses of networks lie in that no other network may have, and what the world knows
+    /// addresses by.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (&str, IpNet)> {
         self.networks().flat_map(|n| {
             let prefix = n.routing.prefix.map(IpNet::V6);
-            let nets = n.subnets.iter().map(|s| s.net);
+            let nets = n.subnets.iter().filter(|_| !n.overlapping).map(|s| s.net);
             nets.chain(prefix).map(|net| (n.name.as_str(), net))
         })
     }

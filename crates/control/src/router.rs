@@ -103,6 +103,12 @@ impl State {
 }
 
 impl Network {
+    /// Whether the host and its containers reach each other. The host has one way to an address.
+    #[must_use]
+    pub fn reaches_host(&self) -> bool {
+        self.routing.host_access && !self.overlapping
+    }
+
     /// Whether the router has an address in it.
     #[must_use]
     pub fn has_gateway(&self) -> bool {
@@ -121,6 +127,7 @@ impl Network {
             IpNet::V4(_) => !masquerade,
             IpNet::V6(_) => !masquerade && prefix.is_none(),
         });
+        let routed = routed.filter(|_| !self.overlapping);
         routed.chain(prefix.map(IpNet::V6)).collect()
     }
 
@@ -150,14 +157,18 @@ fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> Interface {
         .filter_map(|name| state.network_named(name).ok());
     let role = InsideRole {
         internal: routing.internal,
-        peers: peers.map(|n| n.id).collect(),
+        overlapping: network.overlapping,
+        peers: peers
+            .filter(|_| !network.overlapping)
+            .map(|n| n.id)
+            .collect(),
         uplink: state
             .uplink_of(network)
             .filter(known)
             .map(|u| u.place.network),
-        masquerade: routing.masquerade,
+        masquerade: routing.masquerade || network.overlapping,
         prefix: routing.prefix,
-        host_access: routing.host_access,
+        host_access: network.reaches_host(),
         behaviour: routing.nat.behaviour(),
         quota: routing.nat.quota,
         slaac: routing.slaac,

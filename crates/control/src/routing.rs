@@ -130,7 +130,7 @@ impl State {
     /// Checks a network's new name. Those that name it as their peer name it by the new one.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NameTaken`], [`Error::BadName`].
+    /// [`Error::NotFound`], [`Error::NameTaken`], [`Error::BadName`], [`Error::OwnPeer`].
     pub fn rename_network(&self, old: &str, new: &str) -> Result<(Network, Change), Error> {
         let network = self.network_named(old)?;
         check_name("network", new)?;
@@ -139,6 +139,9 @@ impl State {
                 what: "network",
                 name: new.to_owned(),
             });
+        }
+        if network.routing.peers.contains(new) {
+            return Err(Error::OwnPeer(new.to_owned()));
         }
         let network = Network {
             name: new.to_owned(),

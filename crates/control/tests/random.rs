@@ -2,9 +2,10 @@
 //! and the live tables always hold what the state says.
 
 use clearway_control::{
-    AttachRequest, Change, Gateway, Hidden, LinkFacts, Live, Mirror, Namespace, NamespaceId,
-    NetworkRequest, Policy, PortKind, PortRequest, PortSettings, PublicationRequest, Routing,
-    Sandbox, State, StaticEntry, Step, SubnetRequest, UplinkChoice, UplinkFacts, UplinkRequest,
+    AttachRequest, Change, EndpointChange, Gateway, Hidden, JoinRequest, LinkFacts, Live, Mirror,
+    Namespace, NamespaceId, NetworkRequest, Policy, PortKind, PortRequest, PortSettings,
+    PublicationRequest, Routing, Sandbox, State, StaticEntry, Step, SubnetRequest, UplinkChoice,
+    UplinkFacts, UplinkRequest, Via,
 };
 use nat::PortRange;
 use nat::config::{Action, Direction, Role, Rule};
@@ -21,13 +22,22 @@ enum Request {
     RemoveNetwork(u8),
     Attach {
         network: u8,
-        sandbox: u8,
+        sandbox: Option<u8>,
         ifname: u8,
         name: Option<u8>,
         host: Option<u8>,
         mac: Option<u8>,
         vlan: Option<u8>,
     },
+    Join {
+        endpoint: usize,
+        sandbox: u8,
+        ifname: u8,
+        via: u8,
+    },
+    Leave(usize),
+    Rename(usize, u8),
+    RenameNetwork(u8, u8),
     Detach(usize),
     AddPort {
         name: u8,
@@ -70,8 +80,13 @@ fn request() -> impl Strategy<Value = Request> {
     prop_oneof![
         2 => (small(), prop::collection::vec(small(), 0..3)).prop_map(|(n, s)| R::AddNetwork(n, s)),
         1 => small().prop_map(R::RemoveNetwork),
-        6 => (small(), small(), small(), prop::option::of(small()), prop::option::of(0u8..9), prop::option::of(small()), prop::option::of(1u8..4))
+        6 => (small(), prop::option::of(small()), small(), prop::option::of(small()), prop::option::of(0u8..9), prop::option::of(small()), prop::option::of(1u8..4))
             .prop_map(|(network, sandbox, ifname, name, host, mac, vlan)| R::Attach { network, sandbox, ifname, name, host, mac, vlan }),
+        3 => (0usize..9, small(), small(), 0u8..3)
+            .prop_map(|(endpoint, sandbox, ifname, via)| R::Join { endpoint, sandbox, ifname, via }),
+        2 => (0usize..9).prop_map(R::Leave),
+        2 => (0usize..9, small()).prop_map(|(endpoint, name)| R::Rename(endpoint, name)),
+        1 => (small(), small()).prop_map(|(old, new)| R::RenameNetwork(old, new)),
         3 => (0usize..9).prop_map(R::Detach),
         2 => (small(), prop::option::of(0usize..4), prop::collection::vec(0usize..9, 0..3))
             .prop_map(|(name, network, mirror)| R::AddPort { name, network, mirror }),
@@ -91,10 +106,21 @@ fn request() -> impl Strategy<Value = Request> {
     ]
 }
 
+fn nth_sandbox(n: u8) -> Sandbox {
+    Sandbox {
+        namespace: Namespace::Pid(n.into()),
+        identity: NamespaceId {
+            device: 4,
+            inode: n.into(),
+        },
+    }
+}
+
 /// Asks the state; `None` when it refused.
 fn ask(state: &State, request: &Request) -> Option<Change> {
     let nth_port = |n: usize| state.ports().map(|p| p.id).nth(n);
     let nth_network = |n: usize| state.networks().map(|p| p.id).nth(n);
+    let nth_endpoint = |n: usize| state.endpoints().map(|e| e.id).nth(n);
     let vlan = |v: u8| VlanId::new(v.into());
     match request {
         Request::AddNetwork(name, subnets) => {
@@ -126,16 +152,14 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             mac,
             vlan: tag,
         } => {
-            let identity = NamespaceId {
-                device: 4,
-                inode: (*sandbox).into(),
-            };
-            let sandbox = Sandbox {
-                namespace: Namespace::Pid((*sandbox).into()),
-                identity,
-            };
-            let mut request =
-                AttachRequest::new(sandbox, &format!("n{network}"), &format!("eth{ifname}"));
+            let mut request = AttachRequest::new(
+                nth_sandbox(sandbox.unwrap_or(0)),
+                &format!("n{network}"),
+                &format!("eth{ifname}"),
+            );
+            if sandbox.is_none() {
+                request.sandbox = None;
+            }
             request.addresses = host
                 .iter()
                 .map(|h| {
@@ -157,11 +181,42 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             assert_eq!((taps(&plan.steps), plan.undo().steps.len()), (1, 1));
             Some(change)
         }
-        Request::Detach(n) => state
-            .endpoints()
-            .map(|e| e.id)
-            .nth(*n)
-            .map(|id| state.detach(id).expect("it is there").1),
+        Request::Join {
+            endpoint,
+            sandbox,
+            ifname,
+            via,
+        } => {
+            let request = JoinRequest {
+                sandbox: nth_sandbox(*sandbox),
+                ifname: format!("eth{ifname}"),
+                via: match via {
+                    0 => Via::Tap,
+                    1 => Via::MovedTap,
+                    _ => Via::Veth {
+                        host: format!("veth{ifname}"),
+                    },
+                },
+            };
+            let (endpoint, change, plan) = state.join(nth_endpoint(*endpoint)?, &request).ok()?;
+            let made = usize::from(!matches!(endpoint.via, Via::Veth { .. }));
+            assert_eq!(plan.undo().steps.len(), made);
+            Some(change)
+        }
+        Request::Leave(n) => Some(state.leave(nth_endpoint(*n)?).expect("it is there").1),
+        Request::Rename(n, name) => {
+            let change = EndpointChange {
+                name: Some(format!("c{name}")),
+                ..EndpointChange::default()
+            };
+            let renamed = state.set_endpoint(nth_endpoint(*n)?, change);
+            renamed.ok().map(|(_, change)| change)
+        }
+        Request::RenameNetwork(old, new) => {
+            let renamed = state.rename_network(&format!("n{old}"), &format!("n{new}"));
+            renamed.ok().map(|(_, change)| change)
+        }
+        Request::Detach(n) => Some(state.detach(nth_endpoint(*n)?).expect("it is there").1),
         Request::AddPort {
             name,
             network,

@@ -1,9 +1,9 @@
 //! What is refused, and why; what a request makes.
 
 use clearway_control::{
-    AttachRequest, Change, Endpoint, Error, Gateway, Mirror, Namespace, NamespaceId,
-    NetworkRequest, PortKind, PortRequest, PortSettings, Sandbox, State, StaticEntry, Step,
-    StormLimits, SubnetRequest,
+    AttachRequest, Change, Endpoint, EndpointChange, Error, Gateway, JoinRequest, Mirror,
+    Namespace, NamespaceId, NetworkRequest, PortKind, PortRequest, PortSettings, Routing, Sandbox,
+    State, StaticEntry, Step, StormLimits, SubnetRequest, Via,
 };
 use pipeline::PortId;
 use switch::VlanMode;
@@ -311,6 +311,102 @@ fn one_family_asked_for_leaves_the_other_to_us() {
 }
 
 #[test]
+fn an_endpoint_waits_is_joined_left_and_renamed() {
+    let mut state = blue();
+    let waiting = AttachRequest {
+        sandbox: None,
+        name: Some("web".into()),
+        ..plain(1)
+    };
+    let endpoint = attach(&mut state, &waiting);
+    assert_eq!((endpoint.interface(), endpoint.sandbox), (None, None));
+
+    let join = |via| JoinRequest {
+        sandbox: sandbox(7),
+        ifname: "eth0".into(),
+        via,
+    };
+    let host = "veth7".to_owned();
+    let (_, _, plan) = state.join(endpoint.id, &join(Via::Veth { host })).unwrap();
+    assert_eq!(plan.steps, []);
+    let (joined, change, plan) = state.join(endpoint.id, &join(Via::MovedTap)).unwrap();
+    assert!(matches!(
+        plan.steps.as_slice(),
+        [Step::MakeTap { .. }, Step::Prepare { .. }]
+    ));
+    // What we hold of it is in our own namespace.
+    assert_eq!(joined.interface(), Some((None, "eth0")));
+    let _ = state.commit(change);
+    assert_eq!(
+        refusal(state.join(endpoint.id, &join(Via::Tap))),
+        "endpoint ep-1 is in ns7 already; it must leave that first"
+    );
+    assert_eq!(state.endpoints_in(sandbox(7).identity).count(), 1);
+
+    let renamed = EndpointChange {
+        name: Some("shop".into()),
+        ..EndpointChange::default()
+    };
+    let (_, change) = state.set_endpoint(endpoint.id, renamed).unwrap();
+    let _ = state.commit(change);
+    assert_eq!(state.endpoint_named("shop").unwrap().id, endpoint.id);
+    assert!(state.port_named("shop").is_ok() && state.port_named("web").is_err());
+
+    let (left, change) = state.leave(endpoint.id).unwrap();
+    let _ = state.commit(change);
+    assert_eq!(left.addresses, endpoint.addresses);
+    assert_eq!(state.endpoints_in(sandbox(7).identity).count(), 0);
+    assert_eq!(state.check(), Ok(()));
+}
+
+#[test]
+fn a_network_has_another_name_for_its_peers_as_well() {
+    let mut state = with_networks(&[network("blue", &[]), network("red", &[])]);
+    let peers = |name: &str| Routing {
+        peers: [name.to_owned()].into(),
+        ..Routing::default()
+    };
+    let (_, change) = state.set_network("blue", peers("red")).unwrap();
+    let _ = state.commit(change);
+    assert_eq!(
+        refusal(state.rename_network("red", "blue")),
+        "network name `blue` is taken"
+    );
+    let (_, change) = state.rename_network("red", "green").unwrap();
+    let _ = state.commit(change);
+    let blue = state.network_named("blue").unwrap();
+    assert_eq!(blue.routing, peers("green"));
+    assert!(state.network_named("red").is_err() && state.network_named("green").is_ok());
+}
+
+#[test]
+fn networks_that_may_overlap_have_the_same_addresses() {
+    let tenant = |name: &str| NetworkRequest {
+        overlapping: true,
+        ..network(name, &["10.1.0.0/29"])
+    };
+    let mut state = with_networks(&[
+        tenant("one"),
+        tenant("two"),
+        network("plain", &["10.1.0.0/29"]),
+    ]);
+    assert_eq!(state.check(), Ok(()));
+    assert_eq!(
+        refusal(state.add_network(&network("other", &["10.1.0.0/28"]), |_| None)),
+        "subnet 10.1.0.0/28 overlaps 10.1.0.0/29 of network `plain`"
+    );
+    for (name, inode) in [("one", 1), ("two", 2), ("plain", 3)] {
+        let request = AttachRequest {
+            network: name.into(),
+            ..plain(inode)
+        };
+        let endpoint = attach(&mut state, &request);
+        assert_eq!(endpoint.addresses[0].to_string(), "10.1.0.2/29");
+    }
+    assert_eq!(state.check(), Ok(()));
+}
+
+#[test]
 fn a_network_in_use_stays_and_an_unused_one_goes() {
     let mut state = blue();
     let endpoint = attach(&mut state, &plain(1));
@@ -318,7 +414,7 @@ fn a_network_in_use_stays_and_an_unused_one_goes() {
         refusal(state.remove_network("blue")),
         "network `blue` is in use by ep-1"
     );
-    let (_, change, _) = state.detach(endpoint.id).unwrap();
+    let (_, change) = state.detach(endpoint.id).unwrap();
     let _ = state.commit(change);
     let (_, change) = state.remove_network("blue").unwrap();
     let _ = state.commit(change);
@@ -392,7 +488,7 @@ fn what_mentions_a_port_goes_with_it_and_comes_back_with_it() {
     let change = state.add_static("blue", entry).unwrap();
     let _ = state.commit(change);
     let before = state.clone();
-    let (_, change, _) = state.detach(endpoint.id).unwrap();
+    let (_, change) = state.detach(endpoint.id).unwrap();
     let undo = state.commit(change);
     assert_eq!(state.check(), Ok(()));
     assert_eq!(

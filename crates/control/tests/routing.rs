@@ -207,7 +207,7 @@ fn reserved_addresses_are_for_those_who_ask() {
         attach(&mut state, &asked).addresses[0].to_string(),
         "10.1.0.5/24"
     );
-    let (_, change, _) = state.detach(given.id).unwrap();
+    let (_, change) = state.detach(given.id).unwrap();
     let _ = state.commit(change);
     let again = attach(&mut state, &request(3, "blue", "c"));
     assert_eq!(again.addresses, given.addresses);
@@ -255,7 +255,7 @@ fn names_are_unique_in_a_network_and_found_across_them() {
     assert_eq!(state.endpoint_named("db").unwrap().id, first.id);
     let other = attach(&mut state, &request(4, "plain", "one"));
     assert_eq!(state.endpoint_named("one").unwrap().id, other.id);
-    let (_, change, _) = state.detach(first.id).unwrap();
+    let (_, change) = state.detach(first.id).unwrap();
     let _ = state.commit(change);
     attach(&mut state, &request(5, "blue", "ep"));
     assert_eq!(state.endpoint_named("db").unwrap().id, second.id);
@@ -264,7 +264,7 @@ fn names_are_unique_in_a_network_and_found_across_them() {
         ..request(6, "blue", "")
     };
     attach(&mut state, &third);
-    let (_, change, _) = state
+    let (_, change) = state
         .detach(state.endpoint_named("one").unwrap().id)
         .unwrap();
     let _ = state.commit(change);
@@ -477,7 +477,7 @@ fn published_ports_lead_to_one_place_each() {
 
     let before = state.clone();
     let web = state.endpoint_named("web").unwrap().id;
-    let (_, change, _) = state.detach(web).unwrap();
+    let (_, change) = state.detach(web).unwrap();
     let undo = state.commit(change);
     assert_eq!((state.publications().count(), state.check()), (2, Ok(())));
     let _ = state.commit(undo);

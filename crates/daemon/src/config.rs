@@ -34,6 +34,12 @@ pub struct Config {
     /// NICs added as uplinks at start: containers reach the world through the first unless their
     /// network names another. The host keeps using them.
     pub uplinks: Vec<String>,
+    /// Whether Docker's network driver and IPAM driver `clearway` are answered.
+    pub docker: bool,
+    /// Where dockerd calls them; the name without `.sock` is the driver's.
+    pub docker_plugin_socket: PathBuf,
+    /// Where dockerd is asked for the names of networks and containers.
+    pub docker_socket: PathBuf,
     /// Networks made at start.
     pub networks: Vec<NetworkCreate>,
     /// Ports added at start.
@@ -51,6 +57,9 @@ impl Default for Config {
             nice: None,
             log: "info".to_owned(),
             uplinks: Vec::new(),
+            docker: false,
+            docker_plugin_socket: docker::DEFAULT_SOCKET.into(),
+            docker_socket: docker::DEFAULT_DOCKER_SOCKET.into(),
             networks: Vec::new(),
             ports: Vec::new(),
         }

@@ -36,6 +36,15 @@ pub struct Args {
     /// Let this group (name or number) use the socket, too
     #[arg(long, value_name = "GROUP")]
     pub socket_group: Option<String>,
+    /// Answer Docker's network driver and IPAM driver `clearway`
+    #[arg(long)]
+    pub docker: bool,
+    /// Answer them on this unix socket [default: /run/docker/plugins/clearway.sock]
+    #[arg(long, value_name = "SOCKET")]
+    pub docker_plugin_socket: Option<PathBuf>,
+    /// Ask dockerd for names on this unix socket [default: /var/run/docker.sock]
+    #[arg(long, value_name = "SOCKET")]
+    pub docker_socket: Option<PathBuf>,
     /// Carry frames with this many threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
@@ -71,6 +80,9 @@ pub(crate) enum RunError {
         /// Why it failed.
         source: ApiError,
     },
+    /// The drivers' socket cannot be had.
+    #[error(transparent)]
+    Docker(#[from] docker::Error),
     /// The kernel refused what every process needs.
     #[error("{what}: {source}")]
     Io {
@@ -127,6 +139,12 @@ fn settings(args: &Args) -> Result<Config, RunError> {
         socket_group: args.socket_group.clone().or(file.socket_group),
         state_dir: args.state_dir.clone().unwrap_or(file.state_dir),
         workers: args.workers.or(file.workers),
+        docker: args.docker || file.docker,
+        docker_plugin_socket: args
+            .docker_plugin_socket
+            .clone()
+            .unwrap_or(file.docker_plugin_socket),
+        docker_socket: args.docker_socket.clone().unwrap_or(file.docker_socket),
         log: args.log.clone().unwrap_or(file.log),
         ..file
     })
@@ -161,6 +179,11 @@ async fn serve(config: &Config) -> Result<(), RunError> {
         source,
     })?;
 
+    let drivers = config
+        .docker
+        .then(|| docker::Listener::bind(&config.docker_plugin_socket))
+        .transpose()?;
+
     let manager = Manager::start(config)
         .await
         .map_err(|source| RunError::Start {
@@ -169,7 +192,10 @@ async fn serve(config: &Config) -> Result<(), RunError> {
         })?;
     let manager = Arc::new(manager);
     let outcome = match declare(&*manager, config).await {
-        Ok(()) => answer(listener, Arc::clone(&manager), config, stop).await,
+        Ok(()) => {
+            let calls = Arc::clone(&manager);
+            answer(listener, drivers, calls, config, stop).await
+        }
         Err(error) => Err(error),
     };
     manager.shutdown().await;
@@ -180,10 +206,12 @@ async fn serve(config: &Config) -> Result<(), RunError> {
 /// Answers calls until `stop`, then lets those under way end.
 async fn answer(
     listener: tokio::net::UnixListener,
+    drivers: Option<docker::Listener>,
     manager: Arc<Manager>,
     config: &Config,
     stop: impl Future<Output = &'static str> + Send + 'static,
 ) -> Result<(), RunError> {
+    let drivers = drivers.map(|drivers| answer_docker(drivers, config));
     tracing::info!(socket = %config.socket.display(), state = %config.state_dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     notify::tell("READY=1");
     let (stopping, stopped) = oneshot::channel();
@@ -191,6 +219,10 @@ async fn answer(
         let signal = stop.await;
         tracing::info!(signal, "stopping");
         notify::tell("STOPPING=1");
+        // They call us: they end first.
+        if let Some(drivers) = drivers {
+            drivers.end().await;
+        }
         // Nobody listens any more when the server has failed by itself.
         let _ = stopping.send(());
     };
@@ -206,6 +238,42 @@ async fn answer(
             Ok(())
         }
     }
+}
+
+/// Docker's drivers, being answered.
+struct Drivers {
+    stop: oneshot::Sender<()>,
+    served: tokio::task::JoinHandle<Result<(), docker::Error>>,
+}
+
+impl Drivers {
+    /// Answers no new calls, and waits for those under way.
+    async fn end(self) {
+        // Who failed by itself listens no more, and has said why.
+        let _ = self.stop.send(());
+        let _ = tokio::time::timeout(PATIENCE, self.served).await;
+    }
+}
+
+/// Answers dockerd until told to end.
+fn answer_docker(listener: docker::Listener, config: &Config) -> Drivers {
+    let options = docker::Options {
+        socket: config.docker_plugin_socket.clone(),
+        docker_socket: Some(config.docker_socket.clone()),
+        ..docker::Options::new(&config.socket, &config.state_dir)
+    };
+    let (stop, stopped) = oneshot::channel();
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let served = tokio::spawn(async move {
+        let served = listener.serve(options, stopped).await;
+        if let Err(error) = &served {
+            tracing::error!(%error, "docker's drivers are not answered any more");
+        }
+        served
+    });
+    Drivers { stop, served }
 }
 
 /// Adds the uplinks that the settings declare. One that cannot be had is told and left out: what

@@ -216,6 +216,7 @@ fn role(network: NetworkId) -> InsideRole {
     };
     InsideRole {
         internal: false,
+        overlapping: false,
         peers: INSIDE
             .into_iter()
             .filter(|other| *other != network)

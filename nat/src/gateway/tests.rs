@@ -51,6 +51,7 @@ pub(super) struct Lab {
 pub(super) fn role() -> InsideRole {
     InsideRole {
         internal: false,
+        overlapping: false,
         peers: Vec::new(),
         uplink: None,
         masquerade: true,

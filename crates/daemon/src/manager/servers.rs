@@ -39,17 +39,27 @@ impl Servers {
 impl Core {
     /// Tells the name server who there is. Every question decided afterwards knows.
     pub(super) fn publish_names(&self) {
-        let networks: Vec<_> = self.state.networks().map(network_of).collect();
-        let endpoints: Vec<_> = self.state.endpoints().map(endpoint_of).collect();
+        let networks: Vec<_> = self.answered().map(network_of).collect();
+        let named = |e: &&Endpoint| self.answered().any(|n| n.id == e.network);
+        let endpoints: Vec<_> = self
+            .state
+            .endpoints()
+            .filter(named)
+            .map(endpoint_of)
+            .collect();
         let zones = Zones::new(None, networks, endpoints);
         self.servers.names.publish(zones);
+    }
+
+    /// Networks whose containers are known by their addresses.
+    fn answered(&self) -> impl Iterator<Item = &Network> {
+        self.state.networks().filter(|network| !network.overlapping)
     }
 
     /// Listens at every gateway's address.
     pub(super) fn serve_names(&mut self, netns: &Private, troubles: &mut Vec<String>) {
         let wanted: BTreeSet<(NetworkId, IpAddr)> = self
-            .state
-            .networks()
+            .answered()
             .flat_map(|n| n.subnets.iter().filter_map(|s| Some((n.id, s.gateway?))))
             .collect();
         let Servers {

@@ -555,7 +555,7 @@ impl From<host::Error> for Trouble {
 }
 
 fn wants_host(network: &Network) -> bool {
-    network.has_gateway() && network.routing.host_access && !network.routing.internal
+    network.has_gateway() && network.reaches_host() && !network.routing.internal
 }
 
 fn spared(ports: &Ports) -> BTreeSet<(IpProtocol, u16)> {

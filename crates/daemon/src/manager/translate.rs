@@ -115,6 +115,7 @@ pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkR
         reserved: network.reserved.iter().map(reserved).collect(),
         routing: routing(&network.routing),
         allow_overlap: network.allow_overlap,
+        overlapping: network.overlapping,
         labels: network.labels.clone(),
     }
 }
@@ -131,6 +132,7 @@ pub(super) fn network_spec(network: &Network) -> api::NetworkCreate {
             .filter_map(|r| api::AddressRange::new(r.first, r.last))
             .collect(),
         allow_overlap: false,
+        overlapping: network.overlapping,
         mtu: network.mtu,
         default_vlan: vlan(network.default_vlan),
         forward_reserved: network.forward_reserved,
