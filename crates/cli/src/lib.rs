@@ -5,6 +5,7 @@
 //! standard error; the exit code is 0, or 1 when the daemon refused or does not answer, or 2 when
 //! the command line makes no sense.
 
+mod docker;
 mod doctor;
 mod drops;
 mod endpoint;
@@ -67,6 +68,9 @@ pub enum Command {
     Drops(drops::DropsArgs),
     /// What is ours in the host's network, and what is not as it should be
     Doctor(doctor::DoctorArgs),
+    /// The service for Docker: install, uninstall
+    #[command(subcommand)]
+    Docker(docker::DockerCommand),
     /// How the daemon is
     Status(status::StatusArgs),
     /// Tell what would happen to a frame, stage by stage, without its happening
@@ -113,6 +117,7 @@ fn ask(
         Command::Fdb(command) => command.run(client, out),
         Command::Drops(args) => args.run(client, out),
         Command::Doctor(args) => args.run(client, alone, out),
+        Command::Docker(command) => command.run(out),
         Command::Status(args) => args.run(client, out),
         Command::Explain(args) => args.run(client, out),
     }

@@ -70,6 +70,7 @@ impl RoutingArgs {
         let on = |switch: Option<Switch>| switch.map(Switch::is_on);
         let named = self.peers.iter().filter(|peer| peer.as_str() != "none");
         NetworkSet {
+            name: None,
             internal: on(self.internal),
             icc: on(self.icc),
             peers: (!self.peers.is_empty()).then(|| named.cloned().collect()),

@@ -41,6 +41,8 @@ fn every_command_is_understood() {
         "nat flush --all",
         "nat watch -o json",
         "doctor --clean -o json",
+        "docker install --uplink eth0 --uplink eth1 --prefix /mnt --dry-run",
+        "docker uninstall --prefix /mnt --dry-run",
         "attach --netns web --network blue --name db --alias postgres --alias pg --rate-bits 100mbit --rate-packets 10k",
         "network ls -o json",
         "network inspect blue red -o table",
