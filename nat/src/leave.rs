@@ -16,7 +16,7 @@ use crate::translate::{Flow, Segment, Translator};
 use crate::tuple::{Inside, Kind, Tuple, classify};
 use pipeline::{DropReason, Effects, Instant, NetworkId, Stage, Trace};
 use std::net::IpAddr;
-use wire::{Net, TcpFlags, Transport};
+use wire::{MacAddr, Net, TcpFlags, Transport};
 
 /// A packet on its way through the router, with all that is held against it.
 pub(crate) struct Passage<'p, T> {
@@ -31,7 +31,7 @@ pub(crate) struct Passage<'p, T> {
 }
 
 /// Into which network a packet goes, and to whom there.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Way {
     pub(crate) network: NetworkId,
     /// The packet's destination as it leaves.
@@ -53,6 +53,15 @@ pub(crate) enum How {
     Hairpin(NetworkId),
 }
 
+/// Where a packet goes next.
+#[derive(Debug, Clone, Copy)]
+enum Hop {
+    /// To whom has this MAC.
+    At(MacAddr),
+    /// Nowhere yet: its next hop is being asked for.
+    Held,
+}
+
 /// What was decided about its addresses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Decided {
@@ -64,7 +73,7 @@ pub(crate) struct Decided {
 impl<T: Trace> Passage<'_, T> {
     /// Lets the packet go on as it is, and nobody remembers.
     pub(crate) fn forward_untracked(&mut self, way: Way) -> Result<Routed, DropReason> {
-        let rewrite = self.leave(Decided::plain(way))?;
+        let rewrite = self.leave(Decided::plain(way), None)?;
         Ok(rewrite.map_or(Routed::Taken, |r| Routed::Forward(way.network, r)))
     }
 
@@ -84,14 +93,18 @@ impl<T: Trace> Passage<'_, T> {
     }
 
     fn pass_whole(&mut self, how: How) -> Result<Routed, DropReason> {
-        self.check_before(how)?;
+        let ahead = match self.look_ahead(how)? {
+            Some((_, Hop::Held)) => return Ok(Routed::Taken),
+            Some((way, Hop::At(mac))) => Some((way, mac)),
+            None => None,
+        };
         let kind = classify(self.arrival.headers).ok_or(DropReason::IpInvalid)?;
         let decided = match kind {
             Kind::Flow(tuple) | Kind::Portless(tuple) => self.translate(how, tuple)?,
             Kind::IcmpError => self.relate(how)?,
             Kind::LaterFragment | Kind::Damaged => return Err(DropReason::IpInvalid),
         };
-        let rewrite = self.leave(decided)?;
+        let rewrite = self.leave(decided, ahead)?;
         Ok(rewrite.map_or(Routed::Taken, |r| Routed::Forward(decided.way.network, r)))
     }
 
@@ -189,24 +202,21 @@ impl<T: Trace> Passage<'_, T> {
 
     /// One hop less, small enough, and where to: `None` when the packet waits for its next hop's
     /// answer.
-    fn leave(&mut self, decided: Decided) -> Result<Option<Rewrite>, DropReason> {
+    fn leave(
+        &mut self,
+        decided: Decided,
+        ahead: Option<(Way, MacAddr)>,
+    ) -> Result<Option<Rewrite>, DropReason> {
         let way = decided.way;
         let face = self.router.face(way.network).ok_or(DropReason::NoRoute)?;
-        self.check_hops()?;
-        self.check_fit(face.mtu)?;
-        let next = face.next_hop(way.to).ok_or(DropReason::NoRoute)?;
-        let dst_mac = match face.peer {
-            Some(mac) => mac,
-            None => {
-                let link = link(self.router, face, self.now, self.effects);
-                match link.next_hop(next, self.arrival, self.outbox, self.trace) {
-                    NextHop::At(mac) => mac,
-                    NextHop::Held => return Ok(None),
-                    NextHop::Unknown => return Err(DropReason::NextHopUnknown),
-                    NextHop::Unreachable => {
-                        self.complain(ErrorKind::HostUnreachable);
-                        return Err(DropReason::NextHopUnknown);
-                    }
+        let dst_mac = match ahead {
+            Some((looked, mac)) if looked == way => mac,
+            Some(_) | None => {
+                self.check_hops()?;
+                self.check_fit(face.mtu)?;
+                match self.next_hop(face, way)? {
+                    Hop::At(mac) => mac,
+                    Hop::Held => return Ok(None),
                 }
             }
         };
@@ -219,17 +229,39 @@ impl<T: Trace> Passage<'_, T> {
         }))
     }
 
-    /// What cannot go on makes no state, as far as that is known before it is translated. Who
-    /// sends to our own address from outside may mean the host, which asks for no hop.
-    fn check_before(&mut self, how: How) -> Result<(), DropReason> {
+    /// What cannot go on makes no state, as far as that is known before it is translated: one that
+    /// waits for its next hop is carried again later, and counted then. Who sends to our own address
+    /// from outside may mean the host, which asks for no hop. A question is answered to its end.
+    fn look_ahead(&mut self, how: How) -> Result<Option<(Way, Hop)>, DropReason> {
         match how {
             How::Followed(way) | How::Prefixed(way) | How::Outbound(way) => {
                 let face = self.router.face(way.network).ok_or(DropReason::NoRoute)?;
                 self.check_hops()?;
-                self.check_fit(face.mtu)
+                self.check_fit(face.mtu)?;
+                match self.effects {
+                    Effects::Live => Ok(Some((way, self.next_hop(face, way)?))),
+                    Effects::None => Ok(None),
+                }
             }
-            How::Hairpin(_) => self.check_hops(),
-            How::Inbound => Ok(()),
+            How::Hairpin(_) => self.check_hops().map(|()| None),
+            How::Inbound => Ok(None),
+        }
+    }
+
+    fn next_hop(&mut self, face: &Face, way: Way) -> Result<Hop, DropReason> {
+        if let Some(mac) = face.peer {
+            return Ok(Hop::At(mac));
+        }
+        let next = face.next_hop(way.to).ok_or(DropReason::NoRoute)?;
+        let link = link(self.router, face, self.now, self.effects);
+        match link.next_hop(next, self.arrival, self.outbox, self.trace) {
+            NextHop::At(mac) => Ok(Hop::At(mac)),
+            NextHop::Held => Ok(Hop::Held),
+            NextHop::Unknown => Err(DropReason::NextHopUnknown),
+            NextHop::Unreachable => {
+                self.complain(ErrorKind::HostUnreachable);
+                Err(DropReason::NextHopUnknown)
+            }
         }
     }
 

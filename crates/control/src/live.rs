@@ -13,14 +13,15 @@
 //! Forgetting comes last: a frame in flight under the old topology could teach it again.
 
 use crate::ipam::mix;
-use crate::model::{FdbLimits, Isolation, Lock, Network, Port, Rate, StormLimits};
+use crate::model::{FdbLimits, Isolation, Lock, Network, Port, Rate, StormLimits, Subnet};
 use crate::router::UplinkFacts;
 use crate::uplink::{Attachment, HIDDEN_FDB};
 use crate::{Error, State};
 use pipeline::Meter;
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use ipnet::{IpNet, Ipv6Net};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 use switch::fdb::{Fdb, FdbConfig, FlushFilter};
@@ -201,7 +202,10 @@ impl Live {
             up: settings.up,
             vlan: state.vlan_of(port),
             isolated: is_isolated(state, port),
-            lock: settings.lock.as_ref().map(Lock::to_switch),
+            lock: settings
+                .lock
+                .as_ref()
+                .map(|lock| lock.to_switch(&advertised(state, port))),
             storm: meters.storm.clone(),
             sends: meters.sends.clone(),
             receives: meters.receives.clone(),
@@ -282,7 +286,9 @@ impl Table {
 }
 
 impl Lock {
-    fn to_switch(&self) -> switch::Lock {
+    /// With the addresses that a host makes of its MAC in prefixes that are advertised to it (RFC
+    /// 4862, 5.5.3): we asked it to.
+    fn to_switch(&self, advertised: &[Ipv6Net]) -> switch::Lock {
         let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
         for address in &self.addresses {
             match address {
@@ -290,12 +296,33 @@ impl Lock {
                 IpAddr::V6(v6) => ipv6.push(*v6),
             }
         }
+        if !self.addresses.is_empty() {
+            ipv6.extend(advertised.iter().map(|net| eui64(*net, self.mac)));
+        }
         switch::Lock {
             mac: self.mac,
             ipv4,
             ipv6,
         }
     }
+}
+
+/// The prefixes that hosts at a port are told to make addresses in.
+fn advertised(state: &State, port: &Port) -> Vec<Ipv6Net> {
+    let network = port.network.and_then(|id| state.network(id));
+    let subnets = network.filter(|n| n.routing.slaac).map(|n| &n.subnets);
+    let fits = |subnet: &Subnet| match subnet.net {
+        IpNet::V6(net) if net.prefix_len() == 64 => Some(net),
+        IpNet::V4(_) | IpNet::V6(_) => None,
+    };
+    subnets.into_iter().flatten().filter_map(fits).collect()
+}
+
+/// The address of `mac` in a prefix of 64 bits: the modified EUI-64 (RFC 4291, appendix A).
+fn eui64(net: Ipv6Net, mac: MacAddr) -> Ipv6Addr {
+    let [a, b, c, d, e, f] = mac.0;
+    let host = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+    Ipv6Addr::from_bits(net.network().to_bits() | u128::from(host))
 }
 
 /// The limits of a network's forwarding database, hidden ones included.

@@ -319,7 +319,7 @@ fn an_endpoint_waits_is_joined_left_and_renamed() {
         ..plain(1)
     };
     let endpoint = attach(&mut state, &waiting);
-    assert_eq!((endpoint.interface(), endpoint.sandbox), (None, None));
+    assert_eq!(endpoint.interface(), None);
 
     let join = |via| JoinRequest {
         sandbox: sandbox(7),
