@@ -7,9 +7,11 @@
 //! * [`Namespace`]: make one, run closures and programs inside.
 //! * [`Child`], [`wait_until`]: programs that never outlive their test; conditions, not pauses.
 //! * [`link`]: veth pairs, bridges, by way of `ip`: for tests.
+//! * [`docker`]: Docker's engine, on a machine of its own: for tests.
 //! * [`traffic`]: ping, TCP and UDP without external programs: for tests and the lab.
 
 mod child;
+pub mod docker;
 pub mod link;
 mod namespace;
 #[allow(unsafe_code)]

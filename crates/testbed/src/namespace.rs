@@ -47,6 +47,14 @@ impl Namespace {
         Self::make(|| Ok(vec![make_network()?, make_mounts()?]))
     }
 
+    /// A network namespace that others made, by its descriptor: it lives as long as theirs and this.
+    #[must_use]
+    pub fn adopt(network: OwnedFd) -> Self {
+        Self {
+            spaces: Arc::new([(network, CloneFlags::CLONE_NEWNET)]),
+        }
+    }
+
     fn make(make: impl FnOnce() -> Result<Vec<(OwnedFd, CloneFlags)>> + Send) -> Result<Self> {
         let spaces = on_fresh_thread(make).context("cannot make a network namespace")?;
         Ok(Self {

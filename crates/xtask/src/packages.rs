@@ -2,11 +2,16 @@
 //!
 //! A program is missing when neither `PATH` nor the administrator's directories hold it, so a
 //! machine that has it from elsewhere is left alone and needs neither apt nor root.
+//!
+//! What is installed is not started: a Docker engine would put a bridge and rules into the
+//! machine's own network, and the chores start their own. See [`services`].
 
 use std::path::Path;
-use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
+
+mod services;
+use services::Forbidden;
 
 /// A program and the Debian package that brings it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,8 +41,12 @@ pub(crate) fn ensure_installed(needs: &[Need]) -> Result<()> {
     if !is_program("apt-get") {
         bail!("these Debian packages are needed and apt-get is not here to install them: {list}");
     }
-    let installed = apt_get(&["install"], &missing)
-        || (apt_get(&["update"], &[]) && apt_get(&["install"], &missing));
+    let forbidden = Forbidden::by(Path::new(services::POLICY))
+        .with_context(|| format!("as root run: apt-get update && apt-get install -y {list}"))?;
+    let apt_get = |verb, packages: &[&str]| apt_get(&forbidden, verb, packages);
+    let installed =
+        apt_get("install", &missing) || (apt_get("update", &[]) && apt_get("install", &missing));
+    drop(forbidden);
     if !installed {
         bail!(
             "cannot install {list} (apt-get failed, its own words are above); \
@@ -76,14 +85,12 @@ fn is_program(name: &str) -> bool {
         .any(|directory| Path::new(&directory).join(name).is_file())
 }
 
-/// The run level asks the packages' scripts not to start services: the chores start their own.
-fn apt_get(verb: &[&str], packages: &[&str]) -> bool {
-    Command::new("apt-get")
-        .args(["-qq", "-y", "--no-install-recommends"])
-        .args(verb)
+fn apt_get(forbidden: &Forbidden, verb: &str, packages: &[&str]) -> bool {
+    forbidden
+        .command("apt-get")
+        .args(["-qq", "-y", "--no-install-recommends", verb])
         .args(packages)
         .env("DEBIAN_FRONTEND", "noninteractive")
-        .env("RUNLEVEL", "1")
         .status()
         .is_ok_and(|status| status.success())
 }

@@ -37,6 +37,10 @@ const NEEDS: &[Need] = &[
     need("turnserver", "coturn"),
     need("nft", "nftables"),
     need("iptables-restore", "iptables"),
+    need("dockerd", "docker.io"),
+    need("docker", "docker.io"),
+    need("busybox", "busybox"),
+    need("setpriv", "util-linux"),
 ];
 
 /// What to leave out.
