@@ -7,11 +7,13 @@
 //! | a `clsact` qdisc of our making | our filters' cookies |
 //! | TAPs, with the addresses and routes on them | the note (alias) on the TAP |
 //! | reserved ports | the note on the uplink's TAP |
+//! | ports taken off a bridge | the note on them |
 
-use crate::note::Note;
+use crate::note::{Note, PortOf};
 use crate::reserved::{PortSet, reserve};
 use crate::traffic_control::{Filter, QdiscOrigin};
 use crate::{Error, Links, sysctl};
+use ipnet::IpNet;
 
 /// One thing of ours.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,13 @@ enum Remedy {
     },
     ReservedPorts(PortSet),
     Interface(String),
+    /// A port goes back to its bridge.
+    GiveBack(String),
+    /// The host reaches a bridge's containers by the bridge again.
+    Route {
+        ifname: String,
+        gateway: IpNet,
+    },
     /// It goes with its interface.
     WithInterface,
 }
@@ -62,8 +71,42 @@ pub fn inspect(links: &Links) -> Result<Vec<Finding>, Error> {
     let taps: Vec<_> = taps.collect();
     findings.extend(reserved_ports(taps.iter().map(|(_, note)| note))?);
     for (ifname, note) in taps {
+        if let Note::Adopted(from) = &note {
+            findings.push(adopted(ifname, from));
+            continue;
+        }
         findings.extend(on_tap(links, ifname)?);
         findings.push(tap(ifname, &note));
+    }
+    Ok(findings)
+}
+
+/// What of it is of a bridge: the ports that were taken off it, and our routes in front of its own.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn inspect_bridge(links: &Links, bridge: &str) -> Result<Vec<Finding>, Error> {
+    let from = links.taken_ports(bridge)?;
+    let subnets: Vec<IpNet> = match links.state(bridge)? {
+        Some(_) => links.addresses(bridge)?,
+        None => Vec::new(),
+    };
+    let is_of_bridge = |finding: &Finding| match &finding.remedy {
+        Remedy::Filter { ifname, .. } | Remedy::Qdisc { ifname, .. } | Remedy::GiveBack(ifname) => {
+            from.contains(ifname)
+        }
+        Remedy::WithInterface
+        | Remedy::ReservedPorts(_)
+        | Remedy::Interface(_)
+        | Remedy::Route { .. } => false,
+    };
+    let mut findings = inspect(links)?;
+    findings.retain(is_of_bridge);
+    for (ifname, state) in links.all()? {
+        if state.alias.as_deref().and_then(Note::parse) != Some(Note::Host) {
+            continue;
+        }
+        findings.extend(subnets.iter().map(|net| in_front(&ifname, *net)));
     }
     Ok(findings)
 }
@@ -79,6 +122,12 @@ pub fn clean(links: &Links, findings: &[Finding]) -> Vec<Error> {
             reserve(&none, ports, &none).map(drop)
         }
         Remedy::Interface(ifname) => links.remove(ifname),
+        Remedy::GiveBack(ifname) => links.give_back(ifname),
+        Remedy::Route { ifname, gateway } => {
+            let route = links.remove_route(ifname, gateway.trunc());
+            let address = links.remove_address(ifname, IpNet::from(gateway.addr()));
+            route.and(address)
+        }
         Remedy::WithInterface => Ok(()),
     });
     undone.filter_map(Result::err).collect()
@@ -150,6 +199,35 @@ fn on_tap(links: &Links, ifname: &str) -> Result<Vec<Finding>, Error> {
         remedy: Remedy::WithInterface,
     });
     Ok(found.collect())
+}
+
+fn adopted(ifname: &str, from: &PortOf) -> Finding {
+    let bridge = &from.bridge;
+    let hairpin = if from.hairpin {
+        format!(" && bridge link set dev {ifname} hairpin on")
+    } else {
+        String::new()
+    };
+    Finding {
+        what: format!("port taken off {bridge}"),
+        at: ifname.to_owned(),
+        undo: format!("ip link set {ifname} master {bridge} alias ''{hairpin}"),
+        remedy: Remedy::GiveBack(ifname.to_owned()),
+    }
+}
+
+/// A route of ours to a bridge's subnet.
+fn in_front(ifname: &str, gateway: IpNet) -> Finding {
+    let subnet = gateway.trunc();
+    Finding {
+        what: format!("route {subnet}"),
+        at: ifname.to_owned(),
+        undo: format!("ip route delete {subnet} dev {ifname}"),
+        remedy: Remedy::Route {
+            ifname: ifname.to_owned(),
+            gateway,
+        },
+    }
 }
 
 fn tap(ifname: &str, note: &Note) -> Finding {

@@ -62,6 +62,20 @@ pub enum Error {
         /// The interface.
         ifname: String,
     },
+    /// Something else than a bridge.
+    #[error("interface {ifname} is no bridge")]
+    NotABridge {
+        /// The interface.
+        ifname: String,
+    },
+    /// An interface on which there is no room for a note of ours.
+    #[error("interface {ifname} has an alias already, `{alias}`: it would be lost")]
+    Noted {
+        /// The interface.
+        ifname: String,
+        /// What is written on it.
+        alias: String,
+    },
     /// A setting under /proc/sys cannot be read or written.
     #[error("cannot read or write the setting {name}: {source}")]
     Sysctl {
@@ -103,6 +117,8 @@ impl Error {
             | Self::Resources { .. }
             | Self::Link { .. }
             | Self::NotEthernet { .. }
+            | Self::NotABridge { .. }
+            | Self::Noted { .. }
             | Self::Sysctl { .. }
             | Self::Overlaps { .. }
             | Self::TooManyPorts { .. } => false,

@@ -13,7 +13,10 @@
 //! to be changed.
 //!
 //! What shaped it: a subnet that the host already has a route into would take that route's packets
-//! away from the host (its own network, a VPN), so it is refused, in words.
+//! away from the host (its own network, a VPN), so it is refused, in words. The one route that may
+//! be there is that of a bridge whose ports we have: the bridge keeps its address, by which its
+//! owner knows it again (dockerd chooses another subnet for a bridge without), and our route stands
+//! in front of the bridge's own.
 
 use crate::execute::Failed;
 use crate::note::Note;
@@ -71,14 +74,39 @@ impl GatewayPort {
     /// [`Error::Overlaps`] when a route of somebody else's leads into the subnet; [`Error::Link`].
     /// Nothing of it is there then.
     pub fn add(&self, links: &Links, gateway: Gateway) -> Result<(), Failed<Error>> {
+        self.add_beside(links, gateway, None)
+    }
+
+    /// Joins a network to the stack that stands in for `bridge`: the bridge keeps its addresses and
+    /// its routes, and ours come first.
+    ///
+    /// # Errors
+    /// As [`GatewayPort::add`].
+    pub fn add_in_front_of(
+        &self,
+        links: &Links,
+        gateway: Gateway,
+        bridge: &str,
+    ) -> Result<(), Failed<Error>> {
+        self.add_beside(links, gateway, Some(bridge))
+    }
+
+    fn add_beside(
+        &self,
+        links: &Links,
+        gateway: Gateway,
+        bridge: Option<&str>,
+    ) -> Result<(), Failed<Error>> {
         let subnet = gateway.subnet;
-        if let Some(route) = links.overlapping(subnet, &self.ifname)? {
+        let but = [self.ifname.as_str(), bridge.unwrap_or(&self.ifname)];
+        if let Some(route) = links.overlapping(subnet, &but)? {
             return Err(Failed::from(Error::Overlaps {
                 subnet,
                 route: route.to_string(),
             }));
         }
-        self.join(links, gateway).map_err(|error| Failed {
+        let joined = self.join(links, gateway, bridge.is_some());
+        joined.map_err(|error| Failed {
             error,
             left_behind: self.remove(links, gateway),
         })
@@ -113,10 +141,13 @@ impl GatewayPort {
         &self.ifname
     }
 
-    fn join(&self, links: &Links, gateway: Gateway) -> Result<(), Error> {
+    fn join(&self, links: &Links, gateway: Gateway, in_front: bool) -> Result<(), Error> {
         let address = alone(gateway.address);
         if !links.addresses(&self.ifname)?.contains(&address) {
             links.add_address(&self.ifname, address)?;
+        }
+        if in_front {
+            return links.add_route_in_front(&self.ifname, gateway.subnet, gateway.address);
         }
         links.add_route(&self.ifname, gateway.subnet, gateway.address)
     }

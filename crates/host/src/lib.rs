@@ -13,6 +13,8 @@
 //!   host's stack sees them ([`Captures`]), by traffic control alone.
 //! * [`GatewayPort`] gives a stack (the host's, or that of the daemon's servers in a [`Private`]
 //!   namespace) a TAP at the networks' gateways' addresses.
+//! * [`Links::take_over`] takes a container's veth off the bridge it is a port of, and
+//!   [`Links::give_back`] puts it there again.
 //! * [`Facts`] about the host are read afresh whenever a [`Monitor`] says that something changed.
 //! * [`doctor`] finds and undoes all of it by its marks, when whoever made it is gone.
 //!
@@ -23,6 +25,7 @@
 //! Calls block for as long as the kernel takes (well below a millisecond each) and may be made
 //! from any thread; an asynchronous caller makes them where blocking is allowed.
 
+mod bridge;
 mod capture;
 pub mod doctor;
 mod error;
@@ -41,6 +44,7 @@ mod sysctl;
 mod traffic_control;
 mod uplink;
 
+pub use bridge::{Bridge, VethEnds};
 pub use capture::{Captures, Ports};
 pub use error::Error;
 pub use execute::{Failed, execute, teardown};

@@ -40,6 +40,10 @@ pub struct LinkState {
     pub ethernet: bool,
     /// The note left on it (its `alias`): see [`Links::set_alias`].
     pub alias: Option<String>,
+    /// The index of the bridge, say, that it is a port of.
+    pub master: Option<u32>,
+    /// Of one end of a veth pair the index of the other, in the namespace where that one is.
+    pub peer: Option<u32>,
 }
 
 impl LinkState {
@@ -52,6 +56,8 @@ impl LinkState {
             carrier: message.header.flags.contains(LinkFlags::LowerUp),
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             alias: None,
+            master: None,
+            peer: None,
         };
         for attribute in &message.attributes {
             if let LinkAttribute::Address(mac) = attribute {
@@ -62,6 +68,12 @@ impl LinkState {
             }
             if let LinkAttribute::IfAlias(alias) = attribute {
                 state.alias = Some(alias.clone());
+            }
+            if let LinkAttribute::Controller(index) = attribute {
+                state.master = Some(*index);
+            }
+            if let LinkAttribute::Link(index) = attribute {
+                state.peer = Some(*index);
             }
         }
         state
@@ -99,6 +111,11 @@ impl Links {
     /// # Errors
     /// [`Error::Link`].
     pub fn state(&self, ifname: &str) -> Result<Option<LinkState>, Error> {
+        Ok(self.message(ifname)?.as_ref().map(LinkState::of))
+    }
+
+    /// All that the kernel says of an interface.
+    pub(crate) fn message(&self, ifname: &str) -> Result<Option<LinkMessage>, Error> {
         let mut found = self
             .handle
             .link()
@@ -106,7 +123,7 @@ impl Links {
             .match_name(ifname.to_owned())
             .execute();
         match self.runtime.block_on(found.try_next()).map_err(os_error) {
-            Ok(message) => Ok(message.as_ref().map(LinkState::of)),
+            Ok(message) => Ok(message),
             Err(error) if error.raw_os_error() == Some(nix::libc::ENODEV) => Ok(None),
             Err(error) => Err(self.error("look at", ifname, error)),
         }
@@ -278,11 +295,11 @@ impl Links {
         &self.netns
     }
 
-    fn link(&self, ifname: &str) -> Result<LinkMessageBuilder<LinkUnspec>, Error> {
+    pub(crate) fn link(&self, ifname: &str) -> Result<LinkMessageBuilder<LinkUnspec>, Error> {
         Ok(LinkUnspec::new_with_index(self.index("change", ifname)?))
     }
 
-    fn set(
+    pub(crate) fn set(
         &self,
         what: &str,
         ifname: &str,

@@ -1,10 +1,10 @@
-//! What we leave written on an interface of ours (its alias, which `ip link` shows): so that it is
-//! known as ours, and what was done for it can be undone, when the process that did it is gone.
+//! What we leave written on an interface that we made or took (its alias, which `ip link` shows): so that it is
+//! known, and what was done for it can be undone, when the process that did it is gone.
 
 use crate::reserved::PortSet;
 use std::fmt;
 
-/// What an interface of ours is for.
+/// What an interface is to us.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Note {
     /// The way to the world through `nic`; these ports were reserved for it.
@@ -13,6 +13,17 @@ pub(crate) enum Note {
     Host,
     /// The way between containers and the daemon's own servers.
     Services,
+    /// Somebody else's: a container's way, taken off the bridge it was a port of.
+    Adopted(PortOf),
+}
+
+/// What an interface was to a bridge.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PortOf {
+    /// The bridge.
+    pub(crate) bridge: String,
+    /// Whether frames might leave where they came from.
+    pub(crate) hairpin: bool,
 }
 
 /// The longest alias the kernel keeps (`IFALIASZ` less its end).
@@ -22,6 +33,8 @@ const UPLINK: &str = "clearway uplink of ";
 const RESERVED: &str = ", reserved ports ";
 const HOST: &str = "clearway host port";
 const SERVICES: &str = "clearway services port";
+const ADOPTED: &str = "clearway adopted from ";
+const HAIRPIN: &str = ", hairpin";
 
 impl Note {
     /// Reads an interface's alias; `None` when it is not a note of ours.
@@ -32,6 +45,13 @@ impl Note {
                 nic: nic.to_owned(),
                 reserved: PortSet::parse(reserved),
             });
+        }
+        if let Some(port) = alias.strip_prefix(ADOPTED) {
+            let bridge = port.strip_suffix(HAIRPIN);
+            return Some(Self::Adopted(PortOf {
+                bridge: bridge.unwrap_or(port).to_owned(),
+                hairpin: bridge.is_some(),
+            }));
         }
         match alias {
             HOST => Some(Self::Host),
@@ -44,7 +64,7 @@ impl Note {
     pub(crate) fn reserved<'a>(notes: impl Iterator<Item = &'a Self>) -> PortSet {
         notes.fold(PortSet::default(), |all, note| match note {
             Self::Uplink { reserved, .. } => all.plus(reserved),
-            Self::Host | Self::Services => all,
+            Self::Host | Self::Services | Self::Adopted(_) => all,
         })
     }
 
@@ -66,6 +86,13 @@ impl fmt::Display for Note {
             Self::Uplink { nic, reserved } => write!(f, "{UPLINK}{nic}{RESERVED}{reserved}"),
             Self::Host => f.write_str(HOST),
             Self::Services => f.write_str(SERVICES),
+            Self::Adopted(PortOf { bridge, hairpin }) => {
+                write!(
+                    f,
+                    "{ADOPTED}{bridge}{}",
+                    if *hairpin { HAIRPIN } else { "" }
+                )
+            }
         }
     }
 }
@@ -81,6 +108,8 @@ mod tests {
             uplink(&[]),
             Note::Host,
             Note::Services,
+            adopted(false),
+            adopted(true),
         ] {
             assert_eq!(Note::parse(&note.alias()), Some(note));
         }
@@ -103,6 +132,11 @@ mod tests {
             panic!("{alias}")
         };
         assert_eq!(reserved.ranges(), pieces[..reserved.ranges().len()]);
+    }
+
+    fn adopted(hairpin: bool) -> Note {
+        let bridge = "docker0".to_owned();
+        Note::Adopted(PortOf { bridge, hairpin })
     }
 
     fn uplink(reserved: &[std::ops::RangeInclusive<u16>]) -> Note {

@@ -6,11 +6,12 @@ use futures_util::TryStreamExt;
 use ipnet::IpNet;
 use nix::net::if_::if_indextoname;
 use rtnetlink::RouteMessageBuilder;
-use rtnetlink::packet_route::AddressFamily;
+use rtnetlink::packet_core::NLM_F_CREATE;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressHeaderFlags, AddressMessage};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteScope, RouteType, RouteVia,
 };
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -100,14 +101,14 @@ impl Links {
     }
 
     /// A route of the host's, other than the default routes, that leads some addresses of `subnet`
-    /// elsewhere than to the interface `ours`.
+    /// elsewhere than to one of the interfaces `but`.
     ///
     /// # Errors
     /// [`Error::Link`].
-    pub fn overlapping(&self, subnet: IpNet, ours: &str) -> Result<Option<Route>, Error> {
+    pub fn overlapping(&self, subnet: IpNet, but: &[&str]) -> Result<Option<Route>, Error> {
         let overlaps = |route: &Route| {
             !route.is_default()
-                && route.ifname != ours
+                && !but.contains(&route.ifname.as_str())
                 && (route.destination.contains(&subnet.network())
                     || subnet.contains(&route.destination.network()))
         };
@@ -153,7 +154,32 @@ impl Links {
         }
     }
 
-    /// Takes back [`Links::add_route`].
+    /// The same in front of routes of others to the same subnet, which stay and have no effect.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn add_route_in_front(
+        &self,
+        ifname: &str,
+        subnet: IpNet,
+        from: IpAddr,
+    ) -> Result<(), Error> {
+        let what = format!("route {subnet} first of all to");
+        let mut route = on_link(self.index(&what, ifname)?, subnet, Some(from));
+        // Of IPv4's with one metric the first counts, which is the one that was added last; IPv6's
+        // that go with an address have 256.
+        if subnet.addr().is_ipv6() {
+            route.attributes.push(RouteAttribute::Priority(IN_FRONT));
+        }
+        match self.request(RouteNetlinkMessage::NewRoute(route), NLM_F_CREATE) {
+            Err(error) if error.raw_os_error() != Some(nix::libc::EEXIST) => {
+                Err(self.error(&what, ifname, error))
+            }
+            Ok(_) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Takes back [`Links::add_route`] or [`Links::add_route_in_front`].
     ///
     /// # Errors
     /// [`Error::Link`].
@@ -180,6 +206,9 @@ impl Links {
             .map_err(|error| self.error(what, ifname, os_error(error)))
     }
 }
+
+/// Less than any metric the kernel chooses.
+const IN_FRONT: u32 = 64;
 
 fn on_link(index: u32, subnet: IpNet, from: Option<IpAddr>) -> RouteMessage {
     let mut route = match subnet {
@@ -399,12 +428,12 @@ mod tests {
                 ),
                 ("2001:db8:9::/64", None),
             ] {
-                let found = links.overlapping(subnet.parse().unwrap(), "cw-host")?;
+                let found = links.overlapping(subnet.parse().unwrap(), &["cw-host"])?;
                 let found = found.map(|route| route.to_string());
                 assert_eq!(found.as_deref(), route, "{subnet}");
             }
             assert_eq!(
-                links.overlapping("10.8.5.0/24".parse().unwrap(), "eth0")?,
+                links.overlapping("10.8.5.0/24".parse().unwrap(), &["cw", "eth0"])?,
                 None
             );
             Ok(())

@@ -37,15 +37,21 @@ pub(crate) enum FilterKind {
     Copy = 0xc1ea_0002,
     /// On an uplink TAP: everything goes out by the NIC.
     Out = 0xc1ea_0003,
+    /// On the host's end of a container's veth: only a packet socket sees what comes from there.
+    Hush = 0xc1ea_0004,
 }
 
 impl FilterKind {
-    const ALL: [Self; 3] = [Self::Steal, Self::Copy, Self::Out];
+    const ALL: [Self; 4] = [Self::Steal, Self::Copy, Self::Out, Self::Hush];
 
     /// What becomes of a packet that matches.
     fn action(self) -> (TcMirrorActionType, TcActionType) {
         match self {
-            Self::Steal | Self::Out => (TcMirrorActionType::EgressRedir, TcActionType::Stolen),
+            // What is dropped is dropped by the program; its action, which bears the cookie, is
+            // never carried out. (Not every kernel has an action that drops.)
+            Self::Steal | Self::Out | Self::Hush => {
+                (TcMirrorActionType::EgressRedir, TcActionType::Stolen)
+            }
             // On to the next filter: others' filters see the packet too.
             Self::Copy => (TcMirrorActionType::EgressMirror, TcActionType::Unspec),
         }
@@ -53,12 +59,21 @@ impl FilterKind {
 }
 
 impl FilterKind {
+    /// Whether what a program answers is what becomes of the packet.
+    fn is_direct(self) -> bool {
+        match self {
+            Self::Hush => true,
+            Self::Steal | Self::Copy | Self::Out => false,
+        }
+    }
+
     /// What it does, in words.
     pub(crate) fn purpose(self) -> &'static str {
         match self {
             Self::Steal => "packets for containers go to the uplink's TAP",
             Self::Copy => "packets for both go to the uplink's TAP too",
             Self::Out => "everything goes out by the uplink's NIC",
+            Self::Hush => "the host's stack sees nothing of the container",
         }
     }
 }
@@ -115,6 +130,8 @@ fn parse_cookie(cookie: &[u8]) -> Option<QdiscOrigin> {
 const TCA_BPF_ACT: u16 = 1;
 const TCA_BPF_OPS_LEN: u16 = 4;
 const TCA_BPF_OPS: u16 = 5;
+const TCA_BPF_FLAGS: u16 = 8;
+const TCA_BPF_FLAG_ACT_DIRECT: u32 = 1;
 
 impl Links {
     /// Makes sure the interface has a `clsact` qdisc.
@@ -159,7 +176,16 @@ impl Links {
 
     fn put_program(&self, filter: &Filter, program: &[Instruction], to: u32) -> io::Result<()> {
         let mut message = filter_message(filter.index, filter.kind);
+        let flags = if filter.kind.is_direct() {
+            TCA_BPF_FLAG_ACT_DIRECT
+        } else {
+            0
+        };
         message.attributes.push(TcAttribute::Options(vec![
+            TcOption::Bpf(TcFilterBpfOption::Other(DefaultNla::new(
+                TCA_BPF_FLAGS,
+                flags.to_ne_bytes().to_vec(),
+            ))),
             TcOption::Bpf(TcFilterBpfOption::Other(DefaultNla::new(
                 TCA_BPF_ACT,
                 action(filter, to),

@@ -110,6 +110,13 @@ pub(crate) fn nothing() -> Vec<Instruction> {
     constant(program::PASS)
 }
 
+/// A program that has every frame dropped, where its answer is what becomes of the frame.
+pub(crate) fn drop_everything() -> Vec<Instruction> {
+    /// `linux/pkt_cls.h`: TC_ACT_SHOT.
+    const SHOT: u32 = 2;
+    constant(SHOT)
+}
+
 fn constant(answer: u32) -> Vec<Instruction> {
     let mut it = assembler::Assembler::default();
     it.op(assembler::code::RETURN, answer);
