@@ -1,6 +1,8 @@
 //! The one binary: the daemon, the lab, and the command line that asks the daemon.
 
-use clap::{Parser, Subcommand};
+mod documents;
+
+use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -29,6 +31,17 @@ enum Command {
     Lab(lab::Args),
     #[command(flatten)]
     Ask(cli::Command),
+    /// Print what completes this command line in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages, one a command
+    #[command(hide = true)]
+    Man {
+        /// Where to
+        directory: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -42,15 +55,21 @@ fn main() -> ExitCode {
             &cli::Alone {
                 inspect: daemon::leftovers::inspect,
                 clean: daemon::leftovers::clean,
+                release: daemon::leftovers::release,
             },
         ),
+        Command::Completions { shell } => documents::told(documents::completions(
+            Line::command(),
+            shell,
+            &mut std::io::stdout(),
+        )),
+        Command::Man { directory } => documents::told(documents::man(Line::command(), &directory)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::CommandFactory;
 
     #[test]
     fn the_whole_command_line_is_consistent() {
@@ -75,8 +94,19 @@ mod tests {
     fn help_names_every_command() {
         let help = Line::command().render_help().to_string();
         for command in [
-            "daemon", "lab", "network", "attach", "detach", "endpoint", "port", "fdb", "drops",
-            "status", "explain",
+            "daemon",
+            "lab",
+            "network",
+            "attach",
+            "detach",
+            "endpoint",
+            "port",
+            "fdb",
+            "drops",
+            "status",
+            "explain",
+            "docker",
+            "completions",
         ] {
             assert!(
                 help.contains(&format!("\n  {command} ")),

@@ -5,7 +5,8 @@
 //!
 //! * `cargo xtask arrows` checks who may depend on whom and where `unsafe`, clocks and I/O may stand;
 //! * `cargo xtask test` installs what the tests need and runs everything;
-//! * `cargo xtask compare` measures Clearway beside its peers.
+//! * `cargo xtask compare` measures Clearway beside its peers;
+//! * `cargo xtask package` and `cargo xtask plugin` make what Debian and Docker install.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -14,6 +15,7 @@
 
 mod arrows;
 mod compare;
+mod package;
 mod packages;
 mod test;
 
@@ -38,6 +40,10 @@ enum Chore {
     Test(test::Options),
     /// Measure Clearway beside docker0, a bare bridge and Open vSwitch, as root.
     Compare(compare::Options),
+    /// Write manual pages and completions, and build the Debian package.
+    Package(package::Options),
+    /// Make the directory that `docker plugin create` takes.
+    Plugin(package::plugin::Options),
 }
 
 fn main() -> ExitCode {
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
         Chore::Arrows => arrows::run(&workspace_root()),
         Chore::Test(options) => test::run(&workspace_root(), &options),
         Chore::Compare(options) => compare::run(&workspace_root(), &options),
+        Chore::Package(options) => package::run(&workspace_root(), &options),
+        Chore::Plugin(options) => package::plugin::run(&workspace_root(), &options),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
