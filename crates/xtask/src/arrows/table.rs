@@ -36,6 +36,7 @@ const CONTROL: &str = "clearway-control";
 const HOST: &str = "clearway-host";
 const NAMES: &str = "clearway-names";
 const API: &str = "clearway-api";
+const DOCKER: &str = "clearway-docker";
 const DAEMON: &str = "clearway-daemon";
 const CLI: &str = "clearway-cli";
 const LAB: &str = "clearway-lab";
@@ -78,11 +79,12 @@ pub(super) const RULES: &[Rule] = &[
     rule(HOST, Kind::Shell, &[]),
     rule(NAMES, Kind::Shell, &[]),
     rule(API, Kind::Words, &[]),
+    rule(DOCKER, Kind::Shell, &[API]),
     rule(
         DAEMON,
         Kind::Shell,
         &[
-            WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, NAMES, API,
+            WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, NAMES, API, DOCKER,
         ],
     ),
     rule(CLI, Kind::Words, &[API]),

@@ -1,0 +1,242 @@
+//! Networks.
+
+use super::messages::{
+    AllocateNetwork, CreateNetwork, GatewaysWanted, GwAllocCheck, IpamData, NetworkRef,
+};
+use super::{Driver, has};
+use crate::error::{Refusal, gone};
+use crate::labels;
+use crate::options::{GatewayMode, NetworkDraft};
+use api::{AddressRange, Detach, Name, NetworkCreate};
+use std::net::IpAddr;
+
+impl Driver {
+    /// Which families get no gateway address.
+    pub(crate) fn gateways_wanted(
+        &self,
+        request: &GwAllocCheck,
+    ) -> Result<GatewaysWanted, Refusal> {
+        let mut draft = NetworkDraft::from(NetworkCreate::new(name_of("check")?));
+        draft.apply(&request.options.generic)?;
+        Ok(GatewaysWanted {
+            skip_ipv4: draft.mode_ipv4 == GatewayMode::Isolated,
+            skip_ipv6: draft.mode_ipv6 == GatewayMode::Isolated,
+        })
+    }
+
+    /// What a swarm's manager is told: its options, as they came.
+    #[expect(clippy::unused_self, reason = "the calls have one shape")]
+    pub(crate) fn allocate_network(&self, request: AllocateNetwork) -> AllocateNetwork {
+        request
+    }
+
+    /// Makes a network; content when this very request made it before.
+    pub(crate) fn create_network(
+        &self,
+        request: &CreateNetwork,
+        fingerprint: &str,
+    ) -> Result<(), Refusal> {
+        let id = &request.network_id;
+        if let Some(old) = self.find_network(id)? {
+            if has(&old.spec.labels, labels::REQUEST, fingerprint) {
+                return Ok(());
+            }
+            return Err(Refusal::Differs {
+                what: "network",
+                id: id.clone(),
+            });
+        }
+        let mut network = network_of(request)?;
+        let labels = &mut network.labels;
+        labels.insert(labels::NETWORK_ID.to_owned(), id.clone());
+        labels.insert(labels::REQUEST.to_owned(), fingerprint.to_owned());
+        self.client.network_create(&network)?;
+        self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Removes a network; content when there is none. dockerd does so only when nobody is in it, so
+    /// endpoints that are still there are those it forgot.
+    pub(crate) fn delete_network(&self, request: &NetworkRef) -> Result<(), Refusal> {
+        let removed = self.with_network(&request.network_id, |network| {
+            let endpoints = self.client.endpoints()?.into_iter();
+            let forgotten = endpoints
+                .filter(|e| e.network == network.spec.name)
+                .filter(|e| e.labels.contains_key(labels::ENDPOINT_ID));
+            for endpoint in forgotten {
+                gone(self.client.detach(&Detach::Endpoint(endpoint.id)))?;
+            }
+            self.client.network_remove(&network.spec.name)
+        });
+        removed.map(|_| ())
+    }
+}
+
+/// What Docker asks for, without the labels that tell whose it is.
+fn network_of(request: &CreateNetwork) -> Result<NetworkCreate, Refusal> {
+    let mut draft = NetworkDraft::from(NetworkCreate::new(name_of(&request.network_id)?));
+    draft.apply(&request.options.generic)?;
+    let ipv4 = request.options.enable_ipv4.then_some(&request.ipv4_data);
+    let ipv4 = real(ipv4.map_or(&[], Vec::as_slice));
+    let ipv6 = real(&request.ipv6_data);
+    let internal = request.options.internal;
+    let families = [(draft.mode_ipv4, &ipv4), (draft.mode_ipv6, &ipv6)];
+    let modes = families.map(|(mode, subnets)| (!subnets.is_empty()).then_some(mode));
+    let masquerade = draft.network.routing.masquerade && !routed(modes, internal)?;
+
+    let mut network = draft.network;
+    let mut gateways: Vec<IpAddr> = Vec::new();
+    for (mode, subnets) in families {
+        network
+            .subnets
+            .extend(subnets.iter().map(|s| s.pool.trunc()));
+        if mode != GatewayMode::Isolated {
+            gateways.extend(subnets.iter().filter_map(|s| s.gateway).map(|g| g.addr()));
+        }
+        let aux = subnets.iter().flat_map(|s| s.aux_addresses.values());
+        let one = |address: IpAddr| AddressRange::new(address, address);
+        network
+            .reserved
+            .extend(aux.filter_map(|net| one(net.addr())));
+    }
+    network.gateways = Some(gateways);
+    // Docker has compared the subnet with the host's routes already, where it chose it.
+    network.allow_overlap = true;
+    network.routing.internal = internal;
+    network.routing.masquerade = masquerade;
+    network.check()?;
+    Ok(network)
+}
+
+/// The subnets that are some: without an IPAM (`--ipam-driver null`) Docker names 0.0.0.0/0.
+fn real(data: &[IpamData]) -> Vec<&IpamData> {
+    data.iter().filter(|d| d.pool.prefix_len() != 0).collect()
+}
+
+/// Whether packets leave with the containers' own addresses: the network's families agree on it.
+fn routed(modes: [Option<GatewayMode>; 2], internal: bool) -> Result<bool, Refusal> {
+    if modes.contains(&Some(GatewayMode::Isolated)) && !internal {
+        return Err(Refusal::NotInternal);
+    }
+    match modes {
+        [Some(v4), Some(v6)] if v4 != v6 && !internal => Err(Refusal::GatewayModes {
+            v4: v4.word(),
+            v6: v6.word(),
+        }),
+        [v4, v6] => Ok(v4.or(v6) == Some(GatewayMode::Routed)),
+    }
+}
+
+/// What a network is called until Docker tells its name.
+pub(super) fn name_of(id: &str) -> Result<Name, Refusal> {
+    let short = id.get(..12).unwrap_or(id);
+    let bad = |why: &dyn ToString| Refusal::BadId {
+        id: id.to_owned(),
+        why: why.to_string(),
+    };
+    if short.is_empty() {
+        return Err(bad(&"it is empty"));
+    }
+    format!("docker-{short}")
+        .parse()
+        .map_err(|error: api::ParseWordError| bad(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    fn network(request: Value) -> Result<NetworkCreate, String> {
+        let request = serde_json::from_value(request).map_err(|error| error.to_string())?;
+        network_of(&request).map_err(|error| error.to_string())
+    }
+
+    fn dual(options: &Value) -> Result<NetworkCreate, String> {
+        network(json!({
+            "NetworkID": "c6cb823ac930eb2f4539", "Options": options,
+            "IPv4Data": [{"AddressSpace": "LocalDefault",
+                "AuxAddresses": {"host1": "10.52.0.200/24"},
+                "Gateway": "10.52.0.254/24", "Pool": "10.52.0.0/24"}],
+            "IPv6Data": [{"AddressSpace": "LocalDefault",
+                "Gateway": "fd50::99/64", "Pool": "fd50::/64"}]
+        }))
+    }
+
+    fn modes(v4: &str, v6: &str, internal: bool) -> Result<NetworkCreate, String> {
+        dual(&json!({
+            "com.docker.network.internal": internal,
+            "com.docker.network.generic": {
+                "com.docker.network.bridge.gateway_mode_ipv4": v4,
+                "com.docker.network.bridge.gateway_mode_ipv6": v6,
+            }
+        }))
+    }
+
+    #[test]
+    fn subnets_gateways_and_auxiliary_addresses_are_taken_over() {
+        let network = dual(&json!({"com.docker.network.enable_ipv6": true})).unwrap();
+        assert_eq!(network.name.as_str(), "docker-c6cb823ac930");
+        let nets: Vec<_> = network.subnets.iter().map(ToString::to_string).collect();
+        assert_eq!(nets, ["10.52.0.0/24", "fd50::/64"]);
+        let gateways: [IpAddr; 2] = ["10.52.0.254".parse().unwrap(), "fd50::99".parse().unwrap()];
+        assert_eq!(network.gateways.as_deref(), Some(&gateways[..]));
+        assert_eq!(network.reserved, ["10.52.0.200".parse().unwrap()]);
+        assert!(network.allow_overlap && network.routing.masquerade);
+        assert!(!network.routing.internal);
+    }
+
+    #[test]
+    fn without_an_ipam_there_is_no_subnet() {
+        let network = network(json!({
+            "NetworkID": "cbfv88mh5mvm9dsaqtiui4xzp",
+            "Options": {"com.docker.network.internal": true},
+            "IPv4Data": [{"AddressSpace": "null", "Pool": "0.0.0.0/0"}], "IPv6Data": null
+        }))
+        .unwrap();
+        assert_eq!(network.subnets, []);
+        assert_eq!(network.gateways, Some(Vec::new()));
+        assert!(network.routing.internal);
+    }
+
+    #[test]
+    fn a_network_without_ipv4_has_none() {
+        let network = dual(&json!({"com.docker.network.enable_ipv4": false})).unwrap();
+        assert_eq!(network.subnets, ["fd50::/64".parse().unwrap()]);
+        assert_eq!(network.reserved, []);
+    }
+
+    #[test]
+    fn gateway_modes_agree_or_say_so() {
+        assert!(modes("nat", "nat", false).unwrap().routing.masquerade);
+        assert!(!modes("routed", "routed", false).unwrap().routing.masquerade);
+        assert_eq!(
+            modes("nat", "routed", false).unwrap_err(),
+            "gateway modes are nat for IPv4 and routed for IPv6; allowed is one for both, or clearway.nptv6 for IPv6"
+        );
+        assert!(
+            modes("isolated", "isolated", false)
+                .unwrap_err()
+                .contains("say --internal")
+        );
+        let isolated = modes("isolated", "nat", true).unwrap();
+        assert_eq!(isolated.gateways, Some(vec!["fd50::99".parse().unwrap()]));
+    }
+
+    #[test]
+    fn what_cannot_be_says_why() {
+        let small = dual(&json!({"com.docker.network.generic": {"clearway.mtu": "1000"}}));
+        assert!(small.unwrap_err().contains("needs 1280 to 65535"));
+        let wrong = network(json!({"NetworkID": "", "IPv4Data": []}));
+        assert_eq!(
+            wrong.unwrap_err(),
+            "Docker's id `` does not do: it is empty"
+        );
+        let wrong = network(json!({"NetworkID": "a/b", "IPv4Data": []}));
+        assert!(wrong.unwrap_err().contains("`docker-a/b` is not a name"));
+        let wrong = network(json!({"NetworkID": "ä".repeat(20)}));
+        assert!(wrong.unwrap_err().contains("is not a name"));
+        let wrong = network(json!({"NetworkID": "a", "IPv4Data": [{"Pool": "x"}]}));
+        assert!(wrong.is_err());
+    }
+}
