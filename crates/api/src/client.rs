@@ -6,10 +6,10 @@
 
 use crate::routes::{self, Method, with_name};
 use crate::{
-    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest, Explanation,
-    FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Join, Name, NatEntry,
-    NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet,
-    Publication, PublicationCreate, Status, Uplink, UplinkAdd,
+    Adopt, Adoption, ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet,
+    ExplainRequest, Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed,
+    Join, Name, NatEntry, NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port,
+    PortAdd, PortSet, Publication, PublicationCreate, Status, Uplink, UplinkAdd,
 };
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
@@ -213,6 +213,25 @@ impl Client {
     /// Takes a publication away.
     pub fn unpublish(&self, id: &Name) -> Result<(), ClientError> {
         self.ask(Method::Delete, &with_name(routes::PUBLICATION, id), NOTHING)
+    }
+
+    /// All adopted bridges.
+    pub fn adoptions(&self) -> Result<Vec<Adoption>, ClientError> {
+        self.get(routes::ADOPTIONS)
+    }
+
+    /// Adopts a bridge of the host's.
+    pub fn adopt(&self, adopt: &Adopt) -> Result<Adoption, ClientError> {
+        self.ask(Method::Post, routes::ADOPTIONS, Some(adopt))
+    }
+
+    /// Gives a bridge its containers back.
+    pub fn release(&self, bridge: &Name) -> Result<(), ClientError> {
+        self.ask(
+            Method::Delete,
+            &with_name(routes::ADOPTION, bridge),
+            NOTHING,
+        )
     }
 
     /// The connections the NAT follows that pass `filter`.

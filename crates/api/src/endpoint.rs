@@ -167,8 +167,8 @@ impl Join {
     pub fn check(&self) -> Result<(), ApiError> {
         check_ifname("ifname", &self.ifname)?;
         match &self.via {
-            Via::Veth { host } => check_ifname("via.veth.host", host),
-            Via::Tap | Via::MovedTap => Ok(()),
+            Via::Veth { host: Some(host) } => check_ifname("via.veth.host", host),
+            Via::Veth { host: None } | Via::Tap | Via::MovedTap => Ok(()),
         }
     }
 }
@@ -183,10 +183,13 @@ pub enum Via {
     /// A TAP is made in the daemon's namespace with its MAC address and MTU. Whoever joins the
     /// endpoint moves it, names it, gives it its addresses and sets it up, as Docker does.
     MovedTap,
-    /// It is there already: one end of a veth pair.
+    /// It is there already: one end of a veth pair. The other is taken off the bridge it is a port
+    /// of, if it is, and given back when the endpoint is left.
     Veth {
-        /// The other end, in the daemon's namespace.
-        host: String,
+        /// The other end, in the daemon's namespace. `null`: that of the veth in the sandbox which
+        /// has the endpoint's MAC address.
+        #[serde(default)]
+        host: Option<String>,
     },
 }
 

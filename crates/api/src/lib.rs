@@ -9,6 +9,7 @@
 //! inside changes. [`routes`] is the one list of paths, which the server, the client and the
 //! OpenAPI description share.
 
+mod adoption;
 mod client;
 mod doctor;
 mod error;
@@ -28,6 +29,7 @@ mod words;
 
 mod endpoint;
 
+pub use adoption::{Adopt, Adoption};
 pub use client::{Client, ClientError};
 pub use doctor::{Cleaned, Finding};
 pub use endpoint::{Attach, Detach, Endpoint, EndpointSet, Join, Via};
@@ -46,7 +48,7 @@ pub use port::{
     AdminState, Counters, Direction, Lock, Mirror, PcapSpeed, Port, PortAdd, PortKind, PortSet,
     PortState, Rate, VlanMode,
 };
-pub use publish::{Outside, Publication, PublicationCreate};
+pub use publish::{Listener, Outside, Publication, PublicationCreate};
 pub use routing::{Dependence, ExternalPrefix, Nat, NetworkSet, Preset, Routing, UplinkChoice};
 pub use status::{DropRow, Drops, PortDrops, PortsStatus, Status, WorkerStatus};
 pub use uplink::{Uplink, UplinkAdd, UplinkState};

@@ -26,6 +26,21 @@ pub struct PublicationCreate {
     /// `tcp`, `udp` or `sctp`.
     #[serde(default = "tcp")]
     pub protocol: Protocol,
+    /// Who listens to the external ports on the host itself.
+    #[serde(default)]
+    pub listener: Listener,
+}
+
+/// Who listens to published ports on the host itself, and serves what it sends to itself. What comes
+/// from outside gets to neither.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Listener {
+    /// The daemon does, which keeps other programs off the ports.
+    #[default]
+    Ours,
+    /// Another program has the ports: Docker's `docker-proxy`, say.
+    Another,
 }
 
 impl PublicationCreate {
@@ -86,6 +101,7 @@ impl FromStr for PublicationCreate {
             endpoint: endpoint.parse()?,
             to: to.first(),
             protocol,
+            listener: Listener::default(),
         })
     }
 }

@@ -60,6 +60,10 @@ pub const UPLINK: &str = "/v1/uplinks/{name}";
 pub const PUBLICATIONS: &str = "/v1/publications";
 /// One publication, by id: DELETE.
 pub const PUBLICATION: &str = "/v1/publications/{name}";
+/// All adopted bridges: GET; POST adopts one.
+pub const ADOPTIONS: &str = "/v1/adoptions";
+/// One adopted bridge: DELETE gives it back.
+pub const ADOPTION: &str = "/v1/adoptions/{name}";
 /// The connections the NAT follows: GET.
 pub const NAT: &str = "/v1/nat";
 /// POST forgets connections.
@@ -112,6 +116,9 @@ pub const ALL: &[(Method, &str)] = &[
     (Method::Get, PUBLICATIONS),
     (Method::Post, PUBLICATIONS),
     (Method::Delete, PUBLICATION),
+    (Method::Get, ADOPTIONS),
+    (Method::Post, ADOPTIONS),
+    (Method::Delete, ADOPTION),
     (Method::Get, NAT),
     (Method::Post, NAT_FLUSH),
     (Method::Get, NAT_WATCH),

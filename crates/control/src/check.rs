@@ -29,6 +29,8 @@ impl State {
 
     fn check_networks(&self) -> Result<(), Error> {
         unique("network name", self.networks().map(|n| n.name.clone()))?;
+        let bridges = self.networks().filter_map(|n| n.bridge.as_ref());
+        unique("bridge", bridges.map(|b| b.ifname.clone()))?;
         let subnets: Vec<IpNet> = self.ranges().map(|(_, net)| net).collect();
         for (i, a) in subnets.iter().enumerate() {
             if let Some(b) = subnets[..i].iter().find(|b| overlap(*a, **b)) {

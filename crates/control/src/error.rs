@@ -66,6 +66,17 @@ pub enum Error {
         /// Its ports.
         ports: Vec<String>,
     },
+    /// A network stands in for the bridge already.
+    #[error("bridge {bridge} is adopted already: network `{network}` stands in for it")]
+    Adopted {
+        /// The bridge.
+        bridge: String,
+        /// The network.
+        network: String,
+    },
+    /// No network stands in for the bridge.
+    #[error("bridge {0} is not adopted")]
+    NotAdopted(String),
     /// An entry to be configured is configured elsewhere.
     #[error(
         "{mac} in VLAN {vlan} of network `{network}` is already static on port `{port}`: remove that entry first"

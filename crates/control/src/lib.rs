@@ -53,14 +53,14 @@ pub use ipam::AddressRange;
 pub use join::{EndpointChange, JoinRequest};
 pub use live::Live;
 pub use model::{
-    Endpoint, EndpointId, FdbLimits, Isolation, Lock, Mirror, Namespace, NamespaceId, Network,
-    Port, PortKind, PortSettings, Rate, Sandbox, StaticEntry, StormLimits, Subnet, Via,
+    Bridge, Endpoint, EndpointId, FdbLimits, Isolation, Lock, Mirror, Namespace, NamespaceId,
+    Network, Port, PortKind, PortSettings, Rate, Sandbox, StaticEntry, StormLimits, Subnet, Via,
 };
 pub use network::{Gateway, NetworkRequest, SubnetRequest};
 pub use plan::{Plan, Step, TAP_MTU_MAX};
 pub use policy::Policy;
 pub use port::PortRequest;
-pub use publish::{Publication, PublicationId, PublicationRequest};
+pub use publish::{Listener, Publication, PublicationId, PublicationRequest};
 pub use router::{LinkFacts, UplinkFacts};
 pub use routing::{Nat, Routing, UplinkChoice};
 pub use state::State;

@@ -49,8 +49,22 @@ pub struct Network {
     /// What its gateway does, and who talks to whom.
     #[serde(default)]
     pub routing: Routing,
+    /// The host's bridge that it stands in for.
+    #[serde(default)]
+    pub bridge: Option<Bridge>,
     /// Free words of whoever made it.
     pub labels: BTreeMap<String, String>,
+}
+
+/// A bridge of the host's, whose containers a network has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Bridge {
+    /// Its name.
+    pub ifname: String,
+    /// Its MAC address. The gateway has it as well: containers know it already, and go on knowing it
+    /// when the bridge has them back.
+    #[serde(with = "stored::text")]
+    pub mac: MacAddr,
 }
 
 /// A configured entry of a forwarding database.

@@ -1,8 +1,8 @@
 //! Requests about networks.
 
 use crate::ipam::AddressRange;
-use crate::model::{FdbLimits, Network, Port, StormLimits, Subnet};
-use crate::names::check_name;
+use crate::model::{Bridge, FdbLimits, Network, Port, StormLimits, Subnet};
+use crate::names::{check_ifname, check_name};
 use crate::routing::Routing;
 use crate::{Change, Error, State};
 use ipnet::IpNet;
@@ -33,6 +33,8 @@ pub struct NetworkRequest {
     pub reserved: Vec<AddressRange>,
     /// What its gateway does, and who talks to whom.
     pub routing: Routing,
+    /// The host's bridge that it stands in for.
+    pub bridge: Option<Bridge>,
     /// Take the subnets although the host has routes to some of their addresses.
     pub allow_overlap: bool,
     /// Take them although other networks have some of their addresses, or may come to.
@@ -74,6 +76,7 @@ impl Default for NetworkRequest {
             storm: StormLimits::default(),
             reserved: Vec::new(),
             routing: Routing::default(),
+            bridge: None,
             allow_overlap: false,
             overlapping: false,
             labels: BTreeMap::new(),
@@ -100,6 +103,7 @@ impl State {
             ..
         } = request;
         check_name("network", name)?;
+        self.check_bridge(request.bridge.as_ref())?;
         if self.network_named(name).is_ok() {
             return Err(Error::NameTaken {
                 what: "network",
@@ -135,6 +139,7 @@ impl State {
             reserved: request.reserved.clone(),
             overlapping: request.overlapping,
             routing: request.routing.clone(),
+            bridge: request.bridge.clone(),
             labels: request.labels.clone(),
         };
         Ok((network.clone(), Change::put_network(network)))
@@ -159,6 +164,34 @@ impl State {
     /// The ports of a network, in the order of ids.
     pub fn ports_of<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = &'a Port> + 'a {
         self.ports().filter(|p| p.network == Some(network.id))
+    }
+
+    /// The network that stands in for a bridge of the host's.
+    ///
+    /// # Errors
+    /// [`Error::NotAdopted`].
+    pub fn network_for(&self, bridge: &str) -> Result<&Network, Error> {
+        let stands_in = |n: &&Network| n.bridge.as_ref().is_some_and(|b| b.ifname == bridge);
+        let not_adopted = || Error::NotAdopted(bridge.to_owned());
+        self.networks().find(stands_in).ok_or_else(not_adopted)
+    }
+
+    /// A bridge has one network at most.
+    fn check_bridge(&self, bridge: Option<&Bridge>) -> Result<(), Error> {
+        let Some(bridge) = bridge else {
+            return Ok(());
+        };
+        check_ifname(&bridge.ifname)?;
+        if !bridge.mac.is_valid_source() {
+            return Err(Error::BadMac(bridge.mac));
+        }
+        match self.network_for(&bridge.ifname) {
+            Err(_) => Ok(()),
+            Ok(network) => Err(Error::Adopted {
+                bridge: bridge.ifname.clone(),
+                network: network.name.clone(),
+            }),
+        }
     }
 
     fn check_subnets(&self, request: &NetworkRequest) -> Result<Vec<Subnet>, Error> {

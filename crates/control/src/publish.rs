@@ -41,6 +41,20 @@ pub struct Publication {
     pub endpoint: EndpointId,
     /// Its first port.
     pub to: u16,
+    /// Who listens to the external ports on the host itself.
+    #[serde(default)]
+    pub listener: Listener,
+}
+
+/// Who listens to published ports on the host itself, and serves what it sends to itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Listener {
+    /// We do, which keeps other programs off the ports.
+    #[default]
+    Ours,
+    /// Another program has the ports.
+    Another,
 }
 
 /// A publication to be made.
@@ -56,6 +70,8 @@ pub struct PublicationRequest {
     pub endpoint: String,
     /// Its first port.
     pub to: u16,
+    /// Who listens to the external ports on the host itself.
+    pub listener: Listener,
 }
 
 impl Publication {
@@ -121,6 +137,7 @@ impl State {
             ports: request.ports,
             endpoint: endpoint.id,
             to: request.to,
+            listener: request.listener,
         };
         self.check_publication(&publication)?;
         Ok((publication.clone(), Change::PutPublication(publication)))

@@ -81,10 +81,14 @@ impl Live {
 }
 
 impl State {
-    /// The MAC address of the gateway of the network `id`: locally administered, and the same as
-    /// long as the state file is.
+    /// The MAC address of the gateway of the network `id`: that of the bridge it stands in for, or a
+    /// locally administered one. It is the same as long as the state file is.
     #[must_use]
     pub fn gateway_mac(&self, id: NetworkId) -> MacAddr {
+        let bridge = self.network(id).and_then(|n| n.bridge.as_ref());
+        if let Some(bridge) = bridge {
+            return bridge.mac;
+        }
         hashed_mac(self.seed, GATEWAYS | u64::from(id.0))
     }
 

@@ -2,8 +2,8 @@
 //! and the live tables always hold what the state says.
 
 use clearway_control::{
-    AttachRequest, Change, EndpointChange, Gateway, Hidden, JoinRequest, LinkFacts, Live, Mirror,
-    Namespace, NamespaceId, NetworkRequest, Policy, PortKind, PortRequest, PortSettings,
+    AttachRequest, Change, EndpointChange, Gateway, Hidden, JoinRequest, LinkFacts, Listener, Live,
+    Mirror, Namespace, NamespaceId, NetworkRequest, Policy, PortKind, PortRequest, PortSettings,
     PublicationRequest, Routing, Sandbox, State, StaticEntry, Step, SubnetRequest, UplinkChoice,
     UplinkFacts, UplinkRequest, Via,
 };
@@ -329,6 +329,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
                 },
                 endpoint,
                 to: 80,
+                listener: Listener::Ours,
             };
             state.publish(&request).ok().map(|(_, change)| change)
         }
