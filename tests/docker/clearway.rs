@@ -1,0 +1,148 @@
+//! The daemon that serves Docker's plugin socket, on the engine's machine.
+
+use crate::world::SOON;
+use api::Client;
+use nix::sys::signal::Signal;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, OnceLock};
+use testbed::docker::{Machine, Resident};
+use testbed::wait_until;
+
+/// Where Docker looks for a plugin of this name, on the machine.
+pub(crate) const PLUGIN: &str = "/run/docker/plugins/clearway.sock";
+
+/// A running daemon. Dropping it kills it.
+pub(crate) struct Clearway {
+    machine: Arc<Machine>,
+    daemon: Resident,
+}
+
+impl Clearway {
+    /// Starts it with the machine's NIC as its uplink, and waits for its answer.
+    pub(crate) fn start(machine: &Arc<Machine>) -> Self {
+        std::fs::write(machine.dir().join("config.toml"), "uplinks = [\"eth0\"]\n").unwrap();
+        let it = Self {
+            daemon: spawn(machine),
+            machine: Arc::clone(machine),
+        };
+        it.await_ready();
+        it
+    }
+
+    /// Ends it and waits for its end.
+    pub(crate) fn end(&mut self, signal: Signal) {
+        self.daemon.signal(signal).unwrap();
+        self.daemon.wait_within(SOON).unwrap();
+    }
+
+    /// Starts it again after its end, on the same sockets and state.
+    pub(crate) fn start_again(&mut self) {
+        self.daemon = spawn(&self.machine);
+        self.await_ready();
+    }
+
+    fn await_ready(&self) {
+        wait_until("the daemon's answer", SOON, || {
+            self.client().status().is_ok()
+        })
+        .unwrap_or_else(|error| panic!("{error}; its log:\n{}", self.log()));
+        let machine = Arc::clone(&self.machine);
+        wait_until("the plugin's socket", SOON, || {
+            machine.run(|| std::os::unix::net::UnixStream::connect(PLUGIN).is_ok())
+        })
+        .unwrap_or_else(|error| panic!("{error}; its log:\n{}", self.log()));
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::new(socket(&self.machine)).with_timeout(SOON)
+    }
+
+    /// Runs the command line against it.
+    pub(crate) fn cli(&self, words: &str) -> Output {
+        let mut command = Command::new(binary());
+        let command = command.arg("--socket").arg(socket(&self.machine));
+        command.args(words.split_whitespace()).output().unwrap()
+    }
+
+    /// What the command line prints; fails when it does.
+    pub(crate) fn told(&self, words: &str) -> String {
+        let output = self.cli(words);
+        assert!(output.status.success(), "clearway {words}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    pub(crate) fn log(&self) -> String {
+        std::fs::read_to_string(log(&self.machine)).unwrap_or_default()
+    }
+
+    /// Kilobytes of memory that it occupies.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.unwrap().trim().trim_end_matches(" kB");
+        kib.parse().unwrap()
+    }
+
+    /// What its open descriptors are, in the kernel's words.
+    pub(crate) fn descriptors(&self) -> Vec<String> {
+        let dir = format!("/proc/{}/fd", self.daemon.id());
+        let entries = std::fs::read_dir(dir).unwrap();
+        entries
+            .filter_map(|entry| std::fs::read_link(entry.unwrap().path()).ok())
+            .map(|link| link.display().to_string())
+            .collect()
+    }
+}
+
+/// The one place that knows how the daemon is told to serve Docker.
+pub(crate) fn spawn(machine: &Arc<Machine>) -> Resident {
+    let log = std::fs::File::options()
+        .create(true)
+        .append(true)
+        .open(log(machine))
+        .unwrap();
+    let mut command = Command::new(binary());
+    command
+        .arg("daemon")
+        .arg("--socket")
+        .arg(socket(machine))
+        .arg("--state-dir")
+        .arg(machine.dir().join("state"))
+        .arg("--config")
+        .arg(machine.dir().join("config.toml"))
+        .arg("--docker")
+        .arg("--docker-plugin-socket")
+        .arg(PLUGIN)
+        .arg("--docker-socket")
+        .arg(machine.dir().join("docker.sock"))
+        .stderr(log);
+    machine.spawn(command).unwrap()
+}
+
+fn socket(machine: &Machine) -> PathBuf {
+    machine.dir().join("clearway.sock")
+}
+
+fn log(machine: &Machine) -> PathBuf {
+    machine.dir().join("clearway.log")
+}
+
+/// The `clearway` binary of the profile these tests are built with, built once.
+fn binary() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let mut build = Command::new(env!("CARGO"));
+        build.args(["build", "--quiet", "--package", "clearway"]);
+        if !cfg!(debug_assertions) {
+            build.arg("--release");
+        }
+        let built = build.status().expect("cargo runs").success();
+        assert!(built, "the binary builds");
+        let test = std::env::current_exe().expect("a test knows its own file");
+        let profile = test.ancestors().nth(2);
+        profile
+            .expect("a test lies in PROFILE/deps")
+            .join("clearway")
+    })
+}

@@ -1,0 +1,25 @@
+//! Docker's real engine against the plugin: the judge of what containers, `docker` and the world
+//! see. Needs root and Docker, which each test runs on a machine of its own
+//! ([`testbed::docker::Machine`]): nothing of the computer's network, files or engine is touched.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod clearway;
+mod hostile;
+mod ipam;
+mod many;
+mod modes;
+mod names;
+mod network;
+mod publish;
+mod rules;
+mod survival;
+mod web;
+mod world;
+
+#[path = "../netns/nat/line.rs"]
+#[allow(dead_code, reason = "what lines do is used in part")]
+mod line;
+#[path = "../netns/nat/talk.rs"]
+#[allow(dead_code, reason = "what talkers say is used in part")]
+mod talk;
