@@ -11,7 +11,7 @@ mod messages;
 mod pools;
 mod store;
 
-pub(crate) use pools::PoolError;
+pub(crate) use pools::{PoolError, SPACES};
 
 use crate::error::{Error, Refusal};
 use messages::{

@@ -46,6 +46,9 @@ pub(crate) struct NetworkOptions {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct IpamData {
+    /// Whose IPAM gave the pool.
+    #[serde(default, deserialize_with = "or_default")]
+    pub(super) address_space: String,
     pub(super) pool: IpNet,
     #[serde(default, deserialize_with = "empty_is_none")]
     pub(super) gateway: Option<IpNet>,

@@ -4,10 +4,11 @@ use super::messages::{
     AllocateNetwork, CreateNetwork, GatewaysWanted, GwAllocCheck, IpamData, NetworkRef,
 };
 use super::{Driver, has};
-use crate::error::{Refusal, gone};
+use crate::error::{Refusal, gone, refused_with};
+use crate::ipam::SPACES;
 use crate::labels;
 use crate::options::{GatewayMode, NetworkDraft};
-use api::{AddressRange, Detach, Name, NetworkCreate};
+use api::{AddressRange, Detach, ErrorCode, Name, NetworkCreate};
 use std::net::IpAddr;
 
 impl Driver {
@@ -50,8 +51,24 @@ impl Driver {
         let labels = &mut network.labels;
         labels.insert(labels::NETWORK_ID.to_owned(), id.clone());
         labels.insert(labels::REQUEST.to_owned(), fingerprint.to_owned());
-        self.client.network_create(&network)?;
+        self.make(network, is_ours(request))?;
         self.changed.notify_one();
+        Ok(())
+    }
+
+    /// Makes a network. A tenant of our own IPAM may have another tenant's addresses: the network is
+    /// then one that overlaps, which costs it the host's way in, so it is tried without.
+    fn make(&self, network: NetworkCreate, ours: bool) -> Result<(), Refusal> {
+        let Err(error) = self.client.network_create(&network) else {
+            return Ok(());
+        };
+        if !ours || refused_with(&error, ErrorCode::AlreadyExists).is_none() {
+            return Err(error.into());
+        }
+        self.client.network_create(&NetworkCreate {
+            overlapping: true,
+            ..network
+        })?;
         Ok(())
     }
 
@@ -106,6 +123,12 @@ fn network_of(request: &CreateNetwork) -> Result<NetworkCreate, Refusal> {
     network.routing.masquerade = masquerade;
     network.check()?;
     Ok(network)
+}
+
+/// Whether the pools were given by our own IPAM driver.
+fn is_ours(request: &CreateNetwork) -> bool {
+    let mut all = request.ipv4_data.iter().chain(&request.ipv6_data);
+    all.any(|data| SPACES.contains(&data.address_space.as_str()))
 }
 
 /// The subnets that are some: without an IPAM (`--ipam-driver null`) Docker names 0.0.0.0/0.

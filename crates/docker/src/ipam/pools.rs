@@ -303,7 +303,7 @@ fn overlap(a: IpNet, b: IpNet) -> bool {
 }
 
 /// The address spaces: none has a slash, so pools' ids differ.
-pub(super) const SPACES: [&str; 2] = ["clearway-local", "clearway-global"];
+pub(crate) const SPACES: [&str; 2] = ["clearway-local", "clearway-global"];
 
 /// What IPv4 pools are chosen from.
 const OURS_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 128, 0, 0), 9);
