@@ -1,6 +1,7 @@
 //! The one binary: the daemon, the lab, and the command line that asks the daemon.
 
 mod documents;
+mod plugin;
 
 use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
@@ -31,6 +32,9 @@ enum Command {
     Lab(lab::Args),
     #[command(flatten)]
     Ask(cli::Command),
+    /// Run the switch as the managed plugin of a Docker engine
+    #[command(hide = true)]
+    Plugin(daemon::Args),
     /// Print what completes this command line in a shell
     Completions {
         /// The shell
@@ -48,6 +52,10 @@ fn main() -> ExitCode {
     let Line { socket, command } = Line::parse();
     match command {
         Command::Daemon(args) => daemon::run(&daemon::Args { socket, ..args }),
+        Command::Plugin(args) => {
+            plugin::open_settings();
+            daemon::run(&daemon::Args { socket, ..args })
+        }
         Command::Lab(args) => lab::run(&args),
         Command::Ask(command) => cli::run(
             &command,

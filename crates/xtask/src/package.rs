@@ -40,7 +40,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         return Ok(());
     }
     let output = directory.display().to_string();
-    let deb = ["deb", "--package", "clearway", "--no-build", "--output"];
+    let deb = [
+        "deb",
+        "--package",
+        "clearway",
+        "--no-build",
+        "--strip",
+        "--output",
+    ];
     must_succeed(cargo(root, &[&deb[..], &[&output]].concat()))
 }
 
