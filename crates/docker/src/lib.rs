@@ -15,6 +15,7 @@
 //! * `options` and `portmap`: what users say with `-o` and `-p`.
 //! * `ipam`: pools of several tenants, which may overlap. It is asked only where a network says
 //!   `--ipam-driver`; it has a state file of its own, for an address must not be given twice.
+//! * `adopt`: containers of Docker's own bridges, which an operator has adopted.
 //! * `names`: Docker tells a driver no names. They are asked of dockerd, never from within a call:
 //!   dockerd holds locks while it waits for a driver, and would wait for itself.
 //!
@@ -22,6 +23,7 @@
 //! killed between two of them makes: each one does what is still to be done, and is content when
 //! what is to be taken away is gone.
 
+mod adopt;
 mod calls;
 mod driver;
 mod error;
@@ -34,6 +36,7 @@ mod options;
 mod portmap;
 mod socket;
 
+pub use adopt::follow_adopted;
 pub use error::Error;
 pub use socket::Listener;
 

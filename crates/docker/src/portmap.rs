@@ -68,6 +68,7 @@ impl Whole {
             endpoint: endpoint.clone(),
             to: self.to,
             protocol: self.outside.protocol,
+            listener: api::Listener::Ours,
         }
     }
 

@@ -8,6 +8,7 @@ use bollard::errors::Error as DockerError;
 use bollard::models::{ContainerInspectResponse, NetworkInspect};
 use bollard::query_parameters::{
     EventsOptionsBuilder, InspectContainerOptions, InspectNetworkOptions,
+    ListNetworksOptionsBuilder,
 };
 use futures_util::{Stream, StreamExt};
 use std::collections::{BTreeMap, HashMap};
@@ -119,6 +120,20 @@ impl Dockerd {
         Ok(view)
     }
 
+    /// The networks of Docker's own bridge driver: their ids, and their bridges.
+    pub(crate) async fn bridges(&self) -> Result<Vec<(String, String)>, AskError> {
+        let filters = HashMap::from([("driver", vec!["bridge"])]);
+        let options = ListNetworksOptionsBuilder::default().filters(&filters);
+        let networks = self.0.list_networks(Some(options.build())).await?;
+        let bridge = |network: bollard::models::Network| {
+            let id = network.id?;
+            let named = network.options.and_then(|mut o| o.remove(BRIDGE_NAME));
+            let bridge = named.unwrap_or_else(|| format!("br-{}", id.get(..12).unwrap_or(&id)));
+            Some((id, bridge))
+        };
+        Ok(networks.into_iter().filter_map(bridge).collect())
+    }
+
     /// All that it says of a network.
     pub(crate) async fn inspected_network(
         &self,
@@ -172,6 +187,8 @@ impl Dockerd {
     }
 }
 
+/// The option that names a network's bridge.
+const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 /// How long one answer may take.
 const TIMEOUT_SECONDS: u64 = 30;
 /// What happens to networks and containers that may change a name or an endpoint.
