@@ -146,7 +146,7 @@ impl State {
         }
         let interfaces = self.ports().filter_map(|p| self.interface_of(p));
         let named = interfaces.map(|(s, name)| (s.map(|s| s.identity), name.to_owned()));
-        unique_debug::<(Option<NamespaceId>, String)>("interface", named)
+        unique_debug::<(Option<Option<NamespaceId>>, String)>("interface", named)
     }
 }
 

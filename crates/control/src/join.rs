@@ -85,6 +85,18 @@ impl State {
         Ok((endpoint, Change::All(changes)))
     }
 
+    /// Remembers which namespace an endpoint's sandbox is, now that it is there.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn sandbox_found(&self, id: EndpointId, identity: NamespaceId) -> Result<Change, Error> {
+        let mut endpoint = self.endpoint_with(id)?.clone();
+        if let Some(sandbox) = &mut endpoint.sandbox {
+            sandbox.identity = Some(identity);
+        }
+        self.put(endpoint)
+    }
+
     /// Checks other names of an endpoint. Its port has the new name as well, unless another port
     /// does.
     ///
@@ -198,12 +210,13 @@ impl Endpoint {
     pub fn is_in(&self, namespace: NamespaceId) -> bool {
         self.sandbox
             .as_ref()
-            .is_some_and(|sandbox| sandbox.identity == namespace)
+            .is_some_and(|sandbox| sandbox.identity == Some(namespace))
     }
 
     /// Whether it shares a sandbox.
     pub(crate) fn is_beside(&self, sandbox: Option<&Sandbox>) -> bool {
-        sandbox.is_some_and(|sandbox| self.is_in(sandbox.identity))
+        let identity = sandbox.and_then(|sandbox| sandbox.identity);
+        identity.is_some_and(|identity| self.is_in(identity))
     }
 
     /// What the kernel has to do for the endpoint's interface, where we hold it.

@@ -17,10 +17,10 @@ use crate::model::{FdbLimits, Isolation, Lock, Network, Port, Rate, StormLimits,
 use crate::router::UplinkFacts;
 use crate::uplink::{Attachment, HIDDEN_FDB};
 use crate::{Error, State};
+use ipnet::{IpNet, Ipv6Net};
 use pipeline::Meter;
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
-use ipnet::{IpNet, Ipv6Net};
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;

@@ -187,8 +187,9 @@ pub enum Via {
 pub struct Sandbox {
     /// How to find it.
     pub namespace: Namespace,
-    /// Which one it was when it was named.
-    pub identity: NamespaceId,
+    /// Which one it was when it was named; `None` while it is not there yet. Docker makes a
+    /// container's namespace when its endpoints have been joined.
+    pub identity: Option<NamespaceId>,
 }
 
 /// How a namespace is named.

@@ -109,10 +109,10 @@ fn request() -> impl Strategy<Value = Request> {
 fn nth_sandbox(n: u8) -> Sandbox {
     Sandbox {
         namespace: Namespace::Pid(n.into()),
-        identity: NamespaceId {
+        identity: Some(NamespaceId {
             device: 4,
             inode: n.into(),
-        },
+        }),
     }
 }
 

@@ -25,7 +25,7 @@ fn sandbox(inode: u64) -> Sandbox {
     let identity = NamespaceId { device: 4, inode };
     Sandbox {
         namespace: Namespace::Name(format!("ns{inode}")),
-        identity,
+        identity: Some(identity),
     }
 }
 
@@ -341,7 +341,15 @@ fn an_endpoint_waits_is_joined_left_and_renamed() {
         refusal(state.join(endpoint.id, &join(Via::Tap))),
         "endpoint ep-1 is in ns7 already; it must leave that first"
     );
-    assert_eq!(state.endpoints_in(sandbox(7).identity).count(), 1);
+    assert_eq!(
+        state
+            .endpoints_in(NamespaceId {
+                device: 4,
+                inode: 7
+            })
+            .count(),
+        1
+    );
 
     let renamed = EndpointChange {
         name: Some("shop".into()),
@@ -355,7 +363,15 @@ fn an_endpoint_waits_is_joined_left_and_renamed() {
     let (left, change) = state.leave(endpoint.id).unwrap();
     let _ = state.commit(change);
     assert_eq!(left.addresses, endpoint.addresses);
-    assert_eq!(state.endpoints_in(sandbox(7).identity).count(), 0);
+    assert_eq!(
+        state
+            .endpoints_in(NamespaceId {
+                device: 4,
+                inode: 7
+            })
+            .count(),
+        0
+    );
     assert_eq!(state.check(), Ok(()));
 }
 

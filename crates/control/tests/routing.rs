@@ -43,7 +43,7 @@ fn state() -> State {
 fn request(inode: u64, network: &str, name: &str) -> AttachRequest {
     let sandbox = Sandbox {
         namespace: Namespace::Name(format!("ns{inode}")),
-        identity: NamespaceId { device: 4, inode },
+        identity: Some(NamespaceId { device: 4, inode }),
     };
     AttachRequest {
         name: Some(name.to_owned()),

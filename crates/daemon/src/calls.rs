@@ -6,10 +6,10 @@
 //! connections. Each answers an [`ApiError`] whose code says what went wrong.
 
 use api::{
-    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest, Explanation,
-    FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Join, Name, NatEntry,
-    NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet,
-    Publication, PublicationCreate, Status, Uplink, UplinkAdd,
+    Adopt, Adoption, ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet,
+    ExplainRequest, Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed,
+    Join, Name, NatEntry, NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port,
+    PortAdd, PortSet, Publication, PublicationCreate, Status, Uplink, UplinkAdd,
 };
 use std::future::Future;
 use tokio::sync::mpsc;
@@ -103,6 +103,15 @@ pub trait Calls: Send + Sync + 'static {
 
     /// Takes a publication away.
     fn unpublish(&self, id: &Name) -> impl Future<Output = Result<(), ApiError>> + Send;
+
+    /// All adopted bridges, in the order they were adopted.
+    fn adoptions(&self) -> impl Future<Output = Result<Vec<Adoption>, ApiError>> + Send;
+
+    /// Adopts a bridge of the host's.
+    fn adopt(&self, adopt: Adopt) -> impl Future<Output = Result<Adoption, ApiError>> + Send;
+
+    /// Gives a bridge its containers back.
+    fn release(&self, bridge: &Name) -> impl Future<Output = Result<(), ApiError>> + Send;
 
     /// The connections the NAT follows that pass the filter.
     fn nat(

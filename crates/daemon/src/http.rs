@@ -5,6 +5,7 @@
 //! attach must not leave half an attach behind, and a call that panics is one refused request and
 //! not the end of the daemon.
 
+mod adoption;
 mod endpoints;
 mod extract;
 mod gateway;
@@ -60,6 +61,11 @@ pub fn router<C: Calls>(calls: Arc<C>) -> Router {
             get(gateway::publications::<C>).post(gateway::publish::<C>),
         )
         .route(routes::PUBLICATION, delete(gateway::unpublish::<C>))
+        .route(
+            routes::ADOPTIONS,
+            get(adoption::adoptions::<C>).post(adoption::adopt::<C>),
+        )
+        .route(routes::ADOPTION, delete(adoption::release::<C>))
         .route(routes::NAT, get(gateway::nat::<C>))
         .route(routes::NAT_FLUSH, post(gateway::nat_flush::<C>))
         .route(routes::NAT_WATCH, get(gateway::nat_watch::<C>))
@@ -127,6 +133,9 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
         gateway::publications,
         gateway::publish,
         gateway::unpublish,
+        adoption::adoptions,
+        adoption::adopt,
+        adoption::release,
         gateway::nat,
         gateway::nat_flush,
         gateway::nat_watch,

@@ -1,6 +1,6 @@
 //! What is ours in the host's network, looked at without a daemon: `clearway doctor` after a crash.
 
-use api::{ApiError, Cleaned, Finding};
+use api::{ApiError, Cleaned, Finding, Name};
 use host::doctor;
 use host::{Links, Netns, Place};
 
@@ -17,8 +17,22 @@ pub fn inspect() -> Result<Vec<Finding>, ApiError> {
 /// # Errors
 /// When the kernel does not show it. What could not be undone is told with its finding.
 pub fn clean() -> Result<Vec<Cleaned>, ApiError> {
+    undo(doctor::inspect)
+}
+
+/// Undoes what of it is of one bridge: it has its containers back.
+///
+/// # Errors
+/// As [`clean`].
+pub fn release(bridge: &Name) -> Result<Vec<Cleaned>, ApiError> {
+    undo(|links| doctor::inspect_bridge(links, bridge.as_str()))
+}
+
+fn undo(
+    inspect: impl FnOnce(&Links) -> Result<Vec<doctor::Finding>, host::Error> + Send,
+) -> Result<Vec<Cleaned>, ApiError> {
     in_own_namespace(|links| {
-        let findings = doctor::inspect(links)?;
+        let findings = inspect(links)?;
         let undo = |finding: &doctor::Finding| {
             let failed = doctor::clean(links, std::slice::from_ref(finding));
             Cleaned {

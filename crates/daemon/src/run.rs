@@ -212,6 +212,11 @@ async fn answer(
     stop: impl Future<Output = &'static str> + Send + 'static,
 ) -> Result<(), RunError> {
     let drivers = drivers.map(|drivers| answer_docker(drivers, config));
+    let adopted = tokio::spawn(docker::follow_adopted(
+        config.docker_socket.clone(),
+        config.socket.clone(),
+        manager.adopted(),
+    ));
     tracing::info!(socket = %config.socket.display(), state = %config.state_dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
     notify::tell("READY=1");
     let (stopping, stopped) = oneshot::channel();
@@ -220,6 +225,7 @@ async fn answer(
         tracing::info!(signal, "stopping");
         notify::tell("STOPPING=1");
         // They call us: they end first.
+        adopted.abort();
         if let Some(drivers) = drivers {
             drivers.end().await;
         }

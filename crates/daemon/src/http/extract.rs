@@ -1,8 +1,9 @@
 //! From HTTP to checked values, and from refusals back to HTTP.
 
 use api::{
-    ApiError, Attach, Detach, EndpointSet, ExplainRequest, FdbAdd, FdbFlush, FdbKey, Join, Name,
-    NatFilter, NetworkCreate, NetworkSet, Policy, PortAdd, PortSet, PublicationCreate, UplinkAdd,
+    Adopt, ApiError, Attach, Detach, EndpointSet, ExplainRequest, FdbAdd, FdbFlush, FdbKey, Join,
+    Name, NatFilter, NetworkCreate, NetworkSet, Policy, PortAdd, PortSet, PublicationCreate,
+    UplinkAdd,
 };
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -104,7 +105,7 @@ macro_rules! checks {
 }
 
 checks!(
-    NetworkCreate, NetworkSet, Attach, Join, Policy, UplinkAdd, PublicationCreate, PortAdd, PortSet, FdbAdd;
+    NetworkCreate, NetworkSet, Attach, Join, Policy, UplinkAdd, Adopt, PublicationCreate, PortAdd, PortSet, FdbAdd;
     Detach, EndpointSet, FdbKey, FdbFlush, NatFilter
 );
 

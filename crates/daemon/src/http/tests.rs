@@ -3,10 +3,10 @@
 use super::*;
 use api::routes::{ALL, Method as Verb};
 use api::{
-    Attach, Cleaned, Client, ClientError, Detach, Drops, Endpoint, EndpointSet, ErrorCode,
-    ExplainRequest, Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Finding,
-    Flushed, Join, Name, NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState, NatTuple,
-    Netns, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Protocol,
+    Adopt, Adoption, Attach, Cleaned, Client, ClientError, Detach, Drops, Endpoint, EndpointSet,
+    ErrorCode, ExplainRequest, Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind,
+    Finding, Flushed, Join, Name, NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState,
+    NatTuple, Netns, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet, Protocol,
     Publication, PublicationCreate, Status, Uplink, UplinkAdd, VlanId,
 };
 use axum::body::{Body, to_bytes};
@@ -115,6 +115,15 @@ impl Calls for Stub {
     }
     async fn unpublish(&self, id: &Name) -> Result<(), ApiError> {
         called(&format!("unpublish {id}"))
+    }
+    async fn adoptions(&self) -> Result<Vec<Adoption>, ApiError> {
+        called("adoptions")
+    }
+    async fn adopt(&self, adopt: Adopt) -> Result<Adoption, ApiError> {
+        called(&format!("adopt {}", adopt.bridge))
+    }
+    async fn release(&self, bridge: &Name) -> Result<(), ApiError> {
+        called(&format!("release {bridge}"))
     }
     async fn nat(&self, filter: NatFilter) -> Result<Vec<NatEntry>, ApiError> {
         if filter == NatFilter::default() {
@@ -317,6 +326,14 @@ async fn each_route_makes_its_call() {
             Value::Null,
             "unpublish x",
         ),
+        (Verb::Get, routes::ADOPTIONS, Value::Null, "adoptions"),
+        (
+            Verb::Post,
+            routes::ADOPTIONS,
+            json!({"bridge": "docker0"}),
+            "adopt docker0",
+        ),
+        (Verb::Delete, routes::ADOPTION, Value::Null, "release x"),
         (Verb::Get, routes::NAT, Value::Null, "nat"),
         (
             Verb::Post,

@@ -240,6 +240,7 @@ impl Core {
             self.dataplane.remove_port(*id);
         }
         self.open.clear();
+        self.give_back_all();
         self.write_survivors(Gap::Silent);
     }
 

@@ -1,12 +1,15 @@
 //! Calls about endpoints.
 
+use super::adoption::give_back;
 use super::core::Core;
 use super::open::{self, NOT_JOINED, OpenPort, netns_of};
 use super::refuse::{KernelError, refused};
 use super::translate;
-use api::{ApiError, Attach, Detach, EndpointSet, Join, Name};
-use control::{Change, Endpoint, EndpointId, NamespaceId, Sandbox, Via};
+use api::{ApiError, Attach, Detach, EndpointSet, ErrorCode, Join, Name};
+use control::{Change, Endpoint, EndpointId, JoinRequest, NamespaceId, Sandbox, Via};
 use host::Netns;
+use pipeline::PortId;
+use wire::MacAddr;
 
 impl Core {
     /// Makes an endpoint; with a namespace its interface as well.
@@ -16,8 +19,9 @@ impl Core {
         let planned = self.state.attach(&request).or_else(|_| {
             // What is in the way may belong to a container that ended since the last look.
             self.retire_gone();
-            if let Some(sandbox) = &request.sandbox {
-                self.retire_dead(sandbox.identity, &request.ifname);
+            let sandbox = request.sandbox.as_ref().and_then(|s| s.identity);
+            if let Some(sandbox) = sandbox {
+                self.retire_dead(sandbox, &request.ifname);
             }
             self.state.attach(&request)
         });
@@ -31,7 +35,7 @@ impl Core {
             self.open.insert(endpoint.port, OpenPort::down(NOT_JOINED));
         }
         tracing::info!(endpoint = %endpoint.id, ifname = %endpoint.ifname, "made");
-        self.shown_endpoint(&endpoint)
+        self.as_shown(&endpoint)
     }
 
     /// Gives an endpoint its interface.
@@ -40,8 +44,8 @@ impl Core {
         name: &Name,
         join: &Join,
     ) -> Result<api::Endpoint, ApiError> {
-        let request = translate::join_request(join, find(&join.netns)?);
         let id = self.endpoint_id(name)?;
+        let request = self.join_request(id, join)?;
         let joined = self.state.join(id, &request).or_else(|_| {
             self.retire_gone();
             self.state.join(id, &request)
@@ -49,7 +53,7 @@ impl Core {
         let (endpoint, change, _) = joined.map_err(|error| refused(&error))?;
         self.bring_in(&endpoint, change)?;
         tracing::info!(endpoint = %id, netns = %join.netns, ifname = %endpoint.ifname, "joined");
-        self.shown_endpoint(&endpoint)
+        self.as_shown(&endpoint)
     }
 
     /// Takes an endpoint's interface away, and what is published of it.
@@ -63,7 +67,7 @@ impl Core {
         }
         self.open.insert(endpoint.port, OpenPort::down(NOT_JOINED));
         tracing::info!(endpoint = %id, "left");
-        self.shown_endpoint(&endpoint)
+        self.as_shown(&endpoint)
     }
 
     /// Changes an endpoint's names.
@@ -79,17 +83,79 @@ impl Core {
             .set_endpoint(id, change)
             .map_err(|error| refused(&error))?;
         self.change(change)?;
-        self.shown_endpoint(&endpoint)
+        self.as_shown(&endpoint)
     }
 
     /// One endpoint.
     pub(super) fn endpoint(&self, name: &Name) -> Result<api::Endpoint, ApiError> {
         let found = self.state.endpoint_named(name.as_str());
-        self.shown_endpoint(found.map_err(|error| refused(&error))?)
+        self.as_shown(found.map_err(|error| refused(&error))?)
+    }
+
+    /// The request, with what is left for us to find.
+    fn join_request(&self, id: EndpointId, join: &Join) -> Result<JoinRequest, ApiError> {
+        let sandbox = match join.via {
+            api::Via::MovedTap => find_or_expect(&join.netns)?,
+            api::Via::Tap | api::Via::Veth { .. } => find(&join.netns)?,
+        };
+        let mut ifname = join.ifname.clone();
+        let via = match &join.via {
+            api::Via::Tap => Via::Tap,
+            api::Via::MovedTap => Via::MovedTap,
+            api::Via::Veth { host: Some(host) } => Via::Veth { host: host.clone() },
+            api::Via::Veth { host: None } => {
+                let endpoint = self.state.endpoint(id);
+                let mac = endpoint.map_or(MacAddr::BROADCAST, |endpoint| endpoint.mac);
+                let found = open::find_veth(&sandbox, mac).map_err(|error| error.to_api())?;
+                ifname = found.inside;
+                Via::Veth { host: found.host }
+            }
+        };
+        Ok(JoinRequest {
+            sandbox,
+            ifname,
+            via,
+        })
+    }
+
+    /// Follows sandboxes that are there by now and were not when they were joined.
+    pub(super) fn find_sandboxes(&mut self) {
+        for (port, netns, change) in self.found_sandboxes() {
+            match self.begin(change) {
+                Ok(begun) => {
+                    self.publish(begun);
+                    if let Some(open) = self.open.get_mut(&port) {
+                        open.netns = Some(netns);
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "a sandbox that was found is not noted yet"),
+            }
+        }
+    }
+
+    /// Sandboxes that are there by now, each with its port and the change that remembers it.
+    pub(super) fn found_sandboxes(&self) -> Vec<(PortId, Netns, Change)> {
+        let found = |endpoint: &Endpoint| {
+            let sandbox = endpoint.sandbox.as_ref()?;
+            let awaited = sandbox.identity.is_none();
+            let place = awaited.then(|| netns_of(sandbox).place().clone())?;
+            let netns = Netns::find(place).ok()?;
+            let change = self.state.sandbox_found(endpoint.id, named(&netns)).ok()?;
+            Some((endpoint.port, netns, change))
+        };
+        self.state.endpoints().filter_map(found).collect()
     }
 
     /// Makes the interface of an endpoint that `change` puts into its sandbox.
     fn bring_in(&mut self, endpoint: &Endpoint, change: Change) -> Result<(), ApiError> {
+        let brought = self.try_bring_in(endpoint, change);
+        if brought.is_err() {
+            give_back(endpoint);
+        }
+        brought
+    }
+
+    fn try_bring_in(&mut self, endpoint: &Endpoint, change: Change) -> Result<(), ApiError> {
         // Dropped on the way out, what was made is unmade.
         let opened = open::make_endpoint(endpoint).map_err(|error| error.to_api())?;
         let begun = self.begin(change)?;
@@ -100,7 +166,7 @@ impl Core {
         // The interface is up and has things to say: the topology knows it before they are read.
         self.publish(begun);
         self.live.settle(&self.state);
-        let netns = endpoint.sandbox.as_ref().map(netns_of);
+        let netns = open::watched(endpoint);
         self.take_in(endpoint.port, netns, opened)
     }
 
@@ -114,7 +180,7 @@ impl Core {
             Detach::Interface { netns, ifname } => self.find_endpoint(netns, ifname)?,
         }
         .clone();
-        let answer = self.shown_endpoint(&endpoint)?;
+        let answer = self.as_shown(&endpoint)?;
         let (_, change) = self
             .state
             .detach(endpoint.id)
@@ -127,7 +193,7 @@ impl Core {
         Ok(answer)
     }
 
-    /// Closes an endpoint's port; its TAP goes with it, a veth stays.
+    /// Closes an endpoint's port; its TAP goes with it, a veth is given back.
     fn take_interface(&mut self, endpoint: &Endpoint) {
         let port = self.open.get(&endpoint.port);
         let held = port.is_some_and(OpenPort::is_tap_held);
@@ -135,6 +201,7 @@ impl Core {
         if !held {
             remove_leftover(endpoint);
         }
+        give_back(endpoint);
     }
 
     /// All endpoints, by name.
@@ -155,17 +222,17 @@ impl Core {
             .map_err(|error| refused(&error))
     }
 
-    fn shown_endpoint(&self, endpoint: &Endpoint) -> Result<api::Endpoint, ApiError> {
+    fn as_shown(&self, endpoint: &Endpoint) -> Result<api::Endpoint, ApiError> {
         translate::endpoint(&self.state, endpoint)
             .ok_or_else(|| ApiError::internal(format!("endpoint {} is not whole", endpoint.id)))
     }
 
     fn find_endpoint(&self, netns: &api::Netns, ifname: &str) -> Result<&Endpoint, ApiError> {
         // By what it is while it is there, and by how it was named when it is not.
-        let identity = find(netns).ok().map(|sandbox| sandbox.identity);
+        let identity = find(netns).ok().and_then(|sandbox| sandbox.identity);
         let named = translate::namespace(netns);
         let is_there =
-            |sandbox: &Sandbox| Some(sandbox.identity) == identity || sandbox.namespace == named;
+            |s: &Sandbox| (identity.is_some() && s.identity == identity) || s.namespace == named;
         let is = |e: &&Endpoint| e.ifname == ifname && e.sandbox.as_ref().is_some_and(is_there);
         let missing = || {
             ApiError::not_found(format!(
@@ -180,15 +247,36 @@ impl Core {
 pub(super) fn find(netns: &api::Netns) -> Result<Sandbox, ApiError> {
     let found =
         Netns::find(translate::place(netns)).map_err(|error| KernelError::from(error).to_api())?;
-    let identity = found.identity();
-    let identity = NamespaceId {
-        device: identity.device,
-        inode: identity.inode,
-    };
+    let identity = named(&found);
     Ok(Sandbox {
         namespace: translate::namespace(netns),
-        identity,
+        identity: Some(identity),
     })
+}
+
+fn named(netns: &Netns) -> NamespaceId {
+    let identity = netns.identity();
+    NamespaceId {
+        device: identity.device,
+        inode: identity.inode,
+    }
+}
+
+/// The namespace that is named, or that will be: dockerd names the file of a container's namespace
+/// before it makes either.
+fn find_or_expect(netns: &api::Netns) -> Result<Sandbox, ApiError> {
+    let expected = |error: ApiError| match (error.code, netns) {
+        (ErrorCode::NotFound | ErrorCode::Invalid, api::Netns::Path(path))
+            if path.is_absolute() =>
+        {
+            Ok(Sandbox {
+                namespace: translate::namespace(netns),
+                identity: None,
+            })
+        }
+        _ => Err(error),
+    };
+    find(netns).or_else(expected)
 }
 
 /// Removes an interface that an earlier daemon left and this one could not open.

@@ -13,12 +13,13 @@
 //!
 //! * `core.rs`: the state and the one way to change it · `store.rs`: the state file
 //! * `open.rs`: ports of the kernel · `restore.rs`: taking up again after a restart · `watch.rs`
-//! * `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `connections.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
+//! * `adoption.rs`, `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `connections.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
 //!   `explain.rs`: the calls
 //! * `surroundings.rs`: uplinks, the host's port, the servers' · `servers.rs`: the name server
 //! * `survival.rs`: connections that outlive the daemon
 //! * `translate.rs`: the interface's words and the state's · `routes.rs`: the host's routes
 
+mod adoption;
 mod connections;
 mod core;
 mod doctor;
@@ -47,13 +48,13 @@ use self::core::Core;
 use crate::calls::Calls;
 use crate::config::Config;
 use api::{
-    ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest, Explanation,
-    FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Join, Name, NatEntry,
-    NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet,
-    Publication, PublicationCreate, Status, Uplink, UplinkAdd,
+    Adopt, Adoption, ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet,
+    ExplainRequest, Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed,
+    Join, Name, NatEntry, NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port,
+    PortAdd, PortSet, Publication, PublicationCreate, Status, Uplink, UplinkAdd,
 };
 use std::sync::{Arc, Mutex};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 /// The owner of the state.
@@ -63,6 +64,7 @@ pub struct Manager {
     watcher: JoinHandle<()>,
     relay: JoinHandle<()>,
     keeper: JoinHandle<()>,
+    adopted: Arc<Notify>,
 }
 
 impl Manager {
@@ -83,7 +85,13 @@ impl Manager {
             watcher,
             relay,
             keeper,
+            adopted: Arc::default(),
         })
+    }
+
+    /// Told when a bridge was adopted or released.
+    pub fn adopted(&self) -> Arc<Notify> {
+        Arc::clone(&self.adopted)
     }
 
     /// Does `work` on a thread that may block, alone with the state.
@@ -214,6 +222,23 @@ impl Calls for Manager {
     async fn unpublish(&self, id: &Name) -> Result<(), ApiError> {
         let id = id.clone();
         self.call(move |core| core.unpublish(&id)).await
+    }
+
+    async fn adoptions(&self) -> Result<Vec<Adoption>, ApiError> {
+        self.call(|core| Ok(core.adoptions())).await
+    }
+
+    async fn adopt(&self, adopt: Adopt) -> Result<Adoption, ApiError> {
+        let adopted = self.call(move |core| core.adopt(&adopt)).await;
+        self.adopted.notify_one();
+        adopted
+    }
+
+    async fn release(&self, bridge: &Name) -> Result<(), ApiError> {
+        let bridge = bridge.clone();
+        let released = self.call(move |core| core.release(&bridge)).await;
+        self.adopted.notify_one();
+        released
     }
 
     async fn nat(&self, filter: NatFilter) -> Result<Vec<NatEntry>, ApiError> {

@@ -34,9 +34,8 @@ impl Core {
             .network_named(name.as_str())
             .map_err(|error| refused(&error))?;
         if let Some(new) = &set.name {
-            self.state
-                .rename_network(name.as_str(), new.as_str())
-                .map_err(|error| refused(&error))?;
+            let renamed = self.state.rename_network(name.as_str(), new.as_str());
+            drop(renamed.map_err(|error| refused(&error))?);
         }
         let routing = set.applied_to(&translate::api_routing(&old.routing));
         let (network, change) = self

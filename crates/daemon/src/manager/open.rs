@@ -20,6 +20,7 @@ use port::tap::{Persistence, Tap, TapConfig};
 use port::{Gone, InterfaceName, pcap};
 use std::path::{Path, PathBuf};
 use switch::fdb::FlushFilter;
+use wire::MacAddr;
 
 /// What the daemon holds of a port.
 #[derive(Debug)]
@@ -175,6 +176,12 @@ impl Core {
     }
 }
 
+/// The namespace of an endpoint's sandbox, whose end is the endpoint's; none before it is there.
+pub(super) fn watched(endpoint: &Endpoint) -> Option<Netns> {
+    let sandbox = endpoint.sandbox.as_ref()?;
+    sandbox.identity.map(|_| netns_of(sandbox))
+}
+
 /// The namespace of a sandbox, whether or not it is still there.
 pub(super) fn netns_of(sandbox: &Sandbox) -> Netns {
     let place = match &sandbox.namespace {
@@ -182,11 +189,9 @@ pub(super) fn netns_of(sandbox: &Sandbox) -> Netns {
         Namespace::Path(path) => Place::Path(path.clone()),
         Namespace::Pid(pid) => Place::Pid(*pid),
     };
-    let identity = Identity {
-        device: sandbox.identity.device,
-        inode: sandbox.identity.inode,
-    };
-    Netns::known(place, identity)
+    // Nothing has inode 0: what is not there yet cannot be entered, nor be found alive.
+    let (device, inode) = sandbox.identity.map_or((0, 0), |id| (id.device, id.inode));
+    Netns::known(place, Identity { device, inode })
 }
 
 /// Makes an endpoint's interface, or opens the one that is there. A TAP is not persistent yet:
@@ -194,7 +199,7 @@ pub(super) fn netns_of(sandbox: &Sandbox) -> Netns {
 pub(super) fn make_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelError> {
     let netns = holder_of(endpoint)?;
     if let Via::Veth { host } = &endpoint.via {
-        return open_packet(&netns, host);
+        return open_veth(&netns, host);
     }
     let plan = endpoint.plan();
     let tap = netns.run(|inside| {
@@ -222,13 +227,16 @@ pub(super) fn take_up_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelErro
         })
     };
     let tap = match &endpoint.via {
-        Via::Veth { host } => return open_packet(&holder_of(endpoint)?, host),
+        Via::Veth { host } => return open_veth(&holder_of(endpoint)?, host),
         Via::Tap => held(&netns_of(sandbox), true)?,
         // It has a name there that we were not told.
-        Via::MovedTap => match moved(&netns_of(sandbox), endpoint)? {
-            Some(tap) => tap,
-            None => held(&holder_of(endpoint)?, false)?,
-        },
+        Via::MovedTap => {
+            let arrived = watched(endpoint).map(|sandbox| moved(&sandbox, endpoint));
+            match arrived.transpose()?.flatten() {
+                Some(tap) => tap,
+                None => held(&holder_of(endpoint)?, false)?,
+            }
+        }
     };
     Ok(tap.into())
 }
@@ -248,6 +256,35 @@ fn moved(sandbox: &Netns, endpoint: &Endpoint) -> Result<Option<Tap>, KernelErro
         let found = inside.links()?.with_mac(endpoint.mac.0)?;
         let open = |ifname: String| open_tap(&ifname, endpoint.queues, true);
         found.map(open).transpose()
+    })
+}
+
+/// The host's end of a container's veth, for us alone.
+fn open_veth(netns: &Netns, host: &str) -> Result<Opened, KernelError> {
+    netns.run(|inside| inside.links()?.take_over(host))?;
+    open_packet(netns, host)
+}
+
+/// A veth pair that connects a sandbox with us.
+pub(super) struct Veth {
+    /// Its end in the sandbox.
+    pub(super) inside: String,
+    /// Its end in our own namespace.
+    pub(super) host: String,
+}
+
+/// Finds the veth in a sandbox that has this MAC address.
+pub(super) fn find_veth(sandbox: &Sandbox, mac: MacAddr) -> Result<Veth, KernelError> {
+    let no_veth = || KernelError::NoVeth {
+        netns: sandbox.namespace.to_string(),
+        mac,
+    };
+    let ends = netns_of(sandbox).run(|inside| inside.links()?.veth_with_mac(mac.0))?;
+    let ends = ends.ok_or_else(no_veth)?;
+    let host = Netns::find(Place::Own)?.run(|inside| inside.links()?.name_of(ends.outside))?;
+    Ok(Veth {
+        inside: ends.inside,
+        host: host.ok_or_else(no_veth)?,
     })
 }
 

@@ -2,7 +2,7 @@
 
 use super::core::Core;
 use super::endpoints::find;
-use super::open::{self, Condition, OpenPort, Opened, netns_of};
+use super::open::{self, Condition, OpenPort, Opened};
 use super::refuse::{KernelError, refused};
 use super::translate;
 use api::{AdminState, ApiError, Name, PortAdd, PortSet, PortState};
@@ -126,7 +126,7 @@ impl Core {
         match self.state.endpoint_of(port) {
             Some(endpoint) => {
                 let opened = open::take_up_endpoint(endpoint)?;
-                Ok((opened, endpoint.sandbox.as_ref().map(netns_of)))
+                Ok((opened, open::watched(endpoint)))
             }
             None => self.open(port, false),
         }

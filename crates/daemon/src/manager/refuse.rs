@@ -10,7 +10,7 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
     use control::Error as E;
     let message = error.to_string();
     match error {
-        E::NotFound { .. } => ApiError::not_found(message),
+        E::NotFound { .. } | E::NotAdopted(_) => ApiError::not_found(message),
         E::NameTaken { .. }
         | E::SubnetOverlaps { .. }
         | E::AddressTaken { .. }
@@ -19,7 +19,8 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::EndpointNameTaken { .. }
         | E::PublicationTaken { .. }
         | E::RouteOverlaps { .. }
-        | E::StaticElsewhere { .. } => ApiError::already_exists(message),
+        | E::StaticElsewhere { .. }
+        | E::Adopted { .. } => ApiError::already_exists(message),
         E::NetworkInUse { .. }
         | E::PortOfEndpoint { .. }
         | E::UplinkInUse { .. }
@@ -81,6 +82,16 @@ pub(super) enum KernelError {
         /// The address.
         mac: wire::MacAddr,
     },
+    /// A veth whose other end is not where we are.
+    #[error(
+        "{netns} has no veth with MAC address {mac} whose other end is in the daemon's namespace"
+    )]
+    NoVeth {
+        /// The namespace.
+        netns: String,
+        /// The address.
+        mac: wire::MacAddr,
+    },
     /// Some of it could not be taken back.
     #[error("{error}; moreover, {left_behind}")]
     LeftBehind {
@@ -99,15 +110,21 @@ impl KernelError {
             Self::Exists { .. } => ApiError::already_exists(message),
             Self::LeftBehind { .. } => ApiError::unavailable(message),
             Self::NotJoined => ApiError::invalid(message),
-            Self::Lost { .. } => ApiError::not_found(message),
+            Self::Lost { .. } | Self::NoVeth { .. } => ApiError::not_found(message),
             Self::Host(error) => match error {
                 host::Error::NoNamespace { source, .. } if source.kind() == ErrorKind::NotFound => {
                     ApiError::not_found(message)
                 }
+                host::Error::Link { source, .. } if is_missing(source) => {
+                    ApiError::not_found(message)
+                }
                 host::Error::NotANamespace { .. }
                 | host::Error::NotEthernet { .. }
+                | host::Error::NotABridge { .. }
                 | host::Error::TooManyPorts { .. } => ApiError::invalid(message),
-                host::Error::Overlaps { .. } => ApiError::already_exists(message),
+                host::Error::Overlaps { .. } | host::Error::Noted { .. } => {
+                    ApiError::already_exists(message)
+                }
                 host::Error::NoNamespace { .. }
                 | host::Error::Replaced { .. }
                 | host::Error::Enter { .. }
@@ -124,6 +141,11 @@ impl KernelError {
             Self::Port(_) => ApiError::unavailable(message),
         }
     }
+}
+
+/// There is no interface of that name.
+fn is_missing(error: &std::io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::ENODEV)
 }
 
 /// Something the daemon or the kernel cannot do now.

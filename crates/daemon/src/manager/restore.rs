@@ -6,13 +6,16 @@
 //! left alone until their port is set up: a restart neither plays a file again nor overwrites one.
 
 use super::core::Core;
-use super::open::{NOT_JOINED, OpenPort, netns_of};
+use super::open::{NOT_JOINED, OpenPort, netns_of, watched};
 use api::ApiError;
 use control::{EndpointId, Port, PortKind};
 
 impl Core {
     /// Opens every port of the state, and publishes it.
     pub(super) fn restore(&mut self) -> Result<(), ApiError> {
+        for (_, _, change) in self.found_sandboxes() {
+            let _ = self.state.commit(change);
+        }
         let dropped = self.drop_endpoints_of_the_past();
         let ports: Vec<Port> = self.state.ports().cloned().collect();
         for port in &ports {
@@ -61,10 +64,7 @@ impl Core {
         let gone: Vec<EndpointId> = self
             .state
             .endpoints()
-            .filter(|e| {
-                let dead = |sandbox| !netns_of(sandbox).is_alive();
-                rebooted || e.sandbox.as_ref().is_some_and(dead)
-            })
+            .filter(|e| rebooted || watched(e).is_some_and(|netns| !netns.is_alive()))
             .map(|e| e.id)
             .collect();
         for &id in &gone {

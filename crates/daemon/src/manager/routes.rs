@@ -9,6 +9,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// The route of the host that leads to addresses of `net`, in words.
 pub(super) fn overlapping(net: IpNet) -> Option<String> {
+    overlapping_but(net, None)
+}
+
+/// The same, the routes of one interface left out.
+pub(super) fn overlapping_but(net: IpNet, dev: Option<&str>) -> Option<String> {
     let table = |path| fs::read_to_string(path).unwrap_or_default();
     let (v4, v6) = (
         table("/proc/thread-self/net/route"),
@@ -16,6 +21,7 @@ pub(super) fn overlapping(net: IpNet) -> Option<String> {
     );
     routes_v4(&v4)
         .chain(routes_v6(&v6))
+        .filter(|route| Some(route.dev) != dev)
         .find(|route| route.net.contains(&net) || net.contains(&route.net))
         .map(|route| format!("route to {} over {}", route.net, route.dev))
 }

@@ -133,7 +133,10 @@ fn network_of(network: &Network) -> names::Network {
 
 fn endpoint_of(endpoint: &Endpoint) -> names::Endpoint {
     let all = endpoint.name.iter().chain(&endpoint.aliases);
-    let sandbox = endpoint.sandbox.as_ref().map(|sandbox| sandbox.identity);
+    let sandbox = endpoint
+        .sandbox
+        .as_ref()
+        .and_then(|sandbox| sandbox.identity);
     names::Endpoint {
         network: NetworkKey(endpoint.network.0),
         sandbox: sandbox.map(|id| SandboxKey(id.inode ^ id.device.rotate_left(32))),

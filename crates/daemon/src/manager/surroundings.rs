@@ -14,7 +14,9 @@ use super::core::Core;
 use super::open::{Opened, open_tap};
 use crate::listeners::Listeners;
 use api::ApiError;
-use control::{Attachment, Change, Hidden, LinkFacts, Network, Publication, Uplink, UplinkFacts};
+use control::{
+    Attachment, Change, Hidden, LinkFacts, Listener, Network, Publication, Uplink, UplinkFacts,
+};
 use host::{Captures, Gateway, GatewayPort, Inside, Links, Monitor, Netns, Place, Ports, Stack};
 use ipnet::IpNet;
 use pipeline::PortId;
@@ -46,8 +48,16 @@ struct OpenUplink {
 #[derive(Debug)]
 struct OpenStack {
     link: GatewayPort,
-    gateways: Vec<Gateway>,
+    gateways: Vec<Way>,
     port: PortId,
+}
+
+/// How a network is reached from a stack.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Way {
+    gateway: Gateway,
+    /// The bridge whose own routes are behind it.
+    bridge: Option<String>,
 }
 
 #[derive(Debug)]
@@ -89,6 +99,9 @@ impl Core {
                 false
             }
         };
+        if changed {
+            self.keep_taken();
+        }
         if (changed || !self.surroundings.troubles.is_empty())
             && let Err(error) = self.arrange()
         {
@@ -181,7 +194,10 @@ impl Core {
     /// # Errors
     /// Another program has one of them.
     pub(super) fn listen(&self, publication: &Publication) -> Result<Listeners, ApiError> {
-        let expanded = self.state.expanded(publication);
+        let expanded = match publication.listener {
+            Listener::Ours => self.state.expanded(publication),
+            Listener::Another => Vec::new(),
+        };
         Listeners::open(&tokio::runtime::Handle::current(), &expanded)
             .map_err(|taken| ApiError::already_exists(taken.to_string()))
     }
@@ -358,7 +374,13 @@ impl Core {
         troubles: &mut Vec<String>,
     ) -> Option<LinkFacts> {
         let place = self.state.place_of(Hidden::Host)?;
-        let wanted = self.gateways(wants_host);
+        // While there is no bridge, its subnet is left free: dockerd, which makes it anew after a
+        // reboot, would choose another one.
+        let is_there = |network: &Network| {
+            let bridge = network.bridge.as_ref();
+            bridge.is_none_or(|b| links.state(&b.ifname).is_ok_and(|state| state.is_some()))
+        };
+        let wanted = self.gateways(|network| wants_host(network) && is_there(network));
         if self.surroundings.host.is_none() {
             let ifname = self.tap_name("host", place);
             let opened = self.open_stack_tap(&ifname, place.port).and_then(|()| {
@@ -387,7 +409,7 @@ impl Core {
             !ip.is_loopback()
                 && !is_link_local(ip)
                 && !uplinks.contains(&ip)
-                && !wanted.iter().any(|gateway| gateway.address == ip)
+                && !wanted.iter().any(|way| way.gateway.address == ip)
         };
         let addresses = host_addresses(links).into_iter().filter(own).collect();
         self.stack_facts(links, place, addresses, |s| s.host.as_ref())
@@ -466,16 +488,18 @@ impl Core {
         )
     }
 
-    fn gateways(&self, of: impl Fn(&Network) -> bool) -> Vec<Gateway> {
-        let each = |network: &Network| -> Vec<Gateway> {
+    fn gateways(&self, of: impl Fn(&Network) -> bool) -> Vec<Way> {
+        let each = |network: &Network| -> Vec<Way> {
             let subnets = network.subnets.iter();
-            let gateway = |s: &control::Subnet| {
-                Some(Gateway {
+            let way = |s: &control::Subnet| {
+                let gateway = Gateway {
                     address: s.gateway?,
                     subnet: s.net,
-                })
+                };
+                let bridge = network.bridge.as_ref().map(|b| b.ifname.clone());
+                Some(Way { gateway, bridge })
             };
-            subnets.filter_map(gateway).collect()
+            subnets.filter_map(way).collect()
         };
         self.state
             .networks()
@@ -522,23 +546,28 @@ impl OpenStack {
     }
 
     /// Makes the gateways' addresses there be `wanted`.
-    fn settle(&mut self, links: &Links, wanted: &[Gateway], troubles: &mut Vec<String>) {
+    fn settle(&mut self, links: &Links, wanted: &[Way], troubles: &mut Vec<String>) {
         let Self { link, gateways, .. } = self;
-        gateways.retain(|gateway| {
-            let stays = wanted.contains(gateway);
+        gateways.retain(|way| {
+            let stays = wanted.contains(way);
             if !stays {
-                for error in link.remove(links, *gateway) {
+                for error in link.remove(links, way.gateway) {
                     troubles.push(error.to_string());
                 }
             }
             stays
         });
-        for gateway in wanted {
-            if gateways.contains(gateway) {
+        for way in wanted {
+            if gateways.contains(way) {
                 continue;
             }
-            match link.add(links, *gateway) {
-                Ok(()) => gateways.push(*gateway),
+            let Way { gateway, bridge } = way;
+            let added = match bridge {
+                Some(bridge) => link.add_in_front_of(links, *gateway, bridge),
+                None => link.add(links, *gateway),
+            };
+            match added {
+                Ok(()) => gateways.push(way.clone()),
                 Err(error) => troubles.push(error.to_string()),
             }
         }

@@ -6,9 +6,12 @@ use crate::calls::Calls;
 use crate::config::Config;
 use api::{
     AdminState, Attach, Detach, ErrorCode, ExplainRequest, FdbAdd, FdbFilter, FdbFlush, FdbKey,
-    FdbKind, Finding, FrameSpec, IcmpFields, Join, LinkFields, Mac, Mirror, Netns, NetworkCreate,
-    PcapSpeed, PortAdd, PortKind, PortSet, PortState, Verdict, Via,
+    FdbKind, Finding, FrameSpec, IcmpFields, LinkFields, Mac, Mirror, Netns, NetworkCreate,
+    PcapSpeed, PortAdd, PortKind, PortSet, PortState, Verdict,
 };
+mod adoption;
+mod joining;
+
 use std::net::UdpSocket;
 use std::path::Path;
 use std::sync::LazyLock;
@@ -228,101 +231,6 @@ fn an_interface_is_configured_as_asked() {
         core.network(&"blue".parse().unwrap()).unwrap().spec,
         request
     );
-}
-
-/// An endpoint of `blue` that waits, and the request with which `namespace` joins it.
-fn waiting(core: &mut Core, namespace: &Namespace, via: Via) -> (api::Name, Join) {
-    let endpoint = core.attach(&Attach::unjoined("blue".parse().unwrap()));
-    let join = Join {
-        netns: Netns::Path(namespace.path()),
-        ifname: "cwjoin".into(),
-        via,
-    };
-    (endpoint.unwrap().id, join)
-}
-
-/// Does with a TAP what Docker does: moves it, names it, gives it its address and sets it up.
-fn move_in(name: &str, namespace: &Namespace, endpoint: &api::Endpoint) {
-    let own = std::process::Command::new("ip")
-        .args(["link", "set", name, "netns"])
-        .arg(namespace.path())
-        .status();
-    assert!(own.unwrap().success());
-    namespace.ip(&format!("link set {name} name eth0")).unwrap();
-    let address = endpoint.addresses[0];
-    namespace
-        .ip(&format!("addr add {address} dev eth0"))
-        .unwrap();
-    namespace.ip("link set eth0 up").unwrap();
-}
-
-#[test]
-fn an_interface_that_is_moved_to_its_sandbox_is_found_again_after_a_restart() {
-    let (dir, a, b) = (
-        tempfile::tempdir().unwrap(),
-        Namespace::new().unwrap(),
-        Namespace::new().unwrap(),
-    );
-    let mut core = blue(dir.path());
-    let (name, join) = waiting(&mut core, &a, Via::MovedTap);
-    let port = core.port(&name).unwrap();
-    assert_eq!(port.state, PortState::Down);
-    let joined = core.endpoint_join(&name, &join).unwrap();
-    move_in("cwjoin", &a, &joined);
-    let other = core.attach(&attach_to(&b)).unwrap();
-    let target = other.addresses[0].addr().to_string();
-    assert!(reaches(&a, &b, &target));
-
-    core.stop();
-    drop(core);
-    let mut core = start(dir.path());
-    assert!(reaches(&a, &b, &target));
-    let left = core.endpoint_leave(&name).unwrap();
-    assert_eq!((left.netns, left.addresses), (None, joined.addresses));
-    assert!(!has_eth0(&a));
-    // It may be joined again, and an endpoint that waits outlives a restart.
-    core.stop();
-    drop(core);
-    let mut core = start(dir.path());
-    let joined = core.endpoint_join(&name, &join).unwrap();
-    move_in("cwjoin", &a, &joined);
-    assert!(reaches(&a, &b, &target));
-    core.detach(&Detach::Endpoint(name)).unwrap();
-    assert!(!has_eth0(&a) && core.endpoints().len() == 1);
-}
-
-#[test]
-fn a_veth_that_is_there_joins_an_endpoint_and_stays_when_it_leaves() {
-    let (dir, a, b) = (
-        tempfile::tempdir().unwrap(),
-        Namespace::new().unwrap(),
-        Namespace::new().unwrap(),
-    );
-    let mut core = blue(dir.path());
-    let host = "cwveth".to_owned();
-    let (name, join) = waiting(&mut core, &a, Via::Veth { host });
-    let missing = core.endpoint_join(&name, &join).unwrap_err();
-    assert_eq!(missing.code, ErrorCode::NotFound, "{missing}");
-    let endpoint = core.endpoint(&name).unwrap();
-    let make = |words: &str| {
-        let ip = std::process::Command::new("ip")
-            .args(words.split(' '))
-            .status();
-        assert!(ip.unwrap().success(), "ip {words}");
-    };
-    make(&format!(
-        "link add cwveth type veth peer name eth0 address {}",
-        endpoint.mac
-    ));
-    move_in("eth0", &a, &endpoint);
-    make("link set cwveth up");
-    core.endpoint_join(&name, &join).unwrap();
-    let other = core.attach(&attach_to(&b)).unwrap();
-    let target = other.addresses[0].addr().to_string();
-    assert!(reaches(&a, &b, &target));
-    core.endpoint_leave(&name).unwrap();
-    assert!(has_eth0(&a));
-    make("link del cwveth");
 }
 
 #[test]

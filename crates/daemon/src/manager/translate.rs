@@ -114,6 +114,7 @@ pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkR
         storm: storm_limits(&network.storm),
         reserved: network.reserved.iter().map(reserved).collect(),
         routing: routing(&network.routing),
+        bridge: None,
         allow_overlap: network.allow_overlap,
         overlapping: network.overlapping,
         labels: network.labels.clone(),
@@ -195,24 +196,13 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
     })
 }
 
-/// A sandbox that joins an endpoint.
-pub(super) fn join_request(join: &api::Join, sandbox: Sandbox) -> control::JoinRequest {
-    control::JoinRequest {
-        sandbox,
-        ifname: join.ifname.clone(),
-        via: match &join.via {
-            api::Via::Tap => Via::Tap,
-            api::Via::MovedTap => Via::MovedTap,
-            api::Via::Veth { host } => Via::Veth { host: host.clone() },
-        },
-    }
-}
-
 fn api_via(via: &Via) -> api::Via {
     match via {
         Via::Tap => api::Via::Tap,
         Via::MovedTap => api::Via::MovedTap,
-        Via::Veth { host } => api::Via::Veth { host: host.clone() },
+        Via::Veth { host } => api::Via::Veth {
+            host: Some(host.clone()),
+        },
     }
 }
 

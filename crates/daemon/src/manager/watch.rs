@@ -59,6 +59,7 @@ const SWEEP: usize = 16;
 impl Core {
     /// Retires what is gone and has old addresses forgotten.
     pub(super) fn tick(&mut self) {
+        self.find_sandboxes();
         self.retire_gone();
         self.dataplane.tick();
         self.follow_host();

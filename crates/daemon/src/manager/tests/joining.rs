@@ -97,3 +97,33 @@ fn a_veth_that_is_there_joins_an_endpoint_and_stays_when_it_leaves() {
     assert!(has_eth0(&a));
     make("link del cwveth");
 }
+
+#[test]
+fn a_sandbox_may_come_after_its_interface() {
+    let (dir, a, b) = (
+        tempfile::tempdir().unwrap(),
+        Namespace::new().unwrap(),
+        Namespace::new().unwrap(),
+    );
+    let mut core = blue(dir.path());
+    let (name, mut join) = waiting(&mut core, &a, Via::MovedTap);
+    let key = dir.path().join("sandbox");
+    join.netns = Netns::Path(key.clone());
+    let joined = core.endpoint_join(&name, &join).unwrap();
+    core.tick();
+    assert_eq!(core.endpoints().len(), 1, "it is waited for");
+    move_in("cwjoin", &a, &joined);
+    std::os::unix::fs::symlink(a.path(), &key).unwrap();
+    let other = core.attach(&attach_to(&b)).unwrap();
+    assert!(reaches(&a, &b, &other.addresses[0].addr().to_string()));
+
+    // A daemon that comes back before the last one has seen it sees it now.
+    core.stop();
+    drop(core);
+    let mut core = start(dir.path());
+    core.tick();
+    assert!(reaches(&a, &b, &other.addresses[0].addr().to_string()));
+    std::fs::remove_file(&key).unwrap();
+    core.tick();
+    assert_eq!(core.endpoints().len(), 1, "it ended with its sandbox");
+}

@@ -2,7 +2,9 @@
 
 use super::name;
 use api::{Action, Dependence, Protocol, PublicationCreate, Rule, UplinkAdd, Way};
-use control::{Policy, Publication, PublicationRequest, State, UplinkChoice, UplinkRequest};
+use control::{
+    Listener, Policy, Publication, PublicationRequest, State, UplinkChoice, UplinkRequest,
+};
 use nat::{Filtering, Mapping, PortRange, Preset, config};
 use wire::IpProtocol;
 
@@ -145,6 +147,10 @@ pub(in crate::manager) fn publication_request(request: &PublicationCreate) -> Pu
         ports: ports(request.ports),
         endpoint: request.endpoint.to_string(),
         to: request.to,
+        listener: match request.listener {
+            api::Listener::Ours => Listener::Ours,
+            api::Listener::Another => Listener::Another,
+        },
     }
 }
 
@@ -163,6 +169,10 @@ pub(in crate::manager) fn publication(
             endpoint: name(&state.port(endpoint.port)?.name),
             to: publication.to,
             protocol: Protocol(publication.protocol.0),
+            listener: match publication.listener {
+                Listener::Ours => api::Listener::Ours,
+                Listener::Another => api::Listener::Another,
+            },
         },
         network: name(&state.network(endpoint.network)?.name),
         addresses: targets.iter().map(|target| target.to.addr.ip).collect(),

@@ -1,0 +1,204 @@
+//! Calls about adopted bridges: bridges of the host's for which a network of ours stands in.
+//!
+//! ```text
+//!   before    container ═ vethX ── docker0 ── host's stack, iptables
+//!   adopted   container ═ vethX ── network "docker0" ── router      docker0: as it was, without ports
+//! ```
+//! The network has the bridge's addresses for gateways and the bridge's MAC address for its own, so a
+//! container that runs notices nothing. The bridge keeps both: the host's way to the containers is a
+//! route in front of the bridge's own. A bridge that lost its addresses would be given others by a
+//! dockerd that starts.
+//!
+//! Which containers there are is not found out here: whoever knows them joins them as endpoints, by
+//! the veths they have. A clean stop gives all of them back, a killed daemon leaves notes.
+
+use super::core::Core;
+use super::refuse::{KernelError, refused};
+use super::{routes, translate};
+use api::{Adopt, Adoption, ApiError, Detach, Name};
+use control::{Endpoint, Gateway, Network, NetworkRequest, PortKind, SubnetRequest, Via};
+use host::{Links, Netns, Place};
+use ipnet::IpNet;
+use std::collections::{BTreeMap, BTreeSet};
+use wire::MacAddr;
+
+impl Core {
+    /// All adopted bridges.
+    pub(super) fn adoptions(&self) -> Vec<Adoption> {
+        let adopted = self.state.networks().filter(|n| n.bridge.is_some());
+        adopted.filter_map(|n| self.shown_adoption(n)).collect()
+    }
+
+    /// Lets a network stand in for a bridge.
+    pub(super) fn adopt(&mut self, adopt: &Adopt) -> Result<Adoption, ApiError> {
+        let ifname = adopt.bridge.as_str();
+        let bridge = in_own_namespace(|links| links.bridge(ifname))?;
+        let no_bridge = || ApiError::not_found(format!("there is no interface {ifname}"));
+        let request = request(ifname, &bridge.ok_or_else(no_bridge)?)?;
+        let (network, change) = self
+            .state
+            .add_network(&request, |net| routes::overlapping_but(net, Some(ifname)))
+            .map_err(|error| refused(&error))?;
+        self.change(change)?;
+        tracing::info!(bridge = %ifname, "adopted");
+        self.shown_adoption(&network)
+            .ok_or_else(|| ApiError::internal(format!("network {} is not whole", network.name)))
+    }
+
+    /// Gives a bridge its ports back and takes the network away that stood in for it.
+    pub(super) fn release(&mut self, bridge: &Name) -> Result<(), ApiError> {
+        let network = match self.state.network_for(bridge.as_str()) {
+            Ok(network) => network.clone(),
+            Err(error) => return self.give_back_leftovers(bridge, &error),
+        };
+        let strangers = self.strangers(&network);
+        if !strangers.is_empty() {
+            return Err(refused(&control::Error::NetworkInUse {
+                name: network.name,
+                ports: strangers,
+            }));
+        }
+        let ports: Vec<String> = self
+            .state
+            .ports_of(&network)
+            .map(|port| port.name.clone())
+            .collect();
+        for port in &ports {
+            self.detach(&Detach::Endpoint(translate::name(port)))?;
+        }
+        let (_, change) = self
+            .state
+            .remove_network(&network.name)
+            .map_err(|error| refused(&error))?;
+        self.change(change)?;
+        tracing::info!(%bridge, "released");
+        Ok(())
+    }
+
+    /// Gives every veth back that was taken: for a clean end.
+    pub(super) fn give_back_all(&mut self) {
+        let joined: Vec<Endpoint> = self.state.endpoints().cloned().collect();
+        joined.iter().for_each(give_back);
+    }
+
+    /// Takes off anew what somebody put back on its bridge: a dockerd that was restarted, say.
+    pub(super) fn keep_taken(&mut self) {
+        let taken = self.taken();
+        if taken.is_empty() {
+            return;
+        }
+        let take = |links: &Links| {
+            let all = links.all()?.into_iter();
+            let mut back = all.filter(|(ifname, state)| {
+                state.master.is_some() && taken.contains(ifname.as_str())
+            });
+            back.try_for_each(|(ifname, _)| links.take_over(&ifname))
+        };
+        if let Err(error) = in_own_namespace(take) {
+            self.warn(error.message);
+        }
+    }
+
+    /// A bridge that nobody stands in for may have notes of a dead daemon's on its ports.
+    fn give_back_leftovers(
+        &self,
+        bridge: &Name,
+        not_adopted: &control::Error,
+    ) -> Result<(), ApiError> {
+        let in_use = self.taken();
+        let left = in_own_namespace(|links| {
+            let mut left = links.taken_ports(bridge.as_str())?;
+            left.retain(|ifname| !in_use.contains(ifname.as_str()));
+            left.iter().try_for_each(|ifname| links.give_back(ifname))?;
+            Ok(left)
+        })?;
+        if left.is_empty() {
+            return Err(refused(not_adopted));
+        }
+        tracing::info!(%bridge, ports = left.len(), "given back what a daemon before had left");
+        Ok(())
+    }
+
+    /// The veths that endpoints have.
+    fn taken(&self) -> BTreeSet<&str> {
+        let veth = |endpoint: &'_ Endpoint| matches!(endpoint.via, Via::Veth { .. });
+        let with = self.state.endpoints().filter(|e| veth(e));
+        with.filter_map(|e| Some(e.interface()?.1)).collect()
+    }
+
+    /// Ports of a network that the bridge never had.
+    fn strangers(&self, network: &Network) -> Vec<String> {
+        let is_stranger = |id| {
+            let endpoint = self.state.endpoint(id);
+            endpoint.is_some_and(|e| e.sandbox.is_some() && !matches!(e.via, Via::Veth { .. }))
+        };
+        let strangers = self.state.ports_of(network).filter(|port| match port.kind {
+            PortKind::Endpoint(id) => is_stranger(id),
+            PortKind::Tap { .. } | PortKind::Packet { .. } | PortKind::Pcap { .. } => true,
+        });
+        strangers.map(|port| port.name.clone()).collect()
+    }
+
+    fn shown_adoption(&self, network: &Network) -> Option<Adoption> {
+        let bridge = network.bridge.as_ref()?;
+        let ports = self.state.ports_of(network);
+        Some(Adoption {
+            bridge: translate::name(&bridge.ifname),
+            network: translate::name(&network.name),
+            addresses: network.gateways(),
+            endpoints: ports
+                .filter(|port| matches!(port.kind, PortKind::Endpoint(_)))
+                .map(|port| translate::name(&port.name))
+                .collect(),
+        })
+    }
+}
+
+/// Gives an endpoint's veth back, if it has one.
+pub(super) fn give_back(endpoint: &Endpoint) {
+    let (Via::Veth { host }, Some(_)) = (&endpoint.via, &endpoint.sandbox) else {
+        return;
+    };
+    if let Err(error) = in_own_namespace(|links| links.give_back(host)) {
+        tracing::warn!(%error, "an interface was not given back");
+    }
+}
+
+/// The network that stands in for a bridge: of several addresses in one subnet the first is its
+/// gateway's.
+fn request(ifname: &str, bridge: &host::Bridge) -> Result<NetworkRequest, ApiError> {
+    let no_ethernet = |_| ApiError::invalid(format!("{ifname} carries no Ethernet frames"));
+    let mac = bridge.link.mac.as_slice().try_into().map_err(no_ethernet)?;
+    let mut gateways: BTreeMap<IpNet, IpNet> = BTreeMap::new();
+    for address in bridge.addresses.iter().filter(|a| !is_link_local(a)) {
+        gateways.entry(address.trunc()).or_insert(*address);
+    }
+    let subnet = |(net, gateway): (IpNet, IpNet)| SubnetRequest {
+        net,
+        gateway: Gateway::At(gateway.addr()),
+    };
+    Ok(NetworkRequest {
+        name: ifname.to_owned(),
+        subnets: gateways.into_iter().map(subnet).collect(),
+        mtu: bridge.link.mtu,
+        bridge: Some(control::Bridge {
+            ifname: ifname.to_owned(),
+            mac: MacAddr(mac),
+        }),
+        ..NetworkRequest::default()
+    })
+}
+
+fn is_link_local(net: &IpNet) -> bool {
+    match net {
+        IpNet::V4(net) => net.addr().is_link_local(),
+        IpNet::V6(net) => net.addr().is_unicast_link_local(),
+    }
+}
+
+fn in_own_namespace<T: Send>(
+    work: impl FnOnce(&Links) -> Result<T, host::Error> + Send,
+) -> Result<T, ApiError> {
+    let done = Netns::find(Place::Own).and_then(|own| own.run(|inside| work(&inside.links()?)));
+    done.map_err(|error| KernelError::from(error).to_api())
+}
