@@ -3,7 +3,7 @@
 
 use crate::failure::Failure;
 use crate::output::{Output, table};
-use api::{ApiError, Cleaned, Client, ClientError, Finding};
+use api::{ApiError, Cleaned, Client, ClientError, Finding, Name};
 use std::io::Write;
 
 /// What can be told and done without a daemon, by whoever has the right to.
@@ -13,6 +13,8 @@ pub struct Alone {
     pub inspect: fn() -> Result<Vec<Finding>, ApiError>,
     /// Undoes it.
     pub clean: fn() -> Result<Vec<Cleaned>, ApiError>,
+    /// Gives one bridge back what is its own.
+    pub release: fn(&Name) -> Result<Vec<Cleaned>, ApiError>,
 }
 
 /// What is ours in the host's network, and what is not as it should be.
@@ -70,7 +72,7 @@ fn shown(findings: &[Finding]) -> String {
 
 const NOTHING: &str = "nothing of ours is in the host's network, and all is as it should be\n";
 
-fn done(cleaned: &[Cleaned]) -> String {
+pub(crate) fn done(cleaned: &[Cleaned]) -> String {
     if cleaned.is_empty() {
         return NOTHING.to_owned();
     }

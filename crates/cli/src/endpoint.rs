@@ -235,7 +235,9 @@ impl JoinArgs {
             return Err(Failure::Usage("join needs --netns or --pid".into()));
         };
         let via = match &self.veth {
-            Some(host) => Via::Veth { host: host.clone() },
+            Some(host) => Via::Veth {
+                host: Some(host.clone()),
+            },
             None if self.moved => Via::MovedTap,
             None => Via::Tap,
         };
@@ -349,7 +351,7 @@ fn inspected(e: &Endpoint) -> String {
     let via = match &e.via {
         Via::Tap => "a tap made there".to_owned(),
         Via::MovedTap => "a tap that was moved there".to_owned(),
-        Via::Veth { host } => format!("a veth, its other end {host}"),
+        Via::Veth { host } => format!("a veth, its other end {}", word(host.as_ref())),
     };
     let labels = e.labels.iter().map(|(key, value)| format!("{key}={value}"));
     pairs([
@@ -419,7 +421,7 @@ mod tests {
     #[test]
     fn inspection_says_how_the_interface_got_there() {
         let page = |via| inspected(&Endpoint { via, ..web() });
-        let host = "veth1".to_owned();
+        let host = Some("veth1".to_owned());
         assert!(page(Via::Veth { host }).contains("via:        a veth, its other end veth1\n"));
         assert!(page(Via::MovedTap).contains("sandbox:    pid 7\n"));
     }

@@ -5,6 +5,7 @@
 //! standard error; the exit code is 0, or 1 when the daemon refused or does not answer, or 2 when
 //! the command line makes no sense.
 
+mod adopt;
 mod docker;
 mod doctor;
 mod drops;
@@ -52,6 +53,10 @@ pub enum Command {
     Publish(publish::PublishCommand),
     /// What is published, by endpoint
     Ports(publish::PortsArgs),
+    /// Let the containers of a bridge of the host's, docker0 say, run on a network of ours; list such
+    Adopt(adopt::AdoptArgs),
+    /// Give a bridge its containers back
+    Release(adopt::ReleaseArgs),
     /// What endpoints may send and receive: set, show, clear
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
@@ -77,7 +82,7 @@ pub enum Command {
     Explain(explain::ExplainArgs),
 }
 
-/// Asks the daemon on `socket` and prints its answer. Without one, `doctor` asks `alone`.
+/// Asks the daemon on `socket` and prints its answer. Without one, `doctor` and `release` ask `alone`.
 #[must_use]
 pub fn run(command: &Command, socket: &Path, alone: &Alone) -> ExitCode {
     let mut out = io::stdout().lock();
@@ -111,6 +116,8 @@ fn ask(
         Command::Uplink(command) => command.run(client, out),
         Command::Publish(command) => command.run(client, out),
         Command::Ports(args) => args.run(client, out),
+        Command::Adopt(args) => args.run(client, out),
+        Command::Release(args) => args.run(client, alone, out),
         Command::Policy(command) => command.run(client, out),
         Command::Nat(command) => command.run(client, out),
         Command::Port(command) => command.run(client, out),

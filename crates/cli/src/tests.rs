@@ -34,6 +34,9 @@ fn every_command_is_understood() {
         "publish rm pub-1 8080/tcp",
         "ports",
         "ports web -o json",
+        "adopt docker0 br-0123456789ab",
+        "adopt -o json",
+        "release docker0",
         "policy set web --default deny",
         "policy show web -o json",
         "policy clear web db",
@@ -206,4 +209,5 @@ fn without_a_daemon_a_command_fails_with_1() {
 const ALONE: Alone = Alone {
     inspect: || Ok(Vec::new()),
     clean: || Ok(Vec::new()),
+    release: |_| Ok(Vec::new()),
 };
