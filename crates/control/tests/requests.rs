@@ -386,7 +386,7 @@ fn a_network_has_another_name_for_its_peers_as_well() {
     let _ = state.commit(change);
     assert_eq!(
         refusal(state.rename_network("red", "blue")),
-        "network name `blue` is taken"
+        "network `blue` already exists"
     );
     let (_, change) = state.rename_network("red", "green").unwrap();
     let _ = state.commit(change);
