@@ -104,7 +104,7 @@ fn what_is_given_back_is_given_out_again() {
     for _ in 0..3 {
         world.own("web", "--subnet 10.1.0.0/29");
         let all: Vec<_> = (0..5).map(|_| world.run("--network web")).collect();
-        let refused = world.engine.run("--network web").unwrap_err().to_string();
+        let refused = world.run_refused("--network web");
         assert!(refused.contains("10.1.0.0/29"), "{refused}");
         for container in all {
             container.remove(&world.engine).unwrap();

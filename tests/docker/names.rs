@@ -22,8 +22,8 @@ fn containers_find_each_other_by_name_alias_and_link() {
     world.does_not_reach(&plain, "market");
     world.does_not_reach(&plain, "nobody");
     for (family, ip) in [
-        ("ping", shop.ip(&world.engine, "web")),
-        ("ping6", shop.ip6(&world.engine, "web")),
+        ("ping -4", shop.ip(&world.engine, "web")),
+        ("ping -6", shop.ip6(&world.engine, "web")),
     ] {
         let told = world.sh(&plain, &format!("{family} -c 1 -W 2 shop"));
         assert!(told.contains(&ip.unwrap().to_string()), "{told}");
@@ -73,7 +73,7 @@ fn networks_are_connected_and_disconnected_while_it_runs() {
     drop(teller);
     world.docker("network disconnect front app");
     world.has_endpoints(2);
-    assert_eq!(world.sh(&app, "ip link | grep -c eth"), "1");
+    assert_eq!(world.sh(&app, "ip link | grep -c ': eth'"), "1");
     world.reaches(&app, &OUTSIDE[0].to_string());
     world.reaches(&app, "db");
     let _teller = Teller::start(&world.ns(&app), 80);

@@ -27,13 +27,21 @@ fn port_of(world: &World, container_port: u16) -> u16 {
     found.spec.ports.first()
 }
 
+/// Whether `clearway ports` says that `port` leads to `container_port` of a container.
+fn is_listed(world: &World, name: &str, port: u16, container_port: u16) -> bool {
+    let table = world.clearway.told("ports");
+    let parts = [name, &port.to_string(), &container_port.to_string()];
+    table
+        .lines()
+        .any(|line| parts.iter().all(|part| line.contains(part)))
+}
+
 #[test]
 fn every_form_of_publish_is_reached_as_it_says() {
     let Some(world) = World::start() else { return };
     world.dual("web", 1);
     let shop = world.run(
-        "--network web -p 8081:80 -p 8053:53/udp -p 127.0.0.1:5353:53/udp -p 9000-9002:9000-9002 \
-         -p [::1]:8087:80 -p 198.51.100.2:8088:80",
+        "--network web -p 8081:80 -p 8053:53/udp -p 9000-9002:9000-9002 -p 198.51.100.2:8088:80",
     );
     let ns = world.ns(&shop);
     let _tellers = [80, 53, 9000, 9001, 9002].map(|port| Teller::start(&ns, port));
@@ -45,8 +53,8 @@ fn every_form_of_publish_is_reached_as_it_says() {
             ask_udp(&world.outside, at(host, 8053)).unwrap().ip(),
             outside
         );
-        // Not of the other protocol, nor beside the range, nor what is for the machine alone.
-        for port in [8053, 8999, 9003, 8087, 5353] {
+        // Not of the other protocol, nor beside the range.
+        for port in [8053, 8999, 9003] {
             is_refused(&world.outside, at(host, port));
         }
     }
@@ -55,14 +63,33 @@ fn every_form_of_publish_is_reached_as_it_says() {
             ask_tcp(world.host(), at(ip, port)).unwrap_or_else(|why| panic!("{ip}:{port}: {why}"));
         }
     }
-    ask_udp(world.host(), at(LOOPBACK[0], 5353)).unwrap();
-    ask_tcp(world.host(), at(LOOPBACK[1], 8087)).unwrap();
-    is_refused(world.host(), at(LOOPBACK[0], 8087));
     let seen = ask_tcp(&world.outside, at(HOST[0], 8088)).unwrap();
     assert_eq!(seen.ip(), OUTSIDE[0]);
     is_refused(&world.outside, at(HOST[1], 8088));
     is_refused(world.host(), at(LOOPBACK[0], 8088));
     world.has_no_bridge();
+}
+
+/// A port of the machine's own address is for the machine alone.
+#[test]
+fn a_port_at_a_loopback_address_is_not_for_the_world() {
+    let Some(world) = World::start() else { return };
+    world.dual("web", 1);
+    let shop =
+        world.run("--network web -p 127.0.0.1:5353:53/udp -p 127.0.0.1:8086:80 -p [::1]:8087:80");
+    let ns = world.ns(&shop);
+    let _tellers = [80, 53].map(|port| Teller::start(&ns, port));
+    ask_udp(world.host(), at(LOOPBACK[0], 5353)).unwrap();
+    ask_tcp(world.host(), at(LOOPBACK[0], 8086)).unwrap();
+    ask_tcp(world.host(), at(LOOPBACK[1], 8087)).unwrap();
+    is_refused(world.host(), at(LOOPBACK[1], 8086));
+    is_refused(world.host(), at(LOOPBACK[0], 8087));
+    for host in HOST {
+        for port in [8086, 8087] {
+            is_refused(&world.outside, at(host, port));
+            is_refused(world.host(), at(host, port));
+        }
+    }
 }
 
 #[test]
@@ -77,13 +104,11 @@ fn a_port_that_was_left_open_is_chosen_and_told() {
         let published = port_of(&world, container_port);
         assert_ne!(published, 0);
         is_seen_as_itself(&world, published);
-        let table = world.clearway.told("ports");
-        let row = table
-            .lines()
-            .find(|line| line.contains(&published.to_string()));
-        let is_told = row
-            .is_some_and(|row| row.contains("shop") && row.contains(&container_port.to_string()));
-        assert!(is_told, "{published} of shop in\n{table}");
+        // Docker is asked for the name after it has started the container.
+        wait_until(&format!("{published} of shop"), SOON, || {
+            is_listed(&world, "shop", published, container_port)
+        })
+        .unwrap_or_else(|error| panic!("{error}: {}", world.clearway.told("ports")));
         chosen.push(published);
     }
     assert_ne!(chosen[0], chosen[1]);
@@ -101,7 +126,7 @@ fn of_a_range_the_first_free_port_is_taken() {
     for port in [9101, 9102] {
         is_seen_as_itself(&world, port);
     }
-    let refused = world.engine.run(publish).unwrap_err().to_string();
+    let refused = world.run_refused(publish);
     assert!(
         refused.contains("9100") && refused.contains("9102"),
         "{refused}"
@@ -113,8 +138,7 @@ fn a_taken_port_is_refused_in_words_and_given_back() {
     let Some(world) = World::start() else { return };
     world.dual("web", 1);
     let shop = world.run("--network web --name shop -p 8081:80 -p 8081:80/udp");
-    let refused = world.engine.run("--network web --name late -p 8081:80");
-    let refused = refused.unwrap_err().to_string();
+    let refused = world.run_refused("--network web --name late -p 8081:80");
     assert!(refused.contains("8081"), "{refused}");
     // Nothing of the one that was refused stays.
     world.docker("rm late");
@@ -157,8 +181,7 @@ fn the_port_of_a_program_is_refused() {
     let theirs = world
         .host()
         .run(|| TcpListener::bind("0.0.0.0:8081").unwrap());
-    let refused = world.engine.run("--network web --name shop -p 8081:80");
-    let refused = refused.unwrap_err().to_string();
+    let refused = world.run_refused("--network web --name shop -p 8081:80");
     assert!(
         refused.contains("8081") && refused.contains("in use"),
         "{refused}"
@@ -199,12 +222,7 @@ fn the_list_of_ports_names_containers() {
         .zip(names)
         .map(|(n, name)| world.run(&format!("--network web --name {name} -p 808{n}:80")))
         .collect();
-    let told = |name: &str, port: u16| {
-        let table = world.clearway.told("ports");
-        table
-            .lines()
-            .any(|line| line.contains(name) && line.contains(&port.to_string()))
-    };
+    let told = |name: &str, port: u16| is_listed(&world, name, port, 80);
     for (port, name) in (8081..).zip(names) {
         wait_until(&format!("{name} at {port}"), SOON, || told(name, port)).unwrap();
     }

@@ -27,7 +27,7 @@ const PROXY: &str = r#"
 cat > /www/cgi-bin/page <<'END'
 #!/bin/sh
 printf 'Content-Type: text/plain\r\n\r\nfor %s: %s\n' "$REMOTE_ADDR" \
-    "$(wget -q -T 5 -O - http://app:8000/cgi-bin/value)"
+    "$(wget -q -O - http://app:8000/cgi-bin/value)"
 END
 chmod 755 /www/cgi-bin/page
 exec httpd -f -p 80 -h /www

@@ -105,6 +105,17 @@ impl World {
         }
     }
 
+    /// What `docker run` says when it refuses these options: its own words alone, for the options
+    /// name what a test looks for.
+    #[track_caller]
+    pub(crate) fn run_refused(&self, options: &str) -> String {
+        let words = format!("run --detach {options} {}", Engine::IMAGE);
+        match self.engine.refusal(&words) {
+            Ok(said) => said,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
     /// What a shell script prints in `container`.
     #[track_caller]
     pub(crate) fn sh(&self, container: &Container, script: &str) -> String {

@@ -190,7 +190,7 @@ impl Engine {
     /// A `docker` that talks to this engine and has read nobody's settings.
     #[must_use]
     pub fn client(&self) -> Command {
-        let mut docker = Command::new("docker");
+        let mut docker = Command::new(client_program());
         docker
             .env("PATH", path())
             .env("DOCKER_CONFIG", self.machine.dir().join("client"))
@@ -351,6 +351,15 @@ fn pings(socket: &Path) -> bool {
         Ok(answer)
     };
     ask().is_ok_and(|answer| answer.contains(" 200 ") && answer.ends_with("OK"))
+}
+
+/// The `docker` that came with `dockerd`, where there is one: a newer one says what an older engine
+/// does not understand.
+fn client_program() -> PathBuf {
+    let engine = directories().find(|dir| dir.join("dockerd").is_file());
+    let beside = engine.and_then(|dir| Some(dir.parent()?.join("bin/docker")));
+    let here = beside.filter(|docker| docker.is_file());
+    here.unwrap_or_else(|| "docker".into())
 }
 
 /// `PATH` with the administrator's directories, which a user's may lack.
