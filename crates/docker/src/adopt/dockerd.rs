@@ -109,11 +109,16 @@ impl Present {
 fn network_of(network: NetworkInspect) -> DockerNetwork {
     let options = network.options.unwrap_or_default();
     let is_on = |key: &str| options.get(key).is_none_or(|value| value != "false");
+    // Of docker0 it says whether dockerd masquerades, which it does not with `--iptables=false`; of
+    // others whether whoever made them wants it.
+    let is_docker0 = options
+        .get("com.docker.network.bridge.default_bridge")
+        .is_some_and(|value| value == "true");
     let members = network.containers.unwrap_or_default().into_iter();
     DockerNetwork {
         internal: network.internal.unwrap_or_default(),
         icc: is_on("com.docker.network.bridge.enable_icc"),
-        masquerade: is_on("com.docker.network.bridge.enable_ip_masquerade"),
+        masquerade: is_docker0 || is_on("com.docker.network.bridge.enable_ip_masquerade"),
         members: members
             .filter_map(|(container, at)| Some((at.endpoint_id?, container)))
             .collect(),
@@ -192,6 +197,29 @@ fn binding_of(inside: &str, outside: &PortBinding) -> Option<Binding> {
 mod tests {
     use super::*;
     use bollard::models::EndpointResource;
+
+    #[test]
+    fn a_networks_options_are_read_and_docker0_masquerades_with_us() {
+        let network = |options: &[(&str, &str)]| {
+            let option = |(key, value): &(&str, &str)| {
+                (
+                    format!("com.docker.network.bridge.{key}"),
+                    (*value).to_owned(),
+                )
+            };
+            network_of(NetworkInspect {
+                options: Some(options.iter().map(option).collect()),
+                internal: Some(true),
+                ..NetworkInspect::default()
+            })
+        };
+        let off = ("enable_ip_masquerade", "false");
+        assert!(!network(&[off]).masquerade);
+        assert!(network(&[off, ("default_bridge", "true")]).masquerade);
+        let plain = network(&[]);
+        assert!(plain.masquerade && plain.icc && plain.internal);
+        assert!(!network(&[("enable_icc", "false")]).icc);
+    }
 
     #[test]
     fn bindings_are_read_as_docker_writes_them() {
