@@ -5,15 +5,18 @@
 //!                              198.51.100.2           198.51.100.1
 //!                              2001:db8:ffff::2       2001:db8:ffff::1
 //! ```
-//! A `dockerd` and its containers keep two processors busy, so worlds are taken in turns.
+//! A `dockerd` and its containers keep a processor busy, so worlds are taken in turns.
 
 use crate::clearway::Clearway;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use testbed::docker::{Container, Engine, Machine, Settings, hindrance};
 use testbed::{Namespace, cannot_run, link, wait_until};
 
+/// So many worlds at a time: what they wait for most is the kernel.
+const AT_ONCE: usize = 2;
 /// How long anything that must happen may take on a busy computer.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
 
@@ -46,13 +49,15 @@ impl World {
     }
 
     pub(crate) fn start_with(settings: Settings) -> Option<Self> {
-        static TURN: Mutex<()> = Mutex::new(());
+        static TURNS: [Mutex<()>; AT_ONCE] = [const { Mutex::new(()) }; AT_ONCE];
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
         if let Some(why) = hindrance() {
             cannot_run(&why);
             return None;
         }
         // A test that failed has ended its world like any other.
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = &TURNS[NEXT.fetch_add(1, Ordering::Relaxed) % AT_ONCE];
+        let turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
         let (host, outside) = (Namespace::new().unwrap(), Namespace::new().unwrap());
         wire(&host, &outside);
         let machine = Machine::new(&host, OUTSIDE[0]).unwrap();
