@@ -154,7 +154,7 @@ impl Links {
             let hairpin = is_hairpin(&message);
             self.note(ifname, &state, PortOf { bridge, hairpin })?;
         }
-        self.hush(ifname, state.index)?;
+        self.hush(ifname, &state)?;
         match state.master {
             Some(_) => self.set_master(ifname, 0),
             None => Ok(()),
@@ -184,12 +184,17 @@ impl Links {
         Ok(ifname)
     }
 
-    fn hush(&self, ifname: &str, index: u32) -> Result<(), Error> {
+    /// A trap: with its first qdisc an interface that had no queue gets the length of one.
+    fn hush(&self, ifname: &str, state: &LinkState) -> Result<(), Error> {
+        let index = state.index;
         let there = self.our_filters(ifname, index)?;
         if there.iter().any(|filter| filter.kind == FilterKind::Hush) {
             return Ok(());
         }
         let qdisc = self.add_clsact(ifname, index)?;
+        if self.existing(ifname)?.queue_length != state.queue_length {
+            self.set_queue_length(ifname, state.queue_length)?;
+        }
         let filter = Filter {
             kind: FilterKind::Hush,
             index,
@@ -298,7 +303,8 @@ mod tests {
                 .unwrap();
             host.ip("link add docker0 address 02:42:ac:11:00:01 type bridge")
                 .unwrap();
-            host.ip("link set veth0 master docker0").unwrap();
+            host.ip("link set veth0 master docker0 txqueuelen 0")
+                .unwrap();
             link::address(&host, "docker0", "172.17.0.1/16").unwrap();
             link::address(&host, "docker0", "2001:db8:17::1/64").unwrap();
             link::address(&container, "eth0", "172.17.0.2/16").unwrap();

@@ -40,6 +40,8 @@ pub struct LinkState {
     pub ethernet: bool,
     /// The note left on it (its `alias`): see [`Links::set_alias`].
     pub alias: Option<String>,
+    /// How many packets may wait to be sent.
+    pub queue_length: u32,
     /// The index of the bridge, say, that it is a port of.
     pub master: Option<u32>,
     /// Of one end of a veth pair the index of the other, in the namespace where that one is.
@@ -56,6 +58,7 @@ impl LinkState {
             carrier: message.header.flags.contains(LinkFlags::LowerUp),
             ethernet: message.header.link_layer_type == LinkLayerType::Ether,
             alias: None,
+            queue_length: 0,
             master: None,
             peer: None,
         };
@@ -68,6 +71,9 @@ impl LinkState {
             }
             if let LinkAttribute::IfAlias(alias) = attribute {
                 state.alias = Some(alias.clone());
+            }
+            if let LinkAttribute::TxQueueLen(packets) = attribute {
+                state.queue_length = *packets;
             }
             if let LinkAttribute::Controller(index) = attribute {
                 state.master = Some(*index);

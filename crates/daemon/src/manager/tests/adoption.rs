@@ -122,7 +122,7 @@ fn container(n: u8) -> Namespace {
     run(
         "ip",
         &format!(
-            "link add veth{n} master docker0 type veth peer name eth0 \
+            "link add veth{n} txqueuelen 0 master docker0 type veth peer name eth0 \
              address 02:42:ac:11:00:0{n} netns {}",
             inside.path().display()
         ),
