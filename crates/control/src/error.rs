@@ -302,9 +302,7 @@ pub enum Error {
     #[error("{0} cannot be published; TCP, UDP and SCTP can")]
     Unpublishable(IpProtocol),
     /// An address that nothing outside can send to.
-    #[error(
-        "nothing can be published at {0}: it is a loopback, link-local, multicast or reserved address"
-    )]
+    #[error("nothing can be published at {0}: it is a link-local, multicast or reserved address")]
     BadHost(IpAddr),
     /// An endpoint that no way from outside leads to.
     #[error(

@@ -156,6 +156,14 @@ impl State {
         Ok((publication.clone(), change))
     }
 
+    /// What leads to endpoints' ports from outside: what is published at a loopback address is for
+    /// the host itself, whose listener needs no translation.
+    pub(crate) fn published_to_the_world(&self) -> impl Iterator<Item = nat::Publication> + '_ {
+        let here = |p: &&Publication| p.host.is_some_and(|host| host.is_loopback());
+        let all = self.publications().filter(move |p| !here(p));
+        all.flat_map(|publication| self.expanded(publication))
+    }
+
     /// What leads to an endpoint's ports, one record for each family that the publication and the
     /// endpoint have in common.
     pub fn expanded(&self, publication: &Publication) -> Vec<nat::Publication> {
@@ -223,7 +231,8 @@ impl State {
                 "from port {to} on the endpoint has not that many (65535 is the last)"
             ));
         }
-        if let Some(host) = host.filter(|host| is_special(*host) && !host.is_unspecified()) {
+        let fits = |ip: IpAddr| !is_special(ip) || ip.is_unspecified() || ip.is_loopback();
+        if let Some(host) = host.filter(|host| !fits(*host)) {
             return Err(Error::BadHost(host));
         }
         let endpoint = self

@@ -71,10 +71,7 @@ impl Live {
         });
         nat::Config {
             interfaces: inside.chain(uplinks).chain(host).chain(services).collect(),
-            publications: state
-                .publications()
-                .flat_map(|p| state.expanded(p))
-                .collect(),
+            publications: state.published_to_the_world().collect(),
             rules: state.endpoints().flat_map(rules).collect(),
         }
     }

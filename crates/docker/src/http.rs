@@ -136,8 +136,10 @@ async fn run(path: &str, plugin: Arc<Plugin>, call: Call, body: Bytes) -> Value 
     }
 }
 
+/// dockerd looks for a network driver's refusal in one field and for an IPAM driver's in another
+/// (`libnetwork/drivers/remote/api`, `libnetwork/ipams/remote/api`).
 fn refusal(why: &str) -> Value {
-    json!({ "Err": why })
+    json!({ "Err": why, "Error": why })
 }
 
 fn panic_text(payload: &(dyn Any + Send)) -> String {
@@ -166,10 +168,8 @@ mod tests {
             Bytes::from_static(b"xyz"),
         )
         .await;
-        assert_eq!(
-            answer,
-            json!({"Err": "/A.B failed inside Clearway: cannot take 3"})
-        );
+        let why = "/A.B failed inside Clearway: cannot take 3";
+        assert_eq!(answer, json!({"Err": why, "Error": why}));
         let fine: Call = |_, _| Ok(json!({}));
         assert_eq!(run("/A.B", plugin, fine, Bytes::new()).await, json!({}));
     }

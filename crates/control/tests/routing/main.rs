@@ -436,8 +436,8 @@ fn published_ports_lead_to_one_place_each() {
             "endpoint old cannot be reached from ::",
         ),
         (
-            publication("old", Some("127.0.0.1"), (80, 80), 80),
-            "nothing can be published at 127.0.0.1",
+            publication("old", Some("169.254.0.1"), (80, 80), 80),
+            "nothing can be published at 169.254.0.1",
         ),
         (
             publication("old", None, (9, 8), 80),
@@ -869,4 +869,16 @@ fn a_damaged_file_is_refused() {
         };
         assert!(error.contains(wanted), "{error}\n  should say: {wanted}");
     }
+}
+
+#[test]
+fn what_is_published_at_a_loopback_address_is_for_the_host_alone() {
+    let mut state = state();
+    attach(&mut state, &request(1, "blue", "web"));
+    let here = publication("web", Some("127.0.0.1"), (80, 80), 80);
+    let (here, change) = state.publish(&here).unwrap();
+    let _ = state.commit(change);
+    assert_eq!(state.expanded(&here).len(), 1);
+    let config = Live::router_config(&state, &UplinkFacts::default());
+    assert!(config.publications.is_empty());
 }
