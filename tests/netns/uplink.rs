@@ -82,6 +82,21 @@ fn a_socket_that_has_one_of_our_ports_keeps_it() {
 }
 
 #[test]
+fn a_published_port_among_ours_is_not_spared_for_its_listener_on_the_host() {
+    let rig = Rig::new();
+    let mut tap = rig.tap();
+    let listen = || TcpListener::bind((Ipv6Addr::UNSPECIFIED, STOLEN)).unwrap();
+    let _listener = rig.host.run(listen);
+    let mut captures = captures();
+    for (_, ports) in &mut captures.addresses {
+        ports.tcp.push(STOLEN..=STOLEN);
+    }
+    let uplink = rig.open(&captures);
+    assert_eq!(uplink.spared().tcp, []);
+    handshake(&rig, &mut tap, STOLEN);
+}
+
+#[test]
 fn superframes_pass_whole_both_ways() {
     let rig = Rig::new();
     let (mut tap, mut wire) = (rig.tap(), rig.wire());

@@ -19,7 +19,8 @@
 //!   Opening an uplink that a dead process left makes it ours.
 //! * **Reserved ports** keep sockets of the host out of the range that connections of containers
 //!   leave from; a socket that is in that range already, a service or a connection, is *spared*: its
-//!   port stays the host's while it lasts.
+//!   port stays the host's while it lasts. One that listens for the host at a published port of that
+//!   range (ours, or docker-proxy) is not: what comes by the NIC is the container's.
 //!
 //! Calls are made on a thread inside the namespace of the NIC.
 
@@ -213,14 +214,25 @@ impl Uplink {
         self.update(links, config.captures)
     }
 
-    /// Sees which ports of the pool sockets of the host have.
+    /// Sees which ports of the pool sockets of the host have, but for those that are captured beside
+    /// the pool.
     fn look(&mut self, links: &Links, captures: &Captures) -> Result<(), Error> {
         let addresses: Vec<_> = captures.addresses.iter().map(|(ip, _)| *ip).collect();
         let used = links.ports_in_use(&addresses)?;
-        let of_pool = |ports: &[_]| PortSet::of(ports).and(&self.pool).ranges();
+        let pool = self.pool.ranges();
+        // What is captured for its own sake is ours, also where a listener has it for the host.
+        let spared = |used: &[_], captured: fn(&Ports) -> &[RangeInclusive<u16>]| {
+            let all = captures
+                .addresses
+                .iter()
+                .flat_map(|(_, ports)| captured(ports));
+            let own: Vec<_> = all.filter(|range| !pool.contains(range)).cloned().collect();
+            let of_pool = PortSet::of(used).and(&self.pool);
+            of_pool.minus(&PortSet::of(&own)).ranges()
+        };
         self.spared = Ports {
-            tcp: of_pool(&used.tcp),
-            udp: of_pool(&used.udp),
+            tcp: spared(&used.tcp, |ports| &ports.tcp),
+            udp: spared(&used.udp, |ports| &ports.udp),
             ..Ports::default()
         };
         self.looked = Some(Instant::now());
