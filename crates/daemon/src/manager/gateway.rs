@@ -68,10 +68,13 @@ impl Core {
         &mut self,
         ports: &PublicationCreate,
     ) -> Result<api::Publication, ApiError> {
-        let (publication, change) = self
-            .state
-            .publish(&translate::publication_request(ports))
-            .map_err(|error| refused(&error))?;
+        let request = translate::publication_request(ports);
+        let planned = self.state.publish(&request).or_else(|_| {
+            // Who has the port may be a container that ended since the last look.
+            self.retire_gone();
+            self.state.publish(&request)
+        });
+        let (publication, change) = planned.map_err(|error| refused(&error))?;
         let listeners = self.listen(&publication)?;
         self.listeners.insert(publication.id, listeners);
         if let Err(error) = self.change(change) {

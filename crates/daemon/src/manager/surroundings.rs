@@ -202,10 +202,15 @@ impl Core {
             .map_err(|taken| ApiError::already_exists(taken.to_string()))
     }
 
-    fn arrange_listeners(&mut self, troubles: &mut Vec<String>) {
-        let published: Vec<Publication> = self.state.publications().cloned().collect();
-        let ids: BTreeSet<_> = published.iter().map(|p| p.id).collect();
+    /// Frees the host's ports that nothing is published at any more.
+    pub(super) fn close_listeners(&mut self) {
+        let ids: BTreeSet<_> = self.state.publications().map(|p| p.id).collect();
         self.listeners.retain(|id, _| ids.contains(id));
+    }
+
+    fn arrange_listeners(&mut self, troubles: &mut Vec<String>) {
+        self.close_listeners();
+        let published: Vec<Publication> = self.state.publications().cloned().collect();
         for publication in published {
             if self.listeners.contains_key(&publication.id) {
                 continue;

@@ -135,6 +135,7 @@ impl Core {
             Ok(begun) => {
                 self.publish(begun);
                 self.close_for_good(port);
+                self.close_listeners();
                 self.live.settle(&self.state);
                 tracing::info!(%endpoint, "dropped with its namespace");
             }

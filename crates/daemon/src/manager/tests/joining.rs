@@ -127,3 +127,21 @@ fn a_sandbox_may_come_after_its_interface() {
     core.tick();
     assert_eq!(core.endpoints().len(), 1, "it ended with its sandbox");
 }
+
+#[test]
+fn a_port_of_a_container_that_is_gone_is_free() {
+    let (dir, a, b) = (
+        tempfile::tempdir().unwrap(),
+        Namespace::new().unwrap(),
+        Namespace::new().unwrap(),
+    );
+    let mut core = blue(dir.path());
+    let first = core.attach(&attach_to(&a)).unwrap();
+    let second = core.attach(&attach_to(&b)).unwrap();
+    let published = |to: &api::Name| format!("18080:{to}:80").parse().unwrap();
+    core.publish_ports(&published(&first.id)).unwrap();
+    let taken = core.publish_ports(&published(&second.id)).unwrap_err();
+    assert_eq!(taken.code, ErrorCode::AlreadyExists);
+    drop(a);
+    core.publish_ports(&published(&second.id)).unwrap();
+}
