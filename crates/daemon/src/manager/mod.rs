@@ -44,6 +44,8 @@ mod translate;
 mod watch;
 
 use self::core::Core;
+use self::refuse::unavailable;
+use self::watch::Watcher;
 use crate::calls::Calls;
 use crate::config::Config;
 use api::{
@@ -60,9 +62,9 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub struct Manager {
     core: Arc<Mutex<Core>>,
-    watcher: JoinHandle<()>,
+    /// None once the daemon is stopping.
+    watcher: Mutex<Option<Watcher>>,
     relay: JoinHandle<()>,
-    keeper: JoinHandle<()>,
 }
 
 impl Manager {
@@ -75,14 +77,13 @@ impl Manager {
         let core = tokio::task::spawn_blocking(move || Core::start(&config)).await;
         let core = core.map_err(|panic| ApiError::internal(panic.to_string()))??;
         let core = Arc::new(Mutex::new(core));
-        let watcher = tokio::spawn(watch::watch(Arc::downgrade(&core)));
+        let watcher = Watcher::start(Arc::downgrade(&core))
+            .map_err(|error| unavailable("cannot start a thread", &error))?;
         let relay = tokio::spawn(watch::relay(Arc::downgrade(&core)));
-        let keeper = tokio::spawn(survival::keep(Arc::downgrade(&core)));
         Ok(Self {
             core,
-            watcher,
+            watcher: Mutex::new(Some(watcher)),
             relay,
-            keeper,
         })
     }
 
@@ -117,9 +118,7 @@ async fn on_blocking_thread<T: Send + 'static>(
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        self.watcher.abort();
         self.relay.abort();
-        self.keeper.abort();
     }
 }
 
@@ -267,8 +266,7 @@ impl Calls for Manager {
     }
 
     async fn shutdown(&self) {
-        self.watcher.abort();
-        self.keeper.abort();
+        drop(self.watcher.lock().map(|mut watcher| watcher.take()));
         let stopped = self.call(|core| {
             core.stop();
             Ok(())
