@@ -5,7 +5,7 @@ use crate::talk::{Teller, ask_tcp, is_refused};
 use crate::world::{HOST, LOOPBACK, OUTSIDE, SOON, World, at};
 use nix::sys::signal::Signal;
 use std::net::{IpAddr, Ipv4Addr};
-use testbed::docker::{Bridge, Container, OnStop, Settings};
+use testbed::docker::{Bridge, Container, Firewall, OnStop, Settings};
 use testbed::wait_until;
 
 /// docker0's, and so what a container sees of whoever comes through docker-proxy.
@@ -183,6 +183,47 @@ fn dockerd_may_be_restarted_meanwhile() {
     is_joined(&world);
     world.reaches(&late, &web.ip(&world.engine, "bridge").unwrap().to_string());
     is_seen_as_itself(&world, 8080);
+    drop(teller);
+}
+
+/// Docker's rules are about docker0, by which nothing passes any more.
+#[test]
+fn dockers_own_rules_are_in_nobodys_way_and_a_restarted_container_is_followed() {
+    let Some(world) = World::start_with(Settings {
+        firewall: Firewall::Rules,
+        bridge: Bridge::Docker0,
+        ..Settings::default()
+    }) else {
+        return;
+    };
+    let (web, teller) = web(&world);
+    adopt(&world, "docker0", 1);
+    is_seen_as_itself(&world, 8080);
+    for ip in [LOOPBACK[0], HOST[0]] {
+        ask_tcp(world.host(), at(ip, 8080)).unwrap_or_else(|why| panic!("{ip}: {why}"));
+    }
+    world.reaches(&web, &OUTSIDE[0].to_string());
+    let endpoint = || world.clearway.client().endpoints().unwrap()[0].id.clone();
+    let before = world.clearway.client().publications().unwrap()[0]
+        .id
+        .clone();
+    drop(teller);
+    world.docker("restart web");
+    let teller = Teller::start(&world.ns(&web), 80);
+    is_seen_as_itself(&world, 8080);
+    world.has_endpoints(1);
+    assert_eq!(endpoint().as_str(), "web");
+    assert_ne!(
+        world.clearway.client().publications().unwrap()[0].id,
+        before
+    );
+    // Out of the network and in again, as it runs.
+    world.docker("network disconnect bridge web");
+    world.has_endpoints(0);
+    world.docker("network connect bridge web");
+    world.has_endpoints(1);
+    is_joined(&world);
+    world.reaches(&web, &OUTSIDE[0].to_string());
     drop(teller);
 }
 

@@ -208,37 +208,55 @@ fn an_idle_daemon_sleeps() {
     let net = clearway.network("blue", 10);
     let containers: Vec<_> = (0..20).map(|_| clearway.container(&net)).collect();
     containers[0].reaches(containers[1].ip(0));
-    // Fields 14 and 15 of proc_pid_stat(5), in hundredths of a second.
-    let ticks = || {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", clearway.daemon.id())).unwrap();
-        let fields: Vec<_> = stat
-            .rsplit(')')
-            .next()
-            .unwrap()
-            .split_whitespace()
-            .map(str::to_owned)
-            .collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    };
     // New interfaces still talk for a while (router solicitations, multicast reports).
-    let quiet = |mut last: u64| {
-        move || {
-            let now = ticks();
-            let still = now == last;
-            last = now;
-            still
+    let pid = clearway.daemon.id();
+    let mut before = Activity::of(pid);
+    wait_until("a quiet second", PATIENCE, || {
+        let now = Activity::of(pid);
+        if before.at.elapsed() < SECOND {
+            return false;
         }
-    };
-    wait_until("a first quiet moment", SOON, quiet(u64::MAX)).unwrap();
-    let (from, watched) = (ticks(), Duration::from_secs(3));
-    let start = Instant::now();
-    wait_until("three seconds to pass", SOON, || start.elapsed() >= watched).unwrap();
-    let used = ticks() - from;
-    assert!(
-        used <= 3,
-        "{used} hundredths of a second in three: an idle daemon sleeps"
-    );
+        let (woken, ran) = (now.woken - before.woken, now.ran.saturating_sub(before.ran));
+        before = now;
+        // One look at the namespaces, which has one worker look at what is due. What a wake-up is
+        // charged with is up to the machine (2 ms in some virtual ones), spinning is not.
+        woken <= 6 && ran < SECOND / 5
+    })
+    .unwrap();
 }
+
+/// What a process has done so far.
+struct Activity {
+    at: Instant,
+    /// How often its threads have slept.
+    woken: u64,
+    /// How long they have run.
+    ran: Duration,
+}
+
+impl Activity {
+    /// As proc_pid_status(5) and sched-stats.rst tell of each thread.
+    fn of(pid: u32) -> Self {
+        let (mut woken, mut nanos, at) = (0, 0, Instant::now());
+        for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+            let read = |name| std::fs::read_to_string(task.as_ref().unwrap().path().join(name));
+            let (status, times) = (read("status").unwrap(), read("schedstat").unwrap());
+            let slept = status
+                .lines()
+                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            woken += slept.unwrap().trim().parse::<u64>().unwrap();
+            nanos += times.split(' ').next().unwrap().parse::<u64>().unwrap();
+        }
+        Self {
+            at,
+            woken,
+            ran: Duration::from_nanos(nanos),
+        }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[test]
 fn endpoints_are_listed_by_the_command_line() {

@@ -61,9 +61,20 @@ pub struct Uplink {
     pool: PortSet,
     reserved: PortSet,
     spared: Ports,
-    /// When the host's sockets were last looked at.
-    looked: Option<Instant>,
+    looked: Looked,
 }
+
+/// When the host's sockets were last looked at. Two uplinks differ in what they are, not in this.
+#[derive(Debug, Clone, Copy)]
+struct Looked(Option<Instant>);
+
+impl PartialEq for Looked {
+    fn eq(&self, _: &Self) -> bool {
+        true
+    }
+}
+
+impl Eq for Looked {}
 
 impl Uplink {
     /// Joins the TAP to the NIC, or takes over what an earlier process left of the same uplink
@@ -91,7 +102,7 @@ impl Uplink {
     /// [`Error::TooManyPorts`] and nothing changes; [`Error::Link`] with ENODEV when the NIC or the
     /// TAP is gone.
     pub fn update(&mut self, links: &Links, captures: &Captures) -> Result<(), Error> {
-        if self.looked.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
+        if self.looked.0.is_none_or(|at| at.elapsed() >= LOOK_EVERY) {
             self.look(links, captures)?;
         }
         let programs = captures.without(&self.spared).programs()?;
@@ -195,7 +206,7 @@ impl Uplink {
             pool: PortSet::of(config.reserve),
             reserved: reserved_by(&tap),
             spared: Ports::default(),
-            looked: None,
+            looked: Looked(None),
         })
     }
 
@@ -235,7 +246,7 @@ impl Uplink {
             udp: spared(&used.udp, |ports| &ports.udp),
             ..Ports::default()
         };
-        self.looked = Some(Instant::now());
+        self.looked = Looked(Some(Instant::now()));
         Ok(())
     }
 

@@ -21,7 +21,7 @@ mod wait;
 
 pub use child::Child;
 pub use namespace::Namespace;
-pub use wait::wait_until;
+pub use wait::{bind_when_free, wait_until};
 
 /// Says on standard error why a test cannot run here, and fails it where `CI=true`: a test that is
 /// skipped in silence is worse than none.

@@ -4,7 +4,7 @@ use super::talk::connect;
 use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
-use testbed::Namespace;
+use testbed::{Namespace, bind_when_free};
 
 /// Both ends of a connection.
 pub(crate) struct Line {
@@ -24,7 +24,7 @@ impl Line {
     pub(crate) fn open(server: (&Namespace, u16), client: &Namespace, to: SocketAddr) -> Self {
         let (ns, port) = server;
         let any: IpAddr = Ipv6Addr::UNSPECIFIED.into();
-        let listener = ns.run(|| TcpListener::bind((any, port)).unwrap());
+        let listener = ns.run(|| bind_when_free(|| TcpListener::bind((any, port))).unwrap());
         let client = connect(client, to).unwrap_or_else(|why| panic!("to {to}: {why}"));
         let (server, seen) = listener.accept().unwrap();
         let line = Self {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use testbed::Namespace;
+use testbed::{Namespace, bind_when_free};
 
 /// A server that answers for every name below `example.com` with one address. It ends when it is
 /// dropped.
@@ -27,7 +27,9 @@ impl Resolver {
 
     /// At port 53 of `at`, answering with `address`.
     pub(super) fn start(ns: &Namespace, at: IpAddr, address: Ipv4Addr) -> Self {
-        let socket = ns.run(|| UdpSocket::bind((at, 53))).unwrap();
+        let socket = ns
+            .run(|| bind_when_free(|| UdpSocket::bind((at, 53))))
+            .unwrap();
         socket
             .set_read_timeout(Some(Duration::from_millis(50)))
             .unwrap();

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread::JoinHandle;
-use testbed::{Namespace, wait_until};
+use testbed::{Namespace, bind_when_free, wait_until};
 
 const MIB: u64 = 1 << 20;
 
@@ -29,7 +29,7 @@ impl Stream {
     fn open(server: (&Namespace, u16), client: &Namespace, to: SocketAddr) -> Self {
         let (ns, port) = server;
         let any: IpAddr = Ipv6Addr::UNSPECIFIED.into();
-        let listener = ns.run(|| TcpListener::bind((any, port)).unwrap());
+        let listener = ns.run(|| bind_when_free(|| TcpListener::bind((any, port))).unwrap());
         let client = connect(client, to).unwrap();
         let (server, _) = listener.accept().unwrap();
         let (wanted, arrived) = (Arc::new(AtomicBool::new(true)), Arc::default());

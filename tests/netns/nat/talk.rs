@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use testbed::Namespace;
 use testbed::traffic::{Ping, ping};
+use testbed::{Namespace, bind_when_free};
 
 /// How long a client waits before it holds that nobody answers.
 const PATIENCE: Duration = Duration::from_millis(1500);
@@ -31,8 +31,8 @@ impl Teller {
     /// At one address: it answers datagrams from there, whatever way they came.
     pub(crate) fn start_at(ns: &Namespace, at: SocketAddr) -> Self {
         let (tcp, udp) = ns.run(|| {
-            let udp = UdpSocket::bind(at).unwrap();
-            (TcpListener::bind(at).unwrap(), udp)
+            let udp = bind_when_free(|| UdpSocket::bind(at)).unwrap();
+            (bind_when_free(|| TcpListener::bind(at)).unwrap(), udp)
         });
         let port = at.port();
         tcp.set_nonblocking(true).unwrap();
@@ -57,7 +57,7 @@ impl Teller {
     /// One that answers HTTP with a page, instead.
     pub(crate) fn pages(ns: &Namespace, port: u16) -> Self {
         let at = SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), port);
-        let tcp = ns.run(|| TcpListener::bind(at)).unwrap();
+        let tcp = ns.run(|| bind_when_free(|| TcpListener::bind(at))).unwrap();
         tcp.set_nonblocking(true).unwrap();
         let wanted = Arc::new(AtomicBool::new(true));
         let flag = Arc::clone(&wanted);
@@ -173,7 +173,9 @@ pub(crate) fn udp(ns: &Namespace, like: IpAddr, port: u16) -> UdpSocket {
         IpAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
     };
-    let socket = ns.run(|| UdpSocket::bind((any, port))).unwrap();
+    let socket = ns
+        .run(|| bind_when_free(|| UdpSocket::bind((any, port))))
+        .unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     socket
 }

@@ -45,6 +45,8 @@ mod translate;
 mod watch;
 
 use self::core::Core;
+use self::refuse::unavailable;
+use self::watch::Watcher;
 use crate::calls::Calls;
 use crate::config::Config;
 use api::{
@@ -61,9 +63,9 @@ use tokio::task::JoinHandle;
 #[derive(Debug)]
 pub struct Manager {
     core: Arc<Mutex<Core>>,
-    watcher: JoinHandle<()>,
+    /// None once the daemon is stopping.
+    watcher: Mutex<Option<Watcher>>,
     relay: JoinHandle<()>,
-    keeper: JoinHandle<()>,
     adopted: Arc<Notify>,
 }
 
@@ -77,14 +79,13 @@ impl Manager {
         let core = tokio::task::spawn_blocking(move || Core::start(&config)).await;
         let core = core.map_err(|panic| ApiError::internal(panic.to_string()))??;
         let core = Arc::new(Mutex::new(core));
-        let watcher = tokio::spawn(watch::watch(Arc::downgrade(&core)));
+        let watcher = Watcher::start(Arc::downgrade(&core))
+            .map_err(|error| unavailable("cannot start a thread", &error))?;
         let relay = tokio::spawn(watch::relay(Arc::downgrade(&core)));
-        let keeper = tokio::spawn(survival::keep(Arc::downgrade(&core)));
         Ok(Self {
             core,
-            watcher,
+            watcher: Mutex::new(Some(watcher)),
             relay,
-            keeper,
             adopted: Arc::default(),
         })
     }
@@ -125,9 +126,7 @@ async fn on_blocking_thread<T: Send + 'static>(
 
 impl Drop for Manager {
     fn drop(&mut self) {
-        self.watcher.abort();
         self.relay.abort();
-        self.keeper.abort();
     }
 }
 
@@ -313,8 +312,7 @@ impl Calls for Manager {
     }
 
     async fn shutdown(&self) {
-        self.watcher.abort();
-        self.keeper.abort();
+        drop(self.watcher.lock().map(|mut watcher| watcher.take()));
         let stopped = self.call(|core| {
             core.stop();
             Ok(())

@@ -17,7 +17,6 @@
 //! meanwhile, which the table is told (`nat::Gap`).
 
 use super::core::Core;
-use super::on_blocking_thread;
 use super::store::write_new;
 use dataplane::View;
 use nat::{Gap, Stored};
@@ -26,7 +25,7 @@ use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where connections are kept. Shared by the calls and by who writes beside them.
@@ -162,38 +161,37 @@ impl Survivors {
     }
 }
 
-/// Writes connections down until the daemon stops.
-pub(super) async fn keep(core: Weak<Mutex<Core>>) {
-    let mut trouble = String::new();
-    let mut pause = PERIOD;
-    loop {
-        tokio::time::sleep(pause).await;
-        let Some(core) = core.upgrade() else { return };
-        let seen = on_blocking_thread(core, |core| {
-            let dataplane = &core.dataplane;
-            let survival = Arc::clone(&core.survival);
-            Ok((survival, dataplane.view(), dataplane.now()))
-        });
-        let Ok((survival, view, now)) = seen.await else {
+/// When connections are written down next, and what was wrong the last time.
+#[derive(Debug, Default)]
+pub(super) struct Keeper {
+    due: Option<Instant>,
+    trouble: String,
+}
+
+impl Keeper {
+    /// Writes connections down if it is time. The state is not held meanwhile.
+    pub(super) fn keep(&mut self, core: &Mutex<Core>) {
+        let begun = Instant::now();
+        if self.due.is_some_and(|due| begun < due) {
             return;
-        };
-        let done = tokio::task::spawn_blocking(move || {
-            let begun = Instant::now();
-            let written = survival.write(&view, now, Gap::Unseen);
-            (
-                written.map_err(|error| unwritten(&survival, &error)),
-                begun.elapsed(),
-            )
-        });
-        let Ok((written, took)) = done.await else {
-            return;
-        };
-        pause = PERIOD.max(took.saturating_mul(SHARE));
-        let now = written.err().unwrap_or_default();
-        if !now.is_empty() && now != trouble {
-            tracing::warn!("{now}");
         }
-        trouble = now;
+        let (survival, view, now) = {
+            let Ok(core) = core.lock() else { return };
+            let dataplane = &core.dataplane;
+            (
+                Arc::clone(&core.survival),
+                dataplane.view(),
+                dataplane.now(),
+            )
+        };
+        let written = survival.write(&view, now, Gap::Unseen);
+        self.due = Some(begun + PERIOD.max(begun.elapsed().saturating_mul(SHARE)));
+        let trouble = written.map_err(|error| unwritten(&survival, &error));
+        let trouble = trouble.err().unwrap_or_default();
+        if !trouble.is_empty() && trouble != self.trouble {
+            tracing::warn!("{trouble}");
+        }
+        self.trouble = trouble;
     }
 }
 

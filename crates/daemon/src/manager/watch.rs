@@ -8,27 +8,47 @@ use super::connections;
 use super::core::Core;
 use super::on_blocking_thread;
 use super::open::Condition;
+use super::survival::Keeper;
 use control::{EndpointId, NamespaceId, PortKind};
 use pipeline::PortId;
+use std::io;
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::runtime::Handle;
 
-/// Looks after the state until it is dropped.
-pub(super) async fn watch(core: Weak<Mutex<Core>>) {
-    let mut ticks = interval(PERIOD);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        let Some(core) = core.upgrade() else { return };
-        let done = on_blocking_thread(core, |core| {
-            core.tick();
-            Ok(())
-        });
-        if let Err(error) = done.await {
-            tracing::error!(%error, "looking after namespaces and old addresses has ended");
-            return;
-        }
+/// The thread that looks after the state. It ends when this is dropped, its work done.
+///
+/// It is a thread and no task of the runtime, because a tick that goes through the runtime wakes four
+/// threads, and an idle machine has better things to do.
+#[derive(Debug)]
+pub(super) struct Watcher {
+    _wanted: Sender<()>,
+}
+
+impl Watcher {
+    /// Looks after `core` from now on. What that begins runs in the caller's runtime.
+    pub(super) fn start(core: Weak<Mutex<Core>>) -> io::Result<Self> {
+        let (wanted, until) = mpsc::channel();
+        let runtime = Handle::current();
+        std::thread::Builder::new()
+            .name("clearway-watch".to_owned())
+            .spawn(move || {
+                let _in_runtime = runtime.enter();
+                let mut keeper = Keeper::default();
+                while until.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+                    let Some(core) = core.upgrade() else { return };
+                    let Ok(mut held) = core.lock() else {
+                        tracing::error!("looking after namespaces and old addresses has ended");
+                        return;
+                    };
+                    held.handle_events();
+                    held.tick();
+                    drop(held);
+                    keeper.keep(&core);
+                }
+            })?;
+        Ok(Self { _wanted: wanted })
     }
 }
 

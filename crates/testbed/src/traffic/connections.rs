@@ -5,7 +5,7 @@
 //! its ports again and again. What stands between the two meets every port more than once.
 
 use super::PATIENCE;
-use crate::Namespace;
+use crate::{Namespace, bind_when_free};
 use anyhow::{Context, Result, anyhow, ensure};
 use socket2::SockRef;
 use std::io::{ErrorKind, Read, Write};
@@ -55,20 +55,6 @@ impl ConnectionsReport {
     }
 }
 
-/// Listens, once nobody else does: a process that another thread is about to start has a copy of a
-/// listener that was closed already, until it becomes another program.
-fn listen(server: &Namespace, at: SocketAddr) -> std::io::Result<TcpListener> {
-    let begin = Instant::now();
-    loop {
-        match server.run(|| TcpListener::bind(at)) {
-            Err(error) if error.kind() == ErrorKind::AddrInUse && begin.elapsed() < PATIENCE => {
-                std::thread::yield_now();
-            }
-            bound => return bound,
-        }
-    }
-}
-
 /// Makes short connections from `client` to `server`.
 ///
 /// # Errors
@@ -86,7 +72,8 @@ pub fn tcp_connections(
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
-    let listener = listen(server, SocketAddr::new(unspecified, load.listen))
+    let listener = server
+        .run(|| bind_when_free(|| TcpListener::bind((unspecified, load.listen))))
         .with_context(|| format!("cannot listen at port {}", load.listen))?;
     // A thread that accepts looks at `done` whenever nobody came for a while.
     SockRef::from(&listener).set_read_timeout(Some(LOOK))?;

@@ -1,7 +1,7 @@
 //! One TCP connection, and whom each end takes the other for: what a NAT does to it.
 
 use super::{PATIENCE, Way};
-use crate::Namespace;
+use crate::{Namespace, bind_when_free};
 use anyhow::{Context, Result, ensure};
 use socket2::SockRef;
 use std::io::{Read, Write};
@@ -23,7 +23,7 @@ pub struct Meeting {
 /// When the connection cannot be made, breaks, or stalls for [`PATIENCE`].
 pub fn tcp_meet(server: &Namespace, client: &Namespace, way: Way) -> Result<Meeting> {
     let listener = server
-        .run(|| TcpListener::bind(way.listen))
+        .run(|| bind_when_free(|| TcpListener::bind(way.listen)))
         .with_context(|| format!("cannot listen at {}", way.listen))?;
     SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
     let to = way.to_port(listener.local_addr()?.port());

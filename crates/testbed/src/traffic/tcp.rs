@@ -1,7 +1,7 @@
 //! TCP in bulk, and one small request after another.
 
 use super::{PATIENCE, Way};
-use crate::Namespace;
+use crate::{Namespace, bind_when_free};
 use anyhow::{Context, Result, anyhow, ensure};
 use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
 use nix::unistd::Pid;
@@ -317,7 +317,7 @@ fn block() -> Vec<u8> {
 /// A listener, and where its clients are to connect to.
 fn listen(server: &Namespace, way: Way) -> Result<(TcpListener, SocketAddr)> {
     let listener = server
-        .run(|| TcpListener::bind(way.listen))
+        .run(|| bind_when_free(|| TcpListener::bind(way.listen)))
         .with_context(|| format!("cannot listen at {}", way.listen))?;
     SockRef::from(&listener).set_read_timeout(Some(PATIENCE))?;
     let port = listener.local_addr()?.port();
