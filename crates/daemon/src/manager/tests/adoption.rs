@@ -25,6 +25,13 @@ impl Docker {
         run("ip", "address add 2001:db8:17::1/64 dev docker0 nodad");
         run("ip", "link set docker0 up");
         let containers = (2..4).map(container).collect();
+        wait_until("ports that carry", PATIENCE, || {
+            let ports = run("ip", "-o link show master docker0");
+            ports
+                .lines()
+                .all(|port| port.contains("state UP") && !port.contains("NO-CARRIER"))
+        })
+        .unwrap();
         Self {
             containers,
             before: footprint(),
