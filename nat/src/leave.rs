@@ -94,18 +94,28 @@ impl<T: Trace> Passage<'_, T> {
 
     fn pass_whole(&mut self, how: How) -> Result<Routed, DropReason> {
         let ahead = match self.look_ahead(how)? {
-            Some((_, Hop::Held)) => return Ok(Routed::Taken),
+            Some((_, Hop::Held)) => {
+                if self.effects == Effects::None {
+                    // What will become of it is told all the same.
+                    let _ = self.decide(how);
+                }
+                return Ok(Routed::Taken);
+            }
             Some((way, Hop::At(mac))) => Some((way, mac)),
             None => None,
         };
-        let kind = classify(self.arrival.headers).ok_or(DropReason::IpInvalid)?;
-        let decided = match kind {
-            Kind::Flow(tuple) | Kind::Portless(tuple) => self.translate(how, tuple)?,
-            Kind::IcmpError => self.relate(how)?,
-            Kind::LaterFragment | Kind::Damaged => return Err(DropReason::IpInvalid),
-        };
+        let decided = self.decide(how)?;
         let rewrite = self.leave(decided, ahead)?;
         Ok(rewrite.map_or(Routed::Taken, |r| Routed::Forward(decided.way.network, r)))
+    }
+
+    /// Whom the packet becomes, and where it goes.
+    fn decide(&mut self, how: How) -> Result<Decided, DropReason> {
+        match classify(self.arrival.headers).ok_or(DropReason::IpInvalid)? {
+            Kind::Flow(tuple) | Kind::Portless(tuple) => self.translate(how, tuple),
+            Kind::IcmpError => self.relate(how),
+            Kind::LaterFragment | Kind::Damaged => Err(DropReason::IpInvalid),
+        }
     }
 
     /// SCTP's checksum covers the ports and the whole packet: of a fragment it cannot be moved.
@@ -231,17 +241,14 @@ impl<T: Trace> Passage<'_, T> {
 
     /// What cannot go on makes no state, as far as that is known before it is translated: one that
     /// waits for its next hop is carried again later, and counted then. Who sends to our own address
-    /// from outside may mean the host, which asks for no hop. A question is answered to its end.
+    /// from outside may mean the host, which asks for no hop.
     fn look_ahead(&mut self, how: How) -> Result<Option<(Way, Hop)>, DropReason> {
         match how {
             How::Followed(way) | How::Prefixed(way) | How::Outbound(way) => {
                 let face = self.router.face(way.network).ok_or(DropReason::NoRoute)?;
                 self.check_hops()?;
                 self.check_fit(face.mtu)?;
-                match self.effects {
-                    Effects::Live => Ok(Some((way, self.next_hop(face, way)?))),
-                    Effects::None => Ok(None),
-                }
+                Ok(Some((way, self.next_hop(face, way)?)))
             }
             How::Hairpin(_) => self.check_hops().map(|()| None),
             How::Inbound => Ok(None),

@@ -19,6 +19,7 @@ use port::pcap::{Recording, Speed};
 use port::tap::{Persistence, Tap, TapConfig};
 use port::{Gone, InterfaceName, pcap};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use switch::fdb::FlushFilter;
 use wire::MacAddr;
 
@@ -217,7 +218,7 @@ pub(super) fn take_up_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelErro
         netns.run(|inside| {
             let links = inside.links()?;
             match links.state(&endpoint.ifname)? {
-                Some(_) => open_tap(&endpoint.ifname, endpoint.queues, true),
+                Some(_) => reopen_tap(&endpoint.ifname, endpoint.queues),
                 None if anew => carry_out(&links, &endpoint.plan()),
                 None => Err(KernelError::Lost {
                     netns: sandbox.namespace.to_string(),
@@ -254,7 +255,7 @@ fn holder_of(endpoint: &Endpoint) -> Result<Netns, KernelError> {
 fn moved(sandbox: &Netns, endpoint: &Endpoint) -> Result<Option<Tap>, KernelError> {
     sandbox.run(|inside| {
         let found = inside.links()?.with_mac(endpoint.mac.0)?;
-        let open = |ifname: String| open_tap(&ifname, endpoint.queues, true);
+        let open = |ifname: String| reopen_tap(&ifname, endpoint.queues);
         found.map(open).transpose()
     })
 }
@@ -394,13 +395,37 @@ fn plain_tap(
                 ifname: ifname.to_owned(),
             });
         }
-        return open_tap(ifname, queues, true);
+        return reopen_tap(ifname, queues);
     }
     let tap = open_tap(ifname, queues, false)?;
     links.set_mtu(ifname, mtu)?;
     links.set_up(ifname, true)?;
     Ok(tap)
 }
+
+/// Opens a TAP that an earlier daemon left. Its descriptors are gone when that has ended, but for
+/// copies that programs have which it was just about to start.
+pub(super) fn reopen_tap(ifname: &str, queues: u8) -> Result<Tap, KernelError> {
+    let begun = Instant::now();
+    loop {
+        match open_tap(ifname, queues, true) {
+            Err(KernelError::Port(error))
+                if error.raw_os_error() == Some(nix::libc::EBUSY) && begun.elapsed() < LET_GO =>
+            {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "the pause between two looks; nothing tells of a descriptor's end"
+                )]
+                std::thread::sleep(LOOK);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// How long the last holder of a TAP may take to let go of it, and how often that is looked at.
+const LET_GO: Duration = Duration::from_millis(500);
+const LOOK: Duration = Duration::from_millis(5);
 
 pub(super) fn open_tap(ifname: &str, queues: u8, persistent: bool) -> Result<Tap, KernelError> {
     let config = TapConfig {

@@ -11,7 +11,7 @@
 //! a NIC that is pulled out takes its uplink down and nothing else.
 
 use super::core::Core;
-use super::open::{Opened, open_tap};
+use super::open::{Opened, open_tap, reopen_tap};
 use crate::listeners::Listeners;
 use api::ApiError;
 use control::{
@@ -479,7 +479,7 @@ impl Core {
         if self.open.contains_key(&port) {
             self.close_for_good(port);
         }
-        let tap = open_tap(ifname, 1, true).map_err(|error| error.to_string())?;
+        let tap = reopen_tap(ifname, 1).map_err(|error| error.to_string())?;
         self.take_in(port, None, Opened::from(tap))
             .map_err(|error| error.message)
     }
