@@ -19,8 +19,9 @@
 mod dockerd;
 mod plan;
 
+use crate::look::{IDLE, LookError, arrived, blocking};
 use crate::names::AskError;
-use api::{Client, ClientError, Detach, Endpoint, Name};
+use api::{Client, Detach, Endpoint, Name};
 use dockerd::Dockerd;
 use futures_util::{FutureExt, Stream, StreamExt};
 use plan::{Act, Ours};
@@ -59,21 +60,8 @@ pub async fn follow_adopted(docker_socket: PathBuf, api_socket: PathBuf, changed
 /// The pause after something went wrong, at first and at most.
 const SHORTEST: Duration = Duration::from_millis(20);
 const LONGEST: Duration = Duration::from_secs(10);
-/// Without an event, there is a look after so long all the same.
-const IDLE: Duration = Duration::from_secs(300);
 /// One look makes room for the next; so many are enough for all that depends on each other.
 const PASSES: usize = 4;
-
-/// Why there is no look.
-#[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error(transparent)]
-    Docker(#[from] AskError),
-    #[error(transparent)]
-    Clearway(#[from] ClientError),
-    #[error("a look ended early: {0}")]
-    Task(#[from] tokio::task::JoinError),
-}
 
 /// How far a look got.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +96,7 @@ async fn follow(
         }
         tokio::select! {
             event = events.next() => {
-                event.unwrap_or(Err(AskError::Ended))?;
+                arrived(event)?;
                 take_waiting(&mut events)?;
                 pause = SHORTEST;
             }
@@ -124,7 +112,7 @@ fn take_waiting(
     events: &mut (impl Stream<Item = Result<(), AskError>> + Unpin),
 ) -> Result<(), AskError> {
     while let Some(event) = events.next().now_or_never() {
-        event.unwrap_or(Err(AskError::Ended))?;
+        arrived(event)?;
     }
     Ok(())
 }
@@ -165,12 +153,6 @@ async fn ours(client: &Client) -> Result<Ours, LookError> {
         })
     })
     .await
-}
-
-async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, ClientError> + Send + 'static,
-) -> Result<T, LookError> {
-    Ok(tokio::task::spawn_blocking(call).await??)
 }
 
 /// Whether it could be done.

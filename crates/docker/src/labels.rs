@@ -1,5 +1,7 @@
 //! The labels that tie Clearway's networks and endpoints to Docker's.
 
+use std::collections::BTreeMap;
+
 /// Docker's id of the network.
 pub(crate) const NETWORK_ID: &str = "com.docker.network.id";
 /// Docker's id of the endpoint.
@@ -16,3 +18,19 @@ pub(crate) const REQUEST: &str = "clearway.docker.request";
 pub(crate) const IFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 /// The address that ports are published at when none is named.
 pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
+
+/// What says of an endpoint whose it is: a container's id and name, and what Compose calls it among
+/// the container's own labels.
+pub(crate) fn of_container<'a>(
+    id: &'a str,
+    name: &'a str,
+    own: &'a BTreeMap<String, String>,
+) -> impl Iterator<Item = (String, String)> + 'a {
+    let compose = COMPOSE
+        .iter()
+        .filter_map(|key| Some((*key, own.get(*key)?.as_str())));
+    let docker = [(CONTAINER_ID, id), (CONTAINER_NAME, name)].into_iter();
+    docker
+        .chain(compose)
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+}

@@ -16,7 +16,8 @@ mod stale;
 
 use crate::driver::is_in_a_sandbox;
 use crate::error::gone;
-use api::{Client, ClientError, Detach, Endpoint, Network};
+use crate::look::{IDLE, LookError, arrived, blocking};
+use api::{Client, Detach, Endpoint, Network};
 use changes::Change;
 use dockerd::View;
 pub(crate) use dockerd::{AskError, Dockerd};
@@ -55,19 +56,6 @@ const LONGEST: Duration = Duration::from_secs(30);
 const SLOWEST: Duration = Duration::from_secs(60);
 /// Events come in swarms: how long one is waited for.
 const GATHER: Duration = Duration::from_millis(100);
-/// Without an event, there is a look after so long all the same.
-const IDLE: Duration = Duration::from_secs(300);
-
-/// Why there is no look.
-#[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error(transparent)]
-    Docker(#[from] AskError),
-    #[error(transparent)]
-    Clearway(#[from] ClientError),
-    #[error("a look ended early: {0}")]
-    Task(#[from] tokio::task::JoinError),
-}
 
 /// What a look found to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -135,12 +123,6 @@ impl Keeper {
     }
 }
 
-async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, ClientError> + Send + 'static,
-) -> Result<T, LookError> {
-    Ok(tokio::task::spawn_blocking(call).await??)
-}
-
 /// Sets what differs. What is refused is tried again with the next look.
 fn set_in_step(
     client: &Client,
@@ -167,10 +149,6 @@ fn set_in_step(
         }
     }
     found
-}
-
-fn arrived(event: Option<Result<(), AskError>>) -> Result<(), AskError> {
-    event.unwrap_or(Err(AskError::Ended))
 }
 
 /// Takes the events that come right after one.

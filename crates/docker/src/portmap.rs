@@ -263,7 +263,7 @@ impl fmt::Display for Binding {
 }
 
 /// One entry for ports that follow each other.
-fn merged(mut single: Vec<Whole>) -> Vec<Whole> {
+pub(crate) fn merged(mut single: Vec<Whole>) -> Vec<Whole> {
     let order = |one: &Whole| {
         let Outside {
             host,

@@ -1,9 +1,10 @@
 //! From what dockerd says and what Clearway has to what is to be done: pure.
 
 use crate::labels;
+use crate::portmap::{Whole, merged};
 use api::{
     Adoption, Attach, Endpoint, EndpointSet, Join, Listener, Mac, Name, Netns, Network, NetworkSet,
-    PortRange, Protocol, Publication, PublicationCreate, Via,
+    Outside, PortRange, Protocol, Publication, PublicationCreate, Via,
 };
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -183,23 +184,10 @@ impl Wanted<'_> {
     }
 
     fn labels(&self) -> BTreeMap<String, String> {
-        let mut all = BTreeMap::from([
-            (ADOPTED.to_owned(), self.id.to_owned()),
-            (
-                labels::CONTAINER_ID.to_owned(),
-                self.container_id.to_owned(),
-            ),
-            (
-                labels::CONTAINER_NAME.to_owned(),
-                self.container.name.clone(),
-            ),
-        ]);
-        let compose = labels::COMPOSE.iter().filter_map(|key| {
-            let value = self.container.labels.get(*key)?;
-            Some(((*key).to_owned(), value.clone()))
-        });
-        all.extend(compose);
-        all
+        let container = self.container;
+        labels::of_container(self.container_id, &container.name, &container.labels)
+            .chain([(ADOPTED.to_owned(), self.id.to_owned())])
+            .collect()
     }
 
     fn renamed(&self, endpoint: &Endpoint, ours: &Ours) -> Option<Act> {
@@ -218,28 +206,13 @@ impl Wanted<'_> {
     fn unpublished(&self, endpoint: &Endpoint, ours: &Ours) -> Vec<PublicationCreate> {
         let wanted = self.container.bindings.iter().filter(|b| self.is_ours(b));
         let missing = wanted.filter(|b| !ours.publications.iter().any(|p| covers(&p.spec, b)));
-        let mut missing: Vec<&Binding> = missing.collect();
-        missing.sort_by_key(|b| (b.protocol.0, b.host, b.port));
-        let mut all: Vec<PublicationCreate> = Vec::new();
-        for binding in missing {
-            if let Some(last) = all.last_mut()
-                && let Some(longer) = longer(last, binding)
-            {
-                last.ports = longer;
-                continue;
-            }
-            all.extend(
-                PortRange::new(binding.port, binding.port).map(|ports| PublicationCreate {
-                    host: binding.host,
-                    ports,
-                    endpoint: endpoint.id.clone(),
-                    to: binding.to,
-                    protocol: binding.protocol,
-                    listener: Listener::Another,
-                }),
-            );
-        }
-        all
+        merged(missing.filter_map(Binding::whole).collect())
+            .into_iter()
+            .map(|ports| PublicationCreate {
+                listener: Listener::Another,
+                ..ports.of(&endpoint.id)
+            })
+            .collect()
     }
 
     /// What is for the host alone never comes by a NIC, and what has an address of the other family
@@ -253,6 +226,21 @@ impl Wanted<'_> {
             None => true,
             Some(host) => !host.is_loopback() && same_family(host),
         }
+    }
+}
+
+impl Binding {
+    /// What is published for it; nothing for port 0, which is none.
+    fn whole(&self) -> Option<Whole> {
+        let ports = PortRange::new(self.port, self.port)?;
+        Some(Whole {
+            outside: Outside {
+                host: self.host,
+                ports,
+                protocol: self.protocol,
+            },
+            to: self.to,
+        })
     }
 }
 
@@ -288,16 +276,6 @@ fn adopted_as(endpoint: &Endpoint) -> Option<&str> {
 fn covers(spec: &PublicationCreate, binding: &Binding) -> bool {
     let ports = spec.ports.first()..=spec.ports.last();
     spec.protocol == binding.protocol && spec.host == binding.host && ports.contains(&binding.port)
-}
-
-/// The range with one port more, if the binding goes on where it ends.
-fn longer(spec: &PublicationCreate, binding: &Binding) -> Option<PortRange> {
-    let next = spec.ports.last().checked_add(1)?;
-    let goes_on = spec.protocol == binding.protocol
-        && spec.host == binding.host
-        && binding.port == next
-        && binding.to.checked_sub(spec.to) == next.checked_sub(spec.ports.first());
-    PortRange::new(spec.ports.first(), next).filter(|_| goes_on)
 }
 
 #[cfg(test)]

@@ -1,15 +1,15 @@
 //! What dockerd sends a network driver, and gets. Go's nil comes as `null` or as "", and stands for
 //! an empty list or for nothing.
 
+use crate::fields::{empty_is_none, or_default};
 use crate::portmap::Binding;
 use api::Mac;
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 /// `CreateNetwork`.
 #[derive(Debug, Deserialize)]
@@ -194,24 +194,4 @@ pub(super) struct ProgramOptions {
 
 const fn yes() -> bool {
     true
-}
-
-/// `null` is the default.
-fn or_default<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
-    deserializer: D,
-) -> Result<T, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
-}
-
-/// "" and `null` are nothing.
-fn empty_is_none<'de, D: Deserializer<'de>, T: FromStr<Err: std::fmt::Display>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let text: Option<String> = Option::deserialize(deserializer)?;
-    let text = text.filter(|text| !text.is_empty());
-    text.map(|text| {
-        text.parse()
-            .map_err(|error| serde::de::Error::custom(format_args!("`{text}`: {error}")))
-    })
-    .transpose()
 }

@@ -2,12 +2,11 @@
 
 use super::pools::SPACES;
 use crate::error::Refusal;
+use crate::fields::empty_is_none;
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fmt::Display;
 use std::net::IpAddr;
-use std::str::FromStr;
 
 /// `GetDefaultAddressSpaces`.
 #[derive(Debug, Serialize)]
@@ -125,16 +124,3 @@ pub(crate) struct ReleaseAddress {
 
 /// Docker keeps a driver's data with a pool or an address; ours have none.
 pub(super) const NO_DATA: BTreeMap<String, String> = BTreeMap::new();
-
-/// "" and `null` are nothing.
-fn empty_is_none<'de, D: Deserializer<'de>, T: FromStr<Err: Display>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let text: Option<String> = Option::deserialize(deserializer)?;
-    let text = text.filter(|text| !text.is_empty());
-    text.map(|text| {
-        text.parse()
-            .map_err(|error| serde::de::Error::custom(format_args!("`{text}`: {error}")))
-    })
-    .transpose()
-}

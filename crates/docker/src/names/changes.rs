@@ -114,13 +114,11 @@ fn set_of(
     let docker_id = endpoint.labels.get(labels::ENDPOINT_ID);
     let aliases = aliases_of(docker_id.map_or("", String::as_str), member, container);
     let mut own_labels = endpoint.labels.clone();
-    own_labels.insert(labels::CONTAINER_ID.to_owned(), member.container_id.clone());
-    own_labels.insert(labels::CONTAINER_NAME.to_owned(), member.name.clone());
-    for key in labels::COMPOSE {
-        if let Some(value) = container.labels.get(*key) {
-            own_labels.insert((*key).to_owned(), value.clone());
-        }
-    }
+    own_labels.extend(labels::of_container(
+        &member.container_id,
+        &member.name,
+        &container.labels,
+    ));
     EndpointSet {
         name: new_name(endpoint, &member.name, endpoints),
         aliases: (aliases != endpoint.aliases).then_some(aliases),
