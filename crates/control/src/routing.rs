@@ -127,12 +127,13 @@ impl State {
         Ok((network.clone(), Change::put_network(network)))
     }
 
-    /// Checks a network's new name. Those that name it as their peer name it by the new one.
+    /// Checks a new name of `network`, which may differ from the present one in more. Those that
+    /// name it as their peer name it by the new one.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NameTaken`], [`Error::BadName`], [`Error::OwnPeer`].
-    pub fn rename_network(&self, old: &str, new: &str) -> Result<(Network, Change), Error> {
-        let network = self.network_named(old)?;
+    /// [`Error::NameTaken`], [`Error::BadName`], [`Error::OwnPeer`].
+    pub fn rename_network(&self, network: &Network, new: &str) -> Result<(Network, Change), Error> {
+        let old = network.name.as_str();
         check_name("network", new)?;
         if old != new && self.network_named(new).is_ok() {
             return Err(Error::NameTaken {

@@ -213,7 +213,8 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             renamed.ok().map(|(_, change)| change)
         }
         Request::RenameNetwork(old, new) => {
-            let renamed = state.rename_network(&format!("n{old}"), &format!("n{new}"));
+            let network = state.network_named(&format!("n{old}")).ok()?;
+            let renamed = state.rename_network(network, &format!("n{new}"));
             renamed.ok().map(|(_, change)| change)
         }
         Request::Detach(n) => Some(state.detach(nth_endpoint(*n)?).expect("it is there").1),

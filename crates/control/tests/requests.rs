@@ -384,11 +384,12 @@ fn a_network_has_another_name_for_its_peers_as_well() {
     };
     let (_, change) = state.set_network("blue", peers("red")).unwrap();
     let _ = state.commit(change);
+    let red = |state: &State| state.network_named("red").unwrap().clone();
     assert_eq!(
-        refusal(state.rename_network("red", "blue")),
+        refusal(state.rename_network(&red(&state), "blue")),
         "network `blue` already exists"
     );
-    let (_, change) = state.rename_network("red", "green").unwrap();
+    let (_, change) = state.rename_network(&red(&state), "green").unwrap();
     let _ = state.commit(change);
     let blue = state.network_named("blue").unwrap();
     assert_eq!(blue.routing, peers("green"));

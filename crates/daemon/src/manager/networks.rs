@@ -33,26 +33,20 @@ impl Core {
             .state
             .network_named(name.as_str())
             .map_err(|error| refused(&error))?;
-        if let Some(new) = &set.name {
-            let renamed = self.state.rename_network(name.as_str(), new.as_str());
-            drop(renamed.map_err(|error| refused(&error))?);
-        }
         let routing = set.applied_to(&translate::api_routing(&old.routing));
         let (network, change) = self
             .state
             .set_network(name.as_str(), translate::routing(&routing))
             .map_err(|error| refused(&error))?;
-        self.change(change)?;
-        tracing::info!(network = %name, "changed");
-        let Some(new) = &set.name else {
-            return Ok(self.shown(&network));
+        let (network, change) = match &set.name {
+            Some(new) => self
+                .state
+                .rename_network(&network, new.as_str())
+                .map_err(|error| refused(&error))?,
+            None => (network, change),
         };
-        let (network, change) = self
-            .state
-            .rename_network(name.as_str(), new.as_str())
-            .map_err(|error| refused(&error))?;
         self.change(change)?;
-        tracing::info!(network = %name, %new, "renamed");
+        tracing::info!(network = %name, now = %network.name, "changed");
         Ok(self.shown(&network))
     }
 
