@@ -1,7 +1,7 @@
 //! `clearway adopt` and `clearway release`: bridges of the host's whose containers are on a network of
 //! ours, and the way back; the latter also when no daemon is there.
 
-use crate::doctor::{Alone, done};
+use crate::doctor::{Alone, all_done, done};
 use crate::failure::{Failure, for_each};
 use crate::output::{Output, list, table};
 use api::{Adopt, Adoption, Cleaned, Client, ClientError, Name};
@@ -60,15 +60,11 @@ fn release_alone(bridge: &Name, alone: &Alone, out: &mut dyn Write) -> Result<()
     let failed = |error: api::ApiError| Failure::Several(vec![error.message]);
     let cleaned: Vec<Cleaned> = (alone.release)(bridge).map_err(failed)?;
     out.write_all(done(&cleaned).as_bytes())?;
-    match cleaned.iter().filter(|c| c.failed.is_some()).count() {
-        0 => Ok(writeln!(
-            out,
-            "no daemon runs; one that starts adopts {bridge} again until it is told to release it"
-        )?),
-        left => Err(Failure::Several(vec![format!(
-            "{left} could not be given back"
-        )])),
-    }
+    all_done(&cleaned, "given back")?;
+    Ok(writeln!(
+        out,
+        "no daemon runs; one that starts adopts {bridge} again until it is told to release it"
+    )?)
 }
 
 fn listed(all: &[Adoption]) -> String {

@@ -40,12 +40,17 @@ impl DoctorArgs {
         }
         let cleaned = or_alone(client.doctor_clean(), alone.clean)?;
         self.output.print(out, &cleaned, |cleaned| done(cleaned))?;
-        match cleaned.iter().filter(|c| c.failed.is_some()).count() {
-            0 => Ok(()),
-            left => Err(Failure::Several(vec![format!(
-                "{left} could not be put right"
-            )])),
-        }
+        all_done(&cleaned, "put right")
+    }
+}
+
+/// Fails when something was not done.
+pub(crate) fn all_done(cleaned: &[Cleaned], what: &str) -> Result<(), Failure> {
+    match cleaned.iter().filter(|c| c.failed.is_some()).count() {
+        0 => Ok(()),
+        left => Err(Failure::Several(vec![format!(
+            "{left} could not be {what}"
+        )])),
     }
 }
 
