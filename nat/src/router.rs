@@ -327,7 +327,7 @@ impl Face {
             mac,
             ips: addresses.iter().map(IpNet::addr).collect(),
             addresses,
-            link_local: link_local(mac),
+            link_local: mac.link_local(),
             mtu,
             neighbours,
             peer,
@@ -372,27 +372,4 @@ impl Face {
             }
         }
     }
-}
-
-/// fe80::/64 and the modified EUI-64 of `mac`.
-fn link_local(mac: MacAddr) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.0;
-    Ipv6Addr::from([
-        0xfe,
-        0x80,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        a ^ 2,
-        b,
-        c,
-        0xff,
-        0xfe,
-        d,
-        e,
-        f,
-    ])
 }

@@ -21,7 +21,7 @@ use ipnet::{IpNet, Ipv6Net};
 use pipeline::Meter;
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use switch::fdb::{Fdb, FdbConfig, FlushFilter};
@@ -297,7 +297,8 @@ impl Lock {
             }
         }
         if !self.addresses.is_empty() {
-            ipv6.extend(advertised.iter().map(|net| eui64(*net, self.mac)));
+            let own = |net: &Ipv6Net| self.mac.eui64_in(net.network());
+            ipv6.extend(advertised.iter().map(own));
         }
         switch::Lock {
             mac: self.mac,
@@ -316,13 +317,6 @@ fn advertised(state: &State, port: &Port) -> Vec<Ipv6Net> {
         IpNet::V4(_) | IpNet::V6(_) => None,
     };
     subnets.into_iter().flatten().filter_map(fits).collect()
-}
-
-/// The address of `mac` in a prefix of 64 bits: the modified EUI-64 (RFC 4291, appendix A).
-fn eui64(net: Ipv6Net, mac: MacAddr) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.0;
-    let host = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
-    Ipv6Addr::from_bits(net.network().to_bits() | u128::from(host))
 }
 
 /// The limits of a network's forwarding database, hidden ones included.

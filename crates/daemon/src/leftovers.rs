@@ -2,14 +2,15 @@
 
 use api::{ApiError, Cleaned, Finding, Name};
 use host::doctor;
-use host::{Links, Netns, Place};
+use host::{Links, Netns};
 
 /// Everything in this process's namespace that a Clearway daemon put there.
 ///
 /// # Errors
 /// When the kernel does not show it.
 pub fn inspect() -> Result<Vec<Finding>, ApiError> {
-    in_own_namespace(|links| Ok(doctor::inspect(links)?.iter().map(shown).collect()))
+    let found = Netns::with_own_links(doctor::inspect).map_err(unavailable)?;
+    Ok(found.iter().map(shown).collect())
 }
 
 /// Undoes all of it. Containers keep their interfaces; what they have open to the world ends.
@@ -31,7 +32,7 @@ pub fn release(bridge: &Name) -> Result<Vec<Cleaned>, ApiError> {
 fn undo(
     inspect: impl FnOnce(&Links) -> Result<Vec<doctor::Finding>, host::Error> + Send,
 ) -> Result<Vec<Cleaned>, ApiError> {
-    in_own_namespace(|links| {
+    let undone = Netns::with_own_links(|links| {
         let findings = inspect(links)?;
         let undo = |finding: &doctor::Finding| {
             let failed = doctor::clean(links, std::slice::from_ref(finding));
@@ -41,7 +42,8 @@ fn undo(
             }
         };
         Ok(findings.iter().map(undo).collect())
-    })
+    });
+    undone.map_err(unavailable)
 }
 
 pub(crate) fn shown(finding: &doctor::Finding) -> Finding {
@@ -52,9 +54,7 @@ pub(crate) fn shown(finding: &doctor::Finding) -> Finding {
     }
 }
 
-fn in_own_namespace<T: Send>(
-    work: impl FnOnce(&Links) -> Result<T, host::Error> + Send,
-) -> Result<T, ApiError> {
-    let done = Netns::find(Place::Own).and_then(|own| own.run(|inside| work(&inside.links()?)));
-    done.map_err(|error| ApiError::unavailable(error.to_string()))
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
+fn unavailable(error: host::Error) -> ApiError {
+    ApiError::unavailable(error.to_string())
 }

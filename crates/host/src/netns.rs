@@ -169,6 +169,18 @@ impl Netns {
         })
     }
 
+    /// Runs `work` with the interfaces of the calling thread's own namespace.
+    ///
+    /// # Errors
+    /// When they cannot be asked about; else what `work` answers.
+    pub fn with_own_links<T, E>(work: impl FnOnce(&Links) -> Result<T, E> + Send) -> Result<T, E>
+    where
+        T: Send,
+        E: Send + From<Error>,
+    {
+        Self::find(Place::Own)?.run(|inside| work(&inside.links()?))
+    }
+
     /// Puts the calling thread into the namespace.
     fn enter(&self) -> Result<(), Error> {
         let netns = || self.place.to_string();

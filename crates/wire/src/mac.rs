@@ -1,6 +1,7 @@
 //! Ethernet MAC addresses (IEEE 802, EUI-48).
 
 use std::fmt;
+use std::net::Ipv6Addr;
 use std::str::FromStr;
 
 /// A 48-bit Ethernet address.
@@ -29,6 +30,21 @@ impl MacAddr {
     #[must_use]
     pub fn is_valid_source(self) -> bool {
         !self.is_group() && self != Self::ZERO
+    }
+
+    /// The address that a host with this one makes in a prefix of 64 bits, whose other bits are zero:
+    /// the modified EUI-64 (RFC 4291, appendix A).
+    #[must_use]
+    pub fn eui64_in(self, prefix: Ipv6Addr) -> Ipv6Addr {
+        let [a, b, c, d, e, f] = self.0;
+        let host = u64::from_be_bytes([a ^ 2, b, c, 0xff, 0xfe, d, e, f]);
+        Ipv6Addr::from_bits(prefix.to_bits() | u128::from(host))
+    }
+
+    /// The link-local address it makes, in fe80::/64 (RFC 4291, 2.5.6).
+    #[must_use]
+    pub fn link_local(self) -> Ipv6Addr {
+        self.eui64_in(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0))
     }
 
     /// Whether this is one of 01:80:C2:00:00:00 to 0F, the link-local protocols' addresses that
@@ -114,6 +130,17 @@ mod tests {
         ] {
             assert!(wrong.parse::<MacAddr>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn the_eui_64_is_that_of_the_rfc() {
+        // RFC 4291, appendix A: the local bit is inverted and FFFE stands in the middle.
+        let mac: MacAddr = "34:56:78:9a:bc:de".parse().unwrap();
+        let own: Ipv6Addr = "fe80::3656:78ff:fe9a:bcde".parse().unwrap();
+        assert_eq!(mac.link_local(), own);
+        let prefix = "2001:db8:1:2::".parse().unwrap();
+        let global: Ipv6Addr = "2001:db8:1:2:3656:78ff:fe9a:bcde".parse().unwrap();
+        assert_eq!(mac.eui64_in(prefix), global);
     }
 
     #[test]

@@ -14,10 +14,11 @@
 
 use super::core::Core;
 use super::refuse::{KernelError, refused};
+use super::surroundings::is_link_local;
 use super::{routes, translate};
 use api::{Adopt, Adoption, ApiError, Detach, Name};
 use control::{Endpoint, Gateway, Network, NetworkRequest, PortKind, SubnetRequest, Via};
-use host::{Links, Netns, Place};
+use host::{Links, Netns};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use wire::MacAddr;
@@ -170,7 +171,7 @@ fn request(ifname: &str, bridge: &host::Bridge) -> Result<NetworkRequest, ApiErr
     let no_ethernet = |_| ApiError::invalid(format!("{ifname} carries no Ethernet frames"));
     let mac = bridge.link.mac.as_slice().try_into().map_err(no_ethernet)?;
     let mut gateways: BTreeMap<IpNet, IpNet> = BTreeMap::new();
-    for address in bridge.addresses.iter().filter(|a| !is_link_local(a)) {
+    for address in bridge.addresses.iter().filter(|a| !is_link_local(a.addr())) {
         gateways.entry(address.trunc()).or_insert(*address);
     }
     let subnet = |(net, gateway): (IpNet, IpNet)| SubnetRequest {
@@ -189,16 +190,8 @@ fn request(ifname: &str, bridge: &host::Bridge) -> Result<NetworkRequest, ApiErr
     })
 }
 
-fn is_link_local(net: &IpNet) -> bool {
-    match net {
-        IpNet::V4(net) => net.addr().is_link_local(),
-        IpNet::V6(net) => net.addr().is_unicast_link_local(),
-    }
-}
-
 fn in_own_namespace<T: Send>(
     work: impl FnOnce(&Links) -> Result<T, host::Error> + Send,
 ) -> Result<T, ApiError> {
-    let done = Netns::find(Place::Own).and_then(|own| own.run(|inside| work(&inside.links()?)));
-    done.map_err(|error| KernelError::from(error).to_api())
+    Netns::with_own_links(work).map_err(|error| KernelError::from(error).to_api())
 }

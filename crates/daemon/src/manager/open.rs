@@ -282,7 +282,7 @@ pub(super) fn find_veth(sandbox: &Sandbox, mac: MacAddr) -> Result<Veth, KernelE
     };
     let ends = netns_of(sandbox).run(|inside| inside.links()?.veth_with_mac(mac.0))?;
     let ends = ends.ok_or_else(no_veth)?;
-    let host = Netns::find(Place::Own)?.run(|inside| inside.links()?.name_of(ends.outside))?;
+    let host = Netns::with_own_links(|links| links.name_of(ends.outside))?;
     Ok(Veth {
         inside: ends.inside,
         host: host.ok_or_else(no_veth)?,

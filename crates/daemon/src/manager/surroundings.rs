@@ -21,7 +21,7 @@ use host::{Captures, Gateway, GatewayPort, Inside, Links, Monitor, Netns, Place,
 use ipnet::IpNet;
 use pipeline::PortId;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use wire::{IpProtocol, MacAddr};
 
 /// What there is of it.
@@ -321,7 +321,8 @@ impl Core {
             }
             return;
         };
-        for error in in_own_namespace(|links| open.link.close(links)) {
+        let closed = Netns::with_own_links(|links| Ok::<_, host::Error>(open.link.close(links)));
+        for error in closed.unwrap_or_else(|error| vec![error]) {
             self.warn(format!("closing uplink {name}: {error}"));
         }
         self.close_for_good(open.port);
@@ -354,7 +355,7 @@ impl Core {
                 echo: vec![own.clone()],
             }
         };
-        let link_local = (IpAddr::V6(eui64(mac)), Ports::default());
+        let link_local = (IpAddr::V6(mac.link_local()), Ports::default());
         let at = |net: &IpNet| (net.addr(), ports_at(net.addr()));
         Captures {
             addresses: addresses.iter().map(at).chain([link_local]).collect(),
@@ -616,12 +617,6 @@ fn host_addresses(links: &Links) -> Vec<IpNet> {
         .collect()
 }
 
-fn in_own_namespace(work: impl FnOnce(&Links) -> Vec<host::Error> + Send) -> Vec<host::Error> {
-    let done = Netns::find(Place::Own)
-        .and_then(|own| own.run(|inside| Ok::<_, host::Error>(work(&inside.links()?))));
-    done.unwrap_or_else(|error| vec![error])
-}
-
 fn listen() -> Option<Monitor> {
     let runtime = tokio::runtime::Handle::current();
     let own = Netns::find(Place::Own).ok()?;
@@ -632,32 +627,9 @@ fn mac_of(bytes: &[u8]) -> Option<MacAddr> {
     bytes.try_into().ok().map(MacAddr)
 }
 
-fn is_link_local(ip: IpAddr) -> bool {
+pub(super) fn is_link_local(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_link_local(),
         IpAddr::V6(ip) => ip.is_unicast_link_local(),
     }
-}
-
-/// The link-local address that the router makes of a NIC's MAC (RFC 4291, appendix A).
-fn eui64(mac: MacAddr) -> Ipv6Addr {
-    let [a, b, c, d, e, f] = mac.0;
-    Ipv6Addr::from([
-        0xfe,
-        0x80,
-        0,
-        0,
-        0,
-        0,
-        0,
-        0,
-        a ^ 2,
-        b,
-        c,
-        0xff,
-        0xfe,
-        d,
-        e,
-        f,
-    ])
 }
