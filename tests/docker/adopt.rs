@@ -6,7 +6,7 @@ use crate::world::{HOST, LOOPBACK, OUTSIDE, SOON, World, at};
 use nix::sys::signal::Signal;
 use std::net::{IpAddr, Ipv4Addr};
 use testbed::docker::{Bridge, Container, Firewall, OnStop, Settings};
-use testbed::wait_until;
+use testbed::{link, wait_until};
 
 /// docker0's, and so what a container sees of whoever comes through docker-proxy.
 const GATEWAY: IpAddr = IpAddr::V4(Ipv4Addr::new(172, 17, 0, 1));
@@ -70,15 +70,7 @@ fn footprint(world: &World) -> String {
     let shown = shown
         .map(|words| world.host().ip(words).unwrap())
         .join("---");
-    let mut words = shown.split_whitespace();
-    let mut still = Vec::new();
-    while let Some(word) = words.next() {
-        still.push(word);
-        if word.ends_with("_timer") {
-            words.next();
-        }
-    }
-    still.join(" ")
+    link::without_timers(&shown)
 }
 
 fn web(world: &World) -> (Container, Teller) {

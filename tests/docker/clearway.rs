@@ -1,11 +1,12 @@
 //! The daemon that serves Docker's plugin socket, on the engine's machine.
 
+use crate::binary::binary;
 use crate::world::SOON;
 use api::Client;
 use nix::sys::signal::Signal;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use testbed::docker::{Machine, Resident};
 use testbed::wait_until;
 
@@ -126,23 +127,4 @@ fn socket(machine: &Machine) -> PathBuf {
 
 fn log(machine: &Machine) -> PathBuf {
     machine.dir().join("clearway.log")
-}
-
-/// The `clearway` binary of the profile these tests are built with, built once.
-fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "clearway"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        let built = build.status().expect("cargo runs").success();
-        assert!(built, "the binary builds");
-        let test = std::env::current_exe().expect("a test knows its own file");
-        let profile = test.ancestors().nth(2);
-        profile
-            .expect("a test lies in PROFILE/deps")
-            .join("clearway")
-    })
 }

@@ -18,6 +18,8 @@ mod survival;
 mod web;
 mod world;
 
+#[path = "../netns/binary.rs"]
+mod binary;
 #[path = "../netns/nat/line.rs"]
 #[allow(dead_code, reason = "what lines do is used in part")]
 mod line;

@@ -1,37 +1,15 @@
 //! A daemon in a namespace of its own, and containers attached to it.
 
+use crate::binary::binary;
 use api::{Attach, Client, Endpoint, Name, Netns, NetworkCreate, PortAdd, PortKind, PortState};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 use std::time::Duration;
 use testbed::traffic::{Ping, PingReport, ping};
 use testbed::{Child, Namespace, wait_until};
 
 /// How long anything that must happen may take on a busy machine.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
-
-/// The `clearway` binary of the profile these tests are built with, built once.
-pub(crate) fn binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| {
-        let mut build = Command::new(env!("CARGO"));
-        build.args(["build", "--quiet", "--package", "clearway"]);
-        if !cfg!(debug_assertions) {
-            build.arg("--release");
-        }
-        assert!(
-            build.status().expect("cargo runs").success(),
-            "the binary builds"
-        );
-        let test = std::env::current_exe().expect("a test knows its own file");
-        let profile = test
-            .ancestors()
-            .nth(2)
-            .expect("a test lies in PROFILE/deps");
-        profile.join("clearway")
-    })
-}
 
 /// A running daemon. Dropping it kills it.
 pub(crate) struct Clearway {

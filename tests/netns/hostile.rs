@@ -1,6 +1,7 @@
 //! Containers that lie, flood and loop; operators who err. Everyone else goes on.
 
-use crate::fixture::{Clearway, SOON, binary};
+use crate::binary::binary;
+use crate::fixture::{Clearway, SOON};
 use api::{PortSet, StormLimits};
 use nix::sys::signal::Signal;
 use std::process::Command;

@@ -1,6 +1,7 @@
 //! `clearway lab` from outside: what it prints, how it ends, and that nothing is left of it.
 
-use crate::fixture::{SOON, binary};
+use crate::binary::binary;
+use crate::fixture::SOON;
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::Permissions;

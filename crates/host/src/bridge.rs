@@ -341,16 +341,7 @@ mod tests {
                 .chain(tc)
                 .collect::<Vec<_>>()
                 .join("---\n");
-            let mut words = whole.split_inclusive(char::is_whitespace).peekable();
-            let mut still = String::new();
-            while let Some(word) = words.next() {
-                still += word;
-                if word.trim().ends_with("_timer") {
-                    while words.next_if(|it| it.trim().is_empty()).is_some() {}
-                    words.next();
-                }
-            }
-            still
+            link::without_timers(&whole)
         }
 
         fn reaches_gateway(&self) -> bool {

@@ -61,6 +61,21 @@ pub fn address(namespace: &Namespace, interface: &str, cidr: &str) -> Result<()>
     Ok(())
 }
 
+/// What `ip -d` or `tc` shows without the clocks in it, which differ from one look to the next.
+#[must_use]
+pub fn without_timers(shown: &str) -> String {
+    let mut words = shown.split_inclusive(char::is_whitespace).peekable();
+    let mut still = String::new();
+    while let Some(word) = words.next() {
+        still += word;
+        if word.trim().ends_with("_timer") {
+            while words.next_if(|it| it.trim().is_empty()).is_some() {}
+            words.next();
+        }
+    }
+    still
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,7 +3,8 @@
 use super::line::{Line, are_dead};
 use super::talk::{Teller, ask_from, udp};
 use super::{HOST, Outside, WORLD, at};
-use crate::fixture::{SOON, binary};
+use crate::binary::binary;
+use crate::fixture::SOON;
 use api::{NatChange, NatEntry, NatEvent, NatState, Protocol};
 use std::io::{BufRead, BufReader};
 use std::process::{ChildStdout, Command, Stdio};

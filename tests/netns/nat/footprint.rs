@@ -4,7 +4,8 @@
 use super::Outside;
 use super::talk::{Teller, ask_udp};
 use super::{HOST, WORLD, at};
-use crate::fixture::{Clearway, SOON, binary};
+use crate::binary::binary;
+use crate::fixture::{Clearway, SOON};
 use api::{Cleaned, Finding};
 use nix::sys::signal::Signal;
 use std::collections::BTreeSet;

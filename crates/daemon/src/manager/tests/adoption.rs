@@ -173,15 +173,7 @@ fn footprint() -> String {
     let whole = shown
         .map(|(program, words)| run(program, words))
         .join("---\n");
-    let mut words = whole.split_whitespace();
-    let mut still = Vec::new();
-    while let Some(word) = words.next() {
-        still.push(word);
-        if word.ends_with("_timer") {
-            words.next();
-        }
-    }
-    still.join(" ")
+    testbed::link::without_timers(&whole)
 }
 
 fn send(from: &str, to: SocketAddr) {
