@@ -192,9 +192,12 @@ impl Drop for World {
     }
 }
 
+const CHATTER: &str = "level=info";
+
 #[expect(clippy::print_stderr, reason = "a test that failed has to say why")]
 fn tell(whose: &str, log: &str) {
-    let lines: Vec<_> = log.lines().collect();
+    // dockerd and its containerd say a lot when nothing is wrong.
+    let lines: Vec<_> = log.lines().filter(|l| !l.contains(CHATTER)).collect();
     let end = lines[lines.len().saturating_sub(40)..].join("\n");
     eprintln!("the end of {whose}'s log:\n{end}");
 }

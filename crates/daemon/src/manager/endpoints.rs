@@ -8,7 +8,6 @@ use super::translate;
 use api::{ApiError, Attach, Detach, EndpointSet, ErrorCode, Join, Name};
 use control::{Change, Endpoint, EndpointId, JoinRequest, NamespaceId, Sandbox, Via};
 use host::Netns;
-use pipeline::PortId;
 use wire::MacAddr;
 
 impl Core {
@@ -116,34 +115,6 @@ impl Core {
             ifname,
             via,
         })
-    }
-
-    /// Follows sandboxes that are there by now and were not when they were joined.
-    pub(super) fn find_sandboxes(&mut self) {
-        for (port, netns, change) in self.found_sandboxes() {
-            match self.begin(change) {
-                Ok(begun) => {
-                    self.publish(begun);
-                    if let Some(open) = self.open.get_mut(&port) {
-                        open.netns = Some(netns);
-                    }
-                }
-                Err(error) => tracing::debug!(%error, "a sandbox that was found is not noted yet"),
-            }
-        }
-    }
-
-    /// Sandboxes that are there by now, each with its port and the change that remembers it.
-    pub(super) fn found_sandboxes(&self) -> Vec<(PortId, Netns, Change)> {
-        let found = |endpoint: &Endpoint| {
-            let sandbox = endpoint.sandbox.as_ref()?;
-            let awaited = sandbox.identity.is_none();
-            let place = awaited.then(|| netns_of(sandbox).place().clone())?;
-            let netns = Netns::find(place).ok()?;
-            let change = self.state.sandbox_found(endpoint.id, named(&netns)).ok()?;
-            Some((endpoint.port, netns, change))
-        };
-        self.state.endpoints().filter_map(found).collect()
     }
 
     /// Makes the interface of an endpoint that `change` puts into its sandbox.
@@ -254,7 +225,8 @@ pub(super) fn find(netns: &api::Netns) -> Result<Sandbox, ApiError> {
     })
 }
 
-fn named(netns: &Netns) -> NamespaceId {
+/// What a namespace is.
+pub(super) fn named(netns: &Netns) -> NamespaceId {
     let identity = netns.identity();
     NamespaceId {
         device: identity.device,

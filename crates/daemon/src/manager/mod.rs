@@ -33,6 +33,7 @@ mod ports;
 mod refuse;
 mod restore;
 mod routes;
+mod sandbox;
 mod servers;
 mod status;
 mod store;

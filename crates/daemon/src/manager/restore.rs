@@ -6,17 +6,17 @@
 //! left alone until their port is set up: a restart neither plays a file again nor overwrites one.
 
 use super::core::Core;
+use super::endpoints::named;
 use super::open::{NOT_JOINED, OpenPort, netns_of, watched};
+use super::sandbox::Sighting;
 use api::ApiError;
 use control::{EndpointId, Port, PortKind};
 
 impl Core {
     /// Opens every port of the state, and publishes it.
     pub(super) fn restore(&mut self) -> Result<(), ApiError> {
-        for (_, _, change) in self.found_sandboxes() {
-            let _ = self.state.commit(change);
-        }
-        let dropped = self.drop_endpoints_of_the_past();
+        let unseen = self.note_sandboxes();
+        let dropped = self.drop_endpoints_of_the_past(&unseen);
         let ports: Vec<Port> = self.state.ports().cloned().collect();
         for port in &ports {
             if matches!(port.kind, PortKind::Pcap { .. }) {
@@ -58,13 +58,31 @@ impl Core {
         self.publish_state()
     }
 
+    /// Remembers sandboxes that have come meanwhile; answers whose came and went.
+    fn note_sandboxes(&mut self) -> Vec<EndpointId> {
+        let mut unseen = Vec::new();
+        for (endpoint, sighting) in self.sightings() {
+            match sighting {
+                Sighting::There(netns) => {
+                    let noted = self.state.sandbox_found(endpoint.id, named(&netns));
+                    let _ = noted.map(|change| self.state.commit(change));
+                }
+                Sighting::Gone => unseen.push(endpoint.id),
+            }
+        }
+        unseen
+    }
+
     /// Drops endpoints whose namespace is gone; answers whether there were any.
-    fn drop_endpoints_of_the_past(&mut self) -> bool {
+    fn drop_endpoints_of_the_past(&mut self, unseen: &[EndpointId]) -> bool {
         let rebooted = self.store.rebooted;
         let gone: Vec<EndpointId> = self
             .state
             .endpoints()
-            .filter(|e| rebooted || watched(e).is_some_and(|netns| !netns.is_alive()))
+            .filter(|e| {
+                let ended = watched(e).is_some_and(|netns| !netns.is_alive());
+                rebooted || ended || unseen.contains(&e.id)
+            })
             .map(|e| e.id)
             .collect();
         for &id in &gone {

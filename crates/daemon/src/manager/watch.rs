@@ -79,7 +79,6 @@ const SWEEP: usize = 16;
 impl Core {
     /// Retires what is gone and has old addresses forgotten.
     pub(super) fn tick(&mut self) {
-        self.find_sandboxes();
         self.retire_gone();
         self.dataplane.tick();
         self.follow_host();
@@ -91,6 +90,7 @@ impl Core {
 
     /// Retires the ports whose namespace is gone.
     pub(super) fn retire_gone(&mut self) {
+        self.find_sandboxes();
         let gone: Vec<PortId> = self
             .open
             .iter()
@@ -119,7 +119,8 @@ impl Core {
         }
     }
 
-    fn namespace_gone(&mut self, id: PortId) {
+    /// Retires one port with its namespace.
+    pub(super) fn namespace_gone(&mut self, id: PortId) {
         let Some(port) = self.state.port(id) else {
             return;
         };

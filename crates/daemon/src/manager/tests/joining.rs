@@ -145,3 +145,29 @@ fn a_port_of_a_container_that_is_gone_is_free() {
     drop(a);
     core.publish_ports(&published(&second.id)).unwrap();
 }
+
+/// As when dockerd is killed within a second of starting a container, and cleans up afterwards.
+#[test]
+fn a_port_of_a_sandbox_that_came_and_went_unseen_is_free() {
+    let (dir, a, b) = (
+        tempfile::tempdir().unwrap(),
+        Namespace::new().unwrap(),
+        Namespace::new().unwrap(),
+    );
+    let mut core = blue(dir.path());
+    let (name, mut join) = waiting(&mut core, &a, Via::MovedTap);
+    let key = dir.path().join("sandbox");
+    join.netns = Netns::Path(key.clone());
+    let joined = core.endpoint_join(&name, &join).unwrap();
+    let published = |to: &api::Name| format!("18080:{to}:80").parse().unwrap();
+    core.publish_ports(&published(&name)).unwrap();
+    let second = core.attach(&attach_to(&b)).unwrap();
+    let taken = core.publish_ports(&published(&second.id)).unwrap_err();
+    assert_eq!(taken.code, ErrorCode::AlreadyExists, "it is waited for");
+    move_in("cwjoin", &a, &joined);
+    drop(a);
+    let empty = Namespace::new().unwrap();
+    std::os::unix::fs::symlink(empty.path(), &key).unwrap();
+    core.publish_ports(&published(&second.id)).unwrap();
+    assert_eq!(core.endpoints().len(), 1);
+}
