@@ -71,6 +71,7 @@ impl Edge {
     fn poll(&mut self) {
         let mut outbox = Outbox::default();
         self.router.poll(self.now, &mut outbox);
+        self.router.expire(self.now);
         self.deliver(&mut outbox);
     }
 

@@ -255,14 +255,22 @@ impl Router {
             .is_some_and(|face| gateway::claims(face, &|ip| self.answers_for(face, ip), headers))
     }
 
-    /// What is due: questions asked again, announcements, advertisements, and the forgetting of
-    /// what is over. Called about once a second by one caller.
+    /// What is due to be said: questions asked again, announcements, advertisements. Called about
+    /// once a second by one caller.
     pub fn poll(&self, now: Instant, outbox: &mut Outbox) {
         self.live
             .gateway
             .poll(self.faces.iter().flatten(), now, outbox);
         self.live.fragments.poll(now);
-        self.live.tables.expire(&self.settings, now, EXPIRED_A_POLL);
+    }
+
+    /// Forgets connections that are over, some of a large table at a time. Called about once a
+    /// second by a caller who is in no hurry: it takes milliseconds, in which a worker that did it
+    /// would lose datagrams.
+    pub fn expire(&self, now: Instant) {
+        self.live
+            .tables
+            .expire(&self.settings, now, EXPIRED_AT_ONCE);
     }
 
     /// The connections that pass `filter`.
@@ -288,7 +296,7 @@ impl Router {
 }
 
 /// Connections forgotten at most in one go: 200 000 take some 10 ms, spread over the shards.
-const EXPIRED_A_POLL: usize = 200_000;
+const EXPIRED_AT_ONCE: usize = 200_000;
 
 fn local(faces: &[Option<Face>]) -> HashMap<IpAddr, ()> {
     let own = |face: &Face| match &face.role {

@@ -115,6 +115,7 @@ impl Rig {
     /// Lets the router do what is due; answers what left.
     pub(crate) fn poll(&mut self, now: Instant) -> Vec<Left> {
         self.forwarder.poll(&self.view, now);
+        self.view.router.expire(now);
         self.collect()
     }
 

@@ -216,11 +216,13 @@ impl Dataplane {
         self.replace(|view| view.with_configuration(topology, router));
     }
 
-    /// Lets a worker do what is due in the router. To be called about once a second.
+    /// Lets a worker say what is due in the router, and forgets connections that are over on the
+    /// caller's thread. To be called about once a second.
     pub fn tick(&self) {
         if let Some(worker) = self.workers.first() {
             worker.tell(Command::Tick);
         }
+        self.view().router.expire(self.now());
     }
 
     /// What the router's own frames counted.

@@ -326,6 +326,7 @@ impl World {
     /// The router does what is due, now and in a second.
     fn poll(&mut self) {
         self.forwarder.poll(&self.view, self.now);
+        self.view.router.expire(self.now);
         self.collect();
         self.schedule(self.now + POLL, Event::Poll);
     }
