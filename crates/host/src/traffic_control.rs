@@ -215,6 +215,10 @@ impl Links {
     /// remove a program that does not fit: it is made short first.
     pub(crate) fn remove_filter(&self, ifname: &str, filter: &Filter) -> Result<(), Error> {
         let failed = |error| self.error("remove a filter of", ifname, error);
+        // Where there is no qdisc, the kernel takes the request itself for wrong.
+        if self.our_filters(ifname, filter.index)?.is_empty() {
+            return Ok(());
+        }
         let shortened = self.put_program(filter, &capture::nothing(), filter.index);
         missing_is_fine(shortened).map_err(failed)?;
         let message = filter_message(filter.index, filter.kind);
@@ -354,5 +358,31 @@ fn missing_is_fine<T>(answer: io::Result<T>) -> io::Result<()> {
             Some(nix::libc::ENOENT | nix::libc::ENODEV) => Ok(()),
             _ => Err(error),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Netns, Place};
+    use testbed::{Namespace, link};
+
+    #[test]
+    fn a_filter_that_was_never_there_is_as_good_as_removed() {
+        let [host, outside] = [(); 2].map(|()| Namespace::new().unwrap());
+        link::veth(&host, "eth0", &outside, "eth0").unwrap();
+        let netns = Netns::find(Place::Path(host.path())).unwrap();
+        let removed = netns.run(|inside| {
+            let links = inside.links()?;
+            let index = links.state("eth0")?.unwrap().index;
+            let filter = |index| Filter {
+                kind: FilterKind::Steal,
+                index,
+                qdisc: QdiscOrigin::Ours,
+            };
+            links.remove_filter("eth0", &filter(index))?;
+            links.remove_filter("gone", &filter(index + 1000))
+        });
+        removed.unwrap();
     }
 }
