@@ -1,4 +1,5 @@
-//! `cargo xtask compare`: Clearway beside docker0, a bare bridge and Open vSwitch, in one run.
+//! `cargo xtask compare`: Clearway beside docker0, a bare bridge and Open vSwitch, in one run; and as
+//! Docker's plugin beside Docker's own bridge driver.
 //!
 //! Every contender is set up once, each in namespaces of its own, and they take turns: a round
 //! takes each measure of each contender once, and the next round starts with the next contender.
@@ -12,6 +13,7 @@ mod bridge;
 mod clearway;
 mod contender;
 mod daemon;
+mod docker;
 mod facts;
 mod flows;
 mod load;
@@ -26,7 +28,7 @@ mod stats;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, ValueEnum};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -100,7 +102,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     };
     let mut entries = plan::entries(options, &program);
     install(&entries)?;
-    cover_run()?;
+    cover()?;
     let facts = Facts::read(root, options.congestion.name(), versions(&entries)?);
     for line in facts.lines() {
         println!("{line}");
@@ -122,6 +124,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     drop(entries);
     if clearway && options.loads.contains(&What::Attach) {
         samples.extend(attach_rounds(&program, pace.attach_runs)?);
+    }
+    if clearway && options.loads.contains(&What::DockerMemory) {
+        samples.push(Sample {
+            measure: Measure::DockerMemory,
+            contender: CLEARWAY,
+            round: 1,
+            value: docker::memory(&program).context("Docker's containers for memory")?,
+        });
     }
     publish(
         options,
@@ -149,16 +159,26 @@ fn target_directory(root: &Path) -> PathBuf {
         .map_or_else(|| root.join("target"), |target| root.join(target))
 }
 
-/// Covers `/run` with a tmpfs that only this process and its children see, for sockets, databases
-/// and state.
-fn cover_run() -> Result<()> {
+/// Covers directories with a tmpfs each that only this process and its children see: `/run` for
+/// sockets, databases and state, and another for temporary files, because machines of Docker's
+/// cover `/run` once more.
+fn cover() -> Result<()> {
     const NONE: Option<&str> = None;
     unshare(CloneFlags::CLONE_NEWNS).context("compare makes namespaces and takes root")?;
     mount(NONE, "/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE)
         .context("cannot make mounts private")?;
-    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), NONE)
-        .context("cannot cover /run with a tmpfs")
+    for place in ["/run", TEMPORARY] {
+        mount(Some("tmpfs"), place, Some("tmpfs"), MsFlags::empty(), NONE)
+            .with_context(|| format!("cannot cover {place} with a tmpfs"))?;
+    }
+    if let Err(other) = tempfile::env::override_temp_dir(Path::new(TEMPORARY)) {
+        bail!("temporary files are in {} already", other.display());
+    }
+    Ok(())
 }
+
+/// There on every system, and nobody's checkout.
+const TEMPORARY: &str = "/media";
 
 /// All at once and before anything is set up: what apt starts or stirs then is over.
 fn install(entries: &[Entry]) -> Result<()> {
@@ -189,7 +209,10 @@ fn rounds(entries: &mut [Entry], pace: Pace) -> Result<(Vec<Sample>, Vec<String>
             let turn = || format!("round {round}, {name}");
             entry.contender.refresh().with_context(turn)?;
             for load in &entry.loads {
-                let seen = load.take(&entry.pairs, pace).with_context(turn)?;
+                let contender = entry.contender.as_mut();
+                let seen = load
+                    .take(contender, &entry.pairs, pace)
+                    .with_context(turn)?;
                 for &(measure, value) in &seen.values {
                     println!(
                         "round {round}/{}  {:<18}  {:<45}  {value:>8.2} {}",

@@ -1,8 +1,9 @@
 //! What is compared: a way to connect containers, as one value behind one small trait.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use testbed::Namespace;
 
 use crate::packages::Need;
@@ -30,6 +31,15 @@ impl Pair {
             address,
         }
     }
+}
+
+/// What is timed of a container's start.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Start {
+    /// From the command to the first packet that the world sees.
+    ToFirstPacket,
+    /// The command alone, for a container with many published ports.
+    WithPorts,
 }
 
 /// A way to connect containers. Dropping the value takes everything down.
@@ -60,6 +70,14 @@ pub(super) trait Contender {
     /// When it cannot be done.
     fn refresh(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    /// Starts containers of its own and answers how long each took.
+    ///
+    /// # Errors
+    /// When one does not start, or the contender starts none.
+    fn start(&mut self, what: Start) -> Result<Vec<Duration>> {
+        bail!("{} starts no containers: {what:?}", self.name());
     }
 
     /// Makes sure that what the turn was measured beside is still there. Called after each turn.

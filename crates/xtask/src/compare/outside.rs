@@ -20,7 +20,8 @@ pub(super) const NIC: &str = "eth0";
 /// The world throws away what comes for these addresses, and says nothing.
 pub(super) const SILENT: [u8; 2] = [10, 99];
 
-const WORLD: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
+/// The world's address.
+pub(super) const WORLD: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 1);
 
 /// Gives `host` a NIC and answers the world behind it.
 ///

@@ -5,7 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use clap::ValueEnum;
 
-use super::contender::{Contender, Pair};
+use super::contender::{Contender, Pair, Start};
+use super::docker::{Docker, Driver};
 use super::measure::Measure;
 use super::nat::{Beside, Nat};
 use super::report::CLEARWAY;
@@ -60,10 +61,17 @@ pub(super) enum What {
     /// Some of these with 10 000 ports and a range published; Clearway only. Compared in the same
     /// way.
     NatPublished,
+    /// Bulk TCP, ping-pong and datagrams between containers that Docker's engine started; Clearway
+    /// and docker0, as all that begins with docker.
+    Docker,
+    /// The time that Docker's engine takes to start a container.
+    DockerStart,
+    /// The daemon's memory with 100 containers of Docker's; Clearway only.
+    DockerMemory,
 }
 
 impl What {
-    pub(super) const ALL: [Self; 12] = [
+    pub(super) const ALL: [Self; 15] = [
         Self::Bulk,
         Self::PingPong,
         Self::Udp,
@@ -76,6 +84,9 @@ impl What {
         Self::NatUdp,
         Self::NatFull,
         Self::NatPublished,
+        Self::Docker,
+        Self::DockerStart,
+        Self::DockerMemory,
     ];
 }
 
@@ -126,6 +137,8 @@ enum Between {
     Out,
     /// The world and a published port.
     In,
+    /// None but what the contender starts.
+    Nobody,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +149,7 @@ enum Task {
     /// Of so many bytes.
     Datagrams(Measure, u32),
     Connections(Measure),
+    Start(Measure, Start),
 }
 
 /// What a load saw.
@@ -172,6 +186,7 @@ pub(super) fn entries(options: &Options, program: &Path) -> Vec<Entry> {
     };
     let nat =
         |name: &'static str, beside| Box::new(Nat::new(name, program, directory(name), beside));
+    let docker = |name: &'static str, driver| Box::new(Docker::new(name, driver));
     let mut entries = Vec::new();
     for who in &options.contenders {
         let column = who.column();
@@ -195,10 +210,13 @@ pub(super) fn entries(options: &Options, program: &Path) -> Vec<Entry> {
                 add(nat("clearway-nat", Beside::Nothing), TRANSLATED);
                 add(nat("clearway-full", Beside::Connections), FULL);
                 add(nat("clearway-published", Beside::Publications), PUBLISHED);
+                let driver = Driver::Clearway(program.to_owned());
+                add(docker("docker-clearway", driver), DOCKER);
             }
             Who::Docker0 => {
                 add(Box::<bridge::Docker0>::default(), SWITCHED);
                 add(Box::<bridge::DockerNat>::default(), TRANSLATED);
+                add(docker("docker-bridge", Driver::Bridge), DOCKER);
             }
             Who::Bridge => add(Box::<bridge::Bare>::default(), SWITCHED),
             Who::Ovs => add(Box::new(ovs::Ovs::new(directory("ovs"))), SWITCHED),
@@ -220,18 +238,24 @@ pub(super) fn columns(options: &Options) -> Vec<&'static str> {
 pub(super) fn pairs_for(loads: &[Load]) -> usize {
     let pairs = |load: &Load| match load.between {
         Between::Pairs(pairs) => pairs,
-        Between::Out | Between::In => 0,
+        Between::Out | Between::In | Between::Nobody => 0,
     };
     loads.iter().map(pairs).max().unwrap_or(0)
 }
 
 impl Load {
-    /// Runs it between what its contender's setup answered.
+    /// Runs it on a contender, between what its setup answered.
     ///
     /// # Errors
     /// When a program fails, or nothing gets through.
-    pub(super) fn take(self, pairs: &[Pair], pace: Pace) -> Result<Seen> {
+    pub(super) fn take(
+        self,
+        contender: &mut dyn Contender,
+        pairs: &[Pair],
+        pace: Pace,
+    ) -> Result<Seen> {
         let pairs = match self.between {
+            Between::Nobody => &[],
             Between::Pairs(count) => &pairs[..count],
             Between::Out => &pairs[..1],
             Between::In => &pairs[1..2],
@@ -256,6 +280,12 @@ impl Load {
                 let short = load::connections(&pairs[0], pace.seconds)?;
                 note = short.failed;
                 vec![(measure, short.per_second)]
+            }
+            Task::Start(measure, what) => {
+                let times = contender.start(what)?.into_iter();
+                times
+                    .map(|took| (measure, took.as_secs_f64() * 1e3))
+                    .collect()
             }
         };
         Ok(Seen { values, note })
@@ -363,5 +393,38 @@ const PUBLISHED: &[Load] = &[
         What::NatPublished,
         Between::In,
         Task::Connections(Measure::NatPublishedConnectionsIn),
+    ),
+];
+const DOCKER: &[Load] = &[
+    row(What::Docker, ONE, Task::Bulk(Measure::DockerBulkOne)),
+    row(
+        What::Docker,
+        Between::Pairs(PAIRS),
+        Task::Bulk(Measure::DockerBulkAll),
+    ),
+    row(
+        What::Docker,
+        ONE,
+        Task::PingPong(Measure::DockerPingPongMean, Measure::DockerPingPongP99),
+    ),
+    row(
+        What::Docker,
+        ONE,
+        Task::Datagrams(Measure::DockerDatagrams64, 64),
+    ),
+    row(
+        What::Docker,
+        ONE,
+        Task::Datagrams(Measure::DockerDatagrams1400, 1400),
+    ),
+    row(
+        What::DockerStart,
+        Between::Nobody,
+        Task::Start(Measure::DockerFirstPacket, Start::ToFirstPacket),
+    ),
+    row(
+        What::DockerStart,
+        Between::Nobody,
+        Task::Start(Measure::DockerPorts, Start::WithPorts),
     ),
 ];
