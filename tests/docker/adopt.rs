@@ -1,11 +1,11 @@
 //! `clearway adopt docker0`: containers of Docker's own bridge on a network of ours, without their or
 //! dockerd's doing anything else than ever; and the way back.
 
-use crate::talk::{Teller, ask_tcp, is_refused};
+use crate::talk::{Teller, ask_tcp, ask_udp, is_refused};
 use crate::world::{HOST, LOOPBACK, OUTSIDE, SOON, World, at};
 use nix::sys::signal::Signal;
 use std::net::{IpAddr, Ipv4Addr};
-use testbed::docker::{Bridge, Container, Firewall, OnStop, Settings};
+use testbed::docker::{Bridge, Container, Firewall, OnStop, Proxy, Settings};
 use testbed::{link, wait_until};
 
 /// docker0's, and so what a container sees of whoever comes through docker-proxy.
@@ -244,4 +244,52 @@ fn a_network_of_dockers_own_driver_is_adopted_with_its_settings() {
     assert!(names.iter().any(|name| name.as_str() == "one"), "{names:?}");
     world.clearway.told(&format!("release {bridge}"));
     assert_eq!(ports_of(&world, &bridge), 2);
+}
+
+/// What comes from outside needs no docker-proxy. The host itself does: without one dockerd holds the
+/// ports all the same, and answers nobody.
+#[test]
+fn ports_of_both_protocols_and_ip_versions_are_taken_over_with_docker_proxy_and_without() {
+    for proxy in [Proxy::Runs, Proxy::None] {
+        let Some(world) = World::start_with(Settings {
+            bridge: Bridge::Docker0,
+            proxy,
+            ..Settings::default()
+        }) else {
+            return;
+        };
+        let nets = "--subnet 10.34.0.0/24 --subnet 2001:db8:34::/64";
+        let id = world.docker(&format!("network create --ipv6 {nets} shop"));
+        let shop = world.run("--network shop --name shop -p 8080:80 -p 8053:53/udp -p 8443:443");
+        let ns = world.ns(&shop);
+        let _tellers = [80, 53].map(|port| Teller::start(&ns, port));
+        adopt(&world, &format!("br-{}", &id[..12]), 1);
+        is_seen_as_itself(&world, 8080);
+        for (host, outside) in HOST.into_iter().zip(OUTSIDE) {
+            world.reaches(&shop, &outside.to_string());
+            let seen = ask_tcp(&world.outside, at(host, 8080)).unwrap().ip();
+            assert_eq!(seen, outside, "{proxy:?}");
+            let seen = ask_udp(&world.outside, at(host, 8053)).unwrap().ip();
+            assert_eq!(seen, outside, "{proxy:?}");
+            // Nobody listens there in the container: it is the container that says so.
+            is_refused(&world.outside, at(host, 8443));
+        }
+        let ips = LOOPBACK.into_iter().chain(HOST);
+        for ip in ips.filter(|_| proxy == Proxy::Runs) {
+            ask_tcp(world.host(), at(ip, 8080)).unwrap_or_else(|why| panic!("{ip}: {why}"));
+        }
+    }
+}
+
+#[test]
+fn an_internal_network_of_dockers_own_stays_one() {
+    let Some(world) = world(OnStop::Stop) else {
+        return;
+    };
+    let id = world.docker("network create --internal --subnet 10.35.0.0/24 lab");
+    let [one, two] = ["one", "two"].map(|name| world.run(&format!("--network lab --name {name}")));
+    adopt(&world, &format!("br-{}", &id[..12]), 2);
+    let ip = two.ip(&world.engine, "lab").unwrap().to_string();
+    world.reaches(&one, &ip);
+    world.does_not_reach(&one, &OUTSIDE[0].to_string());
 }

@@ -12,6 +12,7 @@ const GOES_ON: Settings = Settings {
     firewall: testbed::docker::Firewall::Untouched,
     bridge: testbed::docker::Bridge::None,
     on_stop: OnStop::GoOn,
+    proxy: testbed::docker::Proxy::Runs,
 };
 
 impl World {

@@ -64,7 +64,7 @@ impl Links {
         }
         Ok(Some(Bridge {
             link: LinkState::of(&message),
-            addresses: self.addresses(ifname)?,
+            addresses: self.given_addresses(ifname)?,
         }))
     }
 

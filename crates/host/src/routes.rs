@@ -60,12 +60,28 @@ impl Links {
     /// # Errors
     /// [`Error::Link`].
     pub fn addresses(&self, ifname: &str) -> Result<Vec<IpNet>, Error> {
-        let messages = self.address_messages("list the addresses of", ifname)?;
         let unusable = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
-        let usable = messages
+        self.addresses_but(ifname, unusable)
+    }
+
+    /// The addresses that the interface was given, those included that it may use in a moment.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub(crate) fn given_addresses(&self, ifname: &str) -> Result<Vec<IpNet>, Error> {
+        self.addresses_but(ifname, AddressHeaderFlags::Dadfailed)
+    }
+
+    fn addresses_but(
+        &self,
+        ifname: &str,
+        unwanted: AddressHeaderFlags,
+    ) -> Result<Vec<IpNet>, Error> {
+        let messages = self.address_messages("list the addresses of", ifname)?;
+        let wanted = messages
             .iter()
-            .filter(|message| !message.header.flags.intersects(unusable));
-        Ok(usable.filter_map(address_of).collect())
+            .filter(|message| !message.header.flags.intersects(unwanted));
+        Ok(wanted.filter_map(address_of).collect())
     }
 
     /// Every route to one place or another, of every table, that leads out by an interface or to

@@ -57,6 +57,15 @@ pub enum OnStop {
     GoOn,
 }
 
+/// Who takes connections to published ports that come from the host itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Proxy {
+    /// `docker-proxy`, which holds the ports as well, as by default.
+    Runs,
+    /// `--userland-proxy=false`.
+    None,
+}
+
 /// How an engine is started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Settings {
@@ -66,6 +75,8 @@ pub struct Settings {
     pub bridge: Bridge,
     /// Its containers' fate.
     pub on_stop: OnStop,
+    /// Its published ports on the host.
+    pub proxy: Proxy,
 }
 
 impl Default for Settings {
@@ -75,6 +86,7 @@ impl Default for Settings {
             firewall: Firewall::Untouched,
             bridge: Bridge::None,
             on_stop: OnStop::Stop,
+            proxy: Proxy::Runs,
         }
     }
 }
@@ -319,6 +331,9 @@ fn dockerd(machine: &Machine, settings: Settings) -> Result<Command> {
     }
     if settings.bridge == Bridge::None {
         dockerd.arg("--bridge=none");
+    }
+    if settings.proxy == Proxy::None {
+        dockerd.arg("--userland-proxy=false");
     }
     if settings.on_stop == OnStop::GoOn {
         dockerd.arg("--live-restore");
