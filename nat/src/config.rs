@@ -84,8 +84,8 @@ pub struct InsideRole {
     pub peers: Vec<NetworkId>,
     /// Where packets for the world leave; `None` for nowhere.
     pub uplink: Option<NetworkId>,
-    /// Whether they leave with the uplink's address; else with their own.
-    pub masquerade: bool,
+    /// Which of them leave with the uplink's address; the others with their own.
+    pub masquerade: Masquerade,
     /// The prefix that the world knows the network's IPv6 addresses by (RFC 6296): they leave with
     /// one address each instead.
     pub prefix: Option<Ipv6Net>,
@@ -101,6 +101,32 @@ pub struct InsideRole {
     pub dhcp: bool,
     /// What DHCP answers: the addresses of each MAC.
     pub leases: BTreeMap<MacAddr, Lease>,
+}
+
+/// Packets that leave with the uplink's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Masquerade {
+    /// None.
+    Off,
+    /// Those of IPv4.
+    Ipv4,
+    /// Those of IPv6.
+    Ipv6,
+    /// All.
+    On,
+}
+
+impl Masquerade {
+    /// Whether packets from `ip` are among them.
+    #[must_use]
+    pub const fn covers(self, ip: IpAddr) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Ipv4 => ip.is_ipv4(),
+            Self::Ipv6 => ip.is_ipv6(),
+            Self::On => true,
+        }
+    }
 }
 
 /// As whom a packet leaves for the world.
@@ -119,7 +145,7 @@ impl InsideRole {
     pub(crate) const fn exit(&self, ip: IpAddr) -> Exit {
         match (ip, self.prefix) {
             (IpAddr::V6(_), Some(_)) => Exit::Prefixed,
-            _ if self.masquerade => Exit::Masqueraded,
+            _ if self.masquerade.covers(ip) => Exit::Masqueraded,
             _ => Exit::Routed,
         }
     }

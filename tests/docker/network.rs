@@ -1,6 +1,7 @@
 //! `docker network` with our driver: what it makes, shows, refuses and takes away.
 
-use crate::world::{OUTSIDE, World};
+use crate::talk::{Teller, ask_tcp};
+use crate::world::{HOST, OUTSIDE, World, at};
 
 #[test]
 fn a_network_is_made_listed_inspected_and_removed() {
@@ -148,6 +149,30 @@ fn what_is_not_understood_is_refused_in_words() {
     world.network("bad", "--subnet 10.1.0.0/24");
     let container = world.run("--network bad");
     world.reaches(&container, &OUTSIDE[0].to_string());
+}
+
+/// Docker's own driver knows gateway modes from 27 on; this one for every engine.
+#[test]
+fn ipv6_is_routed_while_ipv4_is_masqueraded() {
+    let Some(world) = World::start() else { return };
+    let routed = "-o com.docker.network.bridge.gateway_mode_ipv6=routed";
+    let nets = "--ipv6 --subnet 10.4.0.0/24 --subnet 2001:db8:4::/64";
+    world.network("mixed", &format!("{nets} {routed}"));
+    let shop = world.run("--network mixed");
+    let route = "-6 route add 2001:db8:4::/64 via 2001:db8:ffff::2";
+    world.outside.ip(route).unwrap();
+    let own = shop.ip6(&world.engine, "mixed").unwrap();
+    let inside = world.ns(&shop);
+    let (_in, _out) = (
+        Teller::start(&inside, 80),
+        Teller::start(&world.outside, 7000),
+    );
+    for (outside, seen_as) in OUTSIDE.into_iter().zip([HOST[0], own]) {
+        let seen = ask_tcp(&inside, at(outside, 7000)).unwrap();
+        assert_eq!(seen.ip(), seen_as);
+    }
+    let seen = ask_tcp(&world.outside, at(own, 80)).unwrap();
+    assert_eq!(seen.ip(), OUTSIDE[1]);
 }
 
 /// Networks do not reach each other, as Docker's own do not.

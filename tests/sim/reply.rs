@@ -3,7 +3,7 @@
 
 use crate::site::{A, B, C, Guest, HOP, OURS, Site, WEB, WORLD, WORLD6, packet};
 use dataplane::Outcome;
-use nat::config::{Action, Direction, EndpointRules, Rule};
+use nat::config::{Action, Direction, EndpointRules, Masquerade, Rule};
 use pipeline::{DropReason, Instant};
 use wire::craft::TcpSegment;
 use wire::{IpProtocol, TcpFlags, VnetHeader};
@@ -82,7 +82,7 @@ fn also_where_prefixes_or_nothing_is_translated() {
     let out = syn(&packet(A, A.v6.into(), WORLD6.into()), 443);
     let prefixed = Site::new().inside(WEB, |web| web.prefix = Some(prefix));
     assert_eq!(holds(&prefixed, A, &out), Ok(()));
-    let routed = Site::new().inside(WEB, |web| web.masquerade = false);
+    let routed = Site::new().inside(WEB, |web| web.masquerade = Masquerade::Off);
     assert_eq!(holds(&routed, A, &out), Ok(()));
 }
 

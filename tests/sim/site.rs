@@ -10,7 +10,7 @@
 //! Every neighbour is known, and every MAC has a static entry: nothing is flooded or asked for.
 
 use crate::rig::Rig;
-use nat::config::{HostRole, InsideRole, UplinkRole};
+use nat::config::{HostRole, InsideRole, Masquerade, UplinkRole};
 use nat::{
     Behaviour, Config, Inside, Interface, Live, PortRange, Publication, Role, Router, TransportAddr,
 };
@@ -209,7 +209,7 @@ fn role() -> InsideRole {
         overlapping: false,
         peers: Vec::new(),
         uplink: Some(UP),
-        masquerade: true,
+        masquerade: Masquerade::On,
         prefix: None,
         host_access: true,
         behaviour: Behaviour::default(),

@@ -49,7 +49,9 @@ pub use port::{
     PortState, Rate, VlanMode,
 };
 pub use publish::{Listener, Outside, Publication, PublicationCreate};
-pub use routing::{Dependence, ExternalPrefix, Nat, NetworkSet, Preset, Routing, UplinkChoice};
+pub use routing::{
+    Dependence, ExternalPrefix, Masquerade, Nat, NetworkSet, Preset, Routing, UplinkChoice,
+};
 pub use status::{DropRow, Drops, PortDrops, PortsStatus, Status, WorkerStatus};
 pub use uplink::{Uplink, UplinkAdd, UplinkState};
 pub use words::{Mac, Name, Netns, ParseWordError, VlanId};

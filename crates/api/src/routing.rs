@@ -26,9 +26,8 @@ pub struct Routing {
     pub peers: BTreeSet<Name>,
     /// Where packets for the world leave.
     pub uplink: UplinkChoice,
-    /// Whether they leave with the uplink's address; else with their own.
-    #[schema(default = true)]
-    pub masquerade: bool,
+    /// Which of them leave with the uplink's address; the others with their own.
+    pub masquerade: Masquerade,
     /// The prefix that the world knows the network's IPv6 addresses by instead (NPTv6, RFC 6296).
     pub nptv6: ExternalPrefix,
     /// How its NAT behaves.
@@ -51,7 +50,7 @@ impl Default for Routing {
             icc: true,
             peers: BTreeSet::new(),
             uplink: UplinkChoice::Auto,
-            masquerade: true,
+            masquerade: Masquerade::On,
             nptv6: ExternalPrefix::None,
             nat: Nat::default(),
             host_access: true,
@@ -83,6 +82,23 @@ pub enum UplinkChoice {
     /// Through the uplink of this name.
     Named(Name),
 }
+
+/// Packets that leave with the uplink's address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Masquerade {
+    /// None.
+    Off,
+    /// Those of IPv4.
+    Ipv4,
+    /// Those of IPv6.
+    Ipv6,
+    /// All.
+    #[default]
+    On,
+}
+
+closed_words!(Masquerade, "way to masquerade", [Off "off", Ipv4 "ipv4", Ipv6 "ipv6", On "on"]);
 
 /// What the world knows a network's IPv6 addresses by, one to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
@@ -195,9 +211,9 @@ pub struct NetworkSet {
     /// Where packets for the world leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uplink: Option<UplinkChoice>,
-    /// Whether they leave with the uplink's address.
+    /// Which of them leave with the uplink's address.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub masquerade: Option<bool>,
+    pub masquerade: Option<Masquerade>,
     /// The prefix that the world knows its IPv6 addresses by instead (NPTv6).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub nptv6: Option<ExternalPrefix>,

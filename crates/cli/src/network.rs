@@ -221,7 +221,7 @@ fn inspected(network: &Network) -> String {
                 uplink_text(&routing.uplink)
             ),
         ),
-        ("masquerade", yes_no(routing.masquerade)),
+        ("masquerade", routing.masquerade.to_string()),
         ("nptv6", prefix_text(&routing.nptv6)),
         ("nat", nat(&routing.nat)),
         ("host access", yes_no(routing.host_access)),
@@ -343,7 +343,7 @@ mod tests {
              icc:                 yes\n\
              peers:               -\n\
              uplink:              up (auto)\n\
-             masquerade:          yes\n\
+             masquerade:          on\n\
              nptv6:               none\n\
              nat:                 rfc, mapping address-dependent, quota 65536\n\
              host access:         yes\n\

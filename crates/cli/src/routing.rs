@@ -1,6 +1,6 @@
 //! What `network create` and `network set` say of a network's gateway.
 
-use api::{Dependence, ExternalPrefix, Name, NetworkSet, Preset, UplinkChoice};
+use api::{Dependence, ExternalPrefix, Masquerade, Name, NetworkSet, Preset, UplinkChoice};
 use ipnet::Ipv6Net;
 use std::str::FromStr;
 
@@ -32,9 +32,9 @@ pub(crate) struct RoutingArgs {
     /// Let packets for the world leave through this uplink: its name, auto (the first) or none [default: auto]
     #[arg(long, value_name = "UPLINK")]
     uplink: Option<Uplink>,
-    /// Let them leave with the uplink's address, not with their own [default: on]
-    #[arg(long, value_name = "on|off")]
-    masquerade: Option<Switch>,
+    /// Let them leave with the uplink's address, not with their own; or those of one IP version [default: on]
+    #[arg(long, value_name = "on|ipv4|ipv6|off")]
+    masquerade: Option<Masquerade>,
     /// Let the world know IPv6 addresses by this prefix instead, one to one (NPTv6), or none [default: none]
     #[arg(long, value_name = "PREFIX")]
     nptv6: Option<Prefix>,
@@ -75,7 +75,7 @@ impl RoutingArgs {
             icc: on(self.icc),
             peers: (!self.peers.is_empty()).then(|| named.cloned().collect()),
             uplink: self.uplink.clone().map(|uplink| uplink.0),
-            masquerade: on(self.masquerade),
+            masquerade: self.masquerade,
             nptv6: self.nptv6.map(|prefix| prefix.0),
             preset: self.nat,
             mapping: self.mapping,

@@ -11,7 +11,7 @@ use crate::uplink::{Attachment, Hidden, Uplink};
 use crate::{Live, State};
 use ipnet::IpNet;
 use nat::Interface;
-use nat::config::{EndpointRules, HostRole, InsideRole, Lease, Role, UplinkRole};
+use nat::config::{EndpointRules, HostRole, InsideRole, Lease, Masquerade, Role, UplinkRole};
 use pipeline::NetworkId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -124,9 +124,9 @@ impl Network {
             masquerade, prefix, ..
         } = self.routing;
         let subnets = self.subnets.iter().map(|s| s.net);
-        let routed = subnets.filter(|net| match net {
-            IpNet::V4(_) => !masquerade,
-            IpNet::V6(_) => !masquerade && prefix.is_none(),
+        let routed = subnets.filter(|net| {
+            let is_prefixed = prefix.is_some() && net.addr().is_ipv6();
+            !masquerade.covers(net.addr()) && !is_prefixed
         });
         let routed = routed.filter(|_| !self.overlapping);
         routed.chain(prefix.map(IpNet::V6)).collect()
@@ -167,7 +167,11 @@ fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> Interface {
             .uplink_of(network)
             .filter(known)
             .map(|u| u.place.network),
-        masquerade: routing.masquerade || network.overlapping,
+        masquerade: if network.overlapping {
+            Masquerade::On
+        } else {
+            routing.masquerade
+        },
         prefix: routing.prefix,
         host_access: network.reaches_host(),
         behaviour: routing.nat.behaviour(),

@@ -7,6 +7,7 @@ use crate::network::check_range;
 use crate::state::not_found;
 use crate::{Change, Error, Network, State, Subnet, stored};
 use ipnet::{IpNet, Ipv6Net};
+use nat::config::Masquerade;
 use nat::{Behaviour, Filtering, Mapping, PrefixPair, Preset};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -23,8 +24,9 @@ pub struct Routing {
     pub peers: BTreeSet<String>,
     /// Where packets for the world leave.
     pub uplink: UplinkChoice,
-    /// Whether they leave with the uplink's address; else with their own.
-    pub masquerade: bool,
+    /// Which of them leave with the uplink's address; the others with their own.
+    #[serde(with = "stored::word")]
+    pub masquerade: Masquerade,
     /// The prefix that the world knows the network's IPv6 addresses by instead (RFC 6296).
     pub prefix: Option<Ipv6Net>,
     /// How its NAT behaves.
@@ -44,7 +46,7 @@ impl Default for Routing {
             icc: true,
             peers: BTreeSet::new(),
             uplink: UplinkChoice::Auto,
-            masquerade: true,
+            masquerade: Masquerade::On,
             prefix: None,
             nat: Nat::default(),
             host_access: true,

@@ -4,7 +4,7 @@
 //! id that claims another; a repeated id is refused.
 
 use ipnet::IpNet;
-use nat::config::{Action, Direction, Rule};
+use nat::config::{Action, Direction, Masquerade, Rule};
 use nat::{Filtering, Mapping, PortRange, Preset};
 use pipeline::{NetworkId, PortId};
 use serde::de::Error as _;
@@ -278,6 +278,15 @@ impl Word for Filtering {
         (Self::EndpointIndependent, "endpoint-independent"),
         (Self::AddressDependent, "address-dependent"),
         (Self::AddressAndPortDependent, "address-and-port-dependent"),
+    ];
+}
+
+impl Word for Masquerade {
+    const WORDS: &'static [(Self, &'static str)] = &[
+        (Self::Off, "off"),
+        (Self::Ipv4, "ipv4"),
+        (Self::Ipv6, "ipv6"),
+        (Self::On, "on"),
     ];
 }
 

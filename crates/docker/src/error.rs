@@ -63,16 +63,6 @@ pub(crate) enum Refusal {
         /// Why not.
         why: String,
     },
-    /// Both families have a gateway mode, and they say different things.
-    #[error(
-        "gateway modes are {v4} for IPv4 and {v6} for IPv6; allowed is one for both, or clearway.nptv6 for IPv6"
-    )]
-    GatewayModes {
-        /// IPv4's.
-        v4: &'static str,
-        /// IPv6's.
-        v6: &'static str,
-    },
     /// A network without a gateway that is not internal.
     #[error("gateway mode isolated is for internal networks only; say --internal as well")]
     NotInternal,

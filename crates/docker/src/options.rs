@@ -8,8 +8,8 @@
 use crate::error::Refusal;
 use crate::labels;
 use api::{
-    Attach, Dependence, ExternalPrefix, Mac, Nat, NetworkCreate, Preset, Rate, StormLimits,
-    UplinkChoice, VlanId,
+    Attach, Dependence, ExternalPrefix, Mac, Masquerade, Nat, NetworkCreate, Preset, Rate,
+    StormLimits, UplinkChoice, VlanId,
 };
 use ipnet::Ipv6Net;
 use serde_json::{Map, Value};
@@ -104,7 +104,7 @@ const NETWORK: &[Row<NetworkDraft>] = &[
     }),
     row(
         "com.docker.network.bridge.enable_ip_masquerade",
-        |draft, text| set(&mut draft.network.routing.masquerade, flag(text)),
+        |draft, text| set(&mut draft.network.routing.masquerade, masquerade(text)),
     ),
     row(
         "com.docker.network.bridge.gateway_mode_ipv4",
@@ -355,6 +355,15 @@ fn storm(text: &str) -> Result<u32, String> {
     number(text, &StormLimits::RATE)
 }
 
+fn masquerade(text: &str) -> Result<Masquerade, String> {
+    let is_on = flag(text)?;
+    Ok(if is_on {
+        Masquerade::On
+    } else {
+        Masquerade::Off
+    })
+}
+
 fn gateway_mode(text: &str) -> Result<GatewayMode, String> {
     let found = GatewayMode::ALL.iter().find(|mode| mode.word() == text);
     found
@@ -432,7 +441,8 @@ mod tests {
         .unwrap();
         let network = &draft.network;
         assert_eq!(network.mtu, 1400);
-        assert!(!network.routing.icc && !network.routing.masquerade);
+        assert!(!network.routing.icc);
+        assert_eq!(network.routing.masquerade, Masquerade::Off);
         assert_eq!(network.labels[labels::HOST_BINDING], "127.0.0.1");
         assert_eq!(network.labels[labels::IFACE_PREFIX], "net");
         assert_eq!(

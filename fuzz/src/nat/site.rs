@@ -1,6 +1,8 @@
 //! The router the target asks, and the switch around it.
 
-use nat::config::{Action, Direction, EndpointRules, HostRole, InsideRole, Rule, UplinkRole};
+use nat::config::{
+    Action, Direction, EndpointRules, HostRole, InsideRole, Masquerade, Rule, UplinkRole,
+};
 use nat::{
     Config, Inside, Interface, Live, PortRange, Preset, Publication, Role, Router, TransportAddr,
 };
@@ -222,7 +224,7 @@ fn role(network: NetworkId) -> InsideRole {
             .filter(|other| *other != network)
             .collect(),
         uplink: Some(UPLINK),
-        masquerade: true,
+        masquerade: Masquerade::On,
         prefix: None,
         host_access: true,
         behaviour: preset.behaviour(),

@@ -15,7 +15,7 @@ mod neighbour;
 
 use super::{Gateway, Link, NextHop, claims, local, observe};
 use crate::Behaviour;
-use crate::config::{HostRole, InsideRole, Interface, Lease, Role};
+use crate::config::{HostRole, InsideRole, Interface, Lease, Masquerade, Role};
 use crate::outbox::{Outbox, Post};
 use crate::route::Arrival;
 use crate::router::Face;
@@ -54,7 +54,7 @@ pub(super) fn role() -> InsideRole {
         overlapping: false,
         peers: Vec::new(),
         uplink: None,
-        masquerade: true,
+        masquerade: Masquerade::On,
         prefix: None,
         host_access: true,
         behaviour: Behaviour::default(),

@@ -48,9 +48,9 @@ fn talk_both_ways(outside: &Outside, container: &Container, ip: IpAddr, seen_as:
 #[test]
 fn without_masquerade_the_world_sees_and_reaches_the_container() {
     let outside = Outside::with_uplink();
-    let open = outside
-        .clearway
-        .network_with("open", 4, |network| network.routing.masquerade = false);
+    let open = outside.clearway.network_with("open", 4, |network| {
+        network.routing.masquerade = api::Masquerade::Off;
+    });
     let container = outside.clearway.container(&open);
     let world = &outside.world;
     world.ip("route add 10.4.0.0/16 via 198.51.100.2").unwrap();
@@ -68,6 +68,32 @@ fn without_masquerade_the_world_sees_and_reaches_the_container() {
     let teller = Teller::start(&shy.ns, 7001);
     world.ip("route add 10.1.0.0/16 via 198.51.100.2").unwrap();
     is_silent(world, teller.at(shy.ip(0)));
+}
+
+#[test]
+fn one_ip_version_is_routed_and_the_other_masqueraded() {
+    let outside = Outside::with_uplink();
+    let mixed = outside.clearway.network_with("mixed", 4, |network| {
+        network.routing.masquerade = api::Masquerade::Ipv4;
+    });
+    let container = outside.clearway.container(&mixed);
+    let world = &outside.world;
+    world.ip("route add 10.4.0.0/16 via 198.51.100.2").unwrap();
+    world
+        .ip("-6 route add 2001:db8:4::/64 via 2001:db8:ffff::2")
+        .unwrap();
+    talk_both_ways(&outside, &container, container.ip(1), container.ip(1));
+    let teller = Teller::start(world, 7002);
+    let seen = ask_tcp(&container.ns, teller.at(WORLD[0])).unwrap();
+    assert_eq!(seen.ip(), HOST[0]);
+    let hidden = Teller::start(&container.ns, 7003);
+    is_silent(world, hidden.at(container.ip(0)));
+    // Live, the other way round.
+    outside.set(&mixed, |set| set.masquerade = Some(api::Masquerade::Ipv6));
+    for (to, seen_as) in [(WORLD[0], container.ip(0)), (WORLD[1], HOST[1])] {
+        let seen = ask_tcp(&container.ns, teller.at(to)).unwrap();
+        assert_eq!(seen.ip(), seen_as);
+    }
 }
 
 #[test]

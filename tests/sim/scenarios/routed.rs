@@ -3,7 +3,7 @@
 
 use super::{finish, lan, seed};
 use crate::site::{DB, OURS, OURS6, Site, UP, WEB, WORLD, WORLD6, bare_network};
-use nat::config::{Action, Direction, EndpointRules, Rule};
+use nat::config::{Action, Direction, EndpointRules, Masquerade, Rule};
 use nat::{Behaviour, Inside, PortRange, PrefixPair, Preset, Publication, TransportAddr};
 use pipeline::{DropReason, Instant, NetworkId, PortId};
 use sim::{
@@ -385,7 +385,7 @@ fn networks_meet_only_where_both_say_so() {
 
 #[test]
 fn a_network_that_is_not_masqueraded_is_one_of_many() {
-    let site = site().inside(WEB, |web| web.masquerade = false);
+    let site = site().inside(WEB, |web| web.masquerade = Masquerade::Off);
     let mut world = edge(&site, BAD);
     let (id, config) = plug(&mut world, WEB, 2);
     let far: [IpAddr; 2] = [WORLD.into(), WORLD6.into()];

@@ -9,7 +9,7 @@ use clearway_control::{
     PublicationRequest, Rate, Routing, Sandbox, State, StaticEntry, SubnetRequest, UplinkChoice,
     UplinkFacts, UplinkRequest,
 };
-use nat::config::{Action, Direction, InsideRole, Role, Rule};
+use nat::config::{Action, Direction, InsideRole, Masquerade, Role, Rule};
 use nat::{Filtering, Mapping, PortRange, Preset};
 use std::collections::BTreeMap;
 use wire::{IpProtocol, MacAddr, VlanId};
@@ -641,7 +641,7 @@ fn the_router_is_told_everything() {
     let up = uplink(&mut state, "eth0");
     let routing = Routing {
         peers: ["plain".to_owned(), "later".to_owned()].into(),
-        masquerade: false,
+        masquerade: Masquerade::Ipv6,
         dhcp: true,
         nat: Nat {
             preset: Preset::Corporate,
@@ -672,7 +672,7 @@ fn the_router_is_told_everything() {
     assert_eq!(role.peers, [plain.network]);
     assert_eq!(
         (role.uplink, role.masquerade),
-        (Some(up.place.network), false)
+        (Some(up.place.network), Masquerade::Ipv6)
     );
     assert_eq!(
         (role.behaviour.mapping, role.quota),

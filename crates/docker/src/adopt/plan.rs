@@ -3,8 +3,8 @@
 use crate::labels;
 use crate::portmap::{Whole, merged};
 use api::{
-    Adoption, Attach, Endpoint, EndpointSet, Join, Listener, Mac, Name, Netns, Network, NetworkSet,
-    Outside, PortRange, Protocol, Publication, PublicationCreate, Via,
+    Adoption, Attach, Endpoint, EndpointSet, Join, Listener, Mac, Masquerade, Name, Netns, Network,
+    NetworkSet, Outside, PortRange, Protocol, Publication, PublicationCreate, Via,
 };
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -249,10 +249,15 @@ fn settings(network: &DockerNetwork, name: &Name, ours: &Ours) -> Option<Act> {
     let own = ours.networks.iter().find(|n| n.spec.name == *name)?;
     let routing = &own.spec.routing;
     let differs = |wanted: bool, is: bool| (wanted != is).then_some(wanted);
+    let masquerade = if network.masquerade {
+        Masquerade::On
+    } else {
+        Masquerade::Off
+    };
     let set = NetworkSet {
         internal: differs(network.internal, routing.internal),
         icc: differs(network.icc, routing.icc),
-        masquerade: differs(network.masquerade, routing.masquerade),
+        masquerade: (masquerade != routing.masquerade).then_some(masquerade),
         ..NetworkSet::default()
     };
     let empty = set == NetworkSet::default();

@@ -8,7 +8,7 @@ use crate::error::{Refusal, gone, refused_with};
 use crate::ipam::SPACES;
 use crate::labels;
 use crate::options::{GatewayMode, NetworkDraft};
-use api::{AddressRange, Detach, ErrorCode, Name, NetworkCreate};
+use api::{AddressRange, Detach, ErrorCode, Masquerade, Name, NetworkCreate};
 use std::net::IpAddr;
 
 impl Driver {
@@ -98,8 +98,21 @@ fn network_of(request: &CreateNetwork) -> Result<NetworkCreate, Refusal> {
     let ipv6 = real(&request.ipv6_data);
     let internal = request.options.internal;
     let families = [(draft.mode_ipv4, &ipv4), (draft.mode_ipv6, &ipv6)];
-    let modes = families.map(|(mode, subnets)| (!subnets.is_empty()).then_some(mode));
-    let masquerade = draft.network.routing.masquerade && !routed(modes, internal)?;
+    let is_isolated =
+        |(mode, subnets): &(_, &Vec<_>)| *mode == GatewayMode::Isolated && !subnets.is_empty();
+    if families.iter().any(is_isolated) && !internal {
+        return Err(Refusal::NotInternal);
+    }
+    // An IP version that is not there is as the other.
+    let mode = |own: usize| {
+        let (mode, subnets) = &families[own];
+        if subnets.is_empty() {
+            families[1 - own].0
+        } else {
+            *mode
+        }
+    };
+    let masquerade = masquerade(draft.network.routing.masquerade, mode(0), mode(1));
 
     let mut network = draft.network;
     let mut gateways: Vec<IpAddr> = Vec::new();
@@ -136,17 +149,14 @@ fn real(data: &[IpamData]) -> Vec<&IpamData> {
     data.iter().filter(|d| d.pool.prefix_len() != 0).collect()
 }
 
-/// Whether packets leave with the containers' own addresses: the network's families agree on it.
-fn routed(modes: [Option<GatewayMode>; 2], internal: bool) -> Result<bool, Refusal> {
-    if modes.contains(&Some(GatewayMode::Isolated)) && !internal {
-        return Err(Refusal::NotInternal);
-    }
-    match modes {
-        [Some(v4), Some(v6)] if v4 != v6 && !internal => Err(Refusal::GatewayModes {
-            v4: v4.word(),
-            v6: v6.word(),
-        }),
-        [v4, v6] => Ok(v4.or(v6) == Some(GatewayMode::Routed)),
+/// Which packets leave with the uplink's address: not those whose gateway routes.
+fn masquerade(wanted: Masquerade, v4: GatewayMode, v6: GatewayMode) -> Masquerade {
+    let nat = |mode, own| mode != GatewayMode::Routed && [own, Masquerade::On].contains(&wanted);
+    match (nat(v4, Masquerade::Ipv4), nat(v6, Masquerade::Ipv6)) {
+        (false, false) => Masquerade::Off,
+        (true, false) => Masquerade::Ipv4,
+        (false, true) => Masquerade::Ipv6,
+        (true, true) => Masquerade::On,
     }
 }
 
@@ -205,7 +215,8 @@ mod tests {
         let gateways: [IpAddr; 2] = ["10.52.0.254".parse().unwrap(), "fd50::99".parse().unwrap()];
         assert_eq!(network.gateways.as_deref(), Some(&gateways[..]));
         assert_eq!(network.reserved, ["10.52.0.200".parse().unwrap()]);
-        assert!(network.allow_overlap && network.routing.masquerade);
+        assert!(network.allow_overlap);
+        assert_eq!(network.routing.masquerade, Masquerade::On);
         assert!(!network.routing.internal);
     }
 
@@ -230,13 +241,12 @@ mod tests {
     }
 
     #[test]
-    fn gateway_modes_agree_or_say_so() {
-        assert!(modes("nat", "nat", false).unwrap().routing.masquerade);
-        assert!(!modes("routed", "routed", false).unwrap().routing.masquerade);
-        assert_eq!(
-            modes("nat", "routed", false).unwrap_err(),
-            "gateway modes are nat for IPv4 and routed for IPv6; allowed is one for both, or clearway.nptv6 for IPv6"
-        );
+    fn each_ip_version_has_its_gateway_mode() {
+        let masquerade = |v4, v6| modes(v4, v6, false).unwrap().routing.masquerade;
+        assert_eq!(masquerade("nat", "nat"), Masquerade::On);
+        assert_eq!(masquerade("routed", "routed"), Masquerade::Off);
+        assert_eq!(masquerade("nat", "routed"), Masquerade::Ipv4);
+        assert_eq!(masquerade("routed", "nat"), Masquerade::Ipv6);
         assert!(
             modes("isolated", "isolated", false)
                 .unwrap_err()

@@ -5,6 +5,7 @@ use api::{Action, Dependence, Protocol, PublicationCreate, Rule, UplinkAdd, Way}
 use control::{
     Listener, Policy, Publication, PublicationRequest, State, UplinkChoice, UplinkRequest,
 };
+use nat::config::Masquerade;
 use nat::{Filtering, Mapping, PortRange, Preset, config};
 use wire::IpProtocol;
 
@@ -19,7 +20,7 @@ pub(in crate::manager) fn routing(routing: &api::Routing) -> control::Routing {
             api::UplinkChoice::None => UplinkChoice::None,
             api::UplinkChoice::Named(uplink) => UplinkChoice::Named(uplink.to_string()),
         },
-        masquerade: routing.masquerade,
+        masquerade: masquerade(routing.masquerade),
         prefix: match routing.nptv6 {
             api::ExternalPrefix::None => None,
             api::ExternalPrefix::Prefix(prefix) => Some(prefix),
@@ -48,7 +49,7 @@ pub(in crate::manager) fn api_routing(routing: &control::Routing) -> api::Routin
             UplinkChoice::None => api::UplinkChoice::None,
             UplinkChoice::Named(uplink) => api::UplinkChoice::Named(name(uplink)),
         },
-        masquerade: routing.masquerade,
+        masquerade: api_masquerade(routing.masquerade),
         nptv6: routing
             .prefix
             .map_or(api::ExternalPrefix::None, api::ExternalPrefix::Prefix),
@@ -62,6 +63,24 @@ pub(in crate::manager) fn api_routing(routing: &control::Routing) -> api::Routin
         host_access: routing.host_access,
         slaac: routing.slaac,
         dhcp: routing.dhcp,
+    }
+}
+
+fn masquerade(masquerade: api::Masquerade) -> Masquerade {
+    match masquerade {
+        api::Masquerade::Off => Masquerade::Off,
+        api::Masquerade::Ipv4 => Masquerade::Ipv4,
+        api::Masquerade::Ipv6 => Masquerade::Ipv6,
+        api::Masquerade::On => Masquerade::On,
+    }
+}
+
+fn api_masquerade(masquerade: Masquerade) -> api::Masquerade {
+    match masquerade {
+        Masquerade::Off => api::Masquerade::Off,
+        Masquerade::Ipv4 => api::Masquerade::Ipv4,
+        Masquerade::Ipv6 => api::Masquerade::Ipv6,
+        Masquerade::On => api::Masquerade::On,
     }
 }
 
@@ -234,13 +253,14 @@ mod tests {
     #[test]
     fn what_goes_into_the_state_comes_out_again() {
         for (preset, _) in api::Preset::ALL {
-            for (dependence, _) in Dependence::ALL {
+            let every = api::Masquerade::ALL.iter();
+            for ((masquerade, _), (dependence, _)) in every.zip(Dependence::ALL.iter().cycle()) {
                 let spec = api::Routing {
                     internal: true,
                     icc: false,
                     peers: [name("red")].into(),
                     uplink: api::UplinkChoice::Named(name("up")),
-                    masquerade: false,
+                    masquerade: *masquerade,
                     nptv6: api::ExternalPrefix::Prefix("2001:db8::/64".parse().unwrap()),
                     nat: api::Nat {
                         preset: *preset,
