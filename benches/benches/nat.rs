@@ -264,6 +264,7 @@ fn rewrite(c: &mut Criterion) {
         outer: Some(translation),
         quoted: None,
         mss: None,
+        fragment: None,
     };
     let mut group = c.benchmark_group("nat/rewrite");
     for (payload, superframe) in [(1_446, false), (64_000, true)] {

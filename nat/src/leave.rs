@@ -236,6 +236,7 @@ impl<T: Trace> Passage<'_, T> {
             outer: decided.outer,
             quoted: decided.quoted,
             mss: self.mss(face.mtu),
+            fragment: self.fragment(face.mtu),
         }))
     }
 
@@ -286,17 +287,36 @@ impl<T: Trace> Passage<'_, T> {
         Err(DropReason::TtlExceeded)
     }
 
-    /// A packet that is too large is answered even where it may be fragmented: a sender that did
-    /// not forbid it learns the size all the same, and fragments itself.
+    /// A packet is as small as the next link takes, or may be cut; else its sender is told (RFC
+    /// 1191, 4; RFC 4443, 3.2).
     pub(crate) fn check_fit(&mut self, mtu: u16) -> Result<(), DropReason> {
-        let Arrival { frame, headers, .. } = self.arrival;
-        let len = wire::wire_mtu(&frame.vnet, headers, frame.len());
-        if len <= usize::from(mtu) {
+        if self.len() <= usize::from(mtu) {
+            return Ok(());
+        }
+        let len = self.len();
+        if self.fragment(mtu).is_some() {
+            self.say(|| format!("a packet of {len} bytes in fragments of at most {mtu}"));
             return Ok(());
         }
         self.say(|| format!("a packet of {len} bytes, the next link takes {mtu}"));
         self.complain(ErrorKind::FragmentationNeeded { mtu });
         Err(DropReason::FragmentationNeeded)
+    }
+
+    /// The size of the fragments that a link takes of a packet that is too large for it whole (RFC
+    /// 1812, 4.2.2.7). Segments of a superframe are their sender's to make smaller.
+    pub(crate) fn fragment(&self, mtu: u16) -> Option<u16> {
+        let Net::Ipv4(ip) = self.arrival.headers.net else {
+            return None;
+        };
+        let may = !ip.dont_fragment && !self.arrival.frame.vnet.is_gso();
+        (may && self.len() > usize::from(mtu)).then_some(mtu)
+    }
+
+    /// Bytes of the packet on the wire, or of the largest that a superframe becomes.
+    fn len(&self) -> usize {
+        let Arrival { frame, headers, .. } = self.arrival;
+        wire::wire_mtu(&frame.vnet, headers, frame.len())
     }
 
     /// What a SYN may offer so that the answers fit both links: what neither end can know (RFC

@@ -4,6 +4,7 @@
 use crate::fragments::{Decision, Later, Piece};
 use crate::icmp::{Translations, quoted_tuple, translations};
 use crate::leave::{Decided, How, Passage, Way};
+use crate::rewrite::Rewrite;
 use crate::route::Routed;
 use crate::tuple::{TransportAddr, Tuple, addresses};
 use pipeline::{DropReason, Stage, Trace};
@@ -86,6 +87,11 @@ impl<T: Trace> Passage<'_, T> {
                 let face = self.router.face(network).ok_or(DropReason::NoRoute)?;
                 self.check_fit(face.mtu)?;
                 self.say(|| "it goes as its packet's first fragment went".to_owned());
+                let fragment = self.fragment(face.mtu);
+                let rewrite = Rewrite {
+                    fragment,
+                    ..rewrite
+                };
                 Ok(Routed::Forward(network, rewrite))
             }
             Later::Held => {

@@ -55,6 +55,9 @@ pub struct Rewrite {
     pub quoted: Option<Translation>,
     /// The largest TCP MSS that a SYN may offer (RFC 4459, 3.2); `None` leaves it.
     pub mss: Option<u16>,
+    /// The packet is then to be cut into fragments of so many bytes, which [`Rewrite::apply`] leaves
+    /// to whoever sends it.
+    pub fragment: Option<u16>,
 }
 
 impl Rewrite {
@@ -410,6 +413,7 @@ mod tests {
             outer,
             quoted: None,
             mss: None,
+            fragment: None,
         }
     }
 

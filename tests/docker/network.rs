@@ -123,8 +123,8 @@ fn the_mtu_is_the_networks() {
     for (network, mtu) in [("narrow", "1400"), ("usual", "1500")] {
         let container = world.run(&format!("--network {network}"));
         assert_eq!(world.sh(&container, "cat /sys/class/net/eth0/mtu"), mtu);
-        // What is larger than the MTU travels in pieces; an answer whose pieces are too large for
-        // the narrow network is asked to be cut anew, so it is the second that comes.
+        // What is larger than the MTU travels in pieces; an answer's that are too large for the
+        // narrow network are cut once more.
         world.reaches(&container, &format!("-s 3000 {}", OUTSIDE[0]));
     }
 }

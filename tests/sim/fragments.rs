@@ -2,10 +2,11 @@
 //! the next link takes (RFC 791, 3.2; RFC 1812, 5.3.1).
 
 use crate::rig::{Left, Rig};
-use crate::site::{A, HOP, Site, UP, WORLD, packet};
+use crate::site::{A, HOP, OURS, Site, UP, WORLD, packet};
 use nat::Filter;
 use pipeline::{DropReason, Instant};
-use wire::{Fragment, Headers, IpProtocol, Net, VnetHeader};
+use wire::checksum::{Verified, verify_ipv4};
+use wire::{Fragment, Headers, IpProtocol, Net, VnetHeader, craft};
 
 /// A piece of a datagram of A's, `len` bytes long and with so many hops to go.
 fn piece(offset: u16, len: usize, hops: u8) -> Vec<u8> {
@@ -63,12 +64,58 @@ fn every_piece_loses_a_hop_and_its_last_one_is_its_own() {
     }
 }
 
+/// The offset and the bytes of what left, and whether there is more of it.
+fn part(left: &Left) -> (u16, bool, Vec<u8>) {
+    let headers = Headers::parse(&left.bytes).unwrap();
+    let Net::Ipv4(ip) = headers.net else {
+        panic!("{left:?} is not IPv4")
+    };
+    assert_eq!(verify_ipv4(&left.bytes, &headers), Verified::Right);
+    assert_eq!(ip.src, OURS);
+    assert!(ip.total_len <= NARROW);
+    let (offset, more) = ip.fragment.map_or((0, false), |f| (f.offset, f.more));
+    let payload = usize::from(headers.l3) + usize::from(ip.header_len);
+    (offset, more, left.bytes[payload..].to_vec())
+}
+
+const NARROW: u16 = 1000;
+
+fn narrow() -> Rig {
+    Site::new().interface(UP, |up| up.mtu = NARROW).rig()
+}
+
 #[test]
-fn a_piece_that_does_not_fit_the_next_link_stays() {
-    let mut rig = Site::new().interface(UP, |up| up.mtu = 1000).rig();
+fn rfc_1812_4_2_2_7_what_may_be_cut_for_the_next_link_is_cut_after_it_was_translated() {
+    let bytes: Vec<u8> = (0..=250).cycle().take(2500).collect();
+    let datagram = packet(A, A.v4.into(), WORLD.into()).dont_fragment(false);
+    let mut frame = datagram.udp(50_000, 53, &bytes);
+    let vnet = craft::unfinish(&mut frame).unwrap();
+    let left = narrow().carry(A.port, &frame, vnet, Instant::ZERO);
+    assert_eq!(left.len(), 3);
+    let mut whole = Vec::new();
+    for (index, one) in left.iter().enumerate() {
+        let (offset, more, bytes) = part(one);
+        assert_eq!((usize::from(offset), more), (whole.len(), index < 2));
+        whole.extend(bytes);
+    }
+    assert_eq!(whole[8..], bytes);
+    // It is as if it had been one packet of the uplink's own.
+    let port = u16::from_be_bytes([whole[0], whole[1]]);
+    let own = packet(HOP, OURS.into(), WORLD.into()).udp(port, 53, &bytes);
+    assert_eq!(own[34..], whole);
+}
+
+#[test]
+fn a_piece_that_does_not_fit_the_next_link_is_cut_and_keeps_its_place() {
+    let mut rig = narrow();
     assert_eq!(carry(&mut rig, &piece(0, 16, 64)).len(), 1);
-    assert_eq!(carry(&mut rig, &piece(16, 1000, 64)), []);
-    assert_eq!(rig.dropped(DropReason::FragmentationNeeded), 1);
+    let left = carry(&mut rig, &piece(16, 1000, 64));
+    let places: Vec<_> = left
+        .iter()
+        .map(part)
+        .map(|(at, more, _)| (at, more))
+        .collect();
+    assert_eq!(places, [(16, true), (16 + 976, false)]);
 }
 
 #[test]

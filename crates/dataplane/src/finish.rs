@@ -1,13 +1,14 @@
 //! Finishing for an interface what its sender left undone.
 //!
 //! Most interfaces take superframes and unfinished checksums as they are. Where one does not, the
-//! frame is cut and summed here, in software, at the very last moment.
+//! frame is cut and summed here, in software, at the very last moment; and so is an IPv4 packet that
+//! is too large for the link it is routed onto.
 
 use pipeline::{DropReason, Frame, HEADROOM, VNET_LEN};
 use port::{Offloads, Tx};
 use wire::{GsoKind, VnetHeader};
 
-/// A worker's own room for the segments of a superframe.
+/// A worker's own room for a piece of a frame.
 #[derive(Debug)]
 pub(crate) struct Scratch(Box<[u8]>);
 
@@ -17,15 +18,29 @@ impl Default for Scratch {
     }
 }
 
-/// Sends `frame` through `tx`, finishing what `tx` cannot.
+/// Sends `frame` through `tx`, finishing what `tx` cannot; in IP fragments of at most `fragment`
+/// bytes if that is said.
 pub(crate) fn transmit(
     tx: &dyn Tx,
     frame: &mut Frame<'_>,
+    fragment: Option<u16>,
     scratch: &mut Scratch,
 ) -> Result<(), DropReason> {
     let offloads = tx.offloads();
+    if let Some(mtu) = fragment {
+        if frame.vnet.needs_csum() {
+            complete(frame)?;
+        }
+        return in_pieces(tx, |emit| {
+            wire::fragment(frame.bytes(), mtu, &mut scratch.0, HEADROOM, emit)
+                .map_err(|_| DropReason::FragmentationNeeded)
+        });
+    }
     if frame.vnet.is_gso() && !takes(offloads, frame.vnet.gso_kind()) {
-        return cut(tx, frame, scratch);
+        return in_pieces(tx, |emit| {
+            wire::segment(frame.bytes(), &frame.vnet, &mut scratch.0, HEADROOM, emit)
+                .map_err(|_| DropReason::CannotSegment)
+        });
     }
     if frame.vnet.needs_csum() && !offloads.csum {
         complete(frame)?;
@@ -48,19 +63,21 @@ fn complete(frame: &mut Frame<'_>) -> Result<(), DropReason> {
     Ok(())
 }
 
-/// Sends every segment; the first failure is the frame's.
-fn cut(tx: &dyn Tx, frame: &Frame<'_>, scratch: &mut Scratch) -> Result<(), DropReason> {
+/// Sends every piece that `cut` makes; the first failure is the frame's.
+fn in_pieces(
+    tx: &dyn Tx,
+    cut: impl FnOnce(&mut dyn FnMut(&mut [u8])) -> Result<usize, DropReason>,
+) -> Result<(), DropReason> {
     const { assert!(HEADROOM >= VNET_LEN) };
     let mut result = Ok(());
-    let emit = |room: &mut [u8]| {
+    let mut emit = |room: &mut [u8]| {
         let end = room.len();
-        let mut segment = Frame::new(room, HEADROOM, end, VnetHeader::default());
-        let sent = tx.transmit(&mut segment);
+        let mut piece = Frame::new(room, HEADROOM, end, VnetHeader::default());
+        let sent = tx.transmit(&mut piece);
         if result.is_ok() {
             result = sent;
         }
     };
-    wire::segment(frame.bytes(), &frame.vnet, &mut scratch.0, HEADROOM, emit)
-        .map_err(|_| DropReason::CannotSegment)?;
+    cut(&mut emit)?;
     result
 }

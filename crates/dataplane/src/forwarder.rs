@@ -220,29 +220,31 @@ fn send(
     scratch: &mut Scratch,
 ) {
     let mut form = out.arrived;
-    let mut copy_to = |frame: &mut Frame<'_>, form: &mut Form, copy: &Transmit| {
+    let mut fragment = None;
+    let mut copy_to = |frame: &mut Frame<'_>, form: &mut Form, copy: &Transmit, fragment| {
         reform(frame, form, copy.form);
         let Some(outlet) = view.outlet(copy.port) else {
             inlet.count_drop(DropReason::TxGone);
             return;
         };
         let counters = outlet.counters(worker);
-        match finish::transmit(&*outlet.tx, frame, scratch) {
+        match finish::transmit(&*outlet.tx, frame, fragment, scratch) {
             Ok(()) => counters.count_tx(frame.len()),
             Err(reason) => counters.count_drop(reason),
         }
     };
     let (mirrored, rest) = out.transmits.split_at(out.as_arrived);
     for copy in mirrored {
-        copy_to(frame, &mut form, copy);
+        copy_to(frame, &mut form, copy, None);
     }
     if let Some((rewrite, headers)) = rewrite {
         // The rewrite goes by the headers as they were parsed.
         reform(frame, &mut form, out.arrived);
         rewrite.apply(frame, &headers);
+        fragment = rewrite.fragment;
     }
     for copy in rest {
-        copy_to(frame, &mut form, copy);
+        copy_to(frame, &mut form, copy, fragment);
     }
 }
 

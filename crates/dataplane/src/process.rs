@@ -98,8 +98,10 @@ pub fn emit<T: Trace>(
     sinks: &mut Sinks<'_, T>,
 ) -> Result<Forward, DropReason> {
     sinks.out.clear();
-    let sent = parse(frame, sinks.trace)
-        .and_then(|headers| from_gateway(network, &headers, headers.dst, frame, against, sinks));
+    let sent = parse(frame, sinks.trace).and_then(|headers| {
+        let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
+        from_gateway(network, headers.dst, packet_len, frame, against, sinks)
+    });
     noted(sent, sinks.trace)
 }
 
@@ -182,8 +184,10 @@ fn route<T: Trace>(
         Routed::Taken => Ok(Outcome::Taken),
         Routed::Forward(network, rewrite) => {
             let Arrival { headers, frame, .. } = *arrival;
-            let dst = rewrite.dst_mac;
-            let forward = from_gateway(network, headers, dst, frame, against, sinks)?;
+            let whole = || wire::wire_mtu(&frame.vnet, headers, frame.len());
+            let packet_len = rewrite.fragment.map_or_else(whole, usize::from);
+            let forward =
+                from_gateway(network, rewrite.dst_mac, packet_len, frame, against, sinks)?;
             Ok(Outcome::Routed {
                 network,
                 forward,
@@ -197,8 +201,8 @@ fn route<T: Trace>(
 /// Forward and egress of a frame that enters `network` through its gateway, to `dst`.
 fn from_gateway<T: Trace>(
     network: NetworkId,
-    headers: &Headers,
     dst: wire::MacAddr,
+    packet_len: usize,
     frame: &Frame<'_>,
     against: &Against<'_>,
     sinks: &mut Sinks<'_, T>,
@@ -224,7 +228,6 @@ fn from_gateway<T: Trace>(
         effects,
         sinks.trace,
     )?;
-    let packet_len = wire::wire_mtu(&frame.vnet, headers, frame.len());
     switch::egress(
         topology,
         ingress,

@@ -35,7 +35,7 @@ impl Ipv4 {
     pub const MIN_LEN: usize = 20;
 
     const DONT_FRAGMENT: u16 = 0x4000;
-    const MORE_FRAGMENTS: u16 = 0x2000;
+    pub(crate) const MORE_FRAGMENTS: u16 = 0x2000;
     const OFFSET: u16 = 0x1fff;
 
     /// Bytes behind the header.

@@ -4,7 +4,7 @@
 //! * [`VnetHeader`] travels with a frame and says what its sender left undone. [`check_vnet`] is
 //!   the gate it passes on arrival; [`checksum::complete`] and [`segment()`] do the work it speaks
 //!   of where a frame leaves through something that cannot, and [`wire_mtu`] answers what an MTU
-//!   is compared with.
+//!   is compared with. [`fragment()`] cuts an IPv4 packet for a link that is narrower.
 //! * [`Quoted`] and [`TcpOptions`] are read where somebody asks: the packet inside an ICMP error,
 //!   the options of a SYN.
 //! * [`checksum`] sums, updates in place and verifies; [`crc32c`] does so for SCTP.
@@ -27,6 +27,7 @@ pub mod craft;
 pub mod crc32c;
 pub mod emit;
 mod ethernet;
+mod fragment;
 mod headers;
 mod icmp;
 mod ip;
@@ -45,6 +46,7 @@ mod vnet;
 
 pub use arp::Arp;
 pub use ethernet::{EtherType, MAX_TAGS};
+pub use fragment::{FragmentError, fragment};
 pub use headers::{Headers, Malformed, Net, ParseError};
 pub use icmp::{Icmp, Icmpv6, Nd};
 pub use ip::{Fragment, IpProtocol};

@@ -173,7 +173,8 @@ fn word(bytes: &[u8], at: usize) -> u16 {
     u16::from_be_bytes([bytes[at], bytes[at + 1]])
 }
 
-fn put(bytes: &mut [u8], at: usize, word: u16) {
+/// Writes a word in network byte order.
+pub(crate) fn put(bytes: &mut [u8], at: usize, word: u16) {
     bytes[at..at + 2].copy_from_slice(&word.to_be_bytes());
 }
 
@@ -187,7 +188,7 @@ const fn split(value: u32) -> [u16; 2] {
     clippy::cast_possible_truncation,
     reason = "an IP packet has at most 65535 bytes behind its fixed header"
 )]
-const fn low16(len: usize) -> u16 {
+pub(crate) const fn low16(len: usize) -> u16 {
     len as u16
 }
 

@@ -15,6 +15,7 @@ const FORWARD: Decision = Decision::Forward(
         outer: None,
         quoted: None,
         mss: None,
+        fragment: None,
     },
 );
 const INVALID: Result<Later, DropReason> = Err(DropReason::FragmentInvalid);

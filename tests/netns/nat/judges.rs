@@ -115,6 +115,24 @@ fn a_ping_that_may_not_be_fragmented_is_told_the_mtu() {
     }
 }
 
+/// Whoever lets routers fragment need not hear of a narrow link: the first packet arrives.
+#[test]
+fn a_ping_that_may_be_fragmented_is_fragmented_on_its_way() {
+    let outside = Outside::start();
+    for ns in [outside.host(), &outside.world] {
+        ns.ip("link set eth0 mtu 1400").unwrap();
+    }
+    outside.uplink();
+    let (_, container) = outside.web();
+    let world = WORLD[0];
+    container.reaches(world);
+    for size in ["1450", "4000", "40000"] {
+        let words = ["-M", "dont", "-c", "1", "-W", "5", "-s", size];
+        let report = hops(&container.ns, "ping", &words, world);
+        assert!(report.contains(" 0% packet loss"), "{report}");
+    }
+}
+
 #[test]
 fn ping_reports_no_loss_whatever_the_size() {
     let outside = Outside::with_uplink();
