@@ -10,9 +10,10 @@
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::time::Duration;
@@ -67,6 +68,28 @@ impl Place {
 
     /// Starts a daemon and waits until it says that it is ready.
     fn start(&self, words: &str) -> Daemon {
+        self.started(self.daemon_command(words))
+    }
+
+    /// Starts a daemon as a service manager does that keeps `socket` for it.
+    fn start_on(&self, socket: &UnixListener, words: &str) -> Daemon {
+        let daemon = self.daemon_command(words);
+        let mut command = self.host.command("sh");
+        let hand_over = r#"exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$; export LISTEN_FDS LISTEN_PID; exec "$@""#;
+        command.args(["-c", hand_over, "sh"]);
+        command.arg(daemon.get_program()).args(daemon.get_args());
+        for (name, value) in daemon.get_envs() {
+            value.map(|value| command.env(name, value));
+        }
+        let kept = OwnedFd::from(socket.try_clone().unwrap());
+        command
+            .stdin(kept)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped());
+        self.started(command)
+    }
+
+    fn started(&self, mut command: Command) -> Daemon {
         let notify = self.path("notify");
         let _ = std::fs::remove_file(&notify);
         let ready = UnixDatagram::bind(&notify).unwrap();
@@ -74,11 +97,7 @@ impl Place {
             .set_read_timeout(Some(Duration::from_secs(30)))
             .unwrap();
         let mut daemon = Daemon {
-            child: self
-                .daemon_command(words)
-                .env("NOTIFY_SOCKET", &notify)
-                .spawn()
-                .unwrap(),
+            child: command.env("NOTIFY_SOCKET", &notify).spawn().unwrap(),
         };
         let mut word = [0; 32];
         match ready.recv(&mut word) {
@@ -150,6 +169,33 @@ fn a_daemon_answers_and_stops_cleanly() {
         assert!(daemon.ended().success(), "{signal}: {}", daemon.killed());
         assert!(!socket.exists(), "the socket goes with its daemon");
     }
+}
+
+#[test]
+fn docker_waits_on_a_socket_that_the_service_manager_keeps() {
+    let place = Place::new();
+    let plugin = place.path("plugin.sock");
+    let kept = UnixListener::bind(&plugin).unwrap();
+    let call = || {
+        let mut call = UnixStream::connect(&plugin).unwrap();
+        let request = "POST /Plugin.Activate HTTP/1.1\r\nHost: \r\nConnection: close\r\n\r\n";
+        call.write_all(request.as_bytes()).unwrap();
+        call
+    };
+    let words = format!("--docker --docker-plugin-socket {}", plugin.display());
+    for _ in 0..2 {
+        // Nobody is there yet, or any more.
+        let mut early = call();
+        let mut daemon = place.start_on(&kept, &words);
+        for call in [&mut early, &mut call()] {
+            let mut answer = String::new();
+            call.read_to_string(&mut answer).unwrap();
+            assert!(answer.contains("NetworkDriver"), "{answer}");
+        }
+        daemon.signal(Signal::SIGTERM);
+        assert!(daemon.ended().success(), "{}", daemon.killed());
+    }
+    assert!(plugin.exists(), "it is the service manager's");
 }
 
 #[test]

@@ -146,16 +146,20 @@ impl Found {
     fn look(root: &Path) -> Self {
         let text = |path: &str| fs::read_to_string(plan::below(root, path)).ok();
         let there = |path: &str| plan::below(root, path).symlink_metadata().is_ok();
-        let ours = |link: &str| {
-            fs::read_link(plan::below(root, link)).is_ok_and(|to| to == Path::new(plan::UNIT))
+        let leads = |(link, unit): &(String, &'static str)| {
+            fs::read_link(plan::below(root, link)).is_ok_and(|to| to == Path::new(unit))
         };
+        let units = plan::UNITS.into_iter();
         Self {
-            unit: text(plan::UNIT),
+            units: units
+                .filter_map(|(path, _)| Some((path, text(path)?)))
+                .collect(),
             packaged: plan::PACKAGED.iter().any(|path| there(path)),
             settings: text(plan::SETTINGS),
             links: plan::links()
                 .into_iter()
-                .filter(|link| ours(link))
+                .filter(leads)
+                .map(|(link, _)| link)
                 .collect(),
             state: there(plan::STATE),
         }

@@ -9,6 +9,7 @@
 //!
 //! No frame ever comes here: the dataplane's workers carry them on threads of their own.
 
+mod activation;
 pub mod calls;
 pub mod config;
 pub mod craft;

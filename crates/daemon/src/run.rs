@@ -10,10 +10,10 @@ use crate::calls::Calls;
 use crate::config::{Config, ConfigError};
 use crate::manager::Manager;
 use crate::socket::{self, Socket, SocketError};
-use crate::{http, notify};
+use crate::{activation, http, notify};
 use api::{ApiError, ErrorCode, NetworkCreate, UplinkAdd};
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -181,7 +181,7 @@ async fn serve(config: &Config) -> Result<(), RunError> {
 
     let drivers = config
         .docker
-        .then(|| docker::Listener::bind(&config.docker_plugin_socket))
+        .then(|| drivers_socket(&config.docker_plugin_socket))
         .transpose()?;
 
     let manager = Manager::start(config)
@@ -201,6 +201,14 @@ async fn serve(config: &Config) -> Result<(), RunError> {
     manager.shutdown().await;
     tracing::info!("stopped");
     outcome
+}
+
+/// The socket that Docker calls: the service manager's, if it keeps that one, else our own.
+fn drivers_socket(path: &Path) -> Result<docker::Listener, docker::Error> {
+    match activation::listener(path) {
+        Some(kept) => docker::Listener::of(kept, path),
+        None => docker::Listener::bind(path),
+    }
 }
 
 /// Answers calls until `stop`, then lets those under way end.

@@ -14,15 +14,30 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 /// A bound socket. Callers wait from now on, and are answered by [`Listener::serve`]; when this is
-/// dropped the socket is removed.
+/// dropped the socket is removed, unless somebody else keeps it.
 #[derive(Debug)]
 #[must_use = "the socket is removed when this is dropped"]
 pub struct Listener {
     pub(crate) listener: UnixListener,
-    pub(crate) place: Place,
+    pub(crate) place: Option<Place>,
 }
 
 impl Listener {
+    /// Takes the place of whoever answered before on a socket that a service manager keeps: callers
+    /// wait there while nobody does.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn of(listener: UnixListener, path: &Path) -> Result<Self, Error> {
+        listener
+            .set_nonblocking(true)
+            .map_err(|source| failed("open", path, source))?;
+        Ok(Self {
+            listener,
+            place: None,
+        })
+    }
+
     /// Binds `path`, whose directory is made if it is missing. What a killed plugin left there is
     /// replaced.
     ///
@@ -72,10 +87,10 @@ fn bind_in(hidden: &Path, path: &Path) -> Result<Listener, Error> {
     listener.set_nonblocking(true).map_err(io("open"))?;
     let identity = identity(hidden).map_err(io("look at"))?;
     fs::rename(hidden, path).map_err(io("make"))?;
-    let place = Place {
+    let place = Some(Place {
         path: path.to_owned(),
         identity,
-    };
+    });
     Ok(Listener { listener, place })
 }
 

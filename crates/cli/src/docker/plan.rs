@@ -1,21 +1,32 @@
 //! What install and uninstall do, as a list of steps: decided from what is found, and nothing else.
 //!
 //! ```text
-//!                        a package's unit is there   none is
-//!   install    unit      the package's               written, wanted by multi-user and docker
-//!              settings  NIC filled in               written
-//!   uninstall  unit      the package's               stopped, removed
-//!              settings  NIC taken out               removed
+//!                        a package's units are there   none are
+//!   install    units     the package's                 written, wanted by multi-user, docker, sockets
+//!              settings  NIC filled in                 written
+//!   uninstall  units     the package's                 stopped, removed
+//!              settings  NIC taken out                 removed
 //! ```
-//! A unit without our mark is somebody else's: it stops install, and uninstall keeps it. Settings that somebody changed are kept either way. Settings are as they were written when they
-//! differ from the packaged ones in the NICs alone.
+//! A unit without our mark is somebody else's: it stops install, and uninstall keeps it. Settings that
+//! somebody changed are kept either way. Settings are as they were written when they differ from the
+//! packaged ones in the NICs alone.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// What the service runs, unless the program stands elsewhere.
 pub(super) const PROGRAM: &str = "/usr/bin/clearway";
-/// The unit that install writes.
-pub(super) const UNIT: &str = "/etc/systemd/system/clearway.service";
+/// The units that install writes: where, and what, but for the program.
+pub(super) const UNITS: [(&str, &str); 2] = [
+    (
+        "/etc/systemd/system/clearway.socket",
+        include_str!("../../../../packaging/clearway.socket"),
+    ),
+    (
+        "/etc/systemd/system/clearway.service",
+        include_str!("../../../../packaging/clearway.service"),
+    ),
+];
 /// A package's unit, where a distribution puts it.
 pub(super) const PACKAGED: [&str; 2] = [
     "/usr/lib/systemd/system/clearway.service",
@@ -26,7 +37,6 @@ pub(super) const SETTINGS: &str = "/etc/clearway/clearway.toml";
 /// What the daemon remembers.
 pub(super) const STATE: &str = "/var/lib/clearway";
 
-const UNIT_TEXT: &str = include_str!("../../../../packaging/clearway.service");
 const SETTINGS_TEXT: &str = include_str!("../../../../packaging/clearway.toml");
 const MARK: &str = "# Written by `clearway docker install`, removed by `clearway docker uninstall`; `systemctl edit clearway` adds to it.\n";
 const NO_UPLINKS: &str = "uplinks = []";
@@ -34,13 +44,13 @@ const NO_UPLINKS: &str = "uplinks = []";
 /// What is there already.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Found {
-    /// Text of [`UNIT`].
-    pub(super) unit: Option<String>,
-    /// Whether a package brought a unit.
+    /// Texts of those of [`UNITS`] that are there, by their paths.
+    pub(super) units: BTreeMap<&'static str, String>,
+    /// Whether a package brought a service.
     pub(super) packaged: bool,
     /// Text of [`SETTINGS`].
     pub(super) settings: Option<String>,
-    /// Those of [`links`] that lead to [`UNIT`].
+    /// Those of [`links`] that lead to their unit.
     pub(super) links: Vec<String>,
     /// Whether [`STATE`] exists.
     pub(super) state: bool,
@@ -101,11 +111,8 @@ pub(super) enum Refusal {
         .0.display(), .0.display()
     )]
     Elsewhere(PathBuf),
-    #[error(
-        "{} was not written by `clearway docker install`; move it away first",
-        UNIT
-    )]
-    ForeignUnit,
+    #[error("{0} was not written by `clearway docker install`; move it away first")]
+    ForeignUnit(&'static str),
 }
 
 impl Step {
@@ -137,14 +144,16 @@ pub(super) fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
-/// What `systemctl enable` would make: a link for each unit that wants this one.
-pub(super) fn links() -> Vec<String> {
-    UNIT_TEXT
-        .lines()
-        .filter_map(|line| line.strip_prefix("WantedBy="))
-        .flat_map(str::split_whitespace)
-        .map(|wanting| format!("/etc/systemd/system/{wanting}.wants/clearway.service"))
-        .collect()
+/// What `systemctl enable` would make: a link for each unit that wants one of these, and its target.
+pub(super) fn links() -> Vec<(String, &'static str)> {
+    UNITS.into_iter().flat_map(links_to).collect()
+}
+
+fn links_to((path, text): (&'static str, &str)) -> Vec<(String, &'static str)> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    let wanted = text.lines().filter_map(|l| l.strip_prefix("WantedBy="));
+    let link = |by: &str| (format!("/etc/systemd/system/{by}.wants/{name}"), path);
+    wanted.flat_map(str::split_whitespace).map(link).collect()
 }
 
 /// Whether the service manager can be told, and the service find `program`.
@@ -173,11 +182,11 @@ pub(super) fn possible(root: bool, systemd: bool, program: Option<&Path>) -> Res
 pub(super) fn install(found: &Found, wish: &Wish) -> Result<Vec<Step>, Refusal> {
     let mut steps = if found.packaged {
         // One of ours from before the package would win over the package's.
-        let mut steps = remove_unit(found, Service::Alone);
+        let mut steps = remove_units(found, Service::Alone);
         steps.push(Step::Note("the service is a package's".to_owned()));
         steps
     } else {
-        write_unit(found, &wish.program)?
+        write_units(found, &wish.program)?
     };
     steps.extend(write_settings(found.settings.as_deref(), wish));
     if wish.service == Service::Driven {
@@ -193,7 +202,7 @@ pub(super) fn install(found: &Found, wish: &Wish) -> Result<Vec<Step>, Refusal> 
 
 /// The steps of uninstall.
 pub(super) fn uninstall(found: &Found, service: Service) -> Vec<Step> {
-    let mut steps = remove_unit(found, service);
+    let mut steps = remove_units(found, service);
     steps.extend(remove_settings(found));
     if !steps.iter().any(Step::changes) {
         steps.push(Step::Note("there is nothing to undo".to_owned()));
@@ -214,45 +223,53 @@ pub(super) fn uninstall(found: &Found, service: Service) -> Vec<Step> {
     steps
 }
 
-fn write_unit(found: &Found, program: &Path) -> Result<Vec<Step>, Refusal> {
-    let text = MARK.to_owned() + &UNIT_TEXT.replace(PROGRAM, &program.display().to_string());
-    let mut steps = match &found.unit {
-        Some(there) if *there == text => vec![Step::Keep {
-            path: UNIT,
-            why: AS_IT_SHOULD_BE.to_owned(),
-        }],
-        Some(there) if !there.starts_with(MARK) => return Err(Refusal::ForeignUnit),
-        Some(_) | None => vec![Step::Write {
-            path: UNIT.to_owned(),
-            text,
-        }],
-    };
-    let missing = links()
-        .into_iter()
-        .filter(|link| !found.links.contains(link));
-    steps.extend(missing.map(|path| Step::Link { path, target: UNIT }));
+fn write_units(found: &Found, program: &Path) -> Result<Vec<Step>, Refusal> {
+    let mut steps = Vec::new();
+    for unit in UNITS {
+        let (path, text) = unit;
+        let text = MARK.to_owned() + &text.replace(PROGRAM, &program.display().to_string());
+        steps.push(match found.units.get(path) {
+            Some(there) if *there == text => Step::Keep {
+                path,
+                why: AS_IT_SHOULD_BE.to_owned(),
+            },
+            Some(there) if !there.starts_with(MARK) => return Err(Refusal::ForeignUnit(path)),
+            Some(_) | None => Step::Write {
+                path: path.to_owned(),
+                text,
+            },
+        });
+        let missing = links_to(unit)
+            .into_iter()
+            .filter(|(link, _)| !found.links.contains(link));
+        steps.extend(missing.map(|(path, target)| Step::Link { path, target }));
+    }
     Ok(steps)
 }
 
-fn remove_unit(found: &Found, service: Service) -> Vec<Step> {
-    let Some(unit) = &found.unit else {
-        return Vec::new();
-    };
-    if !unit.starts_with(MARK) {
-        return vec![Step::Keep {
-            path: UNIT,
-            why: "not written by `clearway docker install`".to_owned(),
-        }];
+fn remove_units(found: &Found, service: Service) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for unit in UNITS {
+        let path = unit.0;
+        match found.units.get(path) {
+            None => {}
+            Some(text) if !text.starts_with(MARK) => steps.push(Step::Keep {
+                path,
+                why: "not written by `clearway docker install`".to_owned(),
+            }),
+            Some(_) => {
+                let links = links_to(unit).into_iter().map(|(link, _)| link);
+                let there = links.filter(|link| found.links.contains(link));
+                let gone = there.chain([path.to_owned()]);
+                steps.extend(gone.map(|path| Step::Remove { path }));
+            }
+        }
     }
-    let stop = match service {
-        Service::Driven => Some(Step::Systemctl(&["stop", "clearway.service"])),
-        Service::Alone => None,
-    };
-    let files = found.links.iter().map(String::as_str).chain([UNIT]);
-    let remove = files.map(|path| Step::Remove {
-        path: path.to_owned(),
-    });
-    stop.into_iter().chain(remove).collect()
+    if service == Service::Driven && steps.iter().any(Step::changes) {
+        let stop = Step::Systemctl(&["stop", "clearway.socket", "clearway.service"]);
+        steps.insert(0, stop);
+    }
+    steps
 }
 
 fn write_settings(there: Option<&str>, wish: &Wish) -> Vec<Step> {
@@ -351,11 +368,13 @@ mod tests {
                 Step::Remove { path } => (path.as_str(), None),
                 Step::Systemctl(_) | Step::Keep { .. } | Step::Note(_) => continue,
             };
-            match path {
-                UNIT => found.unit = text,
-                SETTINGS => found.settings = text,
-                link if text.is_some() => found.links.push(link.to_owned()),
-                link => found.links.retain(|there| there != link),
+            let unit = UNITS.into_iter().find(|(unit, _)| *unit == path);
+            match (path, unit, text) {
+                (_, Some((unit, _)), Some(text)) => drop(found.units.insert(unit, text)),
+                (_, Some((unit, _)), None) => drop(found.units.remove(unit)),
+                (SETTINGS, None, text) => found.settings = text,
+                (link, None, Some(_)) => found.links.push(link.to_owned()),
+                (link, None, None) => found.links.retain(|there| there != link),
             }
         }
         found
@@ -369,11 +388,13 @@ mod tests {
     }
 
     #[test]
-    fn a_bare_host_gets_unit_links_and_settings() {
+    fn a_bare_host_gets_units_links_and_settings() {
         let steps = install(&Found::default(), &wish()).unwrap();
         assert_eq!(
             shown(&steps),
             [
+                "write /etc/systemd/system/clearway.socket",
+                "link /etc/systemd/system/sockets.target.wants/clearway.socket to /etc/systemd/system/clearway.socket",
                 "write /etc/systemd/system/clearway.service",
                 "link /etc/systemd/system/multi-user.target.wants/clearway.service to /etc/systemd/system/clearway.service",
                 "link /etc/systemd/system/docker.service.wants/clearway.service to /etc/systemd/system/clearway.service",
@@ -394,6 +415,7 @@ mod tests {
         assert_eq!(
             shown(&again),
             [
+                "keep /etc/systemd/system/clearway.socket: it is as it should be",
                 "keep /etc/systemd/system/clearway.service: it is as it should be",
                 "keep /etc/clearway/clearway.toml: it is as it should be",
                 "run systemctl start clearway.service",
@@ -402,7 +424,9 @@ mod tests {
         assert_eq!(
             shown(&uninstall(&found, Service::Driven)),
             [
-                "run systemctl stop clearway.service",
+                "run systemctl stop clearway.socket clearway.service",
+                "remove /etc/systemd/system/sockets.target.wants/clearway.socket",
+                "remove /etc/systemd/system/clearway.socket",
                 "remove /etc/systemd/system/multi-user.target.wants/clearway.service",
                 "remove /etc/systemd/system/docker.service.wants/clearway.service",
                 "remove /etc/systemd/system/clearway.service",
@@ -458,17 +482,20 @@ mod tests {
             ..ours
         };
         let found = after(both.clone(), &install(&both, &wish()).unwrap());
-        assert_eq!((found.unit, found.links), (None, Vec::new()));
+        assert_eq!((found.units, found.links), Default::default());
         assert_eq!(found.settings, both.settings);
     }
 
     #[test]
     fn what_somebody_else_wrote_is_kept() {
         let unit = Found {
-            unit: Some("[Unit]\n".to_owned()),
+            units: [(UNITS[1].0, "[Unit]\n".to_owned())].into(),
             ..Found::default()
         };
-        assert_eq!(install(&unit, &wish()), Err(Refusal::ForeignUnit));
+        assert_eq!(
+            install(&unit, &wish()),
+            Err(Refusal::ForeignUnit(UNITS[1].0))
+        );
         assert_eq!(
             shown(&uninstall(&unit, Service::Driven)),
             [
@@ -557,12 +584,11 @@ mod tests {
             ..wish()
         };
         let older = Found {
-            unit: Some(MARK.to_owned() + "[Unit]\n"),
+            units: [(UNITS[1].0, MARK.to_owned() + "[Unit]\n")].into(),
             ..Found::default()
         };
-        let unit = after(older.clone(), &install(&older, &local).unwrap())
-            .unit
-            .unwrap();
+        let found = after(older.clone(), &install(&older, &local).unwrap());
+        let unit = &found.units[UNITS[1].0];
         assert!(unit.contains("\nExecStart=/usr/local/bin/clearway daemon --config "));
         assert!(unit.contains("\nBefore=docker.service\n") && unit.contains("\nType=notify\n"));
     }

@@ -61,8 +61,8 @@ fn uninstall_leaves_what_install_found() {
     assert!(
         settings.contains("\ndocker = true\n") && settings.contains("\nuplinks = [\"eth7\"]\n")
     );
-    for link in plan::links() {
-        assert_eq!(installed[Path::new(&link[1..])], plan::UNIT);
+    for (link, unit) in plan::links() {
+        assert_eq!(installed[Path::new(&link[1..])], unit);
     }
     run("install --uplink eth7", root);
     assert_eq!(tree(root), installed, "installing again changes nothing");
