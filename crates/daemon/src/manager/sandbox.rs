@@ -55,23 +55,20 @@ impl Core {
         if awaited.is_empty() {
             return Vec::new();
         }
-        let left = Netns::with_own_links(|links| {
-            let has_left = |(endpoint, _): &(&Endpoint, &Sandbox)| {
-                Ok::<_, KernelError>(links.state(&endpoint.ifname)?.is_none())
-            };
-            let all = awaited.into_iter().map(|it| Ok((it, has_left(&it)?)));
-            all.collect::<Result<Vec<_>, KernelError>>()
+        let here: Result<Vec<bool>, KernelError> = Netns::with_own_links(|links| {
+            let ifnames = awaited.iter().map(|(endpoint, _)| &endpoint.ifname);
+            ifnames.map(|own| Ok(links.state(own)?.is_some())).collect()
         });
-        let left = left.unwrap_or_else(|error| {
-            tracing::debug!(%error, "sandboxes are not looked for");
-            Vec::new()
-        });
-        let left = left.into_iter().filter(|(_, has_left)| *has_left);
-        left.map(|((endpoint, sandbox), _)| {
-            let sighting = holder(sandbox, endpoint.mac).map_or(Sighting::Gone, Sighting::There);
-            (endpoint.clone(), sighting)
-        })
-        .collect()
+        // What cannot be told now is told the next time.
+        let Ok(here) = here else { return Vec::new() };
+        let left = awaited
+            .into_iter()
+            .zip(here)
+            .filter(|(_, is_here)| !is_here);
+        let seen = |(endpoint, sandbox): (&Endpoint, &Sandbox)| {
+            Some((endpoint.clone(), sighting(sandbox, endpoint.mac).ok()?))
+        };
+        left.filter_map(|(it, _)| seen(it)).collect()
     }
 }
 
@@ -81,9 +78,23 @@ fn awaiting(endpoint: &Endpoint) -> Option<(&Endpoint, &Sandbox)> {
     sandbox.identity.is_none().then_some((endpoint, sandbox))
 }
 
-/// The namespace where a sandbox is to be, if an interface of this address is in it.
-fn holder(sandbox: &Sandbox, mac: MacAddr) -> Option<Netns> {
-    let netns = Netns::find(netns_of(sandbox).place().clone()).ok()?;
-    let inside = netns.run(|inside| Ok::<_, KernelError>(inside.links()?.with_mac(mac.0)?));
-    inside.ok().flatten().map(|_| netns)
+/// What became of a sandbox for which the interface of this address has left.
+fn sighting(sandbox: &Sandbox, mac: MacAddr) -> Result<Sighting, KernelError> {
+    let netns = match Netns::find(netns_of(sandbox).place().clone()) {
+        Ok(netns) => netns,
+        Err(error) if is_absent(&error) => return Ok(Sighting::Gone),
+        Err(error) => return Err(error.into()),
+    };
+    let ifname = netns.run(|inside| inside.links()?.with_mac(mac.0));
+    match ifname {
+        Ok(Some(_)) => Ok(Sighting::There(netns)),
+        Ok(None) => Ok(Sighting::Gone),
+        Err(error) if is_absent(&error) => Ok(Sighting::Gone),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Whether there is no namespace: nothing, another one by now, or the file that dockerd leaves.
+fn is_absent(error: &host::Error) -> bool {
+    error.is_namespace_gone() || matches!(error, host::Error::NotANamespace { .. })
 }
