@@ -6,6 +6,7 @@
 
 mod adopt;
 mod clearway;
+mod compose;
 mod hostile;
 mod ipam;
 mod many;
