@@ -13,6 +13,7 @@ mod many;
 mod modes;
 mod names;
 mod network;
+mod plugin;
 mod publish;
 mod rules;
 mod survival;

@@ -340,6 +340,7 @@ fn dockerd(machine: &Machine, settings: Settings) -> Result<Command> {
     dockerd
         .env("PATH", path())
         .arg(format!("--host=unix://{}", socket(machine).display()))
+        .arg("--host=unix:///var/run/docker.sock")
         .arg(format!(
             "--data-root={}",
             machine.lib().join("docker").display()
