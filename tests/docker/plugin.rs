@@ -103,6 +103,15 @@ impl Managed {
     }
 }
 
+/// Its control group is beside the machine's, and goes with its container alone.
+impl Drop for Managed {
+    fn drop(&mut self) {
+        let disable = ["plugin", "disable", "--force", PLUGIN];
+        // It may be gone, or have never been.
+        let _ = self.world.engine.output(&disable);
+    }
+}
+
 #[test]
 fn a_managed_plugin_carries_traffic_is_replaced_and_leaves_nothing() {
     let Some(managed) = Managed::start() else {
