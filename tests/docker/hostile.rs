@@ -1,16 +1,13 @@
 //! What does not come from Docker, and what Docker does not do.
 
 use crate::clearway::PLUGIN;
-use crate::world::{OUTSIDE, SOON, World};
+use crate::world::{COLLECTED, OUTSIDE, SOON, World};
 use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
 use testbed::wait_until;
-
-/// How long an endpoint may stay that Docker knows nothing of.
-const COLLECTED: Duration = Duration::from_secs(100);
 
 impl World {
     /// What the plugin answers to these bytes, after which nothing comes; empty when it hangs up
@@ -249,13 +246,9 @@ fn an_engine_that_goes_in_mid_call_leaves_nothing() {
             world.docker(&format!("rm --force {id}"));
         }
     }
-    // What nobody will ever take away is a suspect at first, for half a minute.
-    let client = world.clearway.client();
-    wait_until("no endpoint is left", COLLECTED, || {
-        client.endpoints().unwrap().is_empty()
-    })
-    .unwrap_or_else(|error| panic!("{error}: {:?}", client.endpoints().unwrap()));
-    assert_eq!(client.publications().unwrap(), []);
+    // What nobody will ever take away is a suspect at first.
+    world.has_endpoints_within(COLLECTED, 0);
+    assert_eq!(world.clearway.client().publications().unwrap(), []);
     let last = world.run("--network web -p 8081:80");
     wait_until("the world", SOON, || {
         last.sh(&world.engine, &format!("ping -c 1 -W 1 {}", OUTSIDE[0]))

@@ -1,4 +1,4 @@
-//! What a compose file asks for: a proxy in front, an application, a database that nothing but the
+//! What a compose file asks for, by hand: a proxy in front, an application, a database that nothing but the
 //! application reaches.
 //!
 //! ```text
@@ -12,9 +12,9 @@ use std::net::SocketAddr;
 use testbed::docker::Container;
 use testbed::{Namespace, wait_until};
 
-const DB: &str = "echo 'forty-two' > /www/value; exec nc -ll -p 5432 -e cat /www/value";
+pub(crate) const DB: &str = "echo 'forty-two' > /www/value; exec nc -ll -p 5432 -e cat /www/value";
 
-const APP: &str = r#"
+pub(crate) const APP: &str = r#"
 cat > /www/cgi-bin/value <<'END'
 #!/bin/sh
 printf 'Content-Type: text/plain\r\n\r\nthe value is %s\n' "$(nc -w 5 db 5432 < /dev/null)"
@@ -23,7 +23,7 @@ chmod 755 /www/cgi-bin/value
 exec httpd -f -p 8000 -h /www
 "#;
 
-const PROXY: &str = r#"
+pub(crate) const PROXY: &str = r#"
 cat > /www/cgi-bin/page <<'END'
 #!/bin/sh
 printf 'Content-Type: text/plain\r\n\r\nfor %s: %s\n' "$REMOTE_ADDR" \
@@ -34,7 +34,7 @@ exec httpd -f -p 80 -h /www
 "#;
 
 /// What an HTTP server says to `GET path`.
-fn get(from: &Namespace, to: SocketAddr, path: &str) -> std::io::Result<String> {
+pub(crate) fn get(from: &Namespace, to: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = connect(from, to)?;
     stream.set_read_timeout(Some(SOON))?;
     write!(stream, "GET {path} HTTP/1.0\r\n\r\n")?;

@@ -19,6 +19,8 @@ use testbed::{Namespace, cannot_run, link, wait_until};
 const AT_ONCE: usize = 2;
 /// How long anything that must happen may take on a busy computer.
 pub(crate) const SOON: Duration = Duration::from_secs(20);
+/// How long an endpoint may stay that Docker knows nothing of: it is a suspect for half a minute.
+pub(crate) const COLLECTED: Duration = Duration::from_secs(100);
 
 pub(crate) const HOST: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::new(198, 51, 100, 2)),
@@ -173,8 +175,14 @@ impl World {
     /// Waits until the daemon knows of this many endpoints.
     #[track_caller]
     pub(crate) fn has_endpoints(&self, count: usize) {
+        self.has_endpoints_within(SOON, count);
+    }
+
+    /// The same, for as long as that may take.
+    #[track_caller]
+    pub(crate) fn has_endpoints_within(&self, patience: Duration, count: usize) {
         let endpoints = || self.clearway.client().endpoints().unwrap();
-        let counted = wait_until(&format!("{count} endpoints"), SOON, || {
+        let counted = wait_until(&format!("{count} endpoints"), patience, || {
             endpoints().len() == count
         });
         if let Err(error) = counted {

@@ -212,6 +212,30 @@ impl Engine {
         docker
     }
 
+    /// Compose that talks to this engine, version 1 or 2; `None` where it is not installed.
+    #[must_use]
+    pub fn compose(&self) -> Option<Command> {
+        let program = directories()
+            .map(|dir| dir.join("docker-compose"))
+            .find(|file| file.is_file())?;
+        let mut compose = Command::new(program);
+        compose
+            .env("PATH", path())
+            .env("DOCKER_CONFIG", self.machine.dir().join("client"))
+            .env_remove("DOCKER_CONTEXT")
+            .env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
+        Some(compose)
+    }
+
+    /// A container that somebody else has started.
+    ///
+    /// # Errors
+    /// When there is none of that name or number.
+    pub fn container(&self, name: &str) -> Result<Container> {
+        let words = ["container", "inspect", "--format", "{{.Id}}", name];
+        Ok(Container::new(self.docker_words(&words)?))
+    }
+
     /// A container with these options for `docker run`, that does nothing.
     ///
     /// # Errors
@@ -316,6 +340,7 @@ fn dockerd(machine: &Machine, settings: Settings) -> Result<Command> {
     dockerd
         .env("PATH", path())
         .arg(format!("--host=unix://{}", socket(machine).display()))
+        .arg("--host=unix:///var/run/docker.sock")
         .arg(format!(
             "--data-root={}",
             machine.lib().join("docker").display()

@@ -6,6 +6,7 @@
 //! * `cargo xtask arrows` checks who may depend on whom and where `unsafe`, clocks and I/O may stand;
 //! * `cargo xtask test` installs what the tests need and runs everything;
 //! * `cargo xtask compare` measures Clearway beside its peers;
+//! * `cargo xtask engine` runs the tests of Docker against another release's engine;
 //! * `cargo xtask package` and `cargo xtask plugin` make what Debian and Docker install.
 #![expect(
     clippy::print_stdout,
@@ -15,6 +16,7 @@
 
 mod arrows;
 mod compare;
+mod engine;
 mod package;
 mod packages;
 mod test;
@@ -40,6 +42,8 @@ enum Chore {
     Test(test::Options),
     /// Measure Clearway beside docker0, a bare bridge and Open vSwitch, as root.
     Compare(compare::Options),
+    /// Run the tests of `tests/docker` against the Docker of another Debian suite, as root.
+    Engine(engine::Options),
     /// Write manual pages and completions, and build the Debian package.
     Package(package::Options),
     /// Make the directory that `docker plugin create` takes.
@@ -51,6 +55,7 @@ fn main() -> ExitCode {
         Chore::Arrows => arrows::run(&workspace_root()),
         Chore::Test(options) => test::run(&workspace_root(), &options),
         Chore::Compare(options) => compare::run(&workspace_root(), &options),
+        Chore::Engine(options) => engine::run(&workspace_root(), &options),
         Chore::Package(options) => package::run(&workspace_root(), &options),
         Chore::Plugin(options) => package::plugin::run(&workspace_root(), &options),
     };

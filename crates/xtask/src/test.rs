@@ -39,6 +39,7 @@ const NEEDS: &[Need] = &[
     need("iptables-restore", "iptables"),
     need("dockerd", "docker.io"),
     need("docker", "docker.io"),
+    need("docker-compose", "docker-compose"),
     need("busybox", "busybox"),
     need("setpriv", "util-linux"),
 ];

@@ -217,6 +217,9 @@ fn furnish(network: &Namespace, dir: &Path, nameserver: IpAddr) -> Result<()> {
         mount(Some("tmpfs"), at, Some("tmpfs"), MsFlags::empty(), NONE)
             .with_context(|| format!("cannot mount a tmpfs at {}", at.display()))?;
     }
+    // As service managers have it: namespaces that dockerd mounts there appear in its plugins, too.
+    mount(NONE, "/run", NONE, MsFlags::MS_SHARED, NONE)
+        .context("cannot share the mounts of /run")?;
     let etc = lib.join("etc");
     let copied = Command::new("cp")
         .args(["--archive", "/etc"])

@@ -23,6 +23,9 @@ pub(crate) struct Options {
     /// Make this directory, which must be empty or absent.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// Take this binary instead of building one.
+    #[arg(long, value_name = "FILE")]
+    program: Option<PathBuf>,
 }
 
 /// Builds the binary and the plugin's directory.
@@ -33,7 +36,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let out = &options.out;
     let held = fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some());
     ensure!(!held, "{} is not empty; remove it first", out.display());
-    let program = super::release(root)?;
+    let program = match &options.program {
+        Some(program) => program.clone(),
+        None => super::release(root)?,
+    };
     fill(&root.join(CONFIG), &program, &libraries(&program)?, out)
         .with_context(|| format!("cannot make the plugin in {}", out.display()))?;
     println!("{}", next(out));
@@ -184,7 +190,7 @@ mod tests {
             .arg("/clearway")
             .status();
         assert!(ran.unwrap().success());
-        let again = Options { out };
+        let again = Options { out, program: None };
         assert!(
             run(&root, &again)
                 .unwrap_err()
