@@ -290,10 +290,10 @@ impl<T: Trace> Passage<'_, T> {
     /// A packet is as small as the next link takes, or may be cut; else its sender is told (RFC
     /// 1191, 4; RFC 4443, 3.2).
     pub(crate) fn check_fit(&mut self, mtu: u16) -> Result<(), DropReason> {
-        if self.len() <= usize::from(mtu) {
+        let len = self.len();
+        if len <= usize::from(mtu) {
             return Ok(());
         }
-        let len = self.len();
         if self.fragment(mtu).is_some() {
             self.say(|| format!("a packet of {len} bytes in fragments of at most {mtu}"));
             return Ok(());

@@ -4,14 +4,10 @@ use crate::binary::binary;
 use crate::world::SOON;
 use api::Client;
 use nix::sys::signal::Signal;
-use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::sync::Arc;
-use testbed::docker::{Machine, Resident};
+use testbed::docker::{Machine, Resident, plugin};
 use testbed::wait_until;
-
-/// Where Docker looks for a plugin of this name, on the machine.
-pub(crate) const PLUGIN: &str = "/run/docker/plugins/clearway.sock";
 
 /// Kinds of sockets that the kernel lists, each with its inode among the words of a line.
 const SOCKETS: [&str; 9] = [
@@ -29,7 +25,6 @@ pub(crate) struct Clearway {
 impl Clearway {
     /// Starts it with the machine's NIC as its uplink, and waits for its answer.
     pub(crate) fn start(machine: &Arc<Machine>) -> Self {
-        std::fs::write(machine.dir().join("config.toml"), "uplinks = [\"eth0\"]\n").unwrap();
         let it = Self {
             daemon: spawn(machine),
             machine: Arc::clone(machine),
@@ -55,21 +50,22 @@ impl Clearway {
             self.client().status().is_ok()
         })
         .unwrap_or_else(|error| panic!("{error}; its log:\n{}", self.log()));
-        let machine = Arc::clone(&self.machine);
         wait_until("the plugin's socket", SOON, || {
-            machine.run(|| std::os::unix::net::UnixStream::connect(PLUGIN).is_ok())
+            plugin::is_served(&self.machine)
         })
         .unwrap_or_else(|error| panic!("{error}; its log:\n{}", self.log()));
     }
 
     pub(crate) fn client(&self) -> Client {
-        Client::new(socket(&self.machine)).with_timeout(SOON)
+        Client::new(plugin::api_socket(&self.machine)).with_timeout(SOON)
     }
 
     /// Runs the command line against it.
     pub(crate) fn cli(&self, words: &str) -> Output {
         let mut command = Command::new(binary());
-        let command = command.arg("--socket").arg(socket(&self.machine));
+        let command = command
+            .arg("--socket")
+            .arg(plugin::api_socket(&self.machine));
         command.args(words.split_whitespace()).output().unwrap()
     }
 
@@ -81,15 +77,12 @@ impl Clearway {
     }
 
     pub(crate) fn log(&self) -> String {
-        std::fs::read_to_string(log(&self.machine)).unwrap_or_default()
+        std::fs::read_to_string(plugin::log(&self.machine)).unwrap_or_default()
     }
 
-    /// Kilobytes of memory that it occupies.
-    pub(crate) fn resident_kib(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.daemon.id())).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.unwrap().trim().trim_end_matches(" kB");
-        kib.parse().unwrap()
+    /// Kibibytes of memory that it occupies.
+    pub(crate) fn resident_kib(&self) -> u32 {
+        self.daemon.resident_kib().unwrap()
     }
 
     /// What its open descriptors are, in the kernel's words; a socket is said to be of its kind.
@@ -124,35 +117,6 @@ impl Clearway {
     }
 }
 
-/// The one place that knows how the daemon is told to serve Docker.
 pub(crate) fn spawn(machine: &Arc<Machine>) -> Resident {
-    let log = std::fs::File::options()
-        .create(true)
-        .append(true)
-        .open(log(machine))
-        .unwrap();
-    let mut command = Command::new(binary());
-    command
-        .arg("daemon")
-        .arg("--socket")
-        .arg(socket(machine))
-        .arg("--state-dir")
-        .arg(machine.dir().join("state"))
-        .arg("--config")
-        .arg(machine.dir().join("config.toml"))
-        .arg("--docker")
-        .arg("--docker-plugin-socket")
-        .arg(PLUGIN)
-        .arg("--docker-socket")
-        .arg(machine.dir().join("docker.sock"))
-        .stderr(log);
-    machine.spawn(command).unwrap()
-}
-
-fn socket(machine: &Machine) -> PathBuf {
-    machine.dir().join("clearway.sock")
-}
-
-fn log(machine: &Machine) -> PathBuf {
-    machine.dir().join("clearway.log")
+    plugin::spawn(binary(), machine).unwrap()
 }

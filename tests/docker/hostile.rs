@@ -1,12 +1,12 @@
 //! What does not come from Docker, and what Docker does not do.
 
-use crate::clearway::PLUGIN;
 use crate::world::{COLLECTED, OUTSIDE, SOON, World};
 use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::sync::Arc;
 use std::time::Duration;
+use testbed::docker::plugin;
 use testbed::wait_until;
 
 impl World {
@@ -18,7 +18,7 @@ impl World {
 
     fn send(&self, bytes: Vec<u8>, and_ends: bool) -> String {
         self.machine.run(move || {
-            let mut stream = UnixStream::connect(PLUGIN).unwrap();
+            let mut stream = UnixStream::connect(plugin::SOCKET).unwrap();
             stream.set_read_timeout(Some(SOON)).unwrap();
             // It may have heard enough before it has heard all.
             let _ = stream.write_all(&bytes);
@@ -151,7 +151,7 @@ fn silent_callers_keep_nobody_out() {
     let silent: Vec<_> = world.machine.run(|| {
         (0..200)
             .map(|n| {
-                let mut stream = UnixStream::connect(PLUGIN).unwrap();
+                let mut stream = UnixStream::connect(plugin::SOCKET).unwrap();
                 if n % 2 == 0 {
                     let half = b"POST /NetworkDriver.Join HTTP/1.1\r\nContent-Length: 9\r\n\r\n{";
                     stream.write_all(half).unwrap();
@@ -174,24 +174,30 @@ fn a_socket_that_was_left_over_is_taken_and_a_strangers_is_not() {
     // A killed daemon leaves its socket, on which nobody answers.
     world.clearway.end(Signal::SIGKILL);
     world.machine.run(|| {
-        assert!(std::path::Path::new(PLUGIN).exists(), "it is left over");
+        assert!(
+            std::path::Path::new(plugin::SOCKET).exists(),
+            "it is left over"
+        );
     });
     world.clearway.start_again();
     world.still_works();
     // A clean stop takes it away: Docker would wait for an answer.
     world.clearway.end(Signal::SIGTERM);
     world.machine.run(|| {
-        assert!(!std::path::Path::new(PLUGIN).exists(), "it is gone");
+        assert!(!std::path::Path::new(plugin::SOCKET).exists(), "it is gone");
     });
     // One on which somebody answers is theirs.
     let machine = Arc::clone(&world.machine);
-    let stranger = machine.run(|| UnixListener::bind(PLUGIN).unwrap());
+    let stranger = machine.run(|| UnixListener::bind(plugin::SOCKET).unwrap());
     let mut second = crate::clearway::spawn(&machine);
     let status = second.wait_within(SOON).unwrap();
     assert!(!status.success(), "it does not take the stranger's place");
-    assert!(world.clearway.log().contains(PLUGIN), "and says whose");
+    assert!(
+        world.clearway.log().contains(plugin::SOCKET),
+        "and says whose"
+    );
     drop(stranger);
-    machine.run(|| std::fs::remove_file(PLUGIN).unwrap());
+    machine.run(|| std::fs::remove_file(plugin::SOCKET).unwrap());
     world.clearway.start_again();
     world.still_works();
 }

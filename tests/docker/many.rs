@@ -11,7 +11,7 @@ use testbed::wait_until;
 const CONTAINERS: usize = 100;
 const AT_ONCE: usize = 10;
 /// Kilobytes of memory that the daemon may occupy, containers or not.
-const MEMORY: u64 = 100 * 1024;
+const MEMORY: u32 = 100 * 1024;
 
 impl World {
     /// Starts `count` containers, a number of them at a time.

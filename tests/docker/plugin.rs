@@ -62,6 +62,14 @@ impl Managed {
         std::fs::remove_dir_all(made).unwrap();
     }
 
+    /// A network `web` of both IP versions.
+    #[track_caller]
+    fn dual_web(&self) {
+        let nets = "--ipv6 --subnet 10.1.0.0/24 --subnet 2001:db8:1::/64";
+        let words = format!("network create --driver {PLUGIN} {nets} web");
+        self.world.docker(&words);
+    }
+
     /// Kills the plugin's process, as a fault of it would.
     #[track_caller]
     fn kill(&self) {
@@ -119,8 +127,7 @@ fn a_managed_plugin_carries_traffic_is_replaced_and_leaves_nothing() {
     };
     let world = &managed.world;
     let links = world.links();
-    let nets = "--ipv6 --subnet 10.1.0.0/24 --subnet 2001:db8:1::/64";
-    world.docker(&format!("network create --driver {PLUGIN} {nets} web"));
+    managed.dual_web();
     let shop = world.run("--network web --name shop -p 8081:80");
     let peer = world.run("--network web --name peer");
     managed.works(&shop, &peer);
@@ -177,9 +184,8 @@ fn a_managed_plugin_comes_back_after_any_end() {
     let Some(mut managed) = Managed::start() else {
         return;
     };
-    let nets = "--ipv6 --subnet 10.1.0.0/24 --subnet 2001:db8:1::/64";
+    managed.dual_web();
     let world = &managed.world;
-    world.docker(&format!("network create --driver {PLUGIN} {nets} web"));
     let always = "--network web --restart always";
     let shop = world.run(&format!("{always} --name shop -p 8081:80"));
     let peer = world.run(&format!("{always} --name peer"));
@@ -195,11 +201,7 @@ fn a_managed_plugin_comes_back_after_any_end() {
         }
         engine.start_again().unwrap();
         for container in [&shop, &peer] {
-            let running = || container.inspect(&managed.world.engine, "{{.State.Running}}");
-            wait_until("containers that run again", SOON, || {
-                running().is_ok_and(|running| running == "true")
-            })
-            .unwrap();
+            managed.world.comes_up(container);
         }
         managed.works(&shop, &peer);
         managed.has_endpoints(2);

@@ -181,11 +181,7 @@ fn an_engine_that_was_killed_leaves_nothing_stale() {
     world.engine.kill().unwrap();
     world.engine.start_again().unwrap();
     // The one that is to run again does, with its port; the other's endpoint is gone.
-    wait_until("shop runs", SOON, || {
-        let state = shop.inspect(&world.engine, "{{.State.Running}}");
-        state.is_ok_and(|running| running == "true")
-    })
-    .unwrap();
+    world.comes_up(&shop);
     world.works(&shop, 8082);
     world.has_endpoints(1);
     is_refused(&world.outside, at(HOST[0], 8081));

@@ -74,6 +74,16 @@ impl World {
         })
     }
 
+    /// Waits until `container` runs, whoever starts it.
+    #[track_caller]
+    pub(crate) fn comes_up(&self, container: &Container) {
+        wait_until("a container that runs again", SOON, || {
+            let state = container.inspect(&self.engine, "{{.State.Running}}");
+            state.is_ok_and(|running| running == "true")
+        })
+        .unwrap();
+    }
+
     /// The network namespace of the machine.
     pub(crate) fn host(&self) -> &Namespace {
         self.machine.network()

@@ -7,7 +7,7 @@ use listenfd::ListenFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 
-/// The listening socket at `path`, if one was handed over; the others are closed.
+/// The listening socket at `path`, if one was handed over.
 pub(crate) fn listener(path: &Path) -> Option<UnixListener> {
     let mut all = ListenFd::from_env();
     let listeners = (0..all.len()).filter_map(|at| all.take_unix_listener(at).ok().flatten());

@@ -220,7 +220,7 @@ fn send(
     scratch: &mut Scratch,
 ) {
     let mut form = out.arrived;
-    let mut fragment = None;
+    let fragment = rewrite.as_ref().and_then(|(rewrite, _)| rewrite.fragment);
     let mut copy_to = |frame: &mut Frame<'_>, form: &mut Form, copy: &Transmit, fragment| {
         reform(frame, form, copy.form);
         let Some(outlet) = view.outlet(copy.port) else {
@@ -241,7 +241,6 @@ fn send(
         // The rewrite goes by the headers as they were parsed.
         reform(frame, &mut form, out.arrived);
         rewrite.apply(frame, &headers);
-        fragment = rewrite.fragment;
     }
     for copy in rest {
         copy_to(frame, &mut form, copy, fragment);

@@ -33,6 +33,19 @@ impl Child {
         self.process.id()
     }
 
+    /// Kibibytes of memory that it occupies.
+    ///
+    /// # Errors
+    /// When it has ended.
+    pub fn resident_kib(&self) -> Result<u32> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()));
+        let status = status.with_context(|| format!("{} has ended", self.name))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.map(|line| line.trim().trim_end_matches(" kB"));
+        kib.and_then(|kib| kib.parse().ok())
+            .with_context(|| format!("the kernel does not say what {} occupies", self.name))
+    }
+
     /// The process itself: its pipes.
     pub fn process(&mut self) -> &mut std::process::Child {
         &mut self.process

@@ -15,6 +15,7 @@
 mod container;
 mod image;
 mod machine;
+pub mod plugin;
 
 pub use container::Container;
 pub use machine::{Machine, Resident};
@@ -202,14 +203,7 @@ impl Engine {
     /// A `docker` that talks to this engine and has read nobody's settings.
     #[must_use]
     pub fn client(&self) -> Command {
-        let mut docker = Command::new(client_program());
-        docker
-            .env("PATH", path())
-            .env("DOCKER_CONFIG", self.machine.dir().join("client"))
-            .env_remove("DOCKER_CONTEXT")
-            .arg("--host")
-            .arg(format!("unix://{}", self.socket().display()));
-        docker
+        self.as_client(Command::new(client_program()))
     }
 
     /// Compose that talks to this engine, version 1 or 2; `None` where it is not installed.
@@ -218,13 +212,16 @@ impl Engine {
         let program = directories()
             .map(|dir| dir.join("docker-compose"))
             .find(|file| file.is_file())?;
-        let mut compose = Command::new(program);
-        compose
+        Some(self.as_client(Command::new(program)))
+    }
+
+    fn as_client(&self, mut client: Command) -> Command {
+        client
             .env("PATH", path())
             .env("DOCKER_CONFIG", self.machine.dir().join("client"))
             .env_remove("DOCKER_CONTEXT")
             .env("DOCKER_HOST", format!("unix://{}", self.socket().display()));
-        Some(compose)
+        client
     }
 
     /// A container that somebody else has started.

@@ -37,8 +37,8 @@ use self::facts::Facts;
 use self::measure::Measure;
 use self::plan::{DIRECTORY, Entry, IDLE, Pace, What, Who};
 use self::report::{CLEARWAY, Report, Sample};
+use crate::package;
 use crate::packages::{Need, ensure_installed};
-use crate::{cargo, must_succeed};
 
 /// How long and whom.
 #[derive(Debug, Args)]
@@ -143,20 +143,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 fn binary(root: &Path, options: &Options) -> Result<PathBuf> {
     let program = match &options.binary {
         Some(program) => program.clone(),
-        None => {
-            must_succeed(cargo(
-                root,
-                &["build", "--release", "--package", "clearway"],
-            ))?;
-            target_directory(root).join("release/clearway")
-        }
+        None => package::release(root)?,
     };
     std::path::absolute(&program).with_context(|| format!("no path: {}", program.display()))
-}
-
-fn target_directory(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), |target| root.join(target))
 }
 
 /// Covers directories with a tmpfs each that only this process and its children see: `/run` for

@@ -17,7 +17,7 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 
 use crate::packages::{ensure_installed, need};
-use crate::{cargo, must_succeed};
+use crate::{cargo, must_succeed, target_directory};
 
 /// Which engine.
 #[derive(Debug, Args)]
@@ -45,8 +45,7 @@ const PACKAGES: &str = "docker.io,docker-cli,docker-compose,busybox,iproute2,ipt
 /// # Errors
 /// When something cannot be installed or built, or a test fails.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), |target| root.join(target));
+    let target = target_directory(root);
     let default = || target.join("engine").join(&options.suite);
     let engine = std::path::absolute(options.root.clone().unwrap_or_else(default))?;
     if !engine.exists() {

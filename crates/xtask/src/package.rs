@@ -13,7 +13,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use clap::Args;
 
-use crate::{cargo, must_succeed};
+use crate::{cargo, must_succeed, target_directory};
 
 /// What to make.
 #[derive(Debug, Args)]
@@ -52,12 +52,10 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
 }
 
 /// Builds the binary as users have it, and answers where it is.
-fn release(root: &Path) -> Result<PathBuf> {
+pub(crate) fn release(root: &Path) -> Result<PathBuf> {
     let build = ["build", "--release", "--locked", "--package", "clearway"];
     must_succeed(cargo(root, &build))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR")
-        .map_or_else(|| root.join("target"), |target| root.join(target));
-    Ok(target.join("release/clearway"))
+    Ok(target_directory(root).join("release/clearway"))
 }
 
 /// Has `program` write its manual pages and completions, in place of those of before.

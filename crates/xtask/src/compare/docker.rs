@@ -7,12 +7,11 @@
 
 use std::net::{IpAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use testbed::docker::{Bridge, Container, Engine, Firewall, Machine, Resident, Settings};
+use testbed::docker::{Bridge, Container, Engine, Firewall, Machine, Resident, Settings, plugin};
 use testbed::{Namespace, wait_until};
 
 use super::contender::{Contender, Pair, Start, version_line};
@@ -116,14 +115,7 @@ pub(super) fn memory(program: &Path) -> Result<f64> {
         joined.collect::<Result<Vec<()>>>()
     })?;
     let plugin = site.plugin.as_ref().expect("this driver is a plugin");
-    let status = std::fs::read_to_string(format!("/proc/{}/status", plugin.id()))
-        .context("the daemon has ended")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.map(|line| line.trim().trim_end_matches(" kB"));
-    let kib: f64 = kib
-        .and_then(|kib| kib.parse().ok())
-        .context("the kernel does not say what the daemon occupies")?;
-    Ok(kib / 1024.0)
+    Ok(f64::from(plugin.resident_kib()?) / 1024.0)
 }
 
 impl Site {
@@ -141,7 +133,7 @@ impl Site {
                 (None, settings, "bridge")
             }
             Driver::Clearway(program) => {
-                let plugin = plugin(program, &machine)?;
+                let plugin = served(program, &machine)?;
                 (Some(plugin), Settings::default(), "clearway")
             }
         };
@@ -197,35 +189,16 @@ impl Site {
     }
 }
 
-/// Starts the daemon that serves Docker's plugin socket on `machine`.
-fn plugin(program: &Path, machine: &Arc<Machine>) -> Result<Resident> {
-    let dir = machine.dir();
-    let log = std::fs::File::create(dir.join("clearway.log")).context("cannot make a log")?;
-    let config = dir.join("clearway.toml");
-    std::fs::write(&config, format!("uplinks = [\"{}\"]\n", outside::NIC))
-        .context("cannot write the daemon's settings")?;
-    let mut command = Command::new(program);
-    command.arg("daemon");
-    for (option, value) in [
-        ("--socket", dir.join("clearway.sock")),
-        ("--state-dir", dir.join("clearway-state")),
-        ("--config", config),
-        ("--docker-plugin-socket", PLUGIN.into()),
-        ("--docker-socket", dir.join("docker.sock")),
-    ] {
-        command.arg(option).arg(value);
-    }
-    command.arg("--docker").stdout(Stdio::null()).stderr(log);
-    let daemon = machine.spawn(command)?;
-    let is_there = || machine.run(|| std::os::unix::net::UnixStream::connect(PLUGIN).is_ok());
-    wait_until("the plugin's socket", PATIENCE, is_there)
-        .with_context(|| std::fs::read_to_string(dir.join("clearway.log")).unwrap_or_default())?;
+/// Starts the daemon that serves Docker's plugin socket on `machine`, and waits until it does.
+fn served(program: &Path, machine: &Arc<Machine>) -> Result<Resident> {
+    let daemon = plugin::spawn(program, machine)?;
+    let is_served = || plugin::is_served(machine);
+    wait_until("the plugin's socket", PATIENCE, is_served)
+        .with_context(|| std::fs::read_to_string(plugin::log(machine)).unwrap_or_default())?;
     Ok(daemon)
 }
 
 const NETWORK: &str = "n1";
-/// Where Docker looks for a plugin of this name.
-const PLUGIN: &str = "/run/docker/plugins/clearway.sock";
 const PATIENCE: Duration = Duration::from_secs(60);
 /// Containers whose first packet is awaited, a turn.
 const STARTS: usize = 5;

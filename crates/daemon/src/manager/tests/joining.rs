@@ -14,6 +14,16 @@ fn waiting(core: &mut Core, namespace: &Namespace, via: Via) -> (api::Name, Join
     (endpoint.unwrap().id, join)
 }
 
+/// An endpoint that has joined a sandbox whose file is not there yet.
+fn joined_early(core: &mut Core, namespace: &Namespace, key: &Path) -> api::Endpoint {
+    let (name, join) = waiting(core, namespace, Via::MovedTap);
+    let join = Join {
+        netns: Netns::Path(key.to_owned()),
+        ..join
+    };
+    core.endpoint_join(&name, &join).unwrap()
+}
+
 /// Does with a TAP what Docker does: moves it, names it, gives it its address and sets it up.
 fn move_in(name: &str, namespace: &Namespace, endpoint: &api::Endpoint) {
     let own = std::process::Command::new("ip")
@@ -106,10 +116,8 @@ fn a_sandbox_may_come_after_its_interface() {
         Namespace::new().unwrap(),
     );
     let mut core = blue(dir.path());
-    let (name, mut join) = waiting(&mut core, &a, Via::MovedTap);
     let key = dir.path().join("sandbox");
-    join.netns = Netns::Path(key.clone());
-    let joined = core.endpoint_join(&name, &join).unwrap();
+    let joined = joined_early(&mut core, &a, &key);
     core.tick();
     assert_eq!(core.endpoints().len(), 1, "it is waited for");
     move_in("cwjoin", &a, &joined);
@@ -155,12 +163,10 @@ fn a_port_of_a_sandbox_that_came_and_went_unseen_is_free() {
         Namespace::new().unwrap(),
     );
     let mut core = blue(dir.path());
-    let (name, mut join) = waiting(&mut core, &a, Via::MovedTap);
     let key = dir.path().join("sandbox");
-    join.netns = Netns::Path(key.clone());
-    let joined = core.endpoint_join(&name, &join).unwrap();
+    let joined = joined_early(&mut core, &a, &key);
     let published = |to: &api::Name| format!("18080:{to}:80").parse().unwrap();
-    core.publish_ports(&published(&name)).unwrap();
+    core.publish_ports(&published(&joined.id)).unwrap();
     let second = core.attach(&attach_to(&b)).unwrap();
     let taken = core.publish_ports(&published(&second.id)).unwrap_err();
     assert_eq!(taken.code, ErrorCode::AlreadyExists, "it is waited for");
