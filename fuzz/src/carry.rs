@@ -114,7 +114,7 @@ fn carry(topology: &Topology, record: &Record<'_>, now: Instant) {
         (answer, &asked.transmits),
         (verdict, &out.transmits),
         "{:?}",
-        trace.events
+        trace.decisions
     );
     let Ok(headers) = headers else {
         assert!(verdict.is_err() && out.transmits.is_empty());

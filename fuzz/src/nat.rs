@@ -138,14 +138,14 @@ impl Edge {
                 answer.map(decided),
                 verdict.map(decided),
                 "{:#?}",
-                trace.events
+                trace.decisions
             );
         } else {
             assert_eq!(
                 (answer, &asked.transmits),
                 (verdict, &out.transmits),
                 "{:#?}",
-                trace.events
+                trace.decisions
             );
         }
         let own = self.topology.port(from).and_then(|port| port.network);

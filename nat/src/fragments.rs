@@ -53,7 +53,7 @@ pub struct Fragments {
 
 /// What was decided about a packet's first fragment, and so about all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Decision {
+pub enum PacketVerdict {
     /// They go on into this network, changed so; they have no ports to be changed.
     Forward(NetworkId, Rewrite),
     /// They are dropped.
@@ -106,7 +106,7 @@ impl Fragments {
     pub fn first(
         &self,
         piece: &Piece,
-        decision: Decision,
+        decision: PacketVerdict,
         now: Instant,
         effects: Effects,
         outbox: &mut Outbox,
@@ -172,8 +172,10 @@ impl Fragments {
                     }
                 }
                 match decision {
-                    Decision::Forward(network, rewrite) => Ok(Later::Forward(network, rewrite)),
-                    Decision::Drop(reason) => Err(reason),
+                    PacketVerdict::Forward(network, rewrite) => {
+                        Ok(Later::Forward(network, rewrite))
+                    }
+                    PacketVerdict::Drop(reason) => Err(reason),
                 }
             }
             State::Waiting(held) if held.len() >= MAX_HELD => Err(DropReason::FragmentLimit),
@@ -258,7 +260,7 @@ struct Packet {
 
 #[derive(Debug)]
 enum State {
-    Decided(Decision),
+    Decided(PacketVerdict),
     Waiting(Vec<Held>),
 }
 

@@ -14,7 +14,7 @@ use crate::router::{Face, Router};
 use crate::tcp;
 use crate::translate::{Flow, Segment, Translator};
 use crate::tuple::{Inside, Kind, Tuple, classify};
-use pipeline::{DropReason, Effects, Instant, NetworkId, Stage, Trace};
+use pipeline::{Decision, DropReason, Effects, Instant, NetworkId, Trace};
 use std::net::IpAddr;
 use wire::{MacAddr, Net, TcpFlags, Transport};
 
@@ -203,9 +203,7 @@ impl<T: Trace> Passage<'_, T> {
             }
         };
         if let Some(outer) = decided.outer {
-            trace.tell(Stage::Translate, || {
-                format!("{tuple} becomes {} -> {}", outer.src, outer.dst)
-            });
+            tell_translation(&tuple, &outer, *trace);
         }
         Ok(decided)
     }
@@ -282,7 +280,7 @@ impl<T: Trace> Passage<'_, T> {
         if hops > 1 {
             return Ok(());
         }
-        self.say(|| format!("{hops} hops are left, and this is one"));
+        self.trace.tell(Decision::HopsEnded { hops });
         self.complain(ErrorKind::TimeExceeded);
         Err(DropReason::TtlExceeded)
     }
@@ -294,11 +292,12 @@ impl<T: Trace> Passage<'_, T> {
         if len <= usize::from(mtu) {
             return Ok(());
         }
+        let shown = u32::try_from(len).unwrap_or(u32::MAX);
         if self.fragment(mtu).is_some() {
-            self.say(|| format!("a packet of {len} bytes in fragments of at most {mtu}"));
+            self.trace.tell(Decision::CutToFit { len: shown, mtu });
             return Ok(());
         }
-        self.say(|| format!("a packet of {len} bytes, the next link takes {mtu}"));
+        self.trace.tell(Decision::TooLarge { len: shown, mtu });
         self.complain(ErrorKind::FragmentationNeeded { mtu });
         Err(DropReason::FragmentationNeeded)
     }
@@ -342,10 +341,6 @@ impl<T: Trace> Passage<'_, T> {
     pub(crate) fn complain(&mut self, kind: ErrorKind) {
         let link = link(self.router, self.face, self.now, self.effects);
         let _ = link.tell(kind, self.arrival, self.outbox, self.trace);
-    }
-
-    pub(crate) fn say(&mut self, what: impl FnOnce() -> String) {
-        self.trace.tell(Stage::Route, what);
     }
 }
 
@@ -399,6 +394,22 @@ pub(crate) fn translator(router: &Router, now: Instant, effects: Effects) -> Tra
         settings: &router.settings,
         now,
         effects,
+    }
+}
+
+/// Tells which ends of a packet are translated.
+fn tell_translation<T: Trace>(tuple: &Tuple, outer: &Translation, trace: &mut T) {
+    if tuple.src != outer.src {
+        trace.tell(Decision::SourceTranslated {
+            from: tuple.src,
+            to: outer.src,
+        });
+    }
+    if tuple.dst != outer.dst {
+        trace.tell(Decision::DestinationTranslated {
+            from: tuple.dst,
+            to: outer.dst,
+        });
     }
 }
 

@@ -49,7 +49,7 @@ mod tuple;
 pub use behaviour::{Behaviour, Filtering, Mapping, PortChoice, Preset, Timeouts, UnknownPreset};
 pub use bridge::{bridge, observe};
 pub use config::{Config, Interface, PortRange, Publication, Role};
-pub use fragments::{Decision, Fragments, Later, Lost, Piece};
+pub use fragments::{Fragments, Later, Lost, PacketVerdict, Piece};
 pub use gateway::{Gateway, Neighbour, NeighbourState, Neighbours};
 pub use icmp::{Translations, quoted_tuple, translations};
 pub use nptv6::{PrefixError, PrefixPair};

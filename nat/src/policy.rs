@@ -10,7 +10,7 @@
 use crate::Tuple;
 use crate::config::{Action, Direction, EndpointRules, Rule};
 use hashbrown::HashMap;
-use pipeline::{DropReason, NetworkId, Stage, Trace};
+use pipeline::{Decision, DropReason, NetworkId, Trace};
 use std::net::IpAddr;
 
 /// The rules of all endpoints.
@@ -60,15 +60,12 @@ impl Policy {
             .enumerate()
             .find(|(_, rule)| rule.matches(direction, tuple));
         let action = found.map_or(endpoint.otherwise, |(_, rule)| rule.action);
-        trace.tell(Stage::Route, || {
-            let what = match action {
-                Action::Allow => "allows",
-                Action::Deny => "denies",
-            };
-            match found {
-                Some((index, _)) => format!("rule {} of {ip} {what} it", index + 1),
-                None => format!("no rule of {ip} matches: it {what} the rest"),
-            }
+        let rule = found.map(|(index, _)| u32::try_from(index + 1).unwrap_or(u32::MAX));
+        trace.tell(match (rule, action) {
+            (Some(rule), Action::Allow) => Decision::RuleAllows { rule, ip },
+            (Some(rule), Action::Deny) => Decision::RuleDenies { rule, ip },
+            (None, Action::Allow) => Decision::DefaultAllows { ip },
+            (None, Action::Deny) => Decision::DefaultDenies { ip },
         });
         match action {
             Action::Allow => Ok(()),
@@ -195,6 +192,7 @@ mod tests {
             &tuple("10.9.1.1", 443),
             &mut trace,
         );
-        assert_eq!(trace.events[0].what, "rule 1 of 10.0.0.2 denies it");
+        let ip = [10, 0, 0, 2].into();
+        assert_eq!(trace.decisions, [Decision::RuleDenies { rule: 1, ip }]);
     }
 }

@@ -1,13 +1,13 @@
 //! What travels with a connection although it does not say so itself: ICMP errors about its
 //! packets, and the fragments of those.
 
-use crate::fragments::{Decision, Later, Piece};
+use crate::fragments::{Later, PacketVerdict, Piece};
 use crate::icmp::{Translations, quoted_tuple, translations};
 use crate::leave::{Decided, How, Passage, Way};
 use crate::rewrite::Rewrite;
 use crate::route::Routed;
 use crate::tuple::{TransportAddr, Tuple, addresses};
-use pipeline::{DropReason, Stage, Trace};
+use pipeline::{Decision, DropReason, Trace};
 use std::net::IpAddr;
 
 impl<T: Trace> Passage<'_, T> {
@@ -32,8 +32,9 @@ impl<T: Trace> Passage<'_, T> {
                 translator.related_hairpin(from, &quoted, &external(uplink)?)?
             }
         };
-        self.trace.tell(Stage::Translate, || {
-            format!("an error about {quoted}, which is for {}", related.dst)
+        self.trace.tell(Decision::ErrorRelated {
+            flow: quoted.src,
+            ip: related.dst,
         });
         let way = match how {
             How::Outbound(way) => way,
@@ -86,7 +87,7 @@ impl<T: Trace> Passage<'_, T> {
             Later::Forward(network, rewrite) => {
                 let face = self.router.face(network).ok_or(DropReason::NoRoute)?;
                 self.check_fit(face.mtu)?;
-                self.say(|| "it goes as its packet's first fragment went".to_owned());
+                self.trace.tell(Decision::FirstFragmentFollowed);
                 let fragment = self.fragment(face.mtu);
                 let rewrite = Rewrite {
                     fragment,
@@ -95,7 +96,7 @@ impl<T: Trace> Passage<'_, T> {
                 Ok(Routed::Forward(network, rewrite))
             }
             Later::Held => {
-                self.say(|| "it waits for its packet's first fragment".to_owned());
+                self.trace.tell(Decision::FirstFragmentAwaited);
                 Ok(Routed::Taken)
             }
         }
@@ -105,9 +106,9 @@ impl<T: Trace> Passage<'_, T> {
     /// next hop is decided when it is carried again.
     pub(crate) fn remember(&mut self, piece: &Piece, decided: Result<Routed, DropReason>) {
         let decision = match decided {
-            Ok(Routed::Forward(network, rewrite)) => Decision::Forward(network, rewrite),
+            Ok(Routed::Forward(network, rewrite)) => PacketVerdict::Forward(network, rewrite),
             Ok(Routed::Taken) | Err(DropReason::NextHopUnknown) => return,
-            Err(reason) => Decision::Drop(reason),
+            Err(reason) => PacketVerdict::Drop(reason),
         };
         let fragments = &self.router.live.fragments;
         fragments.first(piece, decision, self.now, self.effects, self.outbox);

@@ -24,7 +24,7 @@ use crate::rewrite::Rewrite;
 use crate::router::{Face, Place, Router};
 use crate::tuple::addresses;
 use crate::{TransportAddr, martian};
-use pipeline::{DropReason, Effects, Frame, Instant, NetworkId, PortId, Trace};
+use pipeline::{Decision, DropReason, Effects, Frame, Instant, NetworkId, PortId, Trace};
 use std::net::IpAddr;
 use wire::{Headers, Icmp, Icmpv6, IpProtocol, Net, Transport, Udp};
 
@@ -92,7 +92,7 @@ pub fn route<T: Trace>(
     match &face.role {
         Role::Inside(role) => passage.route_inside(role, src, dst, protocol),
         Role::Uplink(_) => passage.route_uplink(src, dst),
-        Role::Host(_) => passage.route_host(src, dst),
+        Role::Host(_) => passage.route_host(dst),
         Role::Services => passage.route_services(dst),
     }
 }
@@ -115,7 +115,7 @@ impl<T: Trace> Passage<'_, T> {
     ) -> Result<Routed, DropReason> {
         let own = self.face.network;
         if !self.face.addresses.iter().any(|net| net.contains(&src)) {
-            self.say(|| format!("{src} is no address of this network"));
+            self.trace.tell(Decision::SourceNotInside { ip: src });
             return Err(DropReason::Martian);
         }
         match self.router.place(self.face, dst) {
@@ -124,15 +124,15 @@ impl<T: Trace> Passage<'_, T> {
             Place::External(uplink) => {
                 let to = TransportAddr::new(dst, self.dst_port());
                 if self.router.takes(uplink, protocol, to) {
-                    self.say(|| format!("{to} is our own: turned back inside"));
+                    self.trace.tell(Decision::Hairpinned { to });
                     self.pass(How::Hairpin(uplink))
                 } else {
-                    self.say(|| format!("{dst} is the host's"));
+                    self.trace.tell(Decision::ToHost { ip: dst });
                     self.reach_host(role, dst)
                 }
             }
             Place::Inside(network) if network == own => {
-                self.say(|| "the destination is in the same network".to_owned());
+                self.trace.tell(Decision::SameNetwork);
                 Err(DropReason::NetworkIsolated)
             }
             Place::Inside(network) => {
@@ -153,7 +153,10 @@ impl<T: Trace> Passage<'_, T> {
     fn pass_prefixed(&mut self, network: NetworkId, dst: IpAddr) -> Result<Routed, DropReason> {
         let to = self.router.prefixes.inner(dst);
         let to = to.ok_or(DropReason::Untranslatable)?;
-        self.say(|| format!("{dst} is {to} to the world (RFC 6296)"));
+        self.trace.tell(Decision::PrefixTranslated {
+            ip: dst,
+            inside: to,
+        });
         self.pass(How::Prefixed(Way { network, to }))
     }
 
@@ -167,7 +170,7 @@ impl<T: Trace> Passage<'_, T> {
         let dns = matches!(protocol, IpProtocol::UDP | IpProtocol::TCP) && self.dst_port() == DNS;
         let ours = self.face.owns(dst) && !role.overlapping;
         if let (true, true, Some(network)) = (dns, ours, self.router.services) {
-            self.say(|| "for the name server".to_owned());
+            self.trace.tell(Decision::ToNameServer);
             return self.forward_untracked(Way { network, to: dst });
         }
         if role.internal {
@@ -179,7 +182,9 @@ impl<T: Trace> Passage<'_, T> {
     fn reach_host(&mut self, role: &InsideRole, dst: IpAddr) -> Result<Routed, DropReason> {
         let host = self.router.host.filter(|_| role.host_access);
         let Some(network) = host else {
-            self.say(|| "the network has no access to the host".to_owned());
+            self.trace.tell(Decision::NoHostAccess {
+                network: self.face.network,
+            });
             self.refuse_connection();
             return Err(DropReason::HostDenied);
         };
@@ -195,10 +200,10 @@ impl<T: Trace> Passage<'_, T> {
             return Err(DropReason::NetworkInternal);
         }
         if role.peers.contains(&to) && theirs.peers.contains(&from) {
-            self.say(|| format!("{from} and {to} are peers"));
+            self.trace.tell(Decision::Peered { from, to });
             return Ok(());
         }
-        self.say(|| format!("{from} and {to} are not peers of each other"));
+        self.trace.tell(Decision::NotPeered { from, to });
         Err(DropReason::NetworkIsolated)
     }
 
@@ -209,12 +214,12 @@ impl<T: Trace> Passage<'_, T> {
         dst: IpAddr,
     ) -> Result<Routed, DropReason> {
         let Some(network) = role.uplink.filter(|up| self.has_way(*up, dst)) else {
-            self.say(|| format!("no uplink leads to {dst}"));
+            self.trace.tell(Decision::NoUplink { ip: dst });
             self.complain(ErrorKind::NoRoute);
             return Err(DropReason::NoRoute);
         };
         let way = Way { network, to: dst };
-        self.say(|| format!("to the world through the uplink {network}"));
+        self.trace.tell(Decision::ToUplink { network });
         self.pass(match role.exit(src) {
             Exit::Masqueraded => How::Outbound(way),
             Exit::Prefixed => How::Prefixed(way),
@@ -233,7 +238,7 @@ impl<T: Trace> Passage<'_, T> {
     /// network that the world knows addresses of. The world's packets come from the world.
     fn route_uplink(&mut self, src: IpAddr, dst: IpAddr) -> Result<Routed, DropReason> {
         if self.router.place(self.face, src) != Place::World {
-            self.say(|| format!("{src} is not out there"));
+            self.trace.tell(Decision::SourceNotOutside { ip: src });
             return Err(DropReason::Martian);
         }
         match self.router.place(self.face, dst) {
@@ -258,13 +263,13 @@ impl<T: Trace> Passage<'_, T> {
         fits.then_some(()).ok_or(DropReason::NetworkIsolated)
     }
 
-    fn route_host(&mut self, src: IpAddr, dst: IpAddr) -> Result<Routed, DropReason> {
+    fn route_host(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
         let Place::Inside(network) = self.router.place(self.face, dst) else {
             return Err(DropReason::NoRoute);
         };
         let role = self.router.face(network).and_then(Face::inside);
         if !role.is_some_and(|r| r.host_access && !r.internal) {
-            self.say(|| format!("{network} has no access to the host, nor {src} to it"));
+            self.trace.tell(Decision::NoHostAccess { network });
             return Err(DropReason::HostDenied);
         }
         self.pass(How::Followed(Way { network, to: dst }))

@@ -1,42 +1,13 @@
-//! Who talks to whom: transport addresses and tuples.
+//! The two ends of a flow, and which flow a packet belongs to.
 //!
-//! Sides are types: what is [`Inside`] a network and what stands outside, on the far side of an
-//! uplink, cannot be mixed up. An inside address means nothing without its network, because two
-//! networks may use the same range.
+//! Sides are types: an address [`Inside`] a network and one on the far side of an uplink cannot be
+//! mixed up. An inside address means nothing without its network, because two networks may use the
+//! same range.
 
 use pipeline::NetworkId;
-use std::fmt;
 use std::net::IpAddr;
 use wire::{Headers, Icmp, Icmpv6, IpProtocol, Net, Transport};
-
-/// An IP address and a port (RFC 4787 writes `X:x`). Of an ICMP query the port is its identifier
-/// on the side that asked, 0 on the other.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
-)]
-pub struct TransportAddr {
-    /// The address.
-    pub ip: IpAddr,
-    /// The port, or the query's identifier.
-    pub port: u16,
-}
-
-impl TransportAddr {
-    /// `ip:port`.
-    #[must_use]
-    pub const fn new(ip: IpAddr, port: u16) -> Self {
-        Self { ip, port }
-    }
-}
-
-impl fmt::Display for TransportAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.ip {
-            IpAddr::V4(ip) => write!(f, "{ip}:{}", self.port),
-            IpAddr::V6(ip) => write!(f, "[{ip}]:{}", self.port),
-        }
-    }
-}
+pub use wire::{TransportAddr, Tuple};
 
 /// An address inside a network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -45,35 +16,6 @@ pub struct Inside {
     pub network: NetworkId,
     /// The address in it.
     pub addr: TransportAddr,
-}
-
-/// What a packet says of itself: protocol, source, destination.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Tuple {
-    /// The transport protocol.
-    pub protocol: IpProtocol,
-    /// Where it comes from.
-    pub src: TransportAddr,
-    /// Where it goes.
-    pub dst: TransportAddr,
-}
-
-impl Tuple {
-    /// The tuple of the answers.
-    #[must_use]
-    pub const fn reversed(self) -> Self {
-        Self {
-            protocol: self.protocol,
-            src: self.dst,
-            dst: self.src,
-        }
-    }
-}
-
-impl fmt::Display for Tuple {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} -> {}", self.protocol, self.src, self.dst)
-    }
 }
 
 /// What kind of packet this is to whoever follows connections.

@@ -7,7 +7,7 @@
 
 use crate::topology::{Ingress, Lock};
 use crate::vlan::Admitted;
-use pipeline::{DropReason, Stage, Trace};
+use pipeline::{Decision, DropReason, PortId, Trace};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use wire::{Headers, Nd, Net, Transport, VlanTag};
 
@@ -29,16 +29,33 @@ pub fn admit<T: Trace>(
     }
     if let Some(lock) = &port.lock {
         lock.check(headers)?;
-        trace.tell(Stage::Admit, || {
-            format!("the source is the one {} is locked to", port.id)
-        });
+        lock.tell(port.id, headers, trace);
     }
     let admitted = port.vlan.admit(headers)?;
-    trace.tell(Stage::Admit, || format!("in VLAN {}", admitted.vlan));
+    trace.tell(Decision::InVlan {
+        vlan: admitted.vlan,
+    });
     Ok(admitted)
 }
 
 impl Lock {
+    /// Tells which of its addresses a frame that passed it has.
+    fn tell<T: Trace>(&self, port: PortId, headers: &Headers, trace: &mut T) {
+        trace.tell(Decision::LockedMac {
+            mac: self.mac,
+            port,
+        });
+        let (ip, listed) = match headers.net {
+            Net::Arp(arp) => (arp.sender_ip.into(), self.ipv4.contains(&arp.sender_ip)),
+            Net::Ipv4(ip) => (ip.src.into(), self.ipv4.contains(&ip.src)),
+            Net::Ipv6(ip) => (ip.src.into(), self.ipv6.contains(&ip.src)),
+            Net::Malformed(_) | Net::Other => return,
+        };
+        if listed {
+            trace.tell(Decision::LockedAddress { ip, port });
+        }
+    }
+
     /// Whether a frame with these headers speaks only for the lock's addresses.
     fn check(&self, headers: &Headers) -> Result<(), DropReason> {
         if headers.src != self.mac {

@@ -3,7 +3,7 @@
 use crate::forward::Forward;
 use crate::topology::{Ingress, Mirror, Port, Topology};
 use crate::vlan::{Admitted, Form};
-use pipeline::{DropReason, Frame, PortId, Stage, Trace};
+use pipeline::{Decision, DropReason, Frame, PortId, Trace};
 use wire::Headers;
 
 /// One copy of a frame, to be sent.
@@ -56,7 +56,13 @@ pub fn arrive<T: Trace>(
 ) {
     out.arrived = port.vlan.arrived(headers);
     if let Some(mirror) = port.mirror.filter(|m| m.ingress) {
-        copy(topology, mirror, Stage::Admit, out.arrived, out, trace);
+        let copied = copy(topology, mirror, out.arrived, out);
+        let mirror = mirror.to;
+        trace.tell(if copied {
+            Decision::IngressMirrored { mirror }
+        } else {
+            Decision::IngressMirrorDown { mirror }
+        });
         out.as_arrived = out.transmits.len();
     }
 }
@@ -79,8 +85,9 @@ pub fn egress<T: Trace>(
         network,
     } = ingress;
     if packet_len > usize::from(network.mtu) {
-        trace.tell(Stage::Egress, || {
-            format!("a packet of {packet_len} bytes, the MTU is {}", network.mtu)
+        trace.tell(Decision::AboveMtu {
+            len: u32::try_from(packet_len).unwrap_or(u32::MAX),
+            mtu: network.mtu,
         });
         return Err(DropReason::MtuExceeded);
     }
@@ -130,31 +137,34 @@ fn leave(from: &Port, to: &Port, admitted: &Admitted) -> Result<Form, DropReason
 }
 
 fn push<T: Trace>(topology: &Topology, to: &Port, form: Form, out: &mut Outputs, trace: &mut T) {
-    trace.tell(Stage::Egress, || {
-        format!("leaves through {}, {form}", to.id)
+    let port = to.id;
+    trace.tell(match form {
+        Form::Untagged => Decision::Leaves { port },
+        Form::Tagged(tag) => Decision::LeavesTagged {
+            port,
+            vid: tag.vid(),
+        },
     });
-    out.transmits.push(Transmit { port: to.id, form });
+    out.transmits.push(Transmit { port, form });
     if let Some(mirror) = to.mirror.filter(|m| m.egress) {
-        copy(topology, mirror, Stage::Egress, form, out, trace);
+        let copied = copy(topology, mirror, form, out);
+        let mirror = mirror.to;
+        trace.tell(if copied {
+            Decision::EgressMirrored { mirror }
+        } else {
+            Decision::EgressMirrorDown { mirror }
+        });
     }
 }
 
-/// Adds a copy for a mirror whose destination is up.
-fn copy<T: Trace>(
-    topology: &Topology,
-    mirror: Mirror,
-    stage: Stage,
-    form: Form,
-    out: &mut Outputs,
-    trace: &mut T,
-) {
+/// Adds a copy for a mirror. Returns false where its destination is down.
+fn copy(topology: &Topology, mirror: Mirror, form: Form, out: &mut Outputs) -> bool {
     let port = mirror.to;
-    if topology.port(port).is_some_and(|p| p.up) {
-        trace.tell(stage, || format!("a copy goes to the mirror {port}"));
+    let up = topology.port(port).is_some_and(|p| p.up);
+    if up {
         out.transmits.push(Transmit { port, form });
-    } else {
-        trace.tell(stage, || format!("the mirror {port} is down: no copy"));
     }
+    up
 }
 
 /// Rewrites `frame`, which is in the form `now`, into the form `wanted`.

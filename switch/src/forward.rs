@@ -5,7 +5,7 @@
 
 use crate::fdb::Lookup;
 use crate::topology::{Ingress, Port};
-use pipeline::{DropReason, Effects, Instant, PortId, Stage, Trace};
+use pipeline::{Decision, DropReason, Effects, Instant, PortId, Trace};
 use wire::{MacAddr, VlanId};
 
 /// Where a frame goes.
@@ -60,22 +60,22 @@ pub fn forward<T: Trace>(
         .gateway
         .is_some_and(|g| g.mac == dst && g.vlan == vlan)
     {
-        trace.tell(Stage::Forward, || format!("{dst} is the gateway"));
+        trace.tell(Decision::ToGateway { mac: dst });
         return Ok(Forward::Gateway);
     } else {
         match network.fdb.lookup(vlan, dst, now) {
             Lookup::Found { port: to, .. } if to == port.id => return Err(DropReason::SamePort),
             Lookup::Found { port: to, .. } => {
-                trace.tell(Stage::Forward, || format!("{dst} is on {to}"));
+                trace.tell(Decision::ToPort { mac: dst, port: to });
                 return Ok(Forward::Unicast(to));
             }
             Lookup::Unknown => Flood::Unknown,
         }
     };
-    trace.tell(Stage::Forward, || match flood {
-        Flood::Broadcast => "to everybody: flood".to_owned(),
-        Flood::Multicast => format!("to the group {dst}: flood"),
-        Flood::Unknown => format!("nobody knows where {dst} is: flood"),
+    trace.tell(match flood {
+        Flood::Broadcast => Decision::FloodBroadcast,
+        Flood::Multicast => Decision::FloodMulticast { group: dst },
+        Flood::Unknown => Decision::FloodUnknown { mac: dst },
     });
     within_limit(port, flood, now, effects)?;
     Ok(Forward::Flood(flood))

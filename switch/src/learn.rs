@@ -2,7 +2,7 @@
 
 use crate::fdb::Learning;
 use crate::topology::Ingress;
-use pipeline::{DropReason, Effects, Instant, Stage, Trace};
+use pipeline::{Decision, DropReason, Effects, Instant, Trace};
 use wire::{MacAddr, VlanId};
 
 /// Learns that `mac` is behind the ingress port in `vlan`.
@@ -22,13 +22,17 @@ pub fn learn<T: Trace>(
         Effects::Live => fdb.learn(vlan, mac, port, now),
         Effects::None => fdb.assess(vlan, mac, port, now),
     };
-    trace.tell(Stage::Learn, || match learning {
-        Learning::Known => format!("{mac} is known on {port}"),
-        Learning::Refresh => format!("{mac} is known on {port}, its age starts anew"),
-        Learning::New { .. } => format!("{mac} is new, learned on {port}"),
-        Learning::Moved { from } => format!("{mac} moved from {from} to {port}"),
-        Learning::StaticElsewhere { on } => format!("{mac} is static on {on}"),
-        Learning::NoRoom => format!("{mac} is not learned: no room"),
+    trace.tell(match learning {
+        Learning::Known => Decision::SourceKnown { mac, port },
+        Learning::Refresh => Decision::SourceRefreshed { mac, port },
+        Learning::New { .. } => Decision::SourceLearned { mac, port },
+        Learning::Moved { from } => Decision::SourceMoved {
+            mac,
+            from,
+            to: port,
+        },
+        Learning::StaticElsewhere { on } => Decision::SourceStatic { mac, port: on },
+        Learning::NoRoom => Decision::SourceNotLearned { mac },
     });
     match learning {
         Learning::StaticElsewhere { .. } => Err(DropReason::StaticElsewhere),

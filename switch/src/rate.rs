@@ -11,7 +11,7 @@
 use crate::egress::Outputs;
 use crate::forward::Forward;
 use crate::topology::{Port, Topology};
-use pipeline::{DropReason, Effects, Frame, Instant, Meter, Stage, Trace};
+use pipeline::{Decision, DropReason, Effects, Frame, Instant, Meter, Trace};
 use std::sync::Arc;
 
 /// A limit; none at all unless set.
@@ -107,9 +107,7 @@ pub fn shape<T: Trace>(
         });
         if !passes {
             refused = Some(copy.port);
-            trace.tell(Stage::Egress, || {
-                format!("{} has received its share", copy.port)
-            });
+            trace.tell(Decision::ReceiverLimited { port: copy.port });
         }
         passes
     });

@@ -137,15 +137,6 @@ pub enum Form {
     Tagged(VlanTag),
 }
 
-impl fmt::Display for Form {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Untagged => f.write_str("untagged"),
-            Self::Tagged(tag) => write!(f, "tagged {}", tag.vid()),
-        }
-    }
-}
-
 /// A set of VLANs.
 #[derive(Clone, PartialEq, Eq)]
 pub struct VlanSet(Box<[u64; 64]>);

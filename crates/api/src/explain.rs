@@ -284,49 +284,21 @@ pub struct DropInfo {
     pub sentence: String,
 }
 
-/// One decision.
+/// One decision of one stage.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Step {
-    /// The stage that decided.
-    pub stage: StageName,
-    /// What it decided, and why.
-    pub what: String,
-}
-
-/// A stage of the straight line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum StageName {
-    /// What is this frame?
-    Parse,
-    /// May this port send it, and in which VLAN is it?
-    Admit,
-    /// Where is its source?
-    Learn,
-    /// Where does it go?
-    Forward,
-    /// May one network or endpoint talk to the other, and over which gateway?
-    Route,
-    /// Which addresses and ports does it leave with?
-    Translate,
-    /// May it leave there, and in which form?
-    Egress,
-}
-
-impl StageName {
-    /// The stage's name.
-    #[must_use]
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Parse => "parse",
-            Self::Admit => "admit",
-            Self::Learn => "learn",
-            Self::Forward => "forward",
-            Self::Route => "route",
-            Self::Translate => "translate",
-            Self::Egress => "egress",
-        }
-    }
+    /// The decision's number, which never changes its meaning.
+    pub code: u16,
+    /// The stage that took it: `parse`, `admit`, `learn`, `forward`, `route`, `translate` or
+    /// `egress`.
+    pub stage: String,
+    /// The decision's short name.
+    pub label: String,
+    /// Its values: addresses, ports and networks by name, numbers, drop reasons by label.
+    #[schema(value_type = Object)]
+    pub fields: serde_json::Map<String, serde_json::Value>,
+    /// The decision as a sentence.
+    pub sentence: String,
 }
 
 /// One port that forwarding chose.

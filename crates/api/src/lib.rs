@@ -36,8 +36,8 @@ pub use endpoint::{Attach, Detach, Endpoint, EndpointSet, Join, Via};
 pub use error::{ApiError, ErrorCode};
 pub use explain::{
     ArpFields, ArpOperation, DropInfo, ExplainRequest, Explanation, FrameSpec, IcmpFields,
-    LinkFields, Output, Reply, StageName, Step, TagType, TcpFields, TcpFlag, UdpFields, Verdict,
-    VlanTag, parse_hex,
+    LinkFields, Output, Reply, Step, TagType, TcpFields, TcpFlag, UdpFields, Verdict, VlanTag,
+    parse_hex,
 };
 pub use fdb::{FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed};
 pub use nat::{NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState, NatTuple};

@@ -33,6 +33,7 @@ mod ipam;
 mod join;
 mod live;
 mod model;
+mod named;
 mod names;
 mod network;
 mod plan;

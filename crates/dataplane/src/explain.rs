@@ -6,7 +6,9 @@ use crate::answer::answer;
 use crate::process::{Outcome, Sinks, process};
 use crate::view::View;
 use nat::{Arrival, Outbox};
-use pipeline::{DropReason, Event, Frame, HEADROOM, Instant, MAX_FRAME, PortId, Recorder, Stage};
+use pipeline::{
+    Decision, DropReason, Frame, HEADROOM, Instant, MAX_FRAME, PortId, Recorder, Trace,
+};
 use std::sync::Arc;
 use switch::{Effects, Forward, Outputs, Transmit};
 use wire::{Headers, VnetHeader};
@@ -16,8 +18,8 @@ use wire::{Headers, VnetHeader};
 pub struct Explanation {
     /// What becomes of the frame, or why nothing.
     pub verdict: Result<Outcome, DropReason>,
-    /// What each stage decided, in order.
-    pub steps: Vec<Event>,
+    /// The decisions of the stages, in order.
+    pub steps: Vec<Decision>,
     /// The copies that would be sent.
     pub outputs: Vec<Transmit>,
     /// The frame as it would leave, where the router changes it.
@@ -35,9 +37,10 @@ pub fn explain(
 ) -> Explanation {
     let mut trace = Recorder::default();
     if bytes.len() > MAX_FRAME {
+        let reason = DropReason::FrameTooLong;
         return Explanation {
-            verdict: Err(DropReason::FrameTooLong),
-            steps: Vec::new(),
+            verdict: Err(reason),
+            steps: vec![Decision::Dropped { reason }],
             outputs: Vec::new(),
             rewritten: None,
         };
@@ -59,10 +62,7 @@ pub fn explain(
     );
     for copy in &out.transmits {
         if view.outlet(copy.port).is_none() {
-            trace.events.push(Event {
-                stage: Stage::Egress,
-                what: format!("{} is not open: the copy is lost", copy.port),
-            });
+            trace.tell(Decision::PortClosed { port: copy.port });
         }
     }
     let rewritten = if let Ok(Outcome::Routed {
@@ -76,7 +76,7 @@ pub fn explain(
     };
     Explanation {
         verdict,
-        steps: trace.events,
+        steps: trace.decisions,
         outputs: out.transmits,
         rewritten,
     }

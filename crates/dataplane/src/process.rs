@@ -21,7 +21,7 @@
 //! and the tests run this very code.
 
 use nat::{Arrival, Outbox, Rewrite, Routed, Router};
-use pipeline::{DropReason, Frame, Instant, MAX_FRAME, NetworkId, PortId, Stage, Trace};
+use pipeline::{Decision, DropReason, Frame, Instant, MAX_FRAME, NetworkId, PortId, Trace};
 use switch::{Admitted, Effects, Forward, Ingress, Outputs, Topology};
 use wire::{Headers, VlanTag};
 
@@ -251,9 +251,7 @@ fn from_gateway<T: Trace>(
 
 fn noted<V, T: Trace>(verdict: Result<V, DropReason>, trace: &mut T) -> Result<V, DropReason> {
     if let Err(reason) = verdict {
-        trace.tell(reason.stage(), || {
-            format!("dropped, {reason}: {}", reason.describe())
-        });
+        trace.tell(Decision::Dropped { reason });
     }
     verdict
 }
@@ -264,28 +262,24 @@ fn parse<T: Trace>(frame: &Frame<'_>, trace: &mut T) -> Result<Headers, DropReas
         return Err(DropReason::FrameTooLong);
     }
     let headers = Headers::parse(frame.bytes()).map_err(|_| DropReason::FrameTooShort)?;
-    trace.tell(Stage::Parse, || describe(&headers, frame));
+    tell_headers(&headers, frame, trace);
     wire::check_vnet(&frame.vnet, &headers, frame.len()).map_err(|_| DropReason::VnetInvalid)?;
     Ok(headers)
 }
 
-fn describe(headers: &Headers, frame: &Frame<'_>) -> String {
-    let Headers {
-        src,
-        dst,
-        ethertype,
-        ..
-    } = headers;
-    let tag = headers
-        .outer
-        .map_or_else(String::new, |t| format!(", tag {}", t.vid()));
-    let gso = if frame.vnet.is_gso() {
-        format!(", superframe of {}", frame.vnet.gso_size)
-    } else {
-        String::new()
-    };
-    format!(
-        "{src} -> {dst}, {ethertype}{tag}, {} bytes{gso}",
-        frame.len()
-    )
+fn tell_headers<T: Trace>(headers: &Headers, frame: &Frame<'_>, trace: &mut T) {
+    trace.tell(Decision::Parsed {
+        src: headers.src,
+        dst: headers.dst,
+        ethertype: headers.ethertype,
+        len: u32::try_from(frame.len()).unwrap_or(u32::MAX),
+    });
+    if let Some(tag) = headers.outer {
+        trace.tell(Decision::Tagged { vid: tag.vid() });
+    }
+    if frame.vnet.is_gso() {
+        trace.tell(Decision::Superframe {
+            segment: frame.vnet.gso_size,
+        });
+    }
 }

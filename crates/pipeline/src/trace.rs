@@ -1,27 +1,28 @@
-//! What a stage tells whoever watches.
+//! Who listens to the decisions of the stages.
 //!
-//! Stages are generic over a [`Trace`]. The live path runs with [`NoTrace`], whose `ENABLED` is
-//! false, so building the events compiles to nothing; `explain` and the tests run the very same
-//! functions with a [`Recorder`].
+//! Stages are generic over a [`Trace`]. Where nobody watches they run with [`NoTrace`], so telling a
+//! decision compiles to nothing; a live trace, `explain` and the tests run the very same functions
+//! with a [`Recorder`] or a bounded record.
 
+use crate::Decision;
 use std::fmt;
 
 /// A stage of the straight line, in the order a frame passes them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Stage {
-    /// Parse once.
+    /// Reads the headers once.
     Parse,
-    /// May this port send this frame, and in which VLAN is it?
+    /// Decides whether the port may send the frame, and in which VLAN it is.
     Admit,
-    /// Remember where the source is.
+    /// Remembers where the source is.
     Learn,
-    /// Where does it go?
+    /// Decides where the frame goes.
     Forward,
-    /// May one network or endpoint talk to the other, and over which gateway?
+    /// Decides whether networks and endpoints may talk to each other, and by which way.
     Route,
-    /// Which addresses and ports does it leave with?
+    /// Decides with which addresses and ports the packet leaves.
     Translate,
-    /// May it leave there, and in which form?
+    /// Decides whether the frame may leave by a port, and in which form.
     Egress,
 }
 
@@ -47,36 +48,10 @@ impl fmt::Display for Stage {
     }
 }
 
-/// One decision of one stage.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// The stage that decided.
-    pub stage: Stage,
-    /// What it decided and why, for a person.
-    pub what: String,
-}
-
-/// Whoever wants to know what the stages decide.
+/// A listener to decisions.
 pub trait Trace {
-    /// False when nobody listens: the sentence is then never built.
-    const ENABLED: bool;
-
-    /// Takes one event.
-    fn record(&mut self, event: Event);
-
-    /// Tells that `stage` decided `what`; the closure runs only when somebody listens.
-    #[inline]
-    fn tell(&mut self, stage: Stage, what: impl FnOnce() -> String)
-    where
-        Self: Sized,
-    {
-        if Self::ENABLED {
-            self.record(Event {
-                stage,
-                what: what(),
-            });
-        }
-    }
+    /// Takes a decision, in the order in which the stages take them.
+    fn tell(&mut self, decision: Decision);
 }
 
 /// Nobody listens.
@@ -84,22 +59,19 @@ pub trait Trace {
 pub struct NoTrace;
 
 impl Trace for NoTrace {
-    const ENABLED: bool = false;
-
-    fn record(&mut self, _: Event) {}
+    #[inline(always)]
+    fn tell(&mut self, _: Decision) {}
 }
 
-/// Keeps every event, in order.
+/// Keeps every decision, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Recorder {
-    /// What was told so far.
-    pub events: Vec<Event>,
+    /// The decisions told so far.
+    pub decisions: Vec<Decision>,
 }
 
 impl Trace for Recorder {
-    const ENABLED: bool = true;
-
-    fn record(&mut self, event: Event) {
-        self.events.push(event);
+    fn tell(&mut self, decision: Decision) {
+        self.decisions.push(decision);
     }
 }

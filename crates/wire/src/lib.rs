@@ -41,6 +41,7 @@ mod quoted;
 mod segment;
 mod tcp_options;
 mod transport;
+mod tuple;
 mod vlan;
 mod vnet;
 
@@ -58,5 +59,6 @@ pub use quoted::{Quoted, QuotedTransport};
 pub use segment::{SegmentError, segment};
 pub use tcp_options::{Mss, TcpOptions};
 pub use transport::{Sctp, Tcp, TcpFlags, Transport, Udp};
+pub use tuple::{TransportAddr, Tuple};
 pub use vlan::{VlanId, VlanTag};
 pub use vnet::{GsoKind, VnetHeader};

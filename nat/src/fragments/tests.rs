@@ -7,7 +7,7 @@ use wire::{Fragment, Headers, IpProtocol, MacAddr};
 
 const NETWORK: NetworkId = NetworkId(3);
 const PORT: PortId = PortId(9);
-const FORWARD: Decision = Decision::Forward(
+const FORWARD: PacketVerdict = PacketVerdict::Forward(
     NetworkId(7),
     Rewrite {
         dst_mac: MacAddr([6; 6]),
@@ -62,7 +62,7 @@ fn piece(bytes: &[u8]) -> Result<Option<Piece>, DropReason> {
 
 fn is_forward(later: Result<Later, DropReason>) -> bool {
     match (later, FORWARD) {
-        (Ok(Later::Forward(network, rewrite)), Decision::Forward(n, r)) => {
+        (Ok(Later::Forward(network, rewrite)), PacketVerdict::Forward(n, r)) => {
             (network, rewrite) == (n, r)
         }
         _ => false,
@@ -78,7 +78,7 @@ struct Rig {
 }
 
 impl Rig {
-    fn first_decided(&mut self, bytes: &[u8], decision: Decision) {
+    fn first_decided(&mut self, bytes: &[u8], decision: PacketVerdict) {
         let piece = piece(bytes).unwrap().unwrap();
         assert!(piece.is_first());
         let before = self.fragments.usage();
@@ -177,7 +177,7 @@ fn they_are_dropped_for_their_first_one_s_reason() {
     let mut rig = Rig::default();
     let reason = DropReason::PolicyDenied;
     assert_eq!(rig.later(&flow(1, 16..24, true)), HELD);
-    rig.first_decided(&flow(1, 0..16, true), Decision::Drop(reason));
+    rig.first_decided(&flow(1, 0..16, true), PacketVerdict::Drop(reason));
     let resumed = rig.resumed();
     assert_eq!(rig.later(&resumed[0]), Err(reason));
     assert_eq!(rig.later(&flow(1, 24..32, false)), Err(reason));

@@ -24,7 +24,7 @@ use crate::route::Arrival;
 use crate::router::Face;
 use foldhash::fast::FixedState;
 use ipnet::Ipv6Net;
-use pipeline::{DropReason, Instant, Stage, Trace};
+use pipeline::{Decision, DropReason, Instant, Trace};
 use std::hash::BuildHasher;
 use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
@@ -74,21 +74,17 @@ pub(super) fn answer<T: Trace>(
         return Err(DropReason::GatewayIgnored);
     };
     if ip.src.is_unspecified() {
-        trace.tell(Stage::Route, || {
-            "a host without an address looks for routers: everybody is told soon".to_owned()
-        });
+        trace.tell(Decision::RouterAdvertDue);
         if link.is_live() {
             lock(&link.state().advertised).next = Instant::ZERO;
         }
         return Ok(());
     }
     if !link.take(|state| &state.adverts) {
-        trace.tell(Stage::Route, || {
-            "too many hosts look for routers: not answered".to_owned()
-        });
+        trace.tell(Decision::RouterAdvertLimited);
         return Err(DropReason::GatewayIgnored);
     }
-    trace.tell(Stage::Route, || format!("{} is told of the router", ip.src));
+    trace.tell(Decision::RouterAdvertised { ip: ip.src.into() });
     if link.is_live() {
         advert.send(headers.src, ip.src, outbox);
     }

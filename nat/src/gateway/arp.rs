@@ -15,7 +15,7 @@ use super::link::Link;
 use super::neighbour::{Heard, Learned};
 use crate::outbox::{Outbox, Post};
 use crate::router::Face;
-use pipeline::{DropReason, Stage, Trace};
+use pipeline::{Decision, DropReason, Trace};
 use std::net::{IpAddr, Ipv4Addr};
 use wire::{Arp, MacAddr};
 
@@ -30,8 +30,8 @@ pub(crate) fn handle<T: Trace>(
     trace: &mut T,
 ) -> Result<(), DropReason> {
     if !message.sender_mac.is_valid_source() || message.sender_mac == link.face.mac {
-        trace.tell(Stage::Route, || {
-            format!("ARP from {}, which is nobody", message.sender_mac)
+        trace.tell(Decision::NeighbourInvalid {
+            mac: message.sender_mac,
         });
         return Err(DropReason::GatewayIgnored);
     }
@@ -41,17 +41,16 @@ pub(crate) fn handle<T: Trace>(
     let for_us = (link.owns)(message.target_ip.into()) && !message.is_announcement();
     let learned = learn(link, message, for_us, outbox);
     if message.operation == Arp::REQUEST && for_us {
-        trace.tell(Stage::Route, || {
-            format!(
-                "{} is asked for: it is at {}",
-                message.target_ip, link.face.mac
-            )
+        trace.tell(Decision::AddressAnswered {
+            ip: message.target_ip.into(),
+            mac: link.face.mac,
         });
         answer(link, message, outbox);
         return Ok(());
     }
-    trace.tell(Stage::Route, || {
-        format!("ARP: {} is at {}", message.sender_ip, message.sender_mac)
+    trace.tell(Decision::NeighbourHeard {
+        ip: message.sender_ip.into(),
+        mac: message.sender_mac,
     });
     if learned {
         Ok(())
@@ -130,18 +129,14 @@ fn defend<T: Trace>(
     outbox: &mut Outbox,
     trace: &mut T,
 ) -> Result<(), DropReason> {
-    let (ip, mac) = (message.sender_ip, message.sender_mac);
+    let (ip, mac) = (IpAddr::V4(message.sender_ip), message.sender_mac);
     if !link.state().may_defend(link.now, link.effects) {
-        trace.tell(Stage::Route, || {
-            format!("{mac} says it has our address {ip}: was answered a moment ago")
-        });
+        trace.tell(Decision::ConflictIgnored { mac, ip });
         return Err(DropReason::GatewayIgnored);
     }
-    trace.tell(Stage::Route, || {
-        format!("{mac} says it has our address {ip}: announced again")
-    });
+    trace.tell(Decision::ConflictDefended { mac, ip });
     if link.is_live() {
-        announce(link.face, ip, outbox);
+        announce(link.face, message.sender_ip, outbox);
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use crate::outbox::Outbox;
 use crate::route::Arrival;
 use crate::router::Face;
 use ipnet::{IpNet, Ipv4Net};
-use pipeline::{DropReason, Stage, Trace};
+use pipeline::{Decision, DropReason, Trace};
 use std::net::Ipv4Addr;
 use wire::emit::Ends;
 use wire::{Headers, IpProtocol, MacAddr, Net, Transport};
@@ -74,20 +74,21 @@ pub(super) fn handle<T: Trace>(
     let (Some(role), Some(request), true) =
         (leases(link.face), request, sound(headers, arrival.frame))
     else {
-        trace.tell(Stage::Route, || "an unsound DHCP message".to_owned());
+        trace.tell(Decision::DhcpInvalid);
         return Err(DropReason::GatewayIgnored);
     };
     let known = Known::of(link.face, role, request.client);
     let (Some(known), true, false) = (known, request.client == headers.src, request.relayed) else {
-        trace.tell(Stage::Route, || {
-            format!("DHCP for {}: it has no address here", request.client)
+        trace.tell(Decision::DhcpUnknown {
+            client: request.client,
         });
         return Err(DropReason::GatewayIgnored);
     };
     let verdict = verdict(&request, &known);
-    trace.tell(Stage::Route, || {
-        let (client, address) = (request.client, known.net.addr());
-        format!("DHCP for {client}, which has {address}: {verdict:?}")
+    trace.tell(Decision::DhcpDecided {
+        client: request.client,
+        ip: known.net.addr(),
+        answer: verdict.label(),
     });
     match verdict {
         Verdict::Ignore => Err(DropReason::GatewayIgnored),
@@ -135,6 +136,19 @@ enum Verdict {
     Nak,
     Note,
     Ignore,
+}
+
+impl Verdict {
+    /// The message that answers (RFC 2131, 3.1), or that none does.
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Offer => "DHCPOFFER",
+            Self::Ack | Self::Inform => "DHCPACK",
+            Self::Nak => "DHCPNAK",
+            Self::Note => "noted, no answer is due",
+            Self::Ignore => "ignored",
+        }
+    }
 }
 
 /// RFC 2131, 4.3.

@@ -20,7 +20,7 @@ use crate::outbox::Outbox;
 use crate::route::Arrival;
 use crate::router::Face;
 use ipnet::IpNet;
-use pipeline::{DropReason, Stage, Trace};
+use pipeline::{Decision, DropReason, Trace};
 use std::net::{IpAddr, Ipv6Addr};
 use wire::emit::Ends;
 use wire::{Headers, IpProtocol, Net, Transport};
@@ -94,14 +94,16 @@ pub(super) fn handle<T: Trace>(
     let (Net::Ipv6(ip), Some(request), true) =
         (headers.net, request, sound(headers, arrival.frame))
     else {
-        trace.tell(Stage::Route, || "an unsound DHCPv6 message".to_owned());
+        trace.tell(Decision::DhcpInvalid);
         return Err(DropReason::GatewayIgnored);
     };
     let server = Server::new(link.face, headers);
     let answered = !ip.src.is_unspecified() && !ip.src.is_multicast() && server.answers(&request);
-    trace.tell(Stage::Route, || {
-        let (mac, does) = (headers.src, if answered { "answered" } else { "ignored" });
-        format!("DHCPv6 message {} from {mac}: {does}", request.kind)
+    let (message, client) = (request.kind, headers.src);
+    trace.tell(if answered {
+        Decision::Dhcp6Answered { message, client }
+    } else {
+        Decision::Dhcp6Ignored { message, client }
     });
     if !answered {
         return Err(DropReason::GatewayIgnored);

@@ -10,7 +10,7 @@ use super::link::{HOPS, Link};
 use super::sound;
 use crate::outbox::Outbox;
 use crate::route::Arrival;
-use pipeline::{DropReason, Stage, Trace};
+use pipeline::{Decision, DropReason, Trace};
 use wire::emit::Ends;
 use wire::{Fragment, Headers, Icmp, Icmpv6, IpProtocol, Net, Transport};
 
@@ -34,12 +34,10 @@ pub(crate) fn handle<T: Trace>(
         .and_then(|end| arrival.frame.bytes().get(request.offset..end))
         .and_then(|message| message.get(4..));
     let (Some(payload), true) = (payload, request.may_be_answered(arrival)) else {
-        trace.tell(Stage::Route, || {
-            "an echo request that is not answered: a fragment, damaged or sent to many".to_owned()
-        });
+        trace.tell(Decision::EchoRefused);
         return Err(DropReason::GatewayIgnored);
     };
-    trace.tell(Stage::Route, || "echo request: answered".to_owned());
+    trace.tell(Decision::EchoAnswered);
     let mut envelope = link.envelope(headers.src, request.back, HOPS);
     // RFC 1812, 4.3.2.5: the reply is served as the request was.
     envelope.traffic_class = request.traffic_class;

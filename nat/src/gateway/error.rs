@@ -14,7 +14,7 @@
 
 use super::link::{HOPS, Link};
 use crate::outbox::Outbox;
-use pipeline::{Stage, Trace};
+use pipeline::{Decision, Trace};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::emit::Ends;
 use wire::{Headers, Icmpv6, IpProtocol, Ipv4, Ipv6, Net, Transport};
@@ -65,10 +65,10 @@ pub(crate) fn send<T: Trace>(
     trace: &mut T,
 ) -> Told {
     let told = try_send(kind, link, headers, frame, outbox);
-    trace.tell(Stage::Route, || match told {
-        Told::Sent => format!("its sender is told: {}", kind.describe()),
-        Told::NeverAbout => "its sender is told nothing: no error is sent about it".to_owned(),
-        Told::Silent => "its sender is told nothing: enough errors were sent".to_owned(),
+    trace.tell(match told {
+        Told::Sent => kind.sent(),
+        Told::NeverAbout => Decision::ErrorNotDue,
+        Told::Silent => Decision::ErrorLimited,
     });
     told
 }
@@ -148,14 +148,16 @@ impl ErrorKind {
         }
     }
 
-    fn describe(self) -> String {
-        match self {
-            Self::TimeExceeded => "time exceeded".to_owned(),
-            Self::FragmentationNeeded { mtu } => format!("too big, {mtu} bytes may pass"),
-            Self::NoRoute => "no route".to_owned(),
-            Self::HostUnreachable => "host unreachable".to_owned(),
-            Self::PortUnreachable => "port unreachable".to_owned(),
-        }
+    /// The decision that an error of this kind is sent.
+    const fn sent(self) -> Decision {
+        let error = match self {
+            Self::FragmentationNeeded { mtu } => return Decision::TooBigSent { mtu },
+            Self::TimeExceeded => "time exceeded",
+            Self::NoRoute => "no route",
+            Self::HostUnreachable => "host unreachable",
+            Self::PortUnreachable => "port unreachable",
+        };
+        Decision::ErrorSent { error }
     }
 }
 

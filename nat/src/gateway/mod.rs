@@ -48,7 +48,7 @@ use hashbrown::HashMap;
 use held::Parcel;
 use link::{LinkState, lock};
 use neighbour::Resolution;
-use pipeline::{DropReason, Effects, Frame, Instant, NetworkId, NoTrace, Stage, Trace};
+use pipeline::{Decision, DropReason, Effects, Frame, Instant, NetworkId, NoTrace, Trace};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
 use wire::checksum::{Verified, verify_ipv4, verify_transport};
@@ -171,11 +171,11 @@ impl Link<'_> {
         } = self;
         let neighbours = &self.live.neighbours;
         let resolution = neighbours.resolve(face, ip, arrival.from, now, effects);
-        trace.tell(Stage::Route, || match resolution {
-            Resolution::Known(mac) => format!("the next hop {ip} is at {mac}"),
-            Resolution::Ask => format!("nobody knows where {ip} is: asked for"),
-            Resolution::Wait => format!("{ip} was asked for and did not answer yet"),
-            Resolution::Failed => format!("{ip} was asked for and did not answer"),
+        trace.tell(match resolution {
+            Resolution::Known(mac) => Decision::NextHopKnown { ip, mac },
+            Resolution::Ask => Decision::NextHopAsked { ip },
+            Resolution::Wait => Decision::NextHopAwaited { ip },
+            Resolution::Failed => Decision::NextHopSilent { ip },
         });
         match resolution {
             Resolution::Known(mac) => return NextHop::At(mac),

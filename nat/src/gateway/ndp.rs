@@ -18,7 +18,7 @@ use super::{advert, sound};
 use crate::outbox::{Outbox, Post};
 use crate::route::Arrival;
 use crate::router::Face;
-use pipeline::{DropReason, Stage, Trace};
+use pipeline::{Decision, DropReason, Trace};
 use std::net::{IpAddr, Ipv6Addr};
 use wire::emit::Ends;
 use wire::{Icmpv6, IpProtocol, Ipv6, MacAddr, Nd, Net, Transport};
@@ -57,9 +57,7 @@ pub(crate) fn handle<T: Trace>(
         && ip.fragment.is_none()
         && sound(arrival.headers, arrival.frame);
     let (Some(nd), true) = (icmp.nd, believed) else {
-        trace.tell(Stage::Route, || {
-            "a neighbour message from afar, in fragments or damaged: not believed".to_owned()
-        });
+        trace.tell(Decision::NeighbourUnverified);
         return Err(DropReason::GatewayIgnored);
     };
     match nd {
@@ -156,11 +154,12 @@ fn solicited<T: Trace>(
         && !ip.src.is_multicast()
         && !link.face.owns(ip.src.into());
     if !sound || !(link.owns)(target.into()) {
-        trace.tell(Stage::Route, || format!("{target} is asked for: not ours"));
+        trace.tell(Decision::AddressNotOurs { ip: target.into() });
         return Err(DropReason::GatewayIgnored);
     }
-    trace.tell(Stage::Route, || {
-        format!("{target} is asked for: it is at {}", link.face.mac)
+    trace.tell(Decision::AddressAnswered {
+        ip: target.into(),
+        mac: link.face.mac,
     });
     let lladdr = lladdr.filter(|mac| mac.is_valid_source());
     if let Some(mac) = lladdr {
@@ -212,7 +211,10 @@ fn advertised<T: Trace>(
         (false, true) => Heard::Claim,
         (false, false) => Heard::DeferringClaim,
     };
-    trace.tell(Stage::Route, || format!("{target} is at {mac}"));
+    trace.tell(Decision::NeighbourHeard {
+        ip: target.into(),
+        mac,
+    });
     let learned = link
         .live
         .neighbours
@@ -226,23 +228,19 @@ fn advertised<T: Trace>(
 /// Somebody else has our address, and a gateway cannot give it up: it is said again.
 fn defend<T: Trace>(
     link: Link<'_>,
-    ip: Ipv6Addr,
+    address: Ipv6Addr,
     mac: MacAddr,
     outbox: &mut Outbox,
     trace: &mut T,
 ) -> Result<(), DropReason> {
-    let ours = mac == link.face.mac;
+    let (ours, ip) = (mac == link.face.mac, IpAddr::V6(address));
     if ours || !link.state().may_defend(link.now, link.effects) {
-        trace.tell(Stage::Route, || {
-            format!("{mac} says it has our address {ip}: not answered")
-        });
+        trace.tell(Decision::ConflictIgnored { mac, ip });
         return Err(DropReason::GatewayIgnored);
     }
-    trace.tell(Stage::Route, || {
-        format!("{mac} says it has our address {ip}: announced again")
-    });
+    trace.tell(Decision::ConflictDefended { mac, ip });
     if link.is_live() {
-        announce(link.face, ip, outbox);
+        announce(link.face, address, outbox);
     }
     Ok(())
 }

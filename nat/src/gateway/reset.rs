@@ -7,7 +7,7 @@ use super::link::{HOPS, Link};
 use super::sound;
 use crate::outbox::Outbox;
 use crate::route::Arrival;
-use pipeline::{Stage, Trace};
+use pipeline::{Decision, Trace};
 use wire::emit::Ends;
 use wire::{Headers, IpProtocol, Net, Tcp, TcpFlags, Transport};
 
@@ -31,9 +31,7 @@ pub(crate) fn send<T: Trace>(
     if silent {
         return;
     }
-    trace.tell(Stage::Route, || {
-        format!("port {} is closed: its sender gets a reset", tcp.dst_port)
-    });
+    trace.tell(Decision::ResetSent { port: tcp.dst_port });
     let (seq, ack, flags) = numbers(&tcp, headers.payload_len());
     let envelope = link.envelope(headers.src, ends, HOPS);
     link.post(outbox, |out| {

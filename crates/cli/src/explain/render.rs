@@ -25,13 +25,13 @@ fn told(what: &str, port: &Name, explanation: &Explanation) -> String {
     let mut text = format!("{what} from port {port}: {verdict}\n\n");
     let mut last = None;
     for step in &explanation.steps {
-        let stage = if last == Some(step.stage) {
+        let stage = if last == Some(&step.stage) {
             ""
         } else {
-            step.stage.label()
+            &step.stage
         };
-        last = Some(step.stage);
-        writeln!(text, "  {stage:9} {}", step.what).expect(INFALLIBLE);
+        last = Some(&step.stage);
+        writeln!(text, "  {stage:9} {}", step.sentence).expect(INFALLIBLE);
     }
     if !explanation.outputs.is_empty() {
         text.push('\n');
@@ -83,7 +83,7 @@ const INFALLIBLE: &str = "a String takes every write";
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::{StageName, Step};
+    use api::Step;
 
     #[test]
     fn a_flood_names_every_port() {
@@ -98,9 +98,12 @@ mod tests {
             label: "isolated".into(),
             sentence: "Both ports are protected.".into(),
         };
-        let step = |stage, what: &str| Step {
-            stage,
-            what: what.into(),
+        let step = |stage: &str, sentence: &str| Step {
+            code: 0,
+            stage: stage.into(),
+            label: String::new(),
+            fields: serde_json::Map::new(),
+            sentence: sentence.into(),
         };
         let explanation = Explanation {
             leaves_as: None,
@@ -108,9 +111,9 @@ mod tests {
             verdict: Verdict::Flooded,
             drop: None,
             steps: vec![
-                step(StageName::Parse, "ARP request"),
-                step(StageName::Admit, "access, VLAN 10"),
-                step(StageName::Admit, "not locked"),
+                step("parse", "ARP request"),
+                step("admit", "access, VLAN 10"),
+                step("admit", "not locked"),
             ],
             outputs: vec![
                 output("b", Vec::new(), None),

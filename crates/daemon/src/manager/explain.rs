@@ -5,12 +5,12 @@ use super::refuse::refused;
 use super::translate::{drop_info, mac, name, owner};
 use crate::craft;
 use api::{
-    ApiError, ExplainRequest, Explanation, FrameSpec, Mac, Output, Reply, StageName, Step, TagType,
-    Verdict, VlanTag,
+    ApiError, ExplainRequest, Explanation, FrameSpec, Mac, Output, Reply, Step, TagType, Verdict,
+    VlanTag,
 };
-use control::{Attachment, Hidden, Port};
+use control::Port;
 use dataplane::{Explanation as Explained, Outcome, Reply as Answered};
-use pipeline::{DropReason, NetworkId, PortId, Stage};
+use pipeline::{Decision, DropReason, Field, Names};
 use std::net::IpAddr;
 use switch::{Form, Forward, Transmit, VlanMode};
 use wire::{Headers, VlanId, VnetHeader};
@@ -56,14 +56,14 @@ impl Core {
     }
 
     fn reply(&self, reply: &Answered) -> Option<Reply> {
-        let called = self.port_called(reply.from)?;
+        let called = Names::port(&self.state, reply.from)?;
         let explanation = match self.state.port(reply.from) {
             Some(port) => self.told(&self.state.vlan_of(port), &reply.bytes, &reply.explanation),
             // The router's own links have no VLANs.
             None => self.told(&UNTAGGED, &reply.bytes, &reply.explanation),
         };
         Some(Reply {
-            port: name(&called),
+            port: name(called),
             explanation,
         })
     }
@@ -93,10 +93,7 @@ impl Core {
             steps: explained
                 .steps
                 .iter()
-                .map(|e| Step {
-                    stage: stage(e.stage),
-                    what: self.with_names(&e.what),
-                })
+                .map(|&decision| step(decision, &self.state))
                 .collect(),
             outputs: left,
             leaves_as: explained.rewritten.as_deref().map(hex),
@@ -109,63 +106,14 @@ impl Core {
         let to = self.state.port(copy.port);
         let closed = self.dataplane.counters(copy.port).is_none();
         Output {
-            port: name(
-                &self
-                    .port_called(copy.port)
-                    .unwrap_or_else(|| copy.port.to_string()),
-            ),
+            port: match Names::port(&self.state, copy.port) {
+                Some(called) => name(called),
+                None => name(&copy.port.to_string()),
+            },
             tags: tags(from, bytes, copy.form),
             mirror: to.is_some_and(|p| p.settings.mirror.is_some()),
             drop: closed.then(|| drop_info(DropReason::TxGone)),
         }
-    }
-
-    /// A sentence of a stage with names instead of the numbers of ports (`port3`) and networks
-    /// (`network3`).
-    fn with_names(&self, text: &str) -> String {
-        let named = |word: &str| {
-            let (kind, digits) = word.split_at(word.find(|c: char| c.is_ascii_digit())?);
-            let end = digits
-                .find(|c: char| !c.is_ascii_digit())
-                .unwrap_or(digits.len());
-            let number = digits[..end].parse().ok()?;
-            let called = match kind {
-                "port" => self.port_called(PortId(number))?,
-                "network" => self.network_called(NetworkId(number))?,
-                _ => return None,
-            };
-            Some(format!("{called}{}", &digits[end..]))
-        };
-        let words = text
-            .split(' ')
-            .map(|word| named(word).unwrap_or_else(|| word.to_owned()));
-        words.collect::<Vec<_>>().join(" ")
-    }
-
-    fn port_called(&self, id: PortId) -> Option<String> {
-        match self.state.port(id) {
-            Some(port) => Some(port.name.clone()),
-            None => self.hidden_called(|place| place.port == id),
-        }
-    }
-
-    fn network_called(&self, id: NetworkId) -> Option<String> {
-        match self.state.network(id) {
-            Some(network) => Some(network.name.clone()),
-            None => self.hidden_called(|place| place.network == id),
-        }
-    }
-
-    /// What a network with one port, or that port, is called by what is behind it.
-    fn hidden_called(&self, is: impl Fn(Attachment) -> bool) -> Option<String> {
-        let uplinks = self.state.uplinks().map(|u| (u.name.as_str(), u.place));
-        let others = [(Hidden::Host, "host"), (Hidden::Services, "services")];
-        let others = others
-            .into_iter()
-            .filter_map(|(which, name)| Some((name, self.state.place_of(which)?)));
-        let mut all = uplinks.chain(others);
-        all.find(|(_, place)| is(*place))
-            .map(|(name, _)| name.to_owned())
     }
 }
 
@@ -203,15 +151,33 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn stage(stage: Stage) -> StageName {
-    match stage {
-        Stage::Parse => StageName::Parse,
-        Stage::Admit => StageName::Admit,
-        Stage::Learn => StageName::Learn,
-        Stage::Forward => StageName::Forward,
-        Stage::Route => StageName::Route,
-        Stage::Translate => StageName::Translate,
-        Stage::Egress => StageName::Egress,
+/// A decision as the interface tells it.
+fn step(decision: Decision, names: &dyn Names) -> Step {
+    let mut fields = serde_json::Map::new();
+    decision.fields(|name, field| {
+        fields.insert(name.to_owned(), value(field, names));
+    });
+    Step {
+        code: decision.code(),
+        stage: decision.stage().label().to_owned(),
+        label: decision.label().to_owned(),
+        fields,
+        sentence: decision.sentence(names).to_string(),
+    }
+}
+
+fn value(field: Field, names: &dyn Names) -> serde_json::Value {
+    match field {
+        Field::Number(number) => number.into(),
+        Field::Reason(reason) => reason.label().into(),
+        Field::Port(_)
+        | Field::Network(_)
+        | Field::Mac(_)
+        | Field::Ip(_)
+        | Field::Transport(_)
+        | Field::Protocol(_)
+        | Field::EtherType(_)
+        | Field::Word(_) => field.named(names).to_string().into(),
     }
 }
 

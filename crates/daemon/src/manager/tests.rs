@@ -677,7 +677,14 @@ fn explain_knows_neighbours_and_names() {
         (Verdict::Forwarded, 1, "ep-2")
     );
     assert!(
-        good.steps.iter().any(|step| step.what.contains("ep-2")),
+        good.steps
+            .iter()
+            .any(|step| step.fields.get("port") == Some(&"ep-2".into())),
+        "{:?}",
+        good.steps
+    );
+    assert!(
+        good.steps.iter().any(|step| step.sentence.contains("ep-2")),
         "{:?}",
         good.steps
     );

@@ -62,7 +62,7 @@ const TRIES: usize = 5;
 /// Every stage's decision, and what they come to.
 pub(super) fn told(explanation: &Explanation, finding: &mut Finding) {
     for step in &explanation.steps {
-        finding.fact(step.stage.label(), step.what.as_str());
+        finding.fact(&step.stage, step.sentence.as_str());
     }
     let verdict = match explanation.verdict {
         Verdict::Forwarded => "forwarded",
