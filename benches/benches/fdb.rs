@@ -6,14 +6,15 @@
 //! * `unknown/N`: a lookup that finds nothing.
 //! * `flood`: learning never-seen addresses, into a full table and at a port's own limit.
 
-// Its allocator places the large tables on huge pages, as in the binary.
-use dataplane as _;
-
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pipeline::{Instant, PortId};
 use std::hint::black_box;
 use switch::fdb::{Fdb, FdbConfig, Learning, Lookup};
 use wire::{MacAddr, VlanId};
+
+/// The binary's allocator: it places the large tables on huge pages.
+#[global_allocator]
+static MEMORY: dataplane::HugePages = dataplane::HugePages;
 
 const VLAN: VlanId = VlanId::DEFAULT;
 const NOW: Instant = Instant::from_secs(1_000);

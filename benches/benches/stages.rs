@@ -15,6 +15,10 @@ use wire::checksum::Sum;
 use wire::craft::{self, Link, TcpSegment};
 use wire::{Headers, MacAddr, VlanId, VnetHeader};
 
+/// The binary's allocator.
+#[global_allocator]
+static MEMORY: dataplane::HugePages = dataplane::HugePages;
+
 const A: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const B: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);
 const NOW: Instant = Instant::from_secs(1);

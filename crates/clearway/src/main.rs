@@ -7,6 +7,10 @@ use clap::{CommandFactory, Parser, Subcommand};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+/// Large tables stand on huge pages.
+#[global_allocator]
+static MEMORY: dataplane::HugePages = dataplane::HugePages;
+
 /// A userspace switch for containers, fast and explainable
 #[derive(Debug, Parser)]
 #[command(name = "clearway", version, max_term_width = 100)]

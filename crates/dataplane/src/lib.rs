@@ -25,6 +25,7 @@ mod worker;
 pub use explain::{Explanation, Reply, explain, explain_reply};
 pub use forwarder::Forwarder;
 pub use process::{Against, Outcome, Sinks, emit, process};
+pub use sys::HugePages;
 pub use view::{Outlet, View};
 
 use arc_swap::ArcSwap;

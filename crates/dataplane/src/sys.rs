@@ -1,5 +1,5 @@
-//! Memory in huge pages, for tables that are asked at random: the allocator of every program with
-//! workers.
+//! An allocator that places large tables, which are read at random, on huge pages. A program with
+//! workers makes it its global one: the binary does, and the benches that measure what it does.
 //!
 //! A million addresses are 48 MiB. Each question misses the cache, and with 4 KiB pages the
 //! translation buffer (TLB) as well, so the processor walks the page table before it can even
@@ -12,13 +12,9 @@
 use rustix::mm::{Advice, madvise};
 use std::alloc::{GlobalAlloc, Layout, System};
 
-/// The allocator of every program that links this crate.
-#[global_allocator]
-static MEMORY: HugePages = HugePages;
-
 /// The system's allocator, which places large allocations on huge pages where the kernel has any.
 #[derive(Debug)]
-struct HugePages;
+pub struct HugePages;
 
 /// The size of a huge page, on x86-64 and on AArch64 with 4 KiB pages. Elsewhere no more than an
 /// odd alignment.
