@@ -7,9 +7,9 @@ use api::{
     ApiError, ArpFields, ArpOperation, FrameSpec, IcmpFields, LinkFields, Mac, TcpFields, TcpFlag,
     UdpFields,
 };
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use wire::checksum::Sum;
-use wire::{IpProtocol, VlanTag};
+use std::net::{IpAddr, Ipv6Addr};
+use wire::craft::{Link, Packet, TcpSegment};
+use wire::{Arp, MacAddr, TcpFlags, VlanTag};
 
 /// The address a frame goes to, by which [`frame`]'s `dst` can be looked up; `None` when the frame
 /// names its destination MAC, or needs none.
@@ -42,175 +42,87 @@ pub fn frame(spec: &FrameSpec, src: Mac, dst: Option<Mac>) -> Result<Vec<u8>, Ap
     }
 }
 
-/// RFC 9293, 3.1.
 fn tcp(fields: &TcpFields, src: Mac, dst: Mac) -> Vec<u8> {
-    let flags = fields.flags.iter().fold(0u8, |all, flag| {
-        all | match flag {
-            TcpFlag::Fin => 0x01,
-            TcpFlag::Syn => 0x02,
-            TcpFlag::Rst => 0x04,
-            TcpFlag::Psh => 0x08,
-            TcpFlag::Ack => 0x10,
-        }
+    let flags = fields.flags.iter().map(|flag| match flag {
+        TcpFlag::Fin => TcpFlags::FIN,
+        TcpFlag::Syn => TcpFlags::SYN,
+        TcpFlag::Rst => TcpFlags::RST,
+        TcpFlag::Psh => TcpFlags::PSH,
+        TcpFlag::Ack => TcpFlags::ACK,
     });
-    let mut segment = Vec::from(fields.src_port.to_be_bytes());
-    segment.extend(fields.dst_port.to_be_bytes());
-    segment.extend([0; 8]); // sequence and acknowledgement numbers
-    segment.extend([5 << 4, flags, 0xff, 0xff, 0, 0, 0, 0]);
-    segment.resize(segment.len() + usize::from(fields.payload), 0);
-    packet(
-        &fields.link,
-        (src, dst),
-        (fields.src_ip, fields.dst_ip),
-        IpProtocol::TCP,
-        segment,
-        16,
-    )
+    let ips = (fields.src_ip, fields.dst_ip);
+    packet(&fields.link, (src, dst), ips).tcp(TcpSegment {
+        src_port: fields.src_port,
+        dst_port: fields.dst_port,
+        flags: flags.fold(TcpFlags::default(), TcpFlags::union),
+        window: u16::MAX,
+        payload: &zeros(fields.payload),
+        ..TcpSegment::default()
+    })
 }
 
-/// RFC 768.
 fn udp(fields: &UdpFields, src: Mac, dst: Mac) -> Vec<u8> {
-    let mut datagram = Vec::from(fields.src_port.to_be_bytes());
-    datagram.extend(fields.dst_port.to_be_bytes());
-    datagram.extend((8 + fields.payload).to_be_bytes());
-    datagram.extend([0; 2]);
-    datagram.resize(datagram.len() + usize::from(fields.payload), 0);
-    packet(
-        &fields.link,
-        (src, dst),
-        (fields.src_ip, fields.dst_ip),
-        IpProtocol::UDP,
-        datagram,
-        6,
-    )
+    let ips = (fields.src_ip, fields.dst_ip);
+    let packet = packet(&fields.link, (src, dst), ips);
+    packet.udp(fields.src_port, fields.dst_port, &zeros(fields.payload))
 }
 
-/// RFC 792, RFC 4443 section 4: echo request and reply.
 fn icmp(fields: &IcmpFields, src: Mac, dst: Mac) -> Vec<u8> {
-    let (protocol, kind) = match (fields.src_ip.is_ipv4(), fields.reply) {
-        (true, false) => (IpProtocol::ICMP, 8),
-        (true, true) => (IpProtocol::ICMP, 0),
-        (false, false) => (IpProtocol::ICMPV6, 128),
-        (false, true) => (IpProtocol::ICMPV6, 129),
-    };
-    let mut message = vec![kind, 0, 0, 0];
-    message.extend(fields.id.to_be_bytes());
-    message.extend(1u16.to_be_bytes());
-    message.resize(message.len() + usize::from(fields.payload), 0);
-    packet(
-        &fields.link,
-        (src, dst),
-        (fields.src_ip, fields.dst_ip),
-        protocol,
-        message,
-        2,
-    )
+    let packet = packet(&fields.link, (src, dst), (fields.src_ip, fields.dst_ip));
+    let payload = zeros(fields.payload);
+    if fields.reply {
+        packet.echo_reply(fields.id, 1, &payload)
+    } else {
+        packet.echo_request(fields.id, 1, &payload)
+    }
 }
 
-/// RFC 826.
 fn arp(fields: &ArpFields, src: Mac, dst: Mac) -> Result<Vec<u8>, ApiError> {
     let (IpAddr::V4(sender_ip), IpAddr::V4(target_ip)) = (fields.sender_ip, fields.target_ip)
     else {
         return Err(ApiError::invalid("ARP carries IPv4 addresses"));
     };
-    let src = fields.link.src_mac.unwrap_or(src);
     let (operation, dst, target) = match fields.operation {
-        ArpOperation::Request => (1u16, fields.link.dst_mac.unwrap_or(BROADCAST), Mac([0; 6])),
+        ArpOperation::Request => {
+            let dst = fields.link.dst_mac.unwrap_or(BROADCAST);
+            (Arp::REQUEST, dst, Mac([0; 6]))
+        }
         ArpOperation::Reply => {
             let dst = fields.link.dst_mac.unwrap_or(dst);
-            (2, dst, dst)
+            (Arp::REPLY, dst, dst)
         }
     };
-    let mut bytes = ethernet(&fields.link, src, dst, 0x0806);
-    bytes.extend([0, 1, 8, 0, 6, 4]); // Ethernet, IPv4, and the lengths of their addresses
-    bytes.extend(operation.to_be_bytes());
-    bytes.extend(fields.sender_mac.unwrap_or(src).0);
-    bytes.extend(sender_ip.octets());
-    bytes.extend(fields.target_mac.unwrap_or(target).0);
-    bytes.extend(target_ip.octets());
-    Ok(bytes)
+    let src = fields.link.src_mac.unwrap_or(src);
+    Ok(link(&fields.link, src, dst).arp(&Arp {
+        operation,
+        sender_mac: MacAddr(fields.sender_mac.unwrap_or(src).0),
+        sender_ip,
+        target_mac: MacAddr(fields.target_mac.unwrap_or(target).0),
+        target_ip,
+    }))
 }
 
-/// Wraps a transport's `payload`, whose checksum field is zero at `checksum_at`.
-fn packet(
-    link: &LinkFields,
-    (src, dst): (Mac, Mac),
-    ips: (IpAddr, IpAddr),
-    protocol: IpProtocol,
-    mut payload: Vec<u8>,
-    checksum_at: usize,
-) -> Vec<u8> {
-    let src = link.src_mac.unwrap_or(src);
-    let dst = link.dst_mac.or_else(|| group(ips.1)).unwrap_or(dst);
-    let (mut bytes, pseudo) = match ips {
-        (IpAddr::V4(from), IpAddr::V4(to)) => {
-            let mut bytes = ethernet(link, src, dst, 0x0800);
-            bytes.extend(ipv4(from, to, protocol, payload.len()));
-            // ICMP for IPv4 has no pseudo header.
-            let pseudo = if protocol == IpProtocol::ICMP {
-                Sum::default()
-            } else {
-                Sum::pseudo_v4(from, to, protocol, payload.len())
-            };
-            (bytes, pseudo)
-        }
-        (from, to) => {
-            let (from, to) = (v6(from), v6(to));
-            let mut bytes = ethernet(link, src, dst, 0x86dd);
-            bytes.extend(ipv6(from, to, protocol, payload.len()));
-            (bytes, Sum::pseudo_v6(from, to, protocol, payload.len()))
-        }
-    };
-    let sum = match pseudo.plus(Sum::of(&payload)).finished() {
-        0 if protocol == IpProtocol::UDP => 0xffff, // zero would say that there is no checksum
-        sum => sum,
-    };
-    payload[checksum_at..checksum_at + 2].copy_from_slice(&sum.to_be_bytes());
-    bytes.extend(payload);
-    bytes
-}
-
-fn ethernet(link: &LinkFields, src: Mac, dst: Mac, ethertype: u16) -> Vec<u8> {
-    let mut bytes = Vec::from(dst.0);
-    bytes.extend(src.0);
-    if let Some(vlan) = link.vlan {
-        bytes.extend(
-            VlanTag {
-                tpid: VlanTag::CTAG,
-                tci: vlan.get(),
-            }
-            .to_bytes(),
-        );
+fn packet(fields: &LinkFields, (src, dst): (Mac, Mac), ips: (IpAddr, IpAddr)) -> Packet {
+    let src = fields.src_mac.unwrap_or(src);
+    let dst = fields.dst_mac.or_else(|| group(ips.1)).unwrap_or(dst);
+    let link = link(fields, src, dst);
+    match ips {
+        (IpAddr::V4(from), IpAddr::V4(to)) => link.ipv4(from, to),
+        (from, to) => link.ipv6(v6(from), v6(to)),
     }
-    bytes.extend(ethertype.to_be_bytes());
-    bytes
 }
 
-/// RFC 791, 3.1.
-fn ipv4(src: Ipv4Addr, dst: Ipv4Addr, protocol: IpProtocol, payload: usize) -> [u8; 20] {
-    let mut header = [0; 20];
-    header[0] = 4 << 4 | 5;
-    header[2..4].copy_from_slice(&length(20 + payload).to_be_bytes());
-    header[6] = 0x40; // do not fragment
-    header[8] = HOPS;
-    header[9] = protocol.0;
-    header[12..16].copy_from_slice(&src.octets());
-    header[16..].copy_from_slice(&dst.octets());
-    let sum = Sum::of(&header).finished();
-    header[10..12].copy_from_slice(&sum.to_be_bytes());
-    header
+fn link(fields: &LinkFields, src: Mac, dst: Mac) -> Link {
+    let link = Link::new(MacAddr(src.0), MacAddr(dst.0));
+    let tag = fields.vlan.map(|vlan| VlanTag {
+        tpid: VlanTag::CTAG,
+        tci: vlan.get(),
+    });
+    tag.into_iter().fold(link, Link::tag)
 }
 
-/// RFC 8200, 3.
-fn ipv6(src: Ipv6Addr, dst: Ipv6Addr, protocol: IpProtocol, payload: usize) -> [u8; 40] {
-    let mut header = [0; 40];
-    header[0] = 6 << 4;
-    header[4..6].copy_from_slice(&length(payload).to_be_bytes());
-    header[6] = protocol.0;
-    header[7] = HOPS;
-    header[8..24].copy_from_slice(&src.octets());
-    header[24..].copy_from_slice(&dst.octets());
-    header
+fn zeros(len: u16) -> Vec<u8> {
+    vec![0; len.into()]
 }
 
 /// The MAC address of a group (RFC 1112 6.4, RFC 2464 7).
@@ -236,12 +148,7 @@ fn v6(ip: IpAddr) -> Ipv6Addr {
     }
 }
 
-fn length(bytes: usize) -> u16 {
-    u16::try_from(bytes).expect("a payload of at most 65000 bytes and its headers fit into 65535")
-}
-
 const BROADCAST: Mac = Mac([0xff; 6]);
-const HOPS: u8 = 64;
 
 #[cfg(test)]
 mod tests {

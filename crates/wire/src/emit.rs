@@ -126,7 +126,8 @@ impl Ends {
         }
     }
 
-    fn finish_transport(&self, transport: &mut [u8], protocol: IpProtocol) {
+    /// Fills in the checksum of UDP, TCP, ICMP or ICMPv6, and the length of UDP.
+    pub(crate) fn finish_transport(&self, transport: &mut [u8], protocol: IpProtocol) {
         let at = match protocol {
             IpProtocol::UDP => {
                 let len = word(transport.len());
@@ -246,7 +247,7 @@ mod tests {
     }
 
     proptest! {
-        /// Another hand made the expected bytes: smoltcp's.
+        /// That one is held against what smoltcp emits.
         #[test]
         fn udp_is_what_craft_makes(v4: bool, payload in vec(any::<u8>(), 0..400), ports: (u16, u16)) {
             let mut out = Vec::new();

@@ -108,6 +108,8 @@ impl Icmp {
 impl Icmpv6 {
     /// Bytes of the header: the four every message has and the four that all in use have.
     pub const LEN: usize = 8;
+    /// Destination unreachable.
+    pub const UNREACHABLE: u8 = 1;
     /// Echo request.
     pub const ECHO_REQUEST: u8 = 128;
     /// Echo reply.

@@ -16,8 +16,8 @@
 //! bytes, and every type is a plain `Copy` value: there is nothing to share, so nothing about
 //! threads to know.
 //!
-//! The tests hold the parser and the checksums against pnet's on sound and damaged frames, and
-//! the transport headers they parse were emitted by smoltcp: three implementations that agree.
+//! The tests hold the parser and the checksums against pnet's on sound and damaged frames, and the
+//! frames that [`craft`] makes against smoltcp's: three implementations that agree.
 
 #[cfg(test)]
 mod arbitrary;

@@ -3,7 +3,6 @@
 use super::{Seed, tcp};
 use crate::nat::site::{self, PORTS};
 use wire::craft::{Link, Packet, TcpSegment, superframe, unfinish};
-use wire::emit::{Ends, Envelope};
 use wire::{Fragment, IpProtocol, TcpFlags, VnetHeader};
 
 /// Ports of the target's switch.
@@ -64,27 +63,7 @@ fn segment(ports: (u16, u16), flags: TcpFlags, (seq, ack): (u32, u32)) -> TcpSeg
 
 /// An ICMP error from `src` at `from`, about `frame`.
 fn error(from: u8, (src, dst): (Ip, Ip), frame: &[u8]) -> Step {
-    let network = site::network_of(pipeline::PortId(from.into())).expect("a port of the target");
-    let (ends, protocol, kind) = match (src.parse(), dst.parse()) {
-        (Ok(src), Ok(dst)) => (Ends::V4(src, dst), IpProtocol::ICMP, 3),
-        _ => {
-            let parse = |ip: Ip| ip.parse().expect("both are of one family");
-            (Ends::V6(parse(src), parse(dst)), IpProtocol::ICMPV6, 1)
-        }
-    };
-    let envelope = Envelope {
-        src_mac: site::mac(from),
-        dst_mac: site::gateway(network),
-        ends,
-        hops: 60,
-        traffic_class: 0,
-    };
-    let mut bytes = Vec::new();
-    envelope.emit(&mut bytes, protocol, |out| {
-        out.extend_from_slice(&[kind, 3, 0, 0, 0, 0, 0, 0]);
-        out.extend_from_slice(&frame[14..]);
-    });
-    plain(from, bytes)
+    plain(from, packet(from, src, dst).hops(60).unreachable(3, frame))
 }
 
 /// A whole TCP connection between `a` at one port and `b` at another, who knows `a` as `seen`.

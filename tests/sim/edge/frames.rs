@@ -1,11 +1,10 @@
 //! The frames of a packet, by its addresses and ports.
 
 use super::tcp::Seg;
-use crate::site::{Guest, gateway, packet};
+use crate::site::{Guest, packet};
 use nat::{Kind, TransportAddr, Tuple, classify};
 use std::net::{IpAddr, Ipv4Addr};
 use wire::craft::TcpSegment;
-use wire::emit::{Ends, Envelope};
 use wire::{Headers, IpProtocol};
 
 pub(super) fn at(ip: impl Into<IpAddr>, port: u16) -> TransportAddr {
@@ -49,20 +48,5 @@ pub(super) fn frame(from: Guest, tuple: &Tuple, segment: Option<Seg>) -> Vec<u8>
 }
 
 pub(super) fn unreachable(from: Guest, (src, dst): (Ipv4Addr, IpAddr), about: &[u8]) -> Vec<u8> {
-    let IpAddr::V4(dst) = dst else {
-        panic!("{dst} is not IPv4")
-    };
-    let envelope = Envelope {
-        src_mac: from.mac,
-        dst_mac: gateway(from.network),
-        ends: Ends::V4(src, dst),
-        hops: 60,
-        traffic_class: 0,
-    };
-    let mut error = Vec::new();
-    envelope.emit(&mut error, IpProtocol::ICMP, |out| {
-        out.extend_from_slice(&[3, 1, 0, 0, 0, 0, 0, 0]);
-        out.extend_from_slice(&about[14..]);
-    });
-    error
+    packet(from, src.into(), dst).unreachable(1, about)
 }

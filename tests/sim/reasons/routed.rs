@@ -8,7 +8,6 @@ use pipeline::Instant;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 use wire::craft::{Link, TcpSegment, superframe};
-use wire::emit::{Ends, Envelope};
 use wire::{Fragment, IpProtocol, TcpFlags, VnetHeader};
 
 pub(super) fn scenarios() -> Vec<(DropReason, Scenario)> {
@@ -247,17 +246,5 @@ fn handshake() -> Vec<(Guest, Vec<u8>)> {
 
 /// Somebody in the world tells us that what is in `frame` did not arrive.
 fn unreachable(frame: &[u8]) -> Vec<u8> {
-    let envelope = Envelope {
-        src_mac: HOP.mac,
-        dst_mac: gateway(UP),
-        ends: Ends::V4(WORLD, OURS),
-        hops: 60,
-        traffic_class: 0,
-    };
-    let mut error = Vec::new();
-    envelope.emit(&mut error, IpProtocol::ICMP, |out| {
-        out.extend_from_slice(&[3, 3, 0, 0, 0, 0, 0, 0]);
-        out.extend_from_slice(&frame[14..]);
-    });
-    error
+    from(WORLD).unreachable(3, frame)
 }

@@ -88,7 +88,7 @@ pub(super) const RULES: &[Rule] = &[
         ],
     ),
     rule(CLI, Kind::Words, &[API]),
-    rule(LAB, Kind::Shell, &[API, HOST, TESTBED]),
+    rule(LAB, Kind::Shell, &[WIRE, API, HOST, TESTBED]),
     rule(CLEARWAY, Kind::Shell, &[API, DATAPLANE, DAEMON, CLI, LAB]),
     rule(TESTBED, Kind::Dev, &[]),
     rule(
