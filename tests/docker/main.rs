@@ -10,6 +10,7 @@
 mod adopt;
 mod clearway;
 mod compose;
+mod engine;
 mod hostile;
 mod ipam;
 mod many;

@@ -25,7 +25,7 @@ pub(crate) fn open_settings() {
 const SETTINGS: &str = "/proc/sys";
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use nix::sched::{CloneFlags, unshare};
     use std::fs::OpenOptions;

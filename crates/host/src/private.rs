@@ -71,7 +71,7 @@ fn make() -> io::Result<OwnedFd> {
 }
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use std::net::{TcpListener, UdpSocket};
 

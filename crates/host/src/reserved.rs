@@ -127,6 +127,23 @@ impl fmt::Debug for PortSet {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn text_is_read_as_it_was_written(
+            ranges in prop::collection::vec((any::<u16>(), 0u16..50), 0..6)
+        ) {
+            let ranges: Vec<_> = ranges.iter().map(|&(a, n)| a..=a.saturating_add(n)).collect();
+            let set = PortSet::of(&ranges);
+            prop_assert_eq!(&PortSet::parse(&set.to_string()), &set);
+            prop_assert_eq!(PortSet::of(&set.ranges()), set);
+        }
+    }
+}
+
+#[cfg(test)]
+mod kernel_tests {
+    use super::*;
     use testbed::Namespace;
 
     fn inside(list: &str, test: impl FnOnce() + Send) {
@@ -185,17 +202,5 @@ mod tests {
             reserve(&none, &second, &none).unwrap();
             assert_eq!(listed(), "50005");
         });
-    }
-
-    proptest! {
-        #[test]
-        fn text_is_read_as_it_was_written(
-            ranges in prop::collection::vec((any::<u16>(), 0u16..50), 0..6)
-        ) {
-            let ranges: Vec<_> = ranges.iter().map(|&(a, n)| a..=a.saturating_add(n)).collect();
-            let set = PortSet::of(&ranges);
-            prop_assert_eq!(&PortSet::parse(&set.to_string()), &set);
-            prop_assert_eq!(PortSet::of(&set.ranges()), set);
-        }
     }
 }

@@ -362,7 +362,7 @@ fn missing_is_fine<T>(answer: io::Result<T>) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use crate::{Netns, Place};
     use testbed::{Namespace, link};

@@ -52,7 +52,7 @@ impl Bridge {
 }
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use testbed::traffic::{Ping, ping};
 

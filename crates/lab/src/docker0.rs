@@ -190,6 +190,14 @@ table ip nat {{
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_program_is_looked_for_beyond_the_path() {
+        assert!(super::program("no-such-program-anywhere").is_none());
+    }
+}
+
+#[cfg(test)]
+mod kernel_tests {
     use super::*;
     use crate::outside::{HOST, WORLD, published};
     use std::net::SocketAddr;
@@ -222,10 +230,5 @@ mod tests {
             };
             assert!(tcp_meet(inside, world, other).is_err(), "{firewall:?}");
         }
-    }
-
-    #[test]
-    fn a_program_is_looked_for_beyond_the_path() {
-        assert!(program("no-such-program-anywhere").is_none());
     }
 }

@@ -24,7 +24,7 @@ fn link_address(index: u32) -> io::Result<SockAddr> {
 }
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use std::time::Duration;
     use testbed::Namespace;

@@ -9,8 +9,6 @@
 //! frames drops it as too long.
 
 mod error;
-#[cfg(test)]
-mod kernel_tests;
 mod lost;
 pub mod memory;
 mod name;

@@ -89,7 +89,7 @@ impl Drop for Child {
 }
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use crate::Namespace;
     use std::path::Path;

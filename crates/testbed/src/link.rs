@@ -77,7 +77,7 @@ pub fn without_timers(shown: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
 
     #[test]

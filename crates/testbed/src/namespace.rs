@@ -198,7 +198,7 @@ fn open(path: &str) -> Result<OwnedFd> {
 }
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
 
     fn inode() -> PathBuf {

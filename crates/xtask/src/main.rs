@@ -4,7 +4,7 @@
 //! person runs is the command that CI runs:
 //!
 //! * `cargo xtask arrows` checks who may depend on whom and where `unsafe`, clocks and I/O may stand;
-//! * `cargo xtask test` installs what the tests need and runs everything;
+//! * `cargo xtask test` checks everything, installs what the tests need and runs them, tier by tier;
 //! * `cargo xtask compare` measures Clearway beside its peers;
 //! * `cargo xtask engine` runs the tests of Docker against another release's engine;
 //! * `cargo xtask package` and `cargo xtask plugin` make what Debian and Docker install.
@@ -15,16 +15,19 @@
 )]
 
 mod arrows;
+mod checks;
 mod compare;
 mod engine;
 mod package;
 mod packages;
 mod test;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Instant;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
 #[derive(Debug, Parser)]
@@ -38,7 +41,7 @@ struct Arguments {
 enum Chore {
     /// Check the arrows between crates and the rules that the compiler does not know.
     Arrows,
-    /// Install missing Debian packages, then check formatting, lints and arrows, and run every test.
+    /// Check everything, install the Debian packages that the tests need, and run them.
     Test(test::Options),
     /// Measure Clearway beside docker0, a bare bridge and Open vSwitch, as root.
     Compare(compare::Options),
@@ -100,4 +103,14 @@ fn must_succeed(mut command: std::process::Command) -> Result<()> {
         .map_err(|error| anyhow::anyhow!("cannot run {shown}: {error}"))?;
     anyhow::ensure!(status.success(), "{shown} ended with {status}");
     Ok(())
+}
+
+/// Does one of a chore's steps, between a line that names it and one that says how long it took.
+fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    println!("== {name}");
+    std::io::stdout().flush().context("stdout is closed")?;
+    let start = Instant::now();
+    let done = work().with_context(|| format!("step `{name}`"))?;
+    println!("== {name}: {:.0} s", start.elapsed().as_secs_f64());
+    Ok(done)
 }

@@ -27,6 +27,8 @@ mod endpoints;
 mod explain;
 mod fdb;
 mod gateway;
+#[cfg(test)]
+mod kernel_tests;
 mod networks;
 mod open;
 mod ports;
@@ -40,8 +42,6 @@ mod store;
 mod surroundings;
 mod survival;
 mod tally;
-#[cfg(test)]
-mod tests;
 mod translate;
 mod watch;
 

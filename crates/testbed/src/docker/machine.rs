@@ -299,7 +299,7 @@ fn directories(of: &Path) -> Vec<PathBuf> {
 }
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use crate::wait_until;
     use std::time::Duration;

@@ -186,7 +186,7 @@ const MESSAGE: usize = 64;
 const LOOK: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use crate::link;
 

@@ -52,7 +52,7 @@ fn carry(from: &mut TcpStream, to: &mut TcpStream, word: &[u8]) -> Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use crate::link;
 

@@ -353,7 +353,7 @@ fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, Result<T>>) -> Result<T> 
 }
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use crate::link;
 

@@ -120,7 +120,7 @@ const FIRST_PORT: u16 = 33_434;
 const SILENCE: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use crate::{link, wait_until};
 

@@ -161,7 +161,7 @@ fn receive(socket: &UdpSocket, load: &UdpLoad, sent_all: &AtomicBool) -> Result<
 const QUIET: Duration = Duration::from_millis(150);
 
 #[cfg(test)]
-mod tests {
+mod kernel_tests {
     use super::*;
     use crate::link;
 

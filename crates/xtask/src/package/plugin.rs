@@ -165,6 +165,29 @@ mod tests {
     }
 
     #[test]
+    fn mounts_and_capabilities_are_what_the_daemon_needs() {
+        let config = config();
+        let mount = |name: &str| {
+            let mounts = config["mounts"].as_array().unwrap();
+            let found = mounts.iter().find(|mount| mount["name"] == name).unwrap();
+            (found["source"].clone(), found["destination"].clone())
+        };
+        assert_eq!(mount("run"), ("/run".into(), "/run".into()));
+        assert_eq!(mount("state").1, "/var/lib/clearway");
+        let has = |list: &Value, what: &str| list.as_array().unwrap().iter().any(|v| v == what);
+        for capability in ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"] {
+            assert!(has(&config["linux"]["capabilities"], capability));
+        }
+        assert_eq!(config["linux"]["devices"][0]["path"], "/dev/net/tun");
+        assert_eq!(config["network"]["type"], "host");
+    }
+}
+
+#[cfg(test)]
+mod kernel_tests {
+    use super::*;
+
+    #[test]
     fn a_program_runs_in_a_directory_with_its_libraries_alone() {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("plugin");
@@ -197,23 +220,5 @@ mod tests {
                 .to_string()
                 .contains("is not empty")
         );
-    }
-
-    #[test]
-    fn mounts_and_capabilities_are_what_the_daemon_needs() {
-        let config = config();
-        let mount = |name: &str| {
-            let mounts = config["mounts"].as_array().unwrap();
-            let found = mounts.iter().find(|mount| mount["name"] == name).unwrap();
-            (found["source"].clone(), found["destination"].clone())
-        };
-        assert_eq!(mount("run"), ("/run".into(), "/run".into()));
-        assert_eq!(mount("state").1, "/var/lib/clearway");
-        let has = |list: &Value, what: &str| list.as_array().unwrap().iter().any(|v| v == what);
-        for capability in ["CAP_NET_ADMIN", "CAP_NET_RAW", "CAP_SYS_ADMIN"] {
-            assert!(has(&config["linux"]["capabilities"], capability));
-        }
-        assert_eq!(config["linux"]["devices"][0]["path"], "/dev/net/tun");
-        assert_eq!(config["network"]["type"], "host");
     }
 }

@@ -1,12 +1,13 @@
 //! Packet ports.
 
 use super::{LIMIT, PEER, Wire, arp_request, gone, is_arp, namespace, next, readable, transmit};
-use crate::{Gone, Port, packet};
 use nix::errno::Errno;
 use pipeline::{Batch, BatchLimits, DropReason, MAX_FRAME};
+use port::{Gone, Port, packet};
 use std::net::Ipv6Addr;
 use testbed::{Namespace, cannot_run, link, traffic, wait_until};
-use wire::{VlanTag, VnetHeader};
+use wire::craft::{self, Link};
+use wire::{MacAddr, VlanTag, VnetHeader};
 
 /// A port on the host's end `p0` of a veth whose other end is the guest's `eth0`.
 fn attached(host: &Namespace, guest: &Namespace) -> Port {
@@ -77,24 +78,11 @@ fn it_receives_what_is_addressed_to_somebody_else() {
 
 /// A UDP datagram whose checksum is unfinished, in a frame with these tags.
 fn tagged_datagram(tags: &[VlanTag]) -> (Vec<u8>, VnetHeader) {
-    let mut frame = [[2, 0, 0, 0, 0, 0x77], PEER].concat();
-    for tag in tags {
-        frame.extend(tag.to_bytes());
-    }
-    frame.extend([8, 0]);
-    let ip = frame.len();
-    frame.extend([
-        0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 17, 0, 0, 10, 5, 0, 1, 10, 5, 0, 2,
-    ]);
-    frame.extend([0, 9, 0, 9, 0, 20, 0, 0]);
-    frame.extend(0..12);
-    let csum_start = u16::try_from(ip + 20).unwrap();
-    let vnet = VnetHeader {
-        flags: VnetHeader::NEEDS_CSUM,
-        csum_start,
-        csum_offset: 6,
-        ..VnetHeader::default()
-    };
+    let link = Link::new(MacAddr(PEER), MacAddr([2, 0, 0, 0, 0, 0x77]));
+    let link = tags.iter().copied().fold(link, Link::tag);
+    let packet = link.ipv4([10, 5, 0, 1].into(), [10, 5, 0, 2].into());
+    let mut frame = packet.udp(9, 9, b"twelve bytes");
+    let vnet = craft::unfinish(&mut frame).unwrap();
     (frame, vnet)
 }
 

@@ -1,19 +1,20 @@
-//! Ports against the real kernel. These tests need root; they make their own namespaces, which are
-//! gone with them.
+//! Ports of every kind, opened in a namespace.
 
 mod packet;
+mod pcap;
 mod tap;
 
-use crate::tap::{Tap, TapConfig};
-use crate::{Gone, Port, Rx, Tx};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pipeline::{Batch, BatchLimits, DropReason, Frame, HEADROOM};
+use port::tap::{Tap, TapConfig};
+use port::{Gone, Port, Rx, Tx};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use testbed::Namespace;
-use wire::VnetHeader;
+use wire::craft::Link;
+use wire::{MacAddr, VnetHeader};
 
 /// The MAC address that the tests send from.
 pub(super) const PEER: [u8; 6] = [2, 0, 0, 0, 0, 0x63];
@@ -84,9 +85,8 @@ pub(super) fn is_arp(frame: &[u8], operation: u8) -> bool {
 
 /// An ARP request, broadcast from `mac`.
 pub(super) fn arp_request(mac: [u8; 6], from: [u8; 4], to: [u8; 4]) -> Vec<u8> {
-    let head: [&[u8]; 3] = [&[0xff; 6], &mac, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1]];
-    let body: [&[u8]; 4] = [&mac, &from, &[0; 6], &to];
-    [head.concat(), body.concat()].concat()
+    let link = Link::new(MacAddr(mac), MacAddr([0xff; 6]));
+    link.arp_request(from.into(), to.into())
 }
 
 /// Copies frames between two ports on a thread of its own until it is dropped.

@@ -3,11 +3,7 @@
 //! Each daemon lives in a network namespace of its own, where its ways to the host are made, and
 //! leaves nothing behind.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "the helpers fail the test that calls them"
-)]
-
+use crate::binary::binary;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -44,7 +40,9 @@ impl Place {
     }
 
     fn clearway(&self, words: &str) -> Command {
-        let mut command = self.host.command(env!("CARGO_BIN_EXE_clearway"));
+        let mut command = self
+            .host
+            .command(binary().to_str().expect("a path that is text"));
         command
             .args(words.split_whitespace())
             .env("CLEARWAY_SOCKET", self.path("a.sock"))

@@ -3,10 +3,10 @@
 use super::{
     LIMIT, PEER, Wire, arp_request, config, gone, is_arp, namespace, next, open, readable, transmit,
 };
-use crate::tap::{Tap, TapConfig};
-use crate::{Gone, Offloads, PortError};
 use nix::errno::Errno;
 use pipeline::{Batch, BatchLimits, DropReason, MAX_FRAME};
+use port::tap::{Tap, TapConfig};
+use port::{Gone, Offloads, PortError};
 use testbed::{Namespace, link, traffic, wait_until};
 use wire::VnetHeader;
 
