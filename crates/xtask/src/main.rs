@@ -17,6 +17,7 @@
 mod arrows;
 mod checks;
 mod compare;
+mod dependencies;
 mod engine;
 mod package;
 mod packages;

@@ -20,7 +20,7 @@ use tier::Tier;
 /// What to leave out.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// Only the checks: formatting, lints and arrows
+    /// Only the checks: formatting, lints, arrows, documentation, dependencies
     #[arg(long, conflicts_with = "tiers")]
     checks_only: bool,
     /// Only the tests of these tiers, and no checks

@@ -111,7 +111,7 @@ pub struct Entry {
     pub age: Duration,
 }
 
-/// What [`Fdb::remove`] did.
+/// What [`Fdb::remove`](super::Fdb::remove) did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
     /// The entry is gone.
@@ -125,7 +125,7 @@ pub enum Removal {
     Absent,
 }
 
-/// Which entries [`Fdb::flush`] removes: those that meet every condition.
+/// Which entries [`Fdb::flush`](super::Fdb::flush) removes: those that meet every condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FlushFilter {
     /// Only of this port.
