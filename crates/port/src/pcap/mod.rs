@@ -9,7 +9,6 @@
 //! Reading and writing happen on the worker's thread. A file system answers from memory nearly
 //! always, but where it does not the worker waits: record to a disk that keeps up.
 
-mod capture;
 mod recorder;
 mod replay;
 

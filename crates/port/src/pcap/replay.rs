@@ -7,8 +7,8 @@
 //! The first packet is due when the port is first received from. Times that go backwards are due
 //! at once.
 
-use super::capture::{Capture, Captured};
 use crate::{Gone, PortError, Rx};
+use capture::{Capture, CaptureError, Captured};
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use pipeline::{Batch, HEADROOM, MAX_FRAME, Received};
@@ -40,19 +40,14 @@ pub(super) struct Replay {
 
 impl Replay {
     pub(super) fn open(path: &Path, speed: Speed) -> Result<Self, PortError> {
-        let mut capture = Capture::open(path)?;
-        // A capture whose first packet is wrong is refused now, not when it is played.
-        let next = match capture.next() {
-            Ok(Some(packet)) => Ok(packet),
-            Ok(None) => Err(Gone::EndOfFile),
-            Err(error) => {
-                return Err(PortError::Capture {
-                    operation: "read",
-                    path: path.to_owned(),
-                    error,
-                });
-            }
+        let failed = |error: CaptureError| PortError::Capture {
+            operation: "read",
+            path: path.to_owned(),
+            error: error.to_string(),
         };
+        let mut capture = Capture::open(path).map_err(failed)?;
+        // A capture whose first packet is wrong is refused now, not when it is played.
+        let next = capture.read().map_err(failed)?.ok_or(Gone::EndOfFile);
         let timer = TimerFd::new(
             ClockId::CLOCK_MONOTONIC,
             TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC,
@@ -69,7 +64,7 @@ impl Replay {
     }
 
     fn advance(&mut self) {
-        self.next = match self.capture.next() {
+        self.next = match self.capture.read() {
             Ok(Some(packet)) => Ok(packet),
             Ok(None) => Err(Gone::EndOfFile),
             Err(error) => Err(Gone::Io(format!("capture file: {error}"))),

@@ -1,15 +1,13 @@
-use super::capture::{Capture, Captured};
 use super::*;
 use crate::Gone;
+use capture::{Capture, Captured};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pcap_file::pcap::{PcapHeader, PcapWriter, RawPcapPacket};
+use pcap_file::DataLink;
 use pcap_file::pcapng::PcapNgWriter;
 use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
-use pcap_file::pcapng::blocks::simple_packet::SimplePacketBlock;
-use pcap_file::{DataLink, Endianness, TsResolution};
 use pipeline::{Batch, BatchLimits, HEADROOM, MAX_FRAME};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -70,19 +68,12 @@ fn small_batches() -> BatchLimits {
     }
 }
 
-fn write_pcapng(file: &PathBuf, resolution: Option<u8>, link: DataLink, ticks: &[u64]) {
+/// Writes packets at these times, in a unit of ten to the power of minus `resolution` seconds.
+fn write_pcapng(file: &PathBuf, resolution: u8, ticks: &[u64]) {
     let mut writer = PcapNgWriter::new(File::create(file).unwrap()).unwrap();
-    let options = resolution
-        .map(InterfaceDescriptionOption::IfTsResol)
-        .into_iter()
-        .collect();
-    writer
-        .write_pcapng_block(InterfaceDescriptionBlock {
-            linktype: link,
-            snaplen: 0,
-            options,
-        })
-        .unwrap();
+    let mut interface = InterfaceDescriptionBlock::new(DataLink::ETHERNET, 0);
+    interface.options = vec![InterfaceDescriptionOption::IfTsResol(resolution)];
+    writer.write_pcapng_block(interface).unwrap();
     for ticks in ticks {
         let packet = EnhancedPacketBlock {
             interface_id: 0,
@@ -95,35 +86,9 @@ fn write_pcapng(file: &PathBuf, resolution: Option<u8>, link: DataLink, ticks: &
     }
 }
 
-fn write_pcap(
-    file: &PathBuf,
-    endianness: Endianness,
-    resolution: TsResolution,
-    packets: &[(u32, u32)],
-) {
-    let header = PcapHeader {
-        endianness,
-        ts_resolution: resolution,
-        snaplen: 96,
-        ..PcapHeader::default()
-    };
-    let mut writer = PcapWriter::with_header(File::create(file).unwrap(), header).unwrap();
-    for (ts_sec, ts_frac) in packets {
-        let data = Cow::Owned(vec![7; 96]);
-        let packet = RawPcapPacket {
-            ts_sec: *ts_sec,
-            ts_frac: *ts_frac,
-            incl_len: 96,
-            orig_len: 1514,
-            data,
-        };
-        writer.write_raw_packet(&packet).unwrap();
-    }
-}
-
 fn packets(file: &Path) -> Vec<Captured> {
     let mut capture = Capture::open(file).unwrap();
-    std::iter::from_fn(|| capture.next().unwrap()).collect()
+    std::iter::from_fn(|| capture.read().unwrap()).collect()
 }
 
 proptest! {
@@ -136,30 +101,10 @@ proptest! {
         prop_assert_eq!(played, frames);
         prop_assert_eq!(gone, Gone::EndOfFile);
     }
-
-    #[test]
-    fn damaged_captures_never_panic(cut in 0usize..400, at in 0usize..400, byte: u8, pcapng: bool) {
-        let (_directory, file) = directory();
-        if pcapng {
-            write_pcapng(&file, Some(9), DataLink::ETHERNET, &[1, 2, 3]);
-        } else {
-            write_pcap(&file, Endianness::Little, TsResolution::MicroSecond, &[(1, 0), (2, 0), (3, 0)]);
-        }
-        let mut bytes = std::fs::read(&file).unwrap();
-        bytes.truncate(cut.max(1));
-        let at = at % bytes.len();
-        bytes[at] = byte;
-        std::fs::write(&file, bytes).unwrap();
-        if let Ok(mut port) = replay(&file, Speed::Full) {
-            let (played, gone) = play(&mut port, small_batches());
-            prop_assert!(played.len() <= 3);
-            prop_assert!(matches!(gone, Gone::EndOfFile | Gone::Io(_)));
-        }
-    }
 }
 
 #[test]
-fn the_longest_frame_is_recorded_and_tcpdump_reads_it() {
+fn the_longest_frame_is_recorded_with_its_time() {
     let frame = [
         &[0xff; 6][..],
         &[2, 0, 0, 0, 0, 1],
@@ -168,95 +113,17 @@ fn the_longest_frame_is_recorded_and_tcpdump_reads_it() {
     ]
     .concat();
     let (_directory, file) = recorded(&[frame]);
-    let Ok(output) = std::process::Command::new("tcpdump")
-        .args(["-enr"])
-        .arg(&file)
-        .output()
-    else {
-        return testbed::cannot_run("tcpdump is not installed");
-    };
-    let text = String::from_utf8_lossy(&output.stdout);
-    assert!(
-        output.status.success() && text.contains("length 65557"),
-        "{output:?}"
-    );
-    let year = packets(&file)[0].at.unwrap().as_secs() / (365 * 86_400) + 1970;
+    let packet = &packets(&file)[0];
+    assert_eq!(packet.bytes.len(), 65_557);
+    let year = packet.at.unwrap().as_secs() / (365 * 86_400) + 1970;
     assert!((2025..2200).contains(&year), "recorded in {year}");
-}
-
-#[test]
-fn timestamps_are_read_in_their_own_resolution() {
-    let (_directory, file) = directory();
-    let times = |file| {
-        packets(file)
-            .into_iter()
-            .map(|packet| packet.at.unwrap())
-            .collect::<Vec<_>>()
-    };
-    for (resolution, ticks) in [
-        (None, 1_500_000),
-        (Some(6), 1_500_000),
-        (Some(9), 1_500_000_000),
-        (Some(3), 1_500),
-        (Some(0x81), 3),
-    ] {
-        write_pcapng(&file, resolution, DataLink::ETHERNET, &[ticks]);
-        assert_eq!(
-            times(&file),
-            [Duration::from_millis(1500)],
-            "{resolution:?}"
-        );
-    }
-    for endianness in [Endianness::Big, Endianness::Little] {
-        for (resolution, half) in [
-            (TsResolution::MicroSecond, 500_000),
-            (TsResolution::NanoSecond, 500_000_000),
-        ] {
-            write_pcap(&file, endianness, resolution, &[(1, half)]);
-            assert_eq!(
-                times(&file),
-                [Duration::from_millis(1500)],
-                "{endianness:?} {resolution:?}"
-            );
-        }
-    }
-    write_pcapng(&file, Some(127), DataLink::ETHERNET, &[u64::MAX]);
-    assert_eq!(times(&file), [Duration::ZERO]);
-}
-
-#[test]
-fn a_simple_packet_is_read_without_its_padding() {
-    let (_directory, file) = directory();
-    let mut writer = PcapNgWriter::new(File::create(&file).unwrap()).unwrap();
-    writer
-        .write_pcapng_block(InterfaceDescriptionBlock::new(DataLink::ETHERNET, 0))
-        .unwrap();
-    writer
-        .write_pcapng_block(SimplePacketBlock {
-            original_len: 61,
-            data: Cow::Owned(vec![7; 61]),
-        })
-        .unwrap();
-    drop(writer);
-    assert_eq!(
-        packets(&file),
-        [Captured {
-            at: None,
-            bytes: vec![7; 61]
-        }]
-    );
 }
 
 #[test]
 fn recorded_speed_keeps_the_pauses() {
     let (_directory, file) = directory();
     // One pause, two packets at once, one whose time goes backwards.
-    write_pcapng(
-        &file,
-        Some(3),
-        DataLink::ETHERNET,
-        &[5_000, 5_060, 5_060, 4_000],
-    );
+    write_pcapng(&file, 3, &[5_000, 5_060, 5_060, 4_000]);
     let mut port = replay(&file, Speed::Recorded).unwrap();
     let start = Instant::now();
     let (played, gone) = play(&mut port, BatchLimits::default());
@@ -271,7 +138,7 @@ fn recorded_speed_keeps_the_pauses() {
 #[test]
 fn between_packets_it_is_not_readable() {
     let (_directory, file) = directory();
-    write_pcapng(&file, Some(0), DataLink::ETHERNET, &[0, 3600, u64::MAX]);
+    write_pcapng(&file, 0, &[0, 3600, u64::MAX]);
     let mut port = replay(&file, Speed::Recorded).unwrap();
     let mut batch = Batch::new(BatchLimits::default());
     port.queues[0].receive(&mut batch).unwrap();
@@ -300,49 +167,12 @@ fn a_full_disk_is_a_counted_drop() {
 }
 
 #[test]
-fn a_write_that_fails_half_way_leaves_whole_packets() {
-    let namespace = testbed::Namespace::with_mounts().unwrap();
-    let packets = namespace.run(|| {
-        let none: Option<&str> = None;
-        let flags = nix::mount::MsFlags::empty();
-        nix::mount::mount(none, "/mnt", Some("tmpfs"), flags, Some("size=8192")).unwrap();
-        let file = PathBuf::from("/mnt/x.pcap");
-        let port = record(&Recording::new(file.clone())).unwrap();
-        let answers: Vec<_> = (0..8).map(|_| send(&port, &[1; 1500])).collect();
-        assert_eq!(
-            answers.iter().filter(|answer| answer.is_ok()).count(),
-            5,
-            "{answers:?}"
-        );
-        assert_eq!(answers[7], Err(DropReason::TxFull));
-        packets(&file)
-    });
-    assert_eq!(packets.len(), 5);
-}
-
-#[test]
-fn what_is_not_a_capture_of_ethernet_is_refused_by_name() {
+fn what_is_not_a_capture_is_refused_by_name() {
     let (_directory, file) = directory();
-    let refused = |file: &PathBuf| replay(file, Speed::Full).unwrap_err().to_string();
-    assert!(
-        refused(&file).contains("No such file"),
-        "{}",
-        refused(&file)
-    );
+    let refused = || replay(&file, Speed::Full).unwrap_err().to_string();
+    assert!(refused().contains("No such file"), "{}", refused());
     std::fs::write(&file, b"abc").unwrap();
-    assert!(refused(&file).contains("too short"), "{}", refused(&file));
-    std::fs::write(&file, [0x41; 400]).unwrap();
-    assert!(
-        refused(&file).contains("neither pcap nor pcapng"),
-        "{}",
-        refused(&file)
-    );
-    write_pcapng(&file, None, DataLink::RAW, &[0]);
-    assert!(
-        refused(&file).contains("not of Ethernet"),
-        "{}",
-        refused(&file)
-    );
+    assert!(refused().contains("too short"), "{}", refused());
 }
 
 #[test]

@@ -33,6 +33,7 @@ const NAT: &str = "clearway-nat";
 const PORT: &str = "clearway-port";
 const DATAPLANE: &str = "clearway-dataplane";
 const CONTROL: &str = "clearway-control";
+const CAPTURE: &str = "clearway-capture";
 const HOST: &str = "clearway-host";
 const NAMES: &str = "clearway-names";
 const API: &str = "clearway-api";
@@ -74,7 +75,8 @@ pub(super) const RULES: &[Rule] = &[
         never: &[SWITCH],
     },
     rule(CONTROL, Kind::Pure, &[WIRE, PIPELINE, SWITCH, NAT]),
-    rule(PORT, Kind::Shell, &[WIRE, PIPELINE]),
+    rule(CAPTURE, Kind::Shell, &[]),
+    rule(PORT, Kind::Shell, &[WIRE, PIPELINE, CAPTURE]),
     rule(DATAPLANE, Kind::Shell, &[WIRE, PIPELINE, SWITCH, NAT, PORT]),
     rule(HOST, Kind::Shell, &[]),
     rule(NAMES, Kind::Shell, &[]),
@@ -87,7 +89,7 @@ pub(super) const RULES: &[Rule] = &[
             WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, NAMES, API, DOCKER,
         ],
     ),
-    rule(CLI, Kind::Words, &[API]),
+    rule(CLI, Kind::Words, &[API, CAPTURE]),
     rule(LAB, Kind::Shell, &[WIRE, API, HOST, TESTBED]),
     rule(CLEARWAY, Kind::Shell, &[API, DATAPLANE, DAEMON, CLI, LAB]),
     rule(TESTBED, Kind::Dev, &[]),

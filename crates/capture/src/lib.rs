@@ -10,7 +10,6 @@
 //! A capture file is foreign input: whatever its bytes, the answer is a packet, the end, or an
 //! error, after which nothing more is read.
 
-use crate::PortError;
 use pcap_file::pcap::PcapReader;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
@@ -19,57 +18,84 @@ use pcap_file::pcapng::{Block, PcapNgReader};
 use pcap_file::{DataLink, PcapError, TsResolution};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, Read, Seek};
 use std::path::Path;
 use std::time::Duration;
 
 /// One packet of a capture.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Captured {
+pub struct Captured {
     /// Time since the epoch; `None` where the format has none.
-    pub(super) at: Option<Duration>,
+    pub at: Option<Duration>,
     /// What was captured of it.
-    pub(super) bytes: Vec<u8>,
+    pub bytes: Vec<u8>,
 }
 
 /// An open capture file.
-pub(super) enum Capture<R: Read> {
+pub enum Capture<R: Read> {
+    /// In the older format.
     Pcap(PcapReader<R>),
+    /// In the newer one.
     PcapNg(PcapNgReader<R>),
+}
+
+/// Why a capture cannot be read, or not any further.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptureError {
+    /// The file system refused.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+    /// There is not even the first word.
+    #[error("it is too short to be a capture")]
+    TooShort,
+    /// The first word is no capture's.
+    #[error("it is neither pcap nor pcapng")]
+    NotACapture,
+    /// The packets are of another kind.
+    #[error("it holds packets of link type {0}, not of Ethernet (1)")]
+    NotEthernet(u32),
+    /// A packet names an interface that the file says nothing about.
+    #[error("a packet of interface {0}, which is not described")]
+    UnknownInterface(u32),
+    /// The file was cut off.
+    #[error("it ends within a packet")]
+    CutOff,
+    /// The decoder refused.
+    #[error("{0}")]
+    Malformed(PcapError),
 }
 
 impl Capture<File> {
     /// Opens a file of either format.
-    pub(super) fn open(path: &Path) -> Result<Self, PortError> {
-        let failed = |error: String| PortError::Capture {
-            operation: "read",
-            path: path.to_owned(),
-            error,
-        };
-        let mut file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    ///
+    /// # Errors
+    /// [`CaptureError`]: it cannot be read, or does not begin as a capture of Ethernet does.
+    pub fn open(path: &Path) -> Result<Self, CaptureError> {
+        let mut file = File::open(path)?;
         let mut magic = [0; 4];
         file.read_exact(&mut magic)
-            .map_err(|_| failed("it is too short to be a capture".to_owned()))?;
-        file.seek(SeekFrom::Start(0))
-            .map_err(|error| failed(error.to_string()))?;
-        Self::decode(file, magic).map_err(failed)
+            .map_err(|_| CaptureError::TooShort)?;
+        file.rewind()?;
+        Self::decode(file, magic)
     }
 }
 
 impl<R: Read> Capture<R> {
     /// Decodes what begins with `magic`.
-    pub(super) fn decode(from: R, magic: [u8; 4]) -> Result<Self, String> {
+    fn decode(from: R, magic: [u8; 4]) -> Result<Self, CaptureError> {
         if magic == PCAPNG_MAGIC {
-            return PcapNgReader::new(from).map(Self::PcapNg).map_err(described);
+            return Ok(Self::PcapNg(PcapNgReader::new(from).map_err(described)?));
         }
-        let reader =
-            PcapReader::new(from).map_err(|_| "it is neither pcap nor pcapng".to_owned())?;
+        let reader = PcapReader::new(from).map_err(|_| CaptureError::NotACapture)?;
         ethernet_only(reader.header().datalink)?;
         Ok(Self::Pcap(reader))
     }
 
-    /// The next packet; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Captured>, String> {
+    /// Reads the next packet; `None` at the end.
+    ///
+    /// # Errors
+    /// [`CaptureError`]: there is nothing sound beyond.
+    pub fn read(&mut self) -> Result<Option<Captured>, CaptureError> {
         match self {
             Self::Pcap(reader) => next_of_pcap(reader),
             Self::PcapNg(reader) => next_of_pcapng(reader),
@@ -86,7 +112,7 @@ impl<R: Read> fmt::Debug for Capture<R> {
     }
 }
 
-fn next_of_pcap<R: Read>(reader: &mut PcapReader<R>) -> Result<Option<Captured>, String> {
+fn next_of_pcap<R: Read>(reader: &mut PcapReader<R>) -> Result<Option<Captured>, CaptureError> {
     let resolution = reader.header().ts_resolution;
     let Some(packet) = reader.next_raw_packet() else {
         return Ok(None);
@@ -103,7 +129,7 @@ fn next_of_pcap<R: Read>(reader: &mut PcapReader<R>) -> Result<Option<Captured>,
     }))
 }
 
-fn next_of_pcapng<R: Read>(reader: &mut PcapNgReader<R>) -> Result<Option<Captured>, String> {
+fn next_of_pcapng<R: Read>(reader: &mut PcapNgReader<R>) -> Result<Option<Captured>, CaptureError> {
     loop {
         let Some(block) = reader.next_block() else {
             return Ok(None);
@@ -130,8 +156,7 @@ fn next_of_pcapng<R: Read>(reader: &mut PcapNgReader<R>) -> Result<Option<Captur
             | Block::Unknown(_) => continue,
         };
         let described = reader.interfaces().get(interface as usize);
-        let interface = described
-            .ok_or_else(|| format!("a packet of interface {interface}, which is not described"))?;
+        let interface = described.ok_or(CaptureError::UnknownInterface(interface))?;
         ethernet_only(interface.linktype)?;
         return Ok(Some(Captured {
             at: ticks.map(|ticks| time_of(ticks, interface)),
@@ -164,25 +189,26 @@ fn time_of(ticks: u128, interface: &InterfaceDescriptionBlock<'_>) -> Duration {
     Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }
 
-fn ethernet_only(link: DataLink) -> Result<(), String> {
+fn ethernet_only(link: DataLink) -> Result<(), CaptureError> {
     if link == DataLink::ETHERNET {
-        return Ok(());
+        Ok(())
+    } else {
+        Err(CaptureError::NotEthernet(link.into()))
     }
-    let (got, wanted) = (u32::from(link), u32::from(DataLink::ETHERNET));
-    Err(format!(
-        "it holds packets of link type {got}, not of Ethernet ({wanted})"
-    ))
 }
 
-fn described(error: PcapError) -> String {
+fn described(error: PcapError) -> CaptureError {
     let PcapError::IoError(error) = error else {
-        return error.to_string();
+        return CaptureError::Malformed(error);
     };
-    if error.kind() == io::ErrorKind::UnexpectedEof {
-        return "it ends within a packet".to_owned();
+    if error.kind() == ErrorKind::UnexpectedEof {
+        return CaptureError::CutOff;
     }
-    error.to_string()
+    CaptureError::Io(error)
 }
 
 const PCAPNG_MAGIC: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 const MICROSECONDS: u8 = 6;
+
+#[cfg(test)]
+mod tests;
