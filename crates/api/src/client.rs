@@ -1,16 +1,10 @@
-//! The client: one method a call, over the daemon's unix socket.
+//! The client: a method for each call of the table, over the daemon's unix socket.
 //!
 //! It blocks, because the command line, the lab and the tests have nothing else to do meanwhile;
 //! it must not be called from within an async runtime. Each call is a connection of its own, so a
 //! client outlives a restart of the daemon and may be shared between threads.
 
-use crate::routes::{self, Method, with_name};
-use crate::{
-    Adopt, Adoption, ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet,
-    ExplainRequest, Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed,
-    Join, Name, NatEntry, NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port,
-    PortAdd, PortSet, Publication, PublicationCreate, Status, Uplink, UplinkAdd,
-};
+use crate::{ApiError, Method, Name, OPENAPI};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::client::conn::http1;
@@ -18,7 +12,7 @@ use hyper_util::rt::TokioIo;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::io;
-use std::ops::ControlFlow;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::net::UnixStream;
@@ -94,287 +88,23 @@ impl Client {
     }
 }
 
-/// The calls. Each answers [`ClientError::Refused`] when the daemon says no.
-#[expect(clippy::missing_errors_doc, reason = "said once, above")]
+/// What [`calls!`](crate::declare) needs to make a call.
 impl Client {
-    /// Makes a network.
-    pub fn network_create(&self, network: &NetworkCreate) -> Result<Network, ClientError> {
-        self.ask(Method::Post, routes::NETWORKS, Some(network))
-    }
-
-    /// All networks, by name.
-    pub fn networks(&self) -> Result<Vec<Network>, ClientError> {
-        self.get(routes::NETWORKS)
-    }
-
-    /// One network.
-    pub fn network(&self, name: &Name) -> Result<Network, ClientError> {
-        self.get(&with_name(routes::NETWORK, name))
-    }
-
-    /// Changes a network.
-    pub fn network_set(&self, name: &Name, set: &NetworkSet) -> Result<Network, ClientError> {
-        self.ask(Method::Patch, &with_name(routes::NETWORK, name), Some(set))
-    }
-
-    /// Takes a network away that has neither ports nor endpoints.
-    pub fn network_remove(&self, name: &Name) -> Result<(), ClientError> {
-        self.ask(Method::Delete, &with_name(routes::NETWORK, name), NOTHING)
-    }
-
-    /// Makes an endpoint, and joins it if a namespace is named.
-    pub fn attach(&self, attach: &Attach) -> Result<Endpoint, ClientError> {
-        self.ask(Method::Post, routes::ENDPOINTS, Some(attach))
-    }
-
-    /// Detaches a container; answers what the endpoint was.
-    pub fn detach(&self, detach: &Detach) -> Result<Endpoint, ClientError> {
-        self.ask(Method::Post, routes::DETACH, Some(detach))
-    }
-
-    /// All endpoints, by id.
-    pub fn endpoints(&self) -> Result<Vec<Endpoint>, ClientError> {
-        self.get(routes::ENDPOINTS)
-    }
-
-    /// One endpoint, by id or name.
-    pub fn endpoint(&self, name: &Name) -> Result<Endpoint, ClientError> {
-        self.get(&with_name(routes::ENDPOINT, name))
-    }
-
-    /// Changes an endpoint.
-    pub fn endpoint_set(&self, name: &Name, set: &EndpointSet) -> Result<Endpoint, ClientError> {
-        self.ask(Method::Patch, &with_name(routes::ENDPOINT, name), Some(set))
-    }
-
-    /// Gives an endpoint its interface in a sandbox.
-    pub fn endpoint_join(&self, name: &Name, join: &Join) -> Result<Endpoint, ClientError> {
-        let route = with_name(routes::ENDPOINT_JOIN, name);
-        self.ask(Method::Post, &route, Some(join))
-    }
-
-    /// Takes an endpoint's interface away, and what is published of it.
-    pub fn endpoint_leave(&self, name: &Name) -> Result<Endpoint, ClientError> {
-        self.ask(
-            Method::Post,
-            &with_name(routes::ENDPOINT_LEAVE, name),
-            NOTHING,
-        )
-    }
-
-    /// What an endpoint may send and receive.
-    pub fn policy(&self, endpoint: &Name) -> Result<Policy, ClientError> {
-        self.get(&with_name(routes::POLICY, endpoint))
-    }
-
-    /// Says what an endpoint may send and receive, whole.
-    pub fn policy_set(&self, endpoint: &Name, policy: &Policy) -> Result<Policy, ClientError> {
-        self.ask(
-            Method::Post,
-            &with_name(routes::POLICY, endpoint),
-            Some(policy),
-        )
-    }
-
-    /// Lets an endpoint send and receive everything.
-    pub fn policy_clear(&self, endpoint: &Name) -> Result<(), ClientError> {
-        self.ask(
-            Method::Delete,
-            &with_name(routes::POLICY, endpoint),
-            NOTHING,
-        )
-    }
-
-    /// All uplinks, in the order they were added.
-    pub fn uplinks(&self) -> Result<Vec<Uplink>, ClientError> {
-        self.get(routes::UPLINKS)
-    }
-
-    /// Adds an uplink.
-    pub fn uplink_add(&self, uplink: &UplinkAdd) -> Result<Uplink, ClientError> {
-        self.ask(Method::Post, routes::UPLINKS, Some(uplink))
-    }
-
-    /// Takes an uplink away that no network names.
-    pub fn uplink_remove(&self, name: &Name) -> Result<(), ClientError> {
-        self.ask(Method::Delete, &with_name(routes::UPLINK, name), NOTHING)
-    }
-
-    /// All publications, in the order they were made.
-    pub fn publications(&self) -> Result<Vec<Publication>, ClientError> {
-        self.get(routes::PUBLICATIONS)
-    }
-
-    /// Publishes ports of an endpoint.
-    pub fn publish(&self, ports: &PublicationCreate) -> Result<Publication, ClientError> {
-        self.ask(Method::Post, routes::PUBLICATIONS, Some(ports))
-    }
-
-    /// Takes a publication away.
-    pub fn unpublish(&self, id: &Name) -> Result<(), ClientError> {
-        self.ask(Method::Delete, &with_name(routes::PUBLICATION, id), NOTHING)
-    }
-
-    /// All adopted bridges.
-    pub fn adoptions(&self) -> Result<Vec<Adoption>, ClientError> {
-        self.get(routes::ADOPTIONS)
-    }
-
-    /// Adopts a bridge of the host's.
-    pub fn adopt(&self, adopt: &Adopt) -> Result<Adoption, ClientError> {
-        self.ask(Method::Post, routes::ADOPTIONS, Some(adopt))
-    }
-
-    /// Gives a bridge its containers back.
-    pub fn release(&self, bridge: &Name) -> Result<(), ClientError> {
-        self.ask(
-            Method::Delete,
-            &with_name(routes::ADOPTION, bridge),
-            NOTHING,
-        )
-    }
-
-    /// The connections the NAT follows that pass `filter`.
-    pub fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ClientError> {
-        self.get(&format!("{}?{}", routes::NAT, filter.query()))
-    }
-
-    /// Forgets the connections that pass `filter`.
-    pub fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ClientError> {
-        self.ask(Method::Post, routes::NAT_FLUSH, Some(filter))
-    }
-
-    /// Tells `each` what happens to the connections that pass `filter`, until it breaks or the
-    /// daemon ends. The timeout is for the first answer alone.
-    pub fn nat_watch(
-        &self,
-        filter: &NatFilter,
-        mut each: impl FnMut(NatEvent) -> ControlFlow<()>,
-    ) -> Result<(), ClientError> {
-        let path = format!("{}?{}", routes::NAT_WATCH, filter.query());
-        self.runtime()?.block_on(async {
-            let asked = self.answer(Method::Get, &path, Vec::new());
-            let answer = tokio::time::timeout(self.timeout, asked).await;
-            let (mut body, _connection) = answer.map_err(|_| self.timed_out())??;
-            let mut lines = Lines::default();
-            while let Some(frame) = body.frame().await {
-                let frame = frame.map_err(|error| self.no_answer(&error))?;
-                lines.push(frame.data_ref().map_or(&[], |data| &data[..]));
-                while let Some(line) = lines.next() {
-                    let event = serde_json::from_slice(&line)
-                        .map_err(|error| self.not_understood(&error))?;
-                    if each(event).is_break() {
-                        return Ok(());
-                    }
-                }
-            }
-            Ok(())
-        })
-    }
-
-    /// What is not as it should be.
-    pub fn doctor(&self) -> Result<Vec<Finding>, ClientError> {
-        self.get(routes::DOCTOR)
-    }
-
-    /// Puts right what is not as it should be.
-    pub fn doctor_clean(&self) -> Result<Vec<Cleaned>, ClientError> {
-        self.ask(Method::Post, routes::DOCTOR_CLEAN, NOTHING)
-    }
-
-    /// Adds a port.
-    pub fn port_add(&self, port: &PortAdd) -> Result<Port, ClientError> {
-        self.ask(Method::Post, routes::PORTS, Some(port))
-    }
-
-    /// All ports, by name.
-    pub fn ports(&self) -> Result<Vec<Port>, ClientError> {
-        self.get(routes::PORTS)
-    }
-
-    /// One port.
-    pub fn port(&self, name: &Name) -> Result<Port, ClientError> {
-        self.get(&with_name(routes::PORT, name))
-    }
-
-    /// Changes a port.
-    pub fn port_set(&self, name: &Name, set: &PortSet) -> Result<Port, ClientError> {
-        self.ask(Method::Patch, &with_name(routes::PORT, name), Some(set))
-    }
-
-    /// Takes a port away.
-    pub fn port_remove(&self, name: &Name) -> Result<(), ClientError> {
-        self.ask(Method::Delete, &with_name(routes::PORT, name), NOTHING)
-    }
-
-    /// The MAC addresses that pass `filter`.
-    pub fn fdb(&self, filter: &FdbFilter) -> Result<Vec<FdbEntry>, ClientError> {
-        let named = [("network", &filter.network), ("port", &filter.port)];
-        let query: Vec<String> = named
-            .into_iter()
-            .filter_map(|(key, name)| Some(format!("{key}={}", name.as_ref()?)))
-            .collect();
-        self.get(&format!("{}?{}", routes::FDB, query.join("&")))
-    }
-
-    /// Writes a static entry.
-    pub fn fdb_add(&self, entry: &FdbAdd) -> Result<FdbEntry, ClientError> {
-        self.ask(Method::Post, routes::FDB, Some(entry))
-    }
-
-    /// Removes one entry.
-    pub fn fdb_remove(&self, key: &FdbKey) -> Result<(), ClientError> {
-        self.ask(Method::Post, routes::FDB_REMOVE, Some(key))
-    }
-
-    /// Forgets entries.
-    pub fn fdb_flush(&self, flush: &FdbFlush) -> Result<Flushed, ClientError> {
-        self.ask(Method::Post, routes::FDB_FLUSH, Some(flush))
-    }
-
-    /// What was dropped.
-    pub fn drops(&self) -> Result<Drops, ClientError> {
-        self.get(routes::DROPS)
-    }
-
-    /// How the daemon is.
-    pub fn status(&self) -> Result<Status, ClientError> {
-        self.get(routes::STATUS)
-    }
-
-    /// Leads a frame through the tables without side effects.
-    pub fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ClientError> {
-        self.ask(Method::Post, routes::EXPLAIN, Some(request))
-    }
-
     /// The interface's own description.
+    ///
+    /// # Errors
+    /// As with every call.
     pub fn openapi(&self) -> Result<serde_json::Value, ClientError> {
-        self.get(routes::OPENAPI)
+        self.request(Method::GET, OPENAPI).answer()
     }
 
-    fn get<A: DeserializeOwned>(&self, path: &str) -> Result<A, ClientError> {
-        self.ask(Method::Get, path, NOTHING)
-    }
-
-    fn ask<Q: Serialize, A: DeserializeOwned>(
-        &self,
-        method: Method,
-        path: &str,
-        question: Option<&Q>,
-    ) -> Result<A, ClientError> {
-        let body = question
-            .map_or_else(|| Ok(Vec::new()), serde_json::to_vec)
-            .map_err(|error| self.not_understood(&error))?;
-        let exchange = self.runtime()?.block_on(async {
-            let whole = async {
-                let (body, _connection) = self.answer(method, path, body).await?;
-                self.whole(body).await
-            };
-            tokio::time::timeout(self.timeout, whole).await
-        });
-        let answer = exchange.map_err(|_| self.timed_out())??;
-        let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
-        serde_json::from_slice(answer).map_err(|error| self.not_understood(&error))
+    pub(crate) fn request(&self, method: Method, path: &str) -> Request<'_> {
+        Request {
+            client: self,
+            method,
+            path: path.to_owned(),
+            body: Vec::new(),
+        }
     }
 
     fn runtime(&self) -> Result<Runtime, ClientError> {
@@ -385,7 +115,7 @@ impl Client {
     }
 
     /// One request, and the body of its answer if that is a good one.
-    async fn answer(
+    async fn exchange(
         &self,
         method: Method,
         path: &str,
@@ -403,7 +133,7 @@ impl Client {
         });
         let connection = Connection(connection);
         let request = hyper::Request::builder()
-            .method(method.as_str())
+            .method(method)
             .uri(path)
             .header("host", "clearway")
             .header("content-type", "application/json")
@@ -458,7 +188,124 @@ impl Client {
     }
 }
 
+/// A call on its way out.
+pub(crate) struct Request<'c> {
+    client: &'c Client,
+    method: Method,
+    path: String,
+    body: Vec<u8>,
+}
+
+impl Request<'_> {
+    /// Puts a name into the path. A [`Name`] needs no escaping.
+    pub(crate) fn named(self, name: &Name) -> Self {
+        Self {
+            path: self.path.replace("{name}", name.as_str()),
+            ..self
+        }
+    }
+
+    /// Puts a filter behind the question mark.
+    pub(crate) fn query(self, query: &impl Serialize) -> Result<Self, ClientError> {
+        let query = serde_urlencoded::to_string(query)
+            .map_err(|error| self.client.not_understood(&error))?;
+        Ok(Self {
+            path: format!("{}?{query}", self.path),
+            ..self
+        })
+    }
+
+    /// Gives it a body.
+    pub(crate) fn body(self, body: &impl Serialize) -> Result<Self, ClientError> {
+        let body = serde_json::to_vec(body).map_err(|error| self.client.not_understood(&error))?;
+        Ok(Self { body, ..self })
+    }
+
+    /// Asks, and waits for the whole answer; none is `()`.
+    pub(crate) fn answer<A: DeserializeOwned>(self) -> Result<A, ClientError> {
+        let client = self.client;
+        let exchange = client.runtime()?.block_on(async {
+            let whole = async {
+                let exchanged = client.exchange(self.method, &self.path, self.body);
+                let (body, _connection) = exchanged.await?;
+                client.whole(body).await
+            };
+            tokio::time::timeout(client.timeout, whole).await
+        });
+        let answer = exchange.map_err(|_| client.timed_out())??;
+        let answer: &[u8] = if answer.is_empty() { b"null" } else { &answer };
+        serde_json::from_slice(answer).map_err(|error| client.not_understood(&error))
+    }
+
+    /// Asks, and waits until the answer begins. The timeout is for that alone.
+    pub(crate) fn stream<T>(self) -> Result<Stream<T>, ClientError> {
+        let client = self.client;
+        let runtime = client.runtime()?;
+        let begun = runtime.block_on(async {
+            let exchanged = client.exchange(self.method, &self.path, self.body);
+            tokio::time::timeout(client.timeout, exchanged).await
+        });
+        let (body, connection) = begun.map_err(|_| client.timed_out())??;
+        Ok(Stream {
+            client: client.clone(),
+            lines: Lines::default(),
+            body: Some(body),
+            _connection: connection,
+            runtime,
+            values: PhantomData,
+        })
+    }
+}
+
+/// The values of a call that goes on, each as it comes; dropped, it hangs up.
+///
+/// The end says how the stream ended: after `None` the daemon ended it, after an error it did not,
+/// or it sent something that is not understood.
+#[derive(Debug)]
+pub struct Stream<T> {
+    client: Client,
+    lines: Lines,
+    /// `None` after the end.
+    body: Option<Incoming>,
+    _connection: Connection,
+    runtime: Runtime,
+    values: PhantomData<fn() -> T>,
+}
+
+impl<T: DeserializeOwned> Iterator for Stream<T> {
+    type Item = Result<T, ClientError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let value = self.next_line().transpose()?.and_then(|line| {
+            serde_json::from_slice(&line).map_err(|error| self.client.not_understood(&error))
+        });
+        if value.is_err() {
+            self.body = None;
+        }
+        Some(value)
+    }
+}
+
+impl<T> Stream<T> {
+    fn next_line(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        loop {
+            let Some(body) = &mut self.body else {
+                return Ok(None);
+            };
+            if let Some(line) = self.lines.next() {
+                return Ok(Some(line));
+            }
+            match self.runtime.block_on(body.frame()) {
+                Some(Ok(frame)) => self.lines.push(frame.data_ref().map_or(&[], |data| data)),
+                Some(Err(error)) => return Err(self.client.no_answer(&error)),
+                None => self.body = None,
+            }
+        }
+    }
+}
+
 /// Drives a connection; dropped, it ends.
+#[derive(Debug)]
 struct Connection(JoinHandle<()>);
 
 impl Drop for Connection {
@@ -489,14 +336,57 @@ impl Lines {
     }
 }
 
-/// A request without a body.
-const NOTHING: Option<&()> = None;
-
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead, BufReader, Write};
+    use std::os::unix::net::UnixListener;
+    use std::sync::mpsc;
+
+    /// A daemon that answers one call with `parts`, each when it is told to go on, and hangs up.
+    fn daemon(parts: &'static [&'static str]) -> (tempfile::TempDir, Client, mpsc::Sender<()>) {
+        let dir = tempfile::tempdir().unwrap();
+        let socket = dir.path().join("a.sock");
+        let listener = UnixListener::bind(&socket).unwrap();
+        let (go_on, wait) = mpsc::channel();
+        std::thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = BufReader::new(stream.try_clone().unwrap()).lines();
+            while !request.next().unwrap().unwrap().is_empty() {}
+            let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+            stream.write_all(head.as_bytes()).unwrap();
+            for part in parts {
+                stream.write_all(part.as_bytes()).unwrap();
+                wait.recv().unwrap();
+            }
+        });
+        (dir, Client::new(socket), go_on)
+    }
+
+    #[test]
+    fn a_stream_gives_each_value_as_it_comes_and_says_how_it_ended() {
+        let (_dir, client, go_on) = daemon(&["4\r\n1\n2\n\r\n", "2\r\n3\n\r\n", "0\r\n\r\n"]);
+        let mut stream = client.request(Method::GET, "/").stream::<u32>().unwrap();
+        assert_eq!(stream.next().unwrap().unwrap(), 1);
+        assert_eq!(stream.next().unwrap().unwrap(), 2);
+        go_on.send(()).unwrap();
+        assert_eq!(stream.next().unwrap().unwrap(), 3);
+        go_on.send(()).unwrap();
+        assert!(stream.next().is_none(), "the daemon ended it");
+
+        let (_dir, client, go_on) = daemon(&["2\r\n1\n\r\n"]);
+        let mut stream = client.request(Method::GET, "/").stream::<u32>().unwrap();
+        assert_eq!(stream.next().unwrap().unwrap(), 1);
+        go_on.send(()).unwrap();
+        let broken = stream.next().unwrap();
+        assert!(
+            matches!(broken, Err(ClientError::NoAnswer { .. })),
+            "{broken:?}"
+        );
+        assert!(stream.next().is_none());
+    }
 
     #[test]
     fn lines_come_in_pieces_and_several_at_once() {

@@ -6,11 +6,13 @@
 //! anything else, so a path such as `../../etc` never gets as far as a file name.
 //!
 //! The crate knows nothing of the dataplane: these types are the interface's, and stay when the
-//! inside changes. [`routes`] is the one list of paths, which the server, the client and the
-//! OpenAPI description share.
+//! inside changes. `calls.rs` is the one table of calls, which the server, the client and the OpenAPI
+//! description share.
 
 mod adoption;
+mod calls;
 mod client;
+mod declare;
 mod doctor;
 mod error;
 mod explain;
@@ -21,16 +23,25 @@ mod network;
 mod policy;
 mod port;
 mod publish;
-pub mod routes;
 mod routing;
+#[cfg(feature = "server")]
+pub mod server;
 mod status;
+#[cfg(feature = "stub")]
+mod stub;
 mod uplink;
 mod words;
 
 mod endpoint;
 
 pub use adoption::{Adopt, Adoption};
-pub use client::{Client, ClientError};
+pub use calls::CALLS;
+#[cfg(feature = "server")]
+pub use calls::{
+    AdoptionCalls, EndpointCalls, FdbCalls, NatCalls, NetworkCalls, PortCalls, PublicationCalls,
+    Service, UplinkCalls, WatchCalls,
+};
+pub use client::{Client, ClientError, Stream};
 pub use doctor::{Cleaned, Finding};
 pub use endpoint::{Attach, Detach, Endpoint, EndpointSet, Join, Via};
 pub use error::{ApiError, ErrorCode};
@@ -40,7 +51,7 @@ pub use explain::{
     parse_hex,
 };
 pub use fdb::{FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed};
-pub use nat::{NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState, NatTuple};
+pub use nat::*;
 pub use net_words::{AddressRange, PortRange, Protocol};
 pub use network::{Network, NetworkCreate, StormLimits};
 pub use policy::{Action, Policy, Rule, Way};
@@ -53,8 +64,16 @@ pub use routing::{
     Dependence, ExternalPrefix, Masquerade, Nat, NetworkSet, Preset, Routing, UplinkChoice,
 };
 pub use status::{DropRow, Drops, PortDrops, PortsStatus, Status, WorkerStatus};
+#[cfg(feature = "stub")]
+pub use stub::{Asked, Stub};
 pub use uplink::{Uplink, UplinkAdd, UplinkState};
 pub use words::{Mac, Name, Netns, ParseWordError, VlanId};
 
 /// Where the daemon listens when nothing else is said.
 pub const DEFAULT_SOCKET: &str = "/run/clearway/clearway.sock";
+
+/// Where the interface describes itself.
+pub const OPENAPI: &str = "/openapi.json";
+
+/// How a call is asked.
+pub use hyper::Method;

@@ -125,22 +125,6 @@ impl NatFilter {
             && self.dst.is_none_or(dst)
             && self.port.is_none_or(port)
     }
-
-    /// What stands behind the question mark for it.
-    #[must_use]
-    pub fn query(&self) -> String {
-        let text = |key: &str, word: Option<String>| Some(format!("{key}={}", word?));
-        let words = [
-            text("protocol", self.protocol.map(|p| p.to_string())),
-            text("src", self.src.map(|net| net.to_string())),
-            text("dst", self.dst.map(|net| net.to_string())),
-            text("port", self.port.map(|port| port.to_string())),
-            text("network", self.network.as_ref().map(ToString::to_string)),
-            text("endpoint", self.endpoint.as_ref().map(ToString::to_string)),
-            text("state", self.state.map(|state| state.to_string())),
-        ];
-        words.into_iter().flatten().collect::<Vec<_>>().join("&")
-    }
 }
 
 /// Something that happened to a connection: one line of the watch.
@@ -220,17 +204,5 @@ mod tests {
         };
         let of_web: NatFilter = serde_json::from_str(r#"{"endpoint":"web"}"#).unwrap();
         assert!(!of_web.matches(&stranger) && NatFilter::default().matches(&stranger));
-    }
-
-    #[test]
-    fn the_query_says_what_is_set() {
-        let filter = NatFilter {
-            protocol: Some(Protocol::UDP),
-            src: Some("10.0.0.0/8".parse().unwrap()),
-            state: Some(NatState::Opening),
-            ..NatFilter::default()
-        };
-        assert_eq!(filter.query(), "protocol=udp&src=10.0.0.0/8&state=opening");
-        assert_eq!(NatFilter::default().query(), "");
     }
 }

@@ -6,7 +6,6 @@ use api::{Client, Name, NatCount, NatEntry, NatEvent, NatFilter, NatState, Proto
 use ipnet::IpNet;
 use std::io::Write;
 use std::net::IpAddr;
-use std::ops::ControlFlow;
 
 /// Connections.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -108,17 +107,11 @@ fn watch(
     output: Output,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
-    let mut written = Ok(());
-    client.nat_watch(filter, |event| {
-        written = line(&event, output.format)
-            .and_then(|line| writeln!(out, "{line}"))
-            .and_then(|()| out.flush());
-        match written {
-            Ok(()) => ControlFlow::Continue(()),
-            Err(_) => ControlFlow::Break(()),
-        }
-    })?;
-    Ok(written?)
+    for event in client.nat_watch(filter)? {
+        writeln!(out, "{}", line(&event?, output.format)?)?;
+        out.flush()?;
+    }
+    Ok(())
 }
 
 fn line(event: &NatEvent, format: Format) -> std::io::Result<String> {

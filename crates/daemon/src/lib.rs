@@ -3,17 +3,15 @@
 //! ```text
 //! run ── config      what the operator wrote
 //!  ├──── socket      one daemon a socket: lock, mode, group
-//!  ├──── http ────── calls (trait) ◁── manager: networks, endpoints, ports, the dataplane
+//!  ├──── api::server ◁── manager: networks, endpoints, ports, the dataplane
 //!  └──── signals     SIGTERM, SIGINT: a clean stop
 //! ```
 //!
 //! No frame ever comes here: the dataplane's workers carry them on threads of their own.
 
 mod activation;
-pub mod calls;
 pub mod config;
 pub mod craft;
-pub mod http;
 pub mod leftovers;
 mod listeners;
 pub mod manager;

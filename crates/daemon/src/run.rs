@@ -6,12 +6,11 @@
 //! ```
 //! The locks come first: a second daemon is refused before it has touched anything of the first.
 
-use crate::calls::Calls;
 use crate::config::{Config, ConfigError};
 use crate::manager::Manager;
 use crate::socket::{self, Socket, SocketError};
-use crate::{activation, http, notify};
-use api::{ApiError, ErrorCode, NetworkCreate, UplinkAdd};
+use crate::{activation, notify};
+use api::{ApiError, ErrorCode, NetworkCreate, Service, UplinkAdd};
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -191,7 +190,17 @@ async fn serve(config: &Config) -> Result<(), RunError> {
             source,
         })?;
     let manager = Arc::new(manager);
-    let outcome = match declare(&*manager, config).await {
+    let declared = {
+        let (calls, config) = (Arc::clone(&manager), config.clone());
+        tokio::task::spawn_blocking(move || declare(&*calls, &config))
+    };
+    let declared = declared.await.unwrap_or_else(|panic| {
+        Err(RunError::Start {
+            what: "cannot make what the settings declare".into(),
+            source: ApiError::internal(panic.to_string()),
+        })
+    });
+    let outcome = match declared {
         Ok(()) => {
             let calls = Arc::clone(&manager);
             answer(listener, drivers, calls, config, stop).await
@@ -240,7 +249,8 @@ async fn answer(
         // Nobody listens any more when the server has failed by itself.
         let _ = stopping.send(());
     };
-    let server = axum::serve(listener, http::router(manager)).with_graceful_shutdown(graceful);
+    let server =
+        axum::serve(listener, api::server::router(manager)).with_graceful_shutdown(graceful);
     let late = async {
         let _ = stopped.await;
         tokio::time::sleep(PATIENCE).await;
@@ -292,9 +302,9 @@ fn answer_docker(listener: docker::Listener, config: &Config) -> Drivers {
 
 /// Adds the uplinks that the settings declare. One that cannot be had is told and left out: what
 /// stays in the house shall have its traffic.
-async fn declare_uplinks(calls: &impl Calls, config: &Config) {
+fn declare_uplinks(calls: &impl Service, config: &Config) {
     for dev in &config.uplinks {
-        match calls.uplink_add(UplinkAdd::new(dev)).await {
+        match calls.uplink_add(&UplinkAdd::new(dev)) {
             Ok(_) => tracing::info!(uplink = %dev, "added as declared"),
             Err(error) if error.code == ErrorCode::AlreadyExists => {}
             Err(error) => tracing::error!(uplink = %dev, %error, "cannot be added as declared"),
@@ -305,8 +315,8 @@ async fn declare_uplinks(calls: &impl Calls, config: &Config) {
 /// Makes what the settings declare. What exists already stays as it is: a container's traffic is
 /// worth more than a changed line in a file. A port that cannot be opened is told and left out,
 /// for every other port shall have its traffic.
-async fn declare(calls: &impl Calls, config: &Config) -> Result<(), RunError> {
-    declare_uplinks(calls, config).await;
+fn declare(calls: &impl Service, config: &Config) -> Result<(), RunError> {
+    declare_uplinks(calls, config);
     for network in &config.networks {
         let name = &network.name;
         // Said once, when the network is made.
@@ -314,12 +324,11 @@ async fn declare(calls: &impl Calls, config: &Config) -> Result<(), RunError> {
             allow_overlap: false,
             ..network.clone()
         };
-        match calls.network_create(network.clone()).await {
+        match calls.network_create(network) {
             Ok(_) => tracing::info!(network = %name, "made as declared"),
             Err(error) if error.code == ErrorCode::AlreadyExists => {
                 if calls
                     .network(name)
-                    .await
                     .is_ok_and(|there| there.spec != declared)
                 {
                     tracing::warn!(network = %name, "exists with other settings than declared; remove it to have them");
@@ -335,14 +344,10 @@ async fn declare(calls: &impl Calls, config: &Config) -> Result<(), RunError> {
     }
     for port in &config.ports {
         let name = &port.name;
-        match calls.port_add(port.clone()).await {
+        match calls.port_add(port) {
             Ok(_) => tracing::info!(port = %name, "added as declared"),
             Err(error) if error.code == ErrorCode::AlreadyExists => {
-                if calls
-                    .port(name)
-                    .await
-                    .is_ok_and(|there| there.spec != *port)
-                {
+                if calls.port(name).is_ok_and(|there| there.spec != *port) {
                     tracing::warn!(port = %name, "exists with other settings than declared; remove it to have them");
                 }
             }

@@ -15,13 +15,31 @@
 use super::core::Core;
 use super::refuse::{KernelError, refused};
 use super::surroundings::is_link_local;
-use super::{routes, translate};
-use api::{Adopt, Adoption, ApiError, Detach, Name};
+use super::{Manager, routes, translate};
+use api::{Adopt, Adoption, AdoptionCalls, ApiError, Detach, Name};
 use control::{Endpoint, Gateway, Network, NetworkRequest, PortKind, SubnetRequest, Via};
 use host::{Links, Netns};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use wire::MacAddr;
+
+impl AdoptionCalls for Manager {
+    fn adoptions(&self) -> Result<Vec<Adoption>, ApiError> {
+        Ok(self.core()?.adoptions())
+    }
+
+    fn adopt(&self, adopt: &Adopt) -> Result<Adoption, ApiError> {
+        let adopted = self.core()?.adopt(adopt);
+        self.adopted.notify_one();
+        adopted
+    }
+
+    fn release(&self, bridge: &Name) -> Result<(), ApiError> {
+        let released = self.core()?.release(bridge);
+        self.adopted.notify_one();
+        released
+    }
+}
 
 impl Core {
     /// All adopted bridges.

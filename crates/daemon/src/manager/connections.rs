@@ -4,12 +4,13 @@
 //! handed to each watcher; what a watcher has no room for, or the workers had none, it is told as a
 //! number with the next event, so that no loss is silent.
 
+use super::Manager;
 use super::core::Core;
 use super::refuse::refused;
 use super::translate::name;
 use api::{
-    ApiError, Flushed, Name, NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState,
-    NatTuple, Protocol,
+    ApiError, Flushed, Name, NatCalls, NatChange, NatCount, NatEntry, NatEvent, NatFilter,
+    NatState, NatTuple, Protocol,
 };
 use control::Endpoint;
 use nat::{Change, Entry, Event, Filter, Holder, Party, Phase, TransportAddr};
@@ -44,6 +45,20 @@ const ROOM: usize = 65_536;
 
 /// The names of endpoints, by network and address.
 type Endpoints = HashMap<(NetworkId, IpAddr), Name>;
+
+impl NatCalls for Manager {
+    fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ApiError> {
+        self.core()?.nat(filter)
+    }
+
+    fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ApiError> {
+        self.core()?.nat_flush(filter)
+    }
+
+    fn nat_watch(&self, filter: &NatFilter) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
+        self.core()?.nat_watch(filter)
+    }
+}
 
 impl Core {
     /// The connections that pass a filter.

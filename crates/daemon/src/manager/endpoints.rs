@@ -4,11 +4,57 @@ use super::adoption::give_back;
 use super::core::Core;
 use super::open::{self, NOT_JOINED, OpenPort, netns_of};
 use super::refuse::{KernelError, refused};
-use super::translate;
-use api::{ApiError, Attach, Detach, EndpointSet, ErrorCode, Join, Name};
+use super::{Manager, translate};
+use api::{ApiError, Attach, Detach, EndpointCalls, EndpointSet, ErrorCode, Join, Name, Policy};
 use control::{Change, Endpoint, EndpointId, JoinRequest, NamespaceId, Sandbox, Via};
 use host::Netns;
 use wire::MacAddr;
+
+impl EndpointCalls for Manager {
+    fn endpoints(&self) -> Result<Vec<api::Endpoint>, ApiError> {
+        Ok(self.core()?.endpoints())
+    }
+
+    fn attach(&self, endpoint: &Attach) -> Result<api::Endpoint, ApiError> {
+        self.core()?.attach(endpoint)
+    }
+
+    fn endpoint(&self, name: &Name) -> Result<api::Endpoint, ApiError> {
+        self.core()?.endpoint(name)
+    }
+
+    fn endpoint_set(&self, name: &Name, set: &EndpointSet) -> Result<api::Endpoint, ApiError> {
+        self.core()?.endpoint_set(name, set)
+    }
+
+    fn endpoint_remove(&self, name: &Name) -> Result<api::Endpoint, ApiError> {
+        self.core()?.detach(&Detach::Endpoint(name.clone()))
+    }
+
+    fn endpoint_join(&self, name: &Name, join: &Join) -> Result<api::Endpoint, ApiError> {
+        self.core()?.endpoint_join(name, join)
+    }
+
+    fn endpoint_leave(&self, name: &Name) -> Result<api::Endpoint, ApiError> {
+        self.core()?.endpoint_leave(name)
+    }
+
+    fn detach(&self, which: &Detach) -> Result<api::Endpoint, ApiError> {
+        self.core()?.detach(which)
+    }
+
+    fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
+        self.core()?.policy(endpoint)
+    }
+
+    fn policy_set(&self, endpoint: &Name, policy: &Policy) -> Result<Policy, ApiError> {
+        self.core()?.policy_set(endpoint, policy)
+    }
+
+    fn policy_clear(&self, endpoint: &Name) -> Result<(), ApiError> {
+        self.policy_set(endpoint, &Policy::default()).map(drop)
+    }
+}
 
 impl Core {
     /// Makes an endpoint; with a namespace its interface as well.

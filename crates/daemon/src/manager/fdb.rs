@@ -2,13 +2,32 @@
 
 use super::core::Core;
 use super::refuse::refused;
-use super::translate;
+use super::{Manager, translate};
 use api::{
-    ApiError, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed, Name, VlanId,
+    ApiError, FdbAdd, FdbCalls, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed, Name,
+    VlanId,
 };
 use control::{Change, Network, StaticEntry};
 use pipeline::PortId;
 use switch::fdb::{Entry, FlushFilter, Kind, Removal};
+
+impl FdbCalls for Manager {
+    fn fdb(&self, filter: &FdbFilter) -> Result<Vec<FdbEntry>, ApiError> {
+        self.core()?.fdb(filter)
+    }
+
+    fn fdb_add(&self, entry: &FdbAdd) -> Result<FdbEntry, ApiError> {
+        self.core()?.fdb_add(entry)
+    }
+
+    fn fdb_remove(&self, key: &FdbKey) -> Result<(), ApiError> {
+        self.core()?.fdb_remove(key)
+    }
+
+    fn fdb_flush(&self, which: &FdbFlush) -> Result<Flushed, ApiError> {
+        self.core()?.fdb_flush(which)
+    }
+}
 
 impl Core {
     /// The addresses that pass the filter, by network, VLAN and address.

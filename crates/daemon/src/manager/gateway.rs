@@ -2,9 +2,40 @@
 
 use super::core::Core;
 use super::refuse::refused;
-use super::translate;
-use api::{ApiError, Name, Policy, PublicationCreate, UplinkAdd, UplinkState};
+use super::{Manager, translate};
+use api::{
+    ApiError, Name, Policy, PublicationCalls, PublicationCreate, UplinkAdd, UplinkCalls,
+    UplinkState,
+};
 use control::{Publication, Uplink};
+
+impl UplinkCalls for Manager {
+    fn uplinks(&self) -> Result<Vec<api::Uplink>, ApiError> {
+        Ok(self.core()?.uplinks())
+    }
+
+    fn uplink_add(&self, uplink: &UplinkAdd) -> Result<api::Uplink, ApiError> {
+        self.core()?.uplink_add(uplink)
+    }
+
+    fn uplink_remove(&self, name: &Name) -> Result<(), ApiError> {
+        self.core()?.uplink_remove(name)
+    }
+}
+
+impl PublicationCalls for Manager {
+    fn publications(&self) -> Result<Vec<api::Publication>, ApiError> {
+        Ok(self.core()?.publications())
+    }
+
+    fn publish(&self, ports: &PublicationCreate) -> Result<api::Publication, ApiError> {
+        self.core()?.publish_ports(ports)
+    }
+
+    fn unpublish(&self, id: &Name) -> Result<(), ApiError> {
+        self.core()?.unpublish(id)
+    }
+}
 
 impl Core {
     /// What an endpoint may send and receive.

@@ -2,12 +2,11 @@
 
 use super::Manager;
 use super::core::Core;
-use crate::calls::Calls;
 use crate::config::Config;
 use api::{
-    AdminState, Attach, Detach, ErrorCode, ExplainRequest, FdbAdd, FdbFilter, FdbFlush, FdbKey,
-    FdbKind, Finding, FrameSpec, IcmpFields, LinkFields, Mac, Mirror, Netns, NetworkCreate,
-    PcapSpeed, PortAdd, PortKind, PortSet, PortState, Verdict,
+    AdminState, Attach, Detach, EndpointCalls, ErrorCode, ExplainRequest, FdbAdd, FdbFilter,
+    FdbFlush, FdbKey, FdbKind, Finding, FrameSpec, IcmpFields, LinkFields, Mac, Mirror, Netns,
+    NetworkCalls, NetworkCreate, PcapSpeed, PortAdd, PortKind, PortSet, PortState, Verdict,
 };
 mod adoption;
 mod joining;
@@ -17,7 +16,7 @@ use std::path::Path;
 use std::sync::LazyLock;
 use std::time::Duration;
 use testbed::{Namespace, wait_until};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -36,11 +35,18 @@ fn start(dir: &Path) -> Core {
     Core::start(&config(dir)).unwrap()
 }
 
-/// Runs a whole daemon's work in a namespace of its own, its threads included.
-fn on_a_host(work: impl Future<Output = ()>) {
+/// Runs a whole daemon in a namespace of its own, its threads included.
+fn on_a_host(work: impl FnOnce(&Manager) + Send) {
     let host = Namespace::new().unwrap();
     host.enter().unwrap();
-    Runtime::new().unwrap().block_on(work);
+    let (dir, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
+    let manager = runtime.block_on(Manager::start(&config(dir.path())));
+    let manager = manager.unwrap();
+    {
+        let _in_runtime = runtime.enter();
+        work(&manager);
+    }
+    runtime.block_on(manager.shutdown());
 }
 
 /// What the doctor finds beside what is in use of the host's network.
@@ -701,43 +707,38 @@ fn explain_knows_neighbours_and_names() {
 
 #[test]
 fn the_watcher_retires_what_is_gone_by_itself() {
-    on_a_host(async {
-        let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
-        let manager = Manager::start(&config(dir.path())).await.unwrap();
+    on_a_host(|manager| {
+        let a = Namespace::new().unwrap();
         manager
-            .network_create(network("blue", &["10.1.0.0/24"]))
-            .await
+            .network_create(&network("blue", &["10.1.0.0/24"]))
             .unwrap();
-        manager.attach(attach_to(&a)).await.unwrap();
+        manager.attach(&attach_to(&a)).unwrap();
         drop(a);
-        let mut ticks = tokio::time::interval(Duration::from_millis(20));
-        let gone = async {
-            while !manager.endpoints().await.unwrap().is_empty() {
-                ticks.tick().await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, gone).await.unwrap();
-        manager.shutdown().await;
+        wait_until("the endpoint is gone", PATIENCE, || {
+            manager.endpoints().unwrap().is_empty()
+        })
+        .unwrap();
     });
 }
 
 #[test]
 fn calls_at_once_do_not_trip_over_each_other() {
-    on_a_host(async {
-        let dir = tempfile::tempdir().unwrap();
-        let manager = Manager::start(&config(dir.path())).await.unwrap();
+    on_a_host(|manager| {
         manager
-            .network_create(network("blue", &["10.1.0.0/24"]))
-            .await
+            .network_create(&network("blue", &["10.1.0.0/24"]))
             .unwrap();
-        let namespaces: Vec<_> = (0..8).map(|_| Namespace::new().unwrap()).collect();
-        let (a, b, c, d) = tokio::join!(
-            manager.attach(attach_to(&namespaces[0])),
-            manager.attach(attach_to(&namespaces[1])),
-            manager.attach(attach_to(&namespaces[2])),
-            manager.attach(attach_to(&namespaces[0])),
-        );
-        let done: Vec<_> = [a, b, c, d].into_iter().filter_map(Result::ok).collect();
+        let namespaces: Vec<_> = (0..3).map(|_| Namespace::new().unwrap()).collect();
+        let runtime = Handle::current();
+        let attach = |namespace| {
+            let _in_runtime = runtime.enter();
+            manager.attach(&attach_to(namespace)).ok()
+        };
+        let done: Vec<_> = std::thread::scope(|scope| {
+            let twice = namespaces.iter().chain(&namespaces[..1]);
+            let begun: Vec<_> = twice.map(|n| scope.spawn(move || attach(n))).collect();
+            let ended = begun.into_iter().map(|thread| thread.join().unwrap());
+            ended.flatten().collect()
+        });
         assert_eq!(
             done.len(),
             3,
@@ -746,7 +747,6 @@ fn calls_at_once_do_not_trip_over_each_other() {
         let addresses: std::collections::BTreeSet<_> =
             done.iter().flat_map(|e| e.addresses.clone()).collect();
         assert_eq!(addresses.len(), 3);
-        manager.shutdown().await;
     });
 }
 

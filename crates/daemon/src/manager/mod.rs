@@ -48,16 +48,10 @@ mod watch;
 use self::core::Core;
 use self::refuse::unavailable;
 use self::watch::Watcher;
-use crate::calls::Calls;
 use crate::config::Config;
-use api::{
-    Adopt, Adoption, ApiError, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet,
-    ExplainRequest, Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed,
-    Join, Name, NatEntry, NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port,
-    PortAdd, PortSet, Publication, PublicationCreate, Status, Uplink, UplinkAdd,
-};
-use std::sync::{Arc, Mutex};
-use tokio::sync::{Notify, mpsc};
+use api::ApiError;
+use std::sync::{Arc, Mutex, MutexGuard};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// The owner of the state.
@@ -96,230 +90,46 @@ impl Manager {
         Arc::clone(&self.adopted)
     }
 
-    /// Does `work` on a thread that may block, alone with the state.
-    async fn call<T: Send + 'static>(
-        &self,
-        work: impl FnOnce(&mut Core) -> Result<T, ApiError> + Send + 'static,
-    ) -> Result<T, ApiError> {
-        on_blocking_thread(Arc::clone(&self.core), work).await
+    /// The state, for one call alone.
+    fn core(&self) -> Result<MutexGuard<'_, Core>, ApiError> {
+        alone_with(&self.core)
+    }
+
+    /// Stops the workers. Containers keep their interfaces.
+    pub async fn shutdown(&self) {
+        drop(self.watcher.lock().map(|mut watcher| watcher.take()));
+        let stopped = on_blocking_thread(Arc::clone(&self.core), Core::stop);
+        if let Err(error) = stopped.await {
+            tracing::error!(%error, "the workers were not stopped cleanly");
+        }
     }
 }
 
-/// Does `work` alone with the state. A panic leaves the lock poisoned: what the state then says is
-/// not to be trusted, so every later call is refused, while frames go on being carried.
+/// Waits until nobody else works with the state. A panic leaves the lock poisoned: what the state
+/// then says is not to be trusted, so every later call is refused, while frames go on being carried.
+fn alone_with(core: &Mutex<Core>) -> Result<MutexGuard<'_, Core>, ApiError> {
+    let poisoned = |_| {
+        ApiError::internal(
+            "an earlier call failed half-way; restart the daemon, containers keep their interfaces",
+        )
+    };
+    let mut core = core.lock().map_err(poisoned)?;
+    core.handle_events();
+    Ok(core)
+}
+
+/// Does `work` alone with the state, on a thread that may block.
 async fn on_blocking_thread<T: Send + 'static>(
     core: Arc<Mutex<Core>>,
-    work: impl FnOnce(&mut Core) -> Result<T, ApiError> + Send + 'static,
+    work: impl FnOnce(&mut Core) -> T + Send + 'static,
 ) -> Result<T, ApiError> {
-    let done = tokio::task::spawn_blocking(move || {
-        let poisoned = |_| {
-            ApiError::internal(
-                "an earlier call failed half-way; restart the daemon, containers keep their interfaces",
-            )
-        };
-        let mut core = core.lock().map_err(poisoned)?;
-        core.handle_events();
-        work(&mut core)
-    });
+    let done = tokio::task::spawn_blocking(move || Ok(work(&mut *alone_with(&core)?)));
     done.await
-        .map_err(|panic| ApiError::internal(format!("the call failed half-way: {panic}")))?
+        .map_err(|panic| ApiError::internal(format!("the work failed half-way: {panic}")))?
 }
 
 impl Drop for Manager {
     fn drop(&mut self) {
         self.relay.abort();
-    }
-}
-
-impl Calls for Manager {
-    async fn network_create(&self, network: NetworkCreate) -> Result<Network, ApiError> {
-        self.call(move |core| core.network_create(&network)).await
-    }
-
-    async fn networks(&self) -> Result<Vec<Network>, ApiError> {
-        self.call(|core| Ok(core.networks())).await
-    }
-
-    async fn network(&self, name: &Name) -> Result<Network, ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.network(&name)).await
-    }
-
-    async fn network_set(&self, name: &Name, set: NetworkSet) -> Result<Network, ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.network_set(&name, &set)).await
-    }
-
-    async fn network_remove(&self, name: &Name) -> Result<(), ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.network_remove(&name)).await
-    }
-
-    async fn attach(&self, attach: Attach) -> Result<Endpoint, ApiError> {
-        self.call(move |core| core.attach(&attach)).await
-    }
-
-    async fn detach(&self, detach: Detach) -> Result<Endpoint, ApiError> {
-        self.call(move |core| core.detach(&detach)).await
-    }
-
-    async fn endpoints(&self) -> Result<Vec<Endpoint>, ApiError> {
-        self.call(|core| Ok(core.endpoints())).await
-    }
-
-    async fn endpoint(&self, name: &Name) -> Result<Endpoint, ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.endpoint(&name)).await
-    }
-
-    async fn endpoint_join(&self, name: &Name, join: Join) -> Result<Endpoint, ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.endpoint_join(&name, &join))
-            .await
-    }
-
-    async fn endpoint_leave(&self, name: &Name) -> Result<Endpoint, ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.endpoint_leave(&name)).await
-    }
-
-    async fn endpoint_set(&self, name: &Name, set: EndpointSet) -> Result<Endpoint, ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.endpoint_set(&name, &set)).await
-    }
-
-    async fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
-        let name = endpoint.clone();
-        self.call(move |core| core.policy(&name)).await
-    }
-
-    async fn policy_set(&self, endpoint: &Name, policy: Policy) -> Result<Policy, ApiError> {
-        let name = endpoint.clone();
-        self.call(move |core| core.policy_set(&name, &policy)).await
-    }
-
-    async fn uplinks(&self) -> Result<Vec<Uplink>, ApiError> {
-        self.call(|core| Ok(core.uplinks())).await
-    }
-
-    async fn uplink_add(&self, uplink: UplinkAdd) -> Result<Uplink, ApiError> {
-        self.call(move |core| core.uplink_add(&uplink)).await
-    }
-
-    async fn uplink_remove(&self, name: &Name) -> Result<(), ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.uplink_remove(&name)).await
-    }
-
-    async fn publications(&self) -> Result<Vec<Publication>, ApiError> {
-        self.call(|core| Ok(core.publications())).await
-    }
-
-    async fn publish(&self, ports: PublicationCreate) -> Result<Publication, ApiError> {
-        self.call(move |core| core.publish_ports(&ports)).await
-    }
-
-    async fn unpublish(&self, id: &Name) -> Result<(), ApiError> {
-        let id = id.clone();
-        self.call(move |core| core.unpublish(&id)).await
-    }
-
-    async fn adoptions(&self) -> Result<Vec<Adoption>, ApiError> {
-        self.call(|core| Ok(core.adoptions())).await
-    }
-
-    async fn adopt(&self, adopt: Adopt) -> Result<Adoption, ApiError> {
-        let adopted = self.call(move |core| core.adopt(&adopt)).await;
-        self.adopted.notify_one();
-        adopted
-    }
-
-    async fn release(&self, bridge: &Name) -> Result<(), ApiError> {
-        let bridge = bridge.clone();
-        let released = self.call(move |core| core.release(&bridge)).await;
-        self.adopted.notify_one();
-        released
-    }
-
-    async fn nat(&self, filter: NatFilter) -> Result<Vec<NatEntry>, ApiError> {
-        self.call(move |core| core.nat(&filter)).await
-    }
-
-    async fn nat_flush(&self, filter: NatFilter) -> Result<Flushed, ApiError> {
-        self.call(move |core| core.nat_flush(&filter)).await
-    }
-
-    async fn nat_watch(&self, filter: NatFilter) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
-        self.call(move |core| core.nat_watch(&filter)).await
-    }
-
-    async fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
-        self.call(|core| core.doctor()).await
-    }
-
-    async fn doctor_clean(&self) -> Result<Vec<Cleaned>, ApiError> {
-        self.call(|core| Ok(core.doctor_clean())).await
-    }
-
-    async fn port_add(&self, port: PortAdd) -> Result<Port, ApiError> {
-        self.call(move |core| core.port_add(&port)).await
-    }
-
-    async fn ports(&self) -> Result<Vec<Port>, ApiError> {
-        self.call(|core| Ok(core.ports())).await
-    }
-
-    async fn port(&self, name: &Name) -> Result<Port, ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.port(&name)).await
-    }
-
-    async fn port_set(&self, name: &Name, set: PortSet) -> Result<Port, ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.port_set(&name, &set)).await
-    }
-
-    async fn port_remove(&self, name: &Name) -> Result<(), ApiError> {
-        let name = name.clone();
-        self.call(move |core| core.port_remove(&name)).await
-    }
-
-    async fn fdb(&self, filter: FdbFilter) -> Result<Vec<FdbEntry>, ApiError> {
-        self.call(move |core| core.fdb(&filter)).await
-    }
-
-    async fn fdb_add(&self, entry: FdbAdd) -> Result<FdbEntry, ApiError> {
-        self.call(move |core| core.fdb_add(&entry)).await
-    }
-
-    async fn fdb_remove(&self, key: FdbKey) -> Result<(), ApiError> {
-        self.call(move |core| core.fdb_remove(&key)).await
-    }
-
-    async fn fdb_flush(&self, flush: FdbFlush) -> Result<Flushed, ApiError> {
-        self.call(move |core| core.fdb_flush(&flush)).await
-    }
-
-    async fn drops(&self) -> Result<Drops, ApiError> {
-        self.call(|core| Ok(core.drops())).await
-    }
-
-    async fn status(&self) -> Result<Status, ApiError> {
-        self.call(|core| Ok(core.status())).await
-    }
-
-    async fn explain(&self, request: ExplainRequest) -> Result<Explanation, ApiError> {
-        self.call(move |core| core.explain(&request)).await
-    }
-
-    async fn shutdown(&self) {
-        drop(self.watcher.lock().map(|mut watcher| watcher.take()));
-        let stopped = self.call(|core| {
-            core.stop();
-            Ok(())
-        });
-        if let Err(error) = stopped.await {
-            tracing::error!(%error, "the workers were not stopped cleanly");
-        }
     }
 }

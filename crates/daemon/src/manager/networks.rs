@@ -2,10 +2,32 @@
 
 use super::core::Core;
 use super::refuse::refused;
-use super::{routes, translate};
-use api::{ApiError, Name, NetworkCreate, NetworkSet};
+use super::{Manager, routes, translate};
+use api::{ApiError, Name, NetworkCalls, NetworkCreate, NetworkSet};
 use control::Network;
 use ipnet::IpNet;
+
+impl NetworkCalls for Manager {
+    fn networks(&self) -> Result<Vec<api::Network>, ApiError> {
+        Ok(self.core()?.networks())
+    }
+
+    fn network_create(&self, network: &NetworkCreate) -> Result<api::Network, ApiError> {
+        self.core()?.network_create(network)
+    }
+
+    fn network(&self, name: &Name) -> Result<api::Network, ApiError> {
+        self.core()?.network(name)
+    }
+
+    fn network_set(&self, name: &Name, set: &NetworkSet) -> Result<api::Network, ApiError> {
+        self.core()?.network_set(name, set)
+    }
+
+    fn network_remove(&self, name: &Name) -> Result<(), ApiError> {
+        self.core()?.network_remove(name)
+    }
+}
 
 impl Core {
     /// Makes a network.

@@ -4,12 +4,34 @@ use super::core::Core;
 use super::endpoints::find;
 use super::open::{self, Condition, OpenPort, Opened};
 use super::refuse::{KernelError, refused};
-use super::translate;
-use api::{AdminState, ApiError, Name, PortAdd, PortSet, PortState};
+use super::{Manager, translate};
+use api::{AdminState, ApiError, Name, PortAdd, PortCalls, PortSet, PortState};
 use control::{Port, PortKind, PortRequest, Sandbox, TAP_MTU_MAX};
 use host::Netns;
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
+
+impl PortCalls for Manager {
+    fn ports(&self) -> Result<Vec<api::Port>, ApiError> {
+        Ok(self.core()?.ports())
+    }
+
+    fn port_add(&self, port: &PortAdd) -> Result<api::Port, ApiError> {
+        self.core()?.port_add(port)
+    }
+
+    fn port(&self, name: &Name) -> Result<api::Port, ApiError> {
+        self.core()?.port(name)
+    }
+
+    fn port_set(&self, name: &Name, set: &PortSet) -> Result<api::Port, ApiError> {
+        self.core()?.port_set(name, set)
+    }
+
+    fn port_remove(&self, name: &Name) -> Result<(), ApiError> {
+        self.core()?.port_remove(name)
+    }
+}
 
 impl Core {
     /// Adds a port.

@@ -1,14 +1,37 @@
 //! How the daemon is, and what it dropped.
 
 use super::core::Core;
-use super::{tally, translate};
+use super::{Manager, tally, translate};
 use api::{
-    Counters, DropRow, Drops, Name, PortDrops, PortState, PortsStatus, Status, WorkerStatus,
+    ApiError, Cleaned, Counters, DropRow, Drops, ExplainRequest, Explanation, Finding, Name,
+    PortDrops, PortState, PortsStatus, Status, WatchCalls, WorkerStatus,
 };
 use control::Hidden;
 use pipeline::{DropReason, PortId};
 use std::collections::BTreeMap;
 use std::fs;
+
+impl WatchCalls for Manager {
+    fn drops(&self) -> Result<Drops, ApiError> {
+        Ok(self.core()?.drops())
+    }
+
+    fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
+        self.core()?.doctor()
+    }
+
+    fn doctor_clean(&self) -> Result<Vec<Cleaned>, ApiError> {
+        Ok(self.core()?.doctor_clean())
+    }
+
+    fn status(&self) -> Result<Status, ApiError> {
+        Ok(self.core()?.status())
+    }
+
+    fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ApiError> {
+        self.core()?.explain(request)
+    }
+}
 
 impl Core {
     /// How the daemon is.

@@ -66,7 +66,7 @@ pub(super) async fn relay(core: Weak<Mutex<Core>>) {
         while watched {
             tokio::time::sleep(connections::PERIOD).await;
             let Some(core) = core.upgrade() else { return };
-            let done = on_blocking_thread(core, |core| Ok(core.relay_events())).await;
+            let done = on_blocking_thread(core, Core::relay_events).await;
             watched = done.unwrap_or(false);
         }
     }

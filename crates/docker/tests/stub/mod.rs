@@ -5,14 +5,10 @@
 #![allow(dead_code, reason = "each test takes what it needs")]
 
 use api::{
-    ApiError, Attach, Detach, Endpoint, EndpointSet, Join, Mac, Name, Network, NetworkCreate,
-    NetworkSet, Publication, PublicationCreate, Via, VlanId, routes,
+    ApiError, Asked, Attach, Detach, Endpoint, EndpointSet, Join, Mac, Name, Network,
+    NetworkCreate, NetworkSet, Publication, PublicationCreate, Via, VlanId,
 };
-use axum::extract::{Path, State};
-use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::Router;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -212,54 +208,41 @@ fn serve(runtime: &Runtime, socket: &std::path::Path, router: Router) {
     runtime.spawn(async move { axum::serve(listener, router).await });
 }
 
-/// The stub daemon's answer in Clearway's words.
-struct Answer<T>(Result<T, ApiError>);
+/// The stub daemon, behind the router of the real one.
+fn clearway_router(shared: Shared) -> Router {
+    let answer = move |asked: &Asked| shared.answer(asked);
+    api::server::router(Arc::new(api::Stub::new(answer)))
+}
 
-impl<T: Serialize> IntoResponse for Answer<T> {
-    fn into_response(self) -> Response {
-        match self.0 {
-            Ok(value) => Json(value).into_response(),
-            Err(error) => {
-                let status = StatusCode::from_u16(error.code.http_status()).unwrap();
-                (status, Json(error)).into_response()
-            }
+fn json<T: Serialize>(answer: T) -> Value {
+    serde_json::to_value(answer).unwrap()
+}
+
+impl Shared {
+    /// The calls that the plugin makes.
+    fn answer(&self, asked: &Asked) -> Result<Value, ApiError> {
+        let name = || asked.name.as_ref().unwrap();
+        match asked.call {
+            "networks" => Ok(json(&self.lock().networks)),
+            "network" => self.lock().network(name()).map(json),
+            "network_create" => self.network_create(asked.get()).map(json),
+            "network_set" => self.network_set(name(), asked.get()).map(json),
+            "network_remove" => self.network_remove(name()).map(json),
+            "endpoints" => Ok(json(&self.lock().endpoints)),
+            "attach" => self.attach(asked.get()).map(json),
+            "endpoint_set" => self.endpoint_set(name(), asked.get()).map(json),
+            "endpoint_join" => self.join(name(), asked.get()).map(json),
+            "endpoint_leave" => self.leave(name()).map(json),
+            "detach" => self.detach(asked.get()).map(json),
+            "publications" => Ok(json(&self.lock().publications)),
+            "publish" => self.publish(asked.get()).map(json),
+            "unpublish" => self.unpublish(name()).map(json),
+            other => panic!("the plugin has no need of {other}"),
         }
     }
-}
 
-type Own = State<Shared>;
-
-fn clearway_router(state: Shared) -> Router {
-    Router::new()
-        .route(routes::NETWORKS, get(networks).post(network_create))
-        .route(
-            routes::NETWORK,
-            get(network).patch(network_set).delete(network_remove),
-        )
-        .route(routes::ENDPOINTS, get(endpoints).post(attach))
-        .route(routes::ENDPOINT, axum::routing::patch(endpoint_set))
-        .route(routes::ENDPOINT_JOIN, post(join))
-        .route(routes::ENDPOINT_LEAVE, post(leave))
-        .route(routes::DETACH, post(detach))
-        .route(routes::PUBLICATIONS, get(publications).post(publish))
-        .route(routes::PUBLICATION, axum::routing::delete(unpublish))
-        .with_state(state)
-}
-
-async fn networks(State(shared): Own) -> Json<Vec<Network>> {
-    Json(shared.lock().networks.clone())
-}
-
-async fn network(State(shared): Own, Path(name): Path<Name>) -> Answer<Network> {
-    let state = shared.lock();
-    let found = state.networks.iter().find(|n| n.spec.name == name);
-    Answer(found.cloned().ok_or_else(|| missing("network", &name)))
-}
-
-async fn network_create(State(shared): Own, Json(spec): Json<NetworkCreate>) -> Answer<Network> {
-    Answer(
-        shared.change(format!("network_create {}", spec.name), |state| {
-            spec.check()?;
+    fn network_create(&self, spec: NetworkCreate) -> Result<Network, ApiError> {
+        self.change(format!("network_create {}", spec.name), |state| {
             if state.networks.iter().any(|n| n.spec.name == spec.name) {
                 return Err(ApiError::already_exists(format!(
                     "network {} exists",
@@ -280,52 +263,39 @@ async fn network_create(State(shared): Own, Json(spec): Json<NetworkCreate>) -> 
             };
             state.networks.push(network.clone());
             Ok(network)
-        }),
-    )
-}
+        })
+    }
 
-async fn network_set(
-    State(shared): Own,
-    Path(name): Path<Name>,
-    Json(set): Json<NetworkSet>,
-) -> Answer<Network> {
-    Answer(
-        shared.change(format!("network_set {name} {:?}", set.name), |state| {
-            let found = state.networks.iter_mut().find(|n| n.spec.name == name);
-            let network = found.ok_or_else(|| missing("network", &name))?;
+    fn network_set(&self, name: &Name, set: NetworkSet) -> Result<Network, ApiError> {
+        self.change(format!("network_set {name} {:?}", set.name), |state| {
+            let found = state.networks.iter_mut().find(|n| n.spec.name == *name);
+            let network = found.ok_or_else(|| missing("network", name))?;
             let new = set.name.unwrap_or_else(|| name.clone());
             network.spec.name = new.clone();
             let network = network.clone();
-            for endpoint in state.endpoints.iter_mut().filter(|e| e.network == name) {
+            for endpoint in state.endpoints.iter_mut().filter(|e| e.network == *name) {
                 endpoint.network = new.clone();
             }
             Ok(network)
-        }),
-    )
-}
+        })
+    }
 
-async fn network_remove(State(shared): Own, Path(name): Path<Name>) -> Answer<()> {
-    Answer(shared.change(format!("network_remove {name}"), |state| {
-        if state.endpoints.iter().any(|e| e.network == name) {
-            return Err(ApiError::in_use(format!("network {name} has endpoints")));
-        }
-        let before = state.networks.len();
-        state.networks.retain(|n| n.spec.name != name);
-        if state.networks.len() == before {
-            return Err(missing("network", &name));
-        }
-        Ok(())
-    }))
-}
+    fn network_remove(&self, name: &Name) -> Result<(), ApiError> {
+        self.change(format!("network_remove {name}"), |state| {
+            if state.endpoints.iter().any(|e| e.network == *name) {
+                return Err(ApiError::in_use(format!("network {name} has endpoints")));
+            }
+            let before = state.networks.len();
+            state.networks.retain(|n| n.spec.name != *name);
+            if state.networks.len() == before {
+                return Err(missing("network", name));
+            }
+            Ok(())
+        })
+    }
 
-async fn endpoints(State(shared): Own) -> Json<Vec<Endpoint>> {
-    Json(shared.lock().endpoints.clone())
-}
-
-async fn attach(State(shared): Own, Json(attach): Json<Attach>) -> Answer<Endpoint> {
-    Answer(
-        shared.change(format!("attach {}", attach.network), |state| {
-            attach.check()?;
+    fn attach(&self, attach: Attach) -> Result<Endpoint, ApiError> {
+        self.change(format!("attach {}", attach.network), |state| {
             let network = state
                 .networks
                 .iter()
@@ -372,113 +342,102 @@ async fn attach(State(shared): Own, Json(attach): Json<Attach>) -> Answer<Endpoi
             };
             state.endpoints.push(endpoint.clone());
             Ok(endpoint)
-        }),
-    )
-}
-
-async fn endpoint_set(
-    State(shared): Own,
-    Path(id): Path<Name>,
-    Json(set): Json<EndpointSet>,
-) -> Answer<Endpoint> {
-    Answer(shared.change(format!("endpoint_set {id}"), |state| {
-        let endpoint = state.endpoint(&id)?;
-        if set.name.is_some() {
-            endpoint.name = set.name;
-        }
-        if let Some(aliases) = set.aliases {
-            endpoint.aliases = aliases;
-        }
-        if let Some(labels) = set.labels {
-            endpoint.labels = labels;
-        }
-        Ok(endpoint.clone())
-    }))
-}
-
-async fn join(
-    State(shared): Own,
-    Path(id): Path<Name>,
-    Json(join): Json<Join>,
-) -> Answer<Endpoint> {
-    let joined = shared.change(
-        format!("join {id} {} {}", join.netns, join.ifname),
-        |state| {
-            join.check()?;
-            let endpoint = state.endpoint(&id)?;
-            if let Some(netns) = &endpoint.netns {
-                return Err(ApiError::in_use(format!("{id} is in {netns} already")));
-            }
-            endpoint.netns = Some(join.netns);
-            endpoint.ifname = join.ifname;
-            endpoint.via = join.via;
-            let endpoint = endpoint.clone();
-            state.joins += 1;
-            Ok(endpoint)
-        },
-    );
-    let together = shared.lock().joins_together;
-    if together > 0 {
-        let waiting = shared.clone();
-        let all = move || waiting.wait_until("all join", |state| state.joins >= together);
-        tokio::task::spawn_blocking(all).await.unwrap();
+        })
     }
-    Answer(joined)
-}
 
-async fn leave(State(shared): Own, Path(id): Path<Name>) -> Answer<Endpoint> {
-    Answer(shared.change(format!("leave {id}"), |state| {
-        state.publications.retain(|p| p.spec.endpoint != id);
-        let endpoint = state.endpoint(&id)?;
-        endpoint.netns = None;
-        Ok(endpoint.clone())
-    }))
-}
+    fn endpoint_set(&self, id: &Name, set: EndpointSet) -> Result<Endpoint, ApiError> {
+        self.change(format!("endpoint_set {id}"), |state| {
+            let endpoint = state.endpoint(id)?;
+            if set.name.is_some() {
+                endpoint.name = set.name;
+            }
+            if let Some(aliases) = set.aliases {
+                endpoint.aliases = aliases;
+            }
+            if let Some(labels) = set.labels {
+                endpoint.labels = labels;
+            }
+            Ok(endpoint.clone())
+        })
+    }
 
-async fn detach(State(shared): Own, Json(detach): Json<Detach>) -> Answer<Endpoint> {
-    let Detach::Endpoint(id) = detach else {
-        return Answer(Err(ApiError::invalid("the plugin detaches by id")));
-    };
-    Answer(shared.change(format!("detach {id}"), |state| {
-        let endpoint = state.endpoint(&id)?.clone();
-        state.endpoints.retain(|e| e.id != id);
-        state.publications.retain(|p| p.spec.endpoint != id);
-        Ok(endpoint)
-    }))
-}
+    fn join(&self, id: &Name, join: Join) -> Result<Endpoint, ApiError> {
+        let joined = self.change(
+            format!("join {id} {} {}", join.netns, join.ifname),
+            |state| {
+                let endpoint = state.endpoint(id)?;
+                if let Some(netns) = &endpoint.netns {
+                    return Err(ApiError::in_use(format!("{id} is in {netns} already")));
+                }
+                endpoint.netns = Some(join.netns);
+                endpoint.ifname = join.ifname;
+                endpoint.via = join.via;
+                let endpoint = endpoint.clone();
+                state.joins += 1;
+                Ok(endpoint)
+            },
+        );
+        let together = self.lock().joins_together;
+        if together > 0 {
+            self.wait_until("all join", |state| state.joins >= together);
+        }
+        joined
+    }
 
-async fn publications(State(shared): Own) -> Json<Vec<Publication>> {
-    Json(shared.lock().publications.clone())
-}
+    fn leave(&self, id: &Name) -> Result<Endpoint, ApiError> {
+        self.change(format!("leave {id}"), |state| {
+            state.publications.retain(|p| p.spec.endpoint != *id);
+            let endpoint = state.endpoint(id)?;
+            endpoint.netns = None;
+            Ok(endpoint.clone())
+        })
+    }
 
-async fn publish(State(shared): Own, Json(spec): Json<PublicationCreate>) -> Answer<Publication> {
-    Answer(shared.change(
-        format!("publish {}->{}", spec.outside(), spec.to),
-        |state| {
-            spec.check()?;
-            state.check_free(&spec)?;
-            let network = state.endpoint(&spec.endpoint)?.network.clone();
-            state.made += 1;
-            let publication = Publication {
-                id: format!("pub-{}", state.made).parse().unwrap(),
-                spec,
-                network,
-                addresses: Vec::new(),
-            };
-            state.publications.push(publication.clone());
-            Ok(publication)
-        },
-    ))
-}
+    fn detach(&self, detach: Detach) -> Result<Endpoint, ApiError> {
+        let Detach::Endpoint(id) = detach else {
+            return Err(ApiError::invalid("the plugin detaches by id"));
+        };
+        self.change(format!("detach {id}"), |state| {
+            let endpoint = state.endpoint(&id)?.clone();
+            state.endpoints.retain(|e| e.id != id);
+            state.publications.retain(|p| p.spec.endpoint != id);
+            Ok(endpoint)
+        })
+    }
 
-async fn unpublish(State(shared): Own, Path(id): Path<Name>) -> Answer<()> {
-    Answer(shared.change(format!("unpublish {id}"), |state| {
-        state.publications.retain(|p| p.id != id);
-        Ok(())
-    }))
+    fn publish(&self, spec: PublicationCreate) -> Result<Publication, ApiError> {
+        self.change(
+            format!("publish {}->{}", spec.outside(), spec.to),
+            |state| {
+                state.check_free(&spec)?;
+                let network = state.endpoint(&spec.endpoint)?.network.clone();
+                state.made += 1;
+                let publication = Publication {
+                    id: format!("pub-{}", state.made).parse().unwrap(),
+                    spec,
+                    network,
+                    addresses: Vec::new(),
+                };
+                state.publications.push(publication.clone());
+                Ok(publication)
+            },
+        )
+    }
+
+    fn unpublish(&self, id: &Name) -> Result<(), ApiError> {
+        self.change(format!("unpublish {id}"), |state| {
+            state.publications.retain(|p| p.id != *id);
+            Ok(())
+        })
+    }
 }
 
 impl Clearway {
+    fn network(&self, name: &Name) -> Result<Network, ApiError> {
+        let found = self.networks.iter().find(|n| n.spec.name == *name);
+        found.cloned().ok_or_else(|| missing("network", name))
+    }
+
     /// What is published, in the command line's words.
     pub(crate) fn published(&self) -> Vec<String> {
         let word = |p: &Publication| format!("{}->{}", p.spec.outside(), p.spec.to);

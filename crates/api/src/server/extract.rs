@@ -1,6 +1,6 @@
 //! From HTTP to checked values, and from refusals back to HTTP.
 
-use api::{
+use crate::{
     Adopt, ApiError, Attach, Detach, EndpointSet, ExplainRequest, FdbAdd, FdbFlush, FdbKey, Join,
     Name, NatFilter, NetworkCreate, NetworkSet, Policy, PortAdd, PortSet, PublicationCreate,
     UplinkAdd,
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 
 /// A refused request on its way out.
 #[derive(Debug)]
-pub(super) struct Refusal(pub(super) ApiError);
+pub(crate) struct Refusal(pub(crate) ApiError);
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
@@ -34,7 +34,7 @@ impl From<ApiError> for Refusal {
 
 /// A request's body, whose values lie in their ranges. JSON, whatever the content type says.
 #[derive(Debug)]
-pub(super) struct Checked<T>(pub(super) T);
+pub(crate) struct Checked<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned + Check> FromRequest<S> for Checked<T> {
     type Rejection = Refusal;
@@ -52,7 +52,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Check> FromRequest<S> for Checked<T> 
 
 /// The name in a request's path.
 #[derive(Debug)]
-pub(super) struct Named(pub(super) Name);
+pub(crate) struct Named(pub(crate) Name);
 
 impl<S: Send + Sync> FromRequestParts<S> for Named {
     type Rejection = Refusal;
@@ -63,13 +63,13 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
             text.map_err(|error: PathRejection| ApiError::invalid(error.body_text()))?;
         text.parse()
             .map(Self)
-            .map_err(|error: api::ParseWordError| ApiError::invalid(error.to_string()).into())
+            .map_err(|error: crate::ParseWordError| ApiError::invalid(error.to_string()).into())
     }
 }
 
 /// What stands behind the question mark.
 #[derive(Debug)]
-pub(super) struct Filter<T>(pub(super) T);
+pub(crate) struct Filter<T>(pub(crate) T);
 
 impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Filter<T> {
     type Rejection = Refusal;
@@ -83,7 +83,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Filter<T> {
 }
 
 /// A body that can be compared with the ranges its fields name.
-pub(super) trait Check {
+pub(crate) trait Check {
     /// Refuses what lies outside.
     fn check(&self) -> Result<(), ApiError>;
 }
