@@ -343,29 +343,22 @@ pub enum TagType {
 /// # Errors
 /// [`crate::ErrorCode::Invalid`] for another letter, half a byte, or a length outside 1 to 65535.
 pub fn parse_hex(text: &str) -> Result<Vec<u8>, ApiError> {
-    let mut digits = Vec::with_capacity(text.len());
-    for letter in text.chars().filter(|c| !c.is_whitespace() && *c != ':') {
-        let digit = letter
-            .to_digit(16)
-            .and_then(|digit| u8::try_from(digit).ok());
-        digits.push(digit.ok_or_else(|| {
-            ApiError::invalid(format!(
-                "`{}` is not a hexadecimal digit",
-                letter.escape_debug()
-            ))
-        })?);
-    }
-    if digits.len() % 2 == 1 {
+    let skipped = |letter: &char| letter.is_whitespace() || *letter == ':';
+    let digits: String = text.chars().filter(|letter| !skipped(letter)).collect();
+    if let Some(letter) = digits.chars().find(|letter| !letter.is_ascii_hexdigit()) {
+        let letter = letter.escape_debug();
         return Err(ApiError::invalid(format!(
-            "{} hexadecimal digits end in half a byte",
-            digits.len()
+            "`{letter}` is not a hexadecimal digit"
         )));
     }
-    in_range("the frame's length", digits.len() / 2, &(1..=65_535))?;
-    Ok(digits
-        .chunks_exact(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect())
+    let bytes = hex::decode(&digits).map_err(|_| {
+        ApiError::invalid(format!(
+            "{} hexadecimal digits end in half a byte",
+            digits.len()
+        ))
+    })?;
+    in_range("the frame's length", bytes.len(), &(1..=65_535))?;
+    Ok(bytes)
 }
 
 fn check_ip(src: IpAddr, dst: IpAddr, payload: u16) -> Result<(), ApiError> {

@@ -146,7 +146,7 @@ impl ExplainArgs {
         match (&self.hex, &self.pcap, &self.fields) {
             (Some(hex), None, None) => Ok(FrameSpec::Hex(hex.clone())),
             (None, Some(file), None) => {
-                capture::nth_frame(file, self.nth).map(|bytes| FrameSpec::Hex(capture::hex(&bytes)))
+                capture::nth_frame(file, self.nth).map(|bytes| FrameSpec::Hex(hex::encode(bytes)))
             }
             (None, None, Some(fields)) => fields.frame(),
             (None, None, None) => Err(Failure::Usage(

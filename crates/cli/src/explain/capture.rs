@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use capture::Capture;
-use std::fmt::{Display, Write};
+use std::fmt::Display;
 use std::path::Path;
 
 /// Reads the `nth` frame of `file`, counted from 1.
@@ -18,16 +18,6 @@ pub(super) fn nth_frame(file: &Path, nth: u64) -> Result<Vec<u8>, Failure> {
     }
     let why = format!("holds {count} frames; there is none number {nth}");
     Err(wrong(&why))
-}
-
-/// Writes bytes in hexadecimal.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-            write!(text, "{byte:02x}").expect("a String takes every write");
-            text
-        })
 }
 
 #[cfg(test)]
@@ -62,6 +52,5 @@ mod tests {
         let error = nth_frame(&file, 1).unwrap_err().to_string();
         let why = "it is too short to be a capture";
         assert_eq!(error, format!("{}: {why}", file.display()));
-        assert_eq!(hex(&[0, 0xab]), "00ab");
     }
 }

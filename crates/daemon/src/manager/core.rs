@@ -26,8 +26,6 @@ use dataplane::{Dataplane, Event};
 use nat::{Gap, Router};
 use pipeline::PortId;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::Read;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use switch::Topology;
@@ -76,8 +74,7 @@ pub(super) struct Begun {
 impl Core {
     /// Starts the workers, and takes up again what the state directory remembers.
     pub(super) fn start(config: &Config) -> Result<Self, ApiError> {
-        let [seed, secret] =
-            random().map_err(|error| unavailable("cannot read /dev/urandom", &error))?;
+        let [seed, secret] = random()?;
         let (store, loaded, warnings) = Store::open(&config.state_dir, || State::new(seed))?;
         let mut settings = dataplane::Config::default();
         if let Some(workers) = config.workers {
@@ -260,11 +257,8 @@ impl Core {
 /// Warnings kept at most.
 const MAX_WARNINGS: usize = 50;
 
-fn random() -> std::io::Result<[u64; 2]> {
-    let mut bytes = [[0; 8]; 2];
-    let mut source = File::open("/dev/urandom")?;
-    for number in &mut bytes {
-        source.read_exact(number)?;
-    }
-    Ok(bytes.map(u64::from_ne_bytes))
+fn random() -> Result<[u64; 2], ApiError> {
+    let number = || getrandom::u64();
+    let numbers = number().and_then(|seed| Ok([seed, number()?]));
+    numbers.map_err(|error| unavailable("cannot get random numbers", &error))
 }

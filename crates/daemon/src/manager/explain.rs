@@ -96,8 +96,8 @@ impl Core {
                 .map(|&decision| step(decision, &self.state))
                 .collect(),
             outputs: left,
-            leaves_as: explained.rewritten.as_deref().map(hex),
-            frame: hex(bytes),
+            leaves_as: explained.rewritten.as_deref().map(hex::encode),
+            frame: hex::encode(bytes),
             reply: None,
         }
     }
@@ -146,10 +146,6 @@ fn tags(from: &VlanMode, bytes: &[u8], form: Form) -> Vec<VlanTag> {
 }
 
 const UNTAGGED: VlanMode = VlanMode::Access(VlanId::DEFAULT);
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
 
 /// A decision as the interface tells it.
 fn step(decision: Decision, names: &dyn Names) -> Step {

@@ -7,7 +7,7 @@
 use super::pools::Pools;
 use crate::error::{Error, Refusal};
 use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -107,13 +107,11 @@ const NAME: &str = "docker-ipam.json";
 /// No pools, and a prefix of our own.
 fn fresh(path: &Path) -> Result<Pools, Error> {
     let mut global_id = [0; 5];
-    File::open("/dev/urandom")
-        .and_then(|mut random| random.read_exact(&mut global_id))
-        .map_err(|source| Error::Io {
-            what: "choose random prefixes for",
-            path: path.to_owned(),
-            source,
-        })?;
+    getrandom::fill(&mut global_id).map_err(|error| Error::Io {
+        what: "choose random prefixes for",
+        path: path.to_owned(),
+        source: error.into(),
+    })?;
     Ok(Pools::new(global_id))
 }
 
