@@ -99,7 +99,7 @@ impl Place {
         };
         let mut word = [0; 32];
         match ready.recv(&mut word) {
-            Ok(length) => assert_eq!(&word[..length], b"READY=1"),
+            Ok(length) => assert_eq!(&word[..length], b"READY=1\n"),
             Err(error) => panic!("the daemon is not ready: {error}: {}", daemon.killed()),
         }
         daemon

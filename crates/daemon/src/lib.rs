@@ -15,7 +15,6 @@ pub mod craft;
 pub mod leftovers;
 mod listeners;
 pub mod manager;
-mod notify;
 mod run;
 mod socket;
 

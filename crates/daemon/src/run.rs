@@ -6,11 +6,12 @@
 //! ```
 //! The locks come first: a second daemon is refused before it has touched anything of the first.
 
+use crate::activation;
 use crate::config::{Config, ConfigError};
 use crate::manager::Manager;
 use crate::socket::{self, Socket, SocketError};
-use crate::{activation, notify};
 use api::{ApiError, ErrorCode, NetworkCreate, Service, UplinkAdd};
+use sd_notify::NotifyState;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -235,12 +236,12 @@ async fn answer(
         manager.adopted(),
     ));
     tracing::info!(socket = %config.socket.display(), state = %config.state_dir.display(), version = env!("CARGO_PKG_VERSION"), "ready");
-    notify::tell("READY=1");
+    tell(NotifyState::Ready);
     let (stopping, stopped) = oneshot::channel();
     let graceful = async move {
         let signal = stop.await;
         tracing::info!(signal, "stopping");
-        notify::tell("STOPPING=1");
+        tell(NotifyState::Stopping);
         // They call us: they end first.
         adopted.abort();
         if let Some(drivers) = drivers {
@@ -261,6 +262,13 @@ async fn answer(
             tracing::warn!("calls under way were not waited for any longer");
             Ok(())
         }
+    }
+}
+
+/// Tells a service manager how the daemon is, if there is one.
+fn tell(state: NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "the service manager does not listen on NOTIFY_SOCKET");
     }
 }
 
