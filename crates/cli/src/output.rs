@@ -2,7 +2,6 @@
 
 use crate::failure::Failure;
 use serde::Serialize;
-use std::fmt::Write as _;
 use std::io::Write;
 
 /// How an answer is printed.
@@ -53,47 +52,30 @@ pub(crate) fn table<const N: usize>(
     header: [&str; N],
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
-    let mut lines = vec![header.map(str::to_owned)];
-    lines.extend(rows);
-    let width = |column: usize| {
-        lines
-            .iter()
-            .map(|line| line[column].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
-    let widths: [usize; N] = std::array::from_fn(width);
-    let mut text = String::new();
-    for line in &lines {
-        let padded: Vec<String> = line
-            .iter()
-            .zip(widths)
-            .map(|(cell, width)| format!("{cell:width$}"))
-            .collect();
-        text.push_str(padded.join("  ").trim_end());
-        text.push('\n');
-    }
-    text
+    columns(std::iter::once(header.map(str::to_owned)).chain(rows))
 }
 
 /// A line each of a name and what it is; what has nothing to say is left out.
 pub(crate) fn pairs<'a>(lines: impl IntoIterator<Item = (&'a str, String)>) -> String {
-    let lines: Vec<_> = lines
-        .into_iter()
-        .filter(|(_, what)| !what.is_empty())
-        .collect();
-    let width = lines
-        .iter()
-        .map(|(name, _)| name.len() + 1)
-        .max()
-        .unwrap_or(0);
-    lines
-        .into_iter()
-        .fold(String::new(), |mut text, (name, what)| {
-            let name = format!("{name}:");
-            writeln!(text, "{name:width$}  {what}").expect("a String takes every write");
-            text
-        })
+    let told = lines.into_iter().filter(|(_, what)| !what.is_empty());
+    columns(told.map(|(name, what)| [format!("{name}:"), what]))
+}
+
+/// Lines of columns, two spaces between them and none at a line's end. Nothing is wrapped: the
+/// text may go to another program.
+fn columns<const N: usize>(lines: impl IntoIterator<Item = [String; N]>) -> String {
+    let mut table = comfy_table::Table::new();
+    table
+        .load_style(comfy_table::presets::NOTHING)
+        .add_rows(lines);
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    let mut text = table.trim_fmt();
+    if !text.is_empty() {
+        text.push('\n');
+    }
+    text
 }
 
 /// Several words in one cell; `-` for none.
