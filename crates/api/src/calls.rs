@@ -22,8 +22,8 @@ use crate::declare::calls;
 use crate::{
     Adopt, Adoption, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest,
     Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Join, NatEntry,
-    NatEvent, NatFilter, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet,
-    Publication, PublicationCreate, Status, Uplink, UplinkAdd,
+    NatEvent, NatFilter, Neighbour, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd,
+    PortSet, Publication, PublicationCreate, Status, Uplink, UplinkAdd,
 };
 
 calls! {
@@ -147,6 +147,9 @@ calls! {
         /// hangs up.
         get "/v1/nat/watch" nat_watch(query filter: NatFilter)
             -> stream NatEvent | invalid | unavailable;
+
+        /// The router's neighbours, found by ARP and NDP, by link and address.
+        get "/v1/neighbours" neighbours() -> ok Vec<Neighbour> | unavailable;
     }
 
     /// Calls about ports.

@@ -1,10 +1,10 @@
 //! What the NAT follows: connections, and what happens to them.
 
 use crate::net_words::closed_words;
-use crate::{Name, Protocol};
+use crate::{Mac, Name, Protocol};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use utoipa::{IntoParams, ToSchema};
 
 /// A connection. Of an ICMP query the port is its identifier on the side that asked, 0 on the
@@ -126,6 +126,42 @@ impl NatFilter {
             && self.port.is_none_or(port)
     }
 }
+
+/// A neighbour of the router: a host on one of its links, found by ARP or NDP.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Neighbour {
+    /// The network or the uplink that it is on.
+    pub network: Name,
+    /// Its address.
+    #[schema(value_type = String, example = "10.1.0.2")]
+    pub address: IpAddr,
+    /// Its MAC address; `null` while it is not known.
+    pub mac: Option<Mac>,
+    /// How sure that is.
+    pub state: NeighbourState,
+    /// Seconds in this state.
+    pub age_seconds: u64,
+}
+
+/// How sure the MAC address of a neighbour is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum NeighbourState {
+    /// It is being asked for.
+    Incomplete,
+    /// It answered a short while ago.
+    Reachable,
+    /// It was not heard of for a while, or spoke without being asked.
+    Stale,
+    /// It is in use, and asked again.
+    Probe,
+    /// It did not answer.
+    Failed,
+}
+
+closed_words!(NeighbourState, "state of a neighbour", [
+    Incomplete "incomplete", Reachable "reachable", Stale "stale", Probe "probe", Failed "failed",
+]);
 
 /// Something that happened to a connection: one line of the watch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::{Format, Output, table, word};
-use api::{Client, Name, NatCount, NatEntry, NatEvent, NatFilter, NatState, Protocol};
+use api::{Client, Name, NatCount, NatEntry, NatEvent, NatFilter, NatState, Neighbour, Protocol};
 use ipnet::IpNet;
 use std::io::Write;
 use std::net::IpAddr;
@@ -28,6 +28,8 @@ pub enum NatCommand {
         #[arg(long)]
         all: bool,
     },
+    /// List the router's neighbours, found by ARP and NDP
+    Neighbours(Output),
     /// Tell what happens to connections, until interrupted
     Watch {
         /// Which
@@ -95,6 +97,9 @@ impl NatCommand {
                 let flushed = client.nat_flush(&filter)?;
                 Ok(writeln!(out, "{} forgotten", flushed.removed)?)
             }
+            Self::Neighbours(output) => {
+                output.print(out, &client.neighbours()?, |all| neighbours(all))
+            }
             Self::Watch { filter, output } => watch(client, &filter.get(), *output, out),
         }
     }
@@ -142,6 +147,23 @@ fn told(event: &NatEvent) -> String {
     )
 }
 
+/// As `ip neighbour` has it: where each is, and how sure that is.
+fn neighbours(all: &[Neighbour]) -> String {
+    let row = |n: &Neighbour| {
+        [
+            n.network.to_string(),
+            n.address.to_string(),
+            word(n.mac),
+            n.state.to_string(),
+            format!("{}s", n.age_seconds),
+        ]
+    };
+    table(
+        ["NETWORK", "ADDRESS", "MAC", "STATE", "AGE"],
+        all.iter().map(row),
+    )
+}
+
 fn listed(entries: &[NatEntry]) -> String {
     let count = |count: NatCount| format!("{}/{}", count.packets, count.bytes);
     let row = |e: &NatEntry| {
@@ -181,7 +203,7 @@ fn addresses(text: &str) -> Result<IpNet, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::{NatChange, NatTuple};
+    use api::{NatChange, NatTuple, NeighbourState};
 
     fn entry() -> NatEntry {
         let tuple = |src: &str| NatTuple {
@@ -210,6 +232,31 @@ mod tests {
             listed(&[entry()]),
             "PROTOCOL  STATE        ORIGINAL                            TRANSLATED                              SENT   RECEIVED  EXPIRES  NETWORK  ENDPOINT\n\
              tcp       established  10.1.0.2:40000 -> 198.51.100.7:443  198.51.100.1:50000 -> 198.51.100.7:443  3/180  0/0       7440s    blue     -\n"
+        );
+    }
+
+    #[test]
+    fn a_neighbour_is_a_line() {
+        let neighbour = |address: &str, mac: Option<&str>, state| Neighbour {
+            network: "eth0".parse().unwrap(),
+            address: address.parse().unwrap(),
+            mac: mac.map(|mac| mac.parse().unwrap()),
+            state,
+            age_seconds: 7,
+        };
+        let all = [
+            neighbour(
+                "198.51.100.1",
+                Some("02:00:00:00:00:0a"),
+                NeighbourState::Reachable,
+            ),
+            neighbour("2001:db8::1", None, NeighbourState::Incomplete),
+        ];
+        assert_eq!(
+            neighbours(&all),
+            "NETWORK  ADDRESS       MAC                STATE       AGE\n\
+             eth0     198.51.100.1  02:00:00:00:00:0a  reachable   7s\n\
+             eth0     2001:db8::1   -                  incomplete  7s\n"
         );
     }
 

@@ -13,7 +13,9 @@ use api::{
     NatState, NatTuple, Protocol,
 };
 use control::Endpoint;
-use nat::{Change, Entry, Event, Filter, Holder, Party, Phase, TransportAddr};
+use nat::{
+    Change, Entry, Event, Filter, Holder, Neighbour, NeighbourState, Party, Phase, TransportAddr,
+};
 use pipeline::NetworkId;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -57,6 +59,10 @@ impl NatCalls for Manager {
 
     fn nat_watch(&self, filter: &NatFilter) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
         self.core()?.nat_watch(filter)
+    }
+
+    fn neighbours(&self) -> Result<Vec<api::Neighbour>, ApiError> {
+        Ok(self.core()?.neighbours())
     }
 }
 
@@ -104,6 +110,19 @@ impl Core {
         });
         self.watchers.some.notify_one();
         Ok(receiver)
+    }
+
+    /// The router's neighbours on networks and uplinks.
+    pub(super) fn neighbours(&self) -> Vec<api::Neighbour> {
+        let networks = self.state.networks().map(|n| (n.id, &n.name));
+        let uplinks = self.state.uplinks().map(|u| (u.place.network, &u.name));
+        let now = self.dataplane.now();
+        let on_link = |(id, link): (NetworkId, &String)| {
+            let (link, found) = (name(link), self.nat.gateway.neighbours.list(id, now));
+            let found = found.into_iter();
+            found.map(move |neighbour| shown_neighbour(link.clone(), &neighbour))
+        };
+        networks.chain(uplinks).flat_map(on_link).collect()
     }
 
     /// Hands what happened to whoever watches. False when nobody does any more.
@@ -231,6 +250,22 @@ impl Core {
             entry: self.shown_connection(&event.entry, endpoints)?,
             lost: 0,
         })
+    }
+}
+
+fn shown_neighbour(link: Name, neighbour: &Neighbour) -> api::Neighbour {
+    api::Neighbour {
+        network: link,
+        address: neighbour.ip,
+        mac: neighbour.mac.map(|mac| api::Mac(mac.0)),
+        state: match neighbour.state {
+            NeighbourState::Incomplete => api::NeighbourState::Incomplete,
+            NeighbourState::Reachable => api::NeighbourState::Reachable,
+            NeighbourState::Stale => api::NeighbourState::Stale,
+            NeighbourState::Probe => api::NeighbourState::Probe,
+            NeighbourState::Failed => api::NeighbourState::Failed,
+        },
+        age_seconds: neighbour.age.as_secs(),
     }
 }
 

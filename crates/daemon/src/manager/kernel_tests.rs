@@ -751,6 +751,32 @@ fn calls_at_once_do_not_trip_over_each_other() {
 }
 
 #[test]
+fn a_host_that_asked_for_its_gateway_is_a_neighbour() {
+    let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
+    let mut core = blue(dir.path());
+    let anything = Attach {
+        locked: false,
+        ..attach_to(&a)
+    };
+    core.attach(&anything).unwrap();
+    assert!(
+        core.neighbours().is_empty(),
+        "its own address is configured"
+    );
+    a.ip("addr add 10.1.0.77/24 dev eth0").unwrap();
+    a.run(|| {
+        let another = UdpSocket::bind("10.1.0.77:0").unwrap();
+        another.send_to(b"hello", "10.1.0.1:9").unwrap();
+    });
+    wait_until("the gateway knows it", PATIENCE, || {
+        let known = |n: &api::Neighbour| n.network.as_str() == "blue" && n.mac.is_some();
+        let mut all = core.neighbours().into_iter().filter(known);
+        all.any(|n| n.address.to_string() == "10.1.0.77")
+    })
+    .unwrap();
+}
+
+#[test]
 fn an_uplink_that_is_down_says_why() {
     let dir = tempfile::tempdir().unwrap();
     let mut core = blue(dir.path());
