@@ -89,7 +89,7 @@ impl Edge {
             index += 1;
             match post {
                 Post::Send(network) => self.say(network, &bytes, outbox),
-                Post::Resume(from, vnet) => self.carry(from, &bytes, vnet, outbox),
+                Post::Resume(held) => self.carry(held.from, &bytes, held.vnet, outbox),
             }
         }
     }

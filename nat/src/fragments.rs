@@ -32,17 +32,16 @@ mod piece;
 
 pub use piece::Piece;
 
-use crate::outbox::{Outbox, Post};
+use crate::outbox::{Origin, Outbox, Post};
 use crate::rewrite::Rewrite;
 use crate::route::Arrival;
 use coverage::Coverage;
 use foldhash::fast::RandomState;
 use piece::Key;
-use pipeline::{DropReason, Effects, Instant, NetworkId, PortId};
+use pipeline::{DropReason, Effects, Instant, NetworkId};
 use std::hash::BuildHasher;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use wire::VnetHeader;
 
 /// The fragments of packets that are on their way.
 #[derive(Debug)]
@@ -124,7 +123,7 @@ impl Fragments {
         *packet = Packet::new(piece.key, State::Decided(decision), now);
         packet.add(piece);
         for frame in held {
-            let post = Post::Resume(frame.from, frame.vnet);
+            let post = Post::Resume(frame.origin);
             if !outbox.post(post, |out| out.extend_from_slice(&frame.bytes)) {
                 set.lost.limit += 1;
             }
@@ -267,8 +266,7 @@ enum State {
 /// A fragment as it arrived.
 #[derive(Debug)]
 struct Held {
-    from: PortId,
-    vnet: VnetHeader,
+    origin: Origin,
     bytes: Box<[u8]>,
 }
 
@@ -278,8 +276,7 @@ impl Held {
         // Padding would be room that nobody bounds.
         let end = arrival.headers.packet_end().unwrap_or_default();
         Self {
-            from: arrival.from,
-            vnet: arrival.frame.vnet,
+            origin: arrival.origin(),
             bytes: bytes.get(..end).unwrap_or(bytes).into(),
         }
     }

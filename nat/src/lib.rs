@@ -53,7 +53,7 @@ pub use fragments::{Fragments, Later, Lost, PacketVerdict, Piece};
 pub use gateway::{Gateway, Neighbour, NeighbourState, Neighbours};
 pub use icmp::{Translations, quoted_tuple, translations};
 pub use nptv6::{PrefixError, PrefixPair};
-pub use outbox::{Outbox, Post};
+pub use outbox::{Origin, Outbox, Post};
 pub use published::{PublishError, Published};
 pub use rewrite::{Rewrite, Translation};
 pub use route::{Arrival, Routed, route};

@@ -4,7 +4,7 @@
 //! One arena, used again for every batch, bounded in frames and bytes: what does not fit is not
 //! sent, and counted. Each worker owns one; nothing is shared.
 
-use pipeline::{NetworkId, PortId};
+use pipeline::{NetworkId, PacketId, PortId};
 use wire::VnetHeader;
 
 /// Frames to be sent, in order.
@@ -20,8 +20,19 @@ pub struct Outbox {
 pub enum Post {
     /// The router sends it into this network, from its own MAC there, untagged.
     Send(NetworkId),
-    /// It was held and is carried now as if it had just arrived from this port.
-    Resume(PortId, VnetHeader),
+    /// It was held and is carried now as if it had just arrived.
+    Resume(Origin),
+}
+
+/// The origin of a frame that is held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The port it came from.
+    pub from: PortId,
+    /// The checksum and the segmentation that its sender left undone.
+    pub vnet: VnetHeader,
+    /// The packet that it is.
+    pub id: PacketId,
 }
 
 #[derive(Debug, Clone, Copy)]

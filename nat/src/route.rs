@@ -19,7 +19,7 @@
 use crate::config::{Exit, InsideRole, Role};
 use crate::gateway::{self, ErrorKind, Link};
 use crate::leave::{How, Passage, Way, link};
-use crate::outbox::Outbox;
+use crate::outbox::{Origin, Outbox};
 use crate::rewrite::Rewrite;
 use crate::router::{Face, Place, Router};
 use crate::tuple::addresses;
@@ -39,6 +39,17 @@ pub struct Arrival<'f> {
     pub frame: &'f Frame<'f>,
     /// Its headers.
     pub headers: &'f Headers,
+}
+
+impl Arrival<'_> {
+    /// The origin of the frame, with which it can be carried again.
+    pub(crate) const fn origin(&self) -> Origin {
+        Origin {
+            from: self.from,
+            vnet: self.frame.vnet,
+            id: self.frame.id,
+        }
+    }
 }
 
 /// What the router decided.

@@ -4,7 +4,7 @@
 //! frame is cut and summed here, in software, at the very last moment; and so is an IPv4 packet that
 //! is too large for the link it is routed onto.
 
-use pipeline::{DropReason, Frame, HEADROOM, VNET_LEN};
+use pipeline::{DropReason, Frame, HEADROOM, PacketId, VNET_LEN};
 use port::{Offloads, Tx};
 use wire::{GsoKind, VnetHeader};
 
@@ -31,13 +31,13 @@ pub(crate) fn transmit(
         if frame.vnet.needs_csum() {
             complete(frame)?;
         }
-        return in_pieces(tx, |emit| {
+        return in_pieces(tx, frame.id, |emit| {
             wire::fragment(frame.bytes(), mtu, &mut scratch.0, HEADROOM, emit)
                 .map_err(|_| DropReason::FragmentationNeeded)
         });
     }
     if frame.vnet.is_gso() && !takes(offloads, frame.vnet.gso_kind()) {
-        return in_pieces(tx, |emit| {
+        return in_pieces(tx, frame.id, |emit| {
             wire::segment(frame.bytes(), &frame.vnet, &mut scratch.0, HEADROOM, emit)
                 .map_err(|_| DropReason::CannotSegment)
         });
@@ -66,6 +66,7 @@ fn complete(frame: &mut Frame<'_>) -> Result<(), DropReason> {
 /// Sends every piece that `cut` makes; the first failure is the frame's.
 fn in_pieces(
     tx: &dyn Tx,
+    id: PacketId,
     cut: impl FnOnce(&mut dyn FnMut(&mut [u8])) -> Result<usize, DropReason>,
 ) -> Result<(), DropReason> {
     const { assert!(HEADROOM >= VNET_LEN) };
@@ -73,6 +74,7 @@ fn in_pieces(
     let mut emit = |room: &mut [u8]| {
         let end = room.len();
         let mut piece = Frame::new(room, HEADROOM, end, VnetHeader::default());
+        piece.id = id;
         let sent = tx.transmit(&mut piece);
         if result.is_ok() {
             result = sent;

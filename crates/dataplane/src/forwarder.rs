@@ -2,30 +2,55 @@
 //!
 //! A forwarder is what a worker thread, a simulation and a bench have in common. It holds the
 //! buffers that are used again for every batch, and knows neither threads nor clocks nor how to
-//! wait.
+//! wait. It asks once a batch whether anybody watches: where nobody does, no record is made.
 
 use crate::finish::{self, Scratch};
 use crate::process::{Outcome, Sinks, emit, process};
 use crate::view::{Outlet, View};
 use nat::{Outbox, Post, Rewrite};
+use observe::{Flow, Record, Verdict};
 use pipeline::{
-    Batch, BatchLimits, DropReason, Frame, HEADROOM, Instant, NoTrace, PortCounters, PortId,
-    WorkerId,
+    Batch, BatchLimits, Decision, DropReason, Frame, HEADROOM, Instant, NetworkId, NoTrace,
+    PacketId, PortCounters, PortId, Trace, WorkerId,
 };
 use port::{Gone, Rx};
-use switch::{Effects, Form, Ingress, Outputs, Transmit, VlanMode, reform};
+use switch::{Effects, Form, Forward, Ingress, Outputs, Transmit, VlanMode, reform};
 use wire::{Headers, MacAddr, VlanId, VlanTag, VnetHeader};
 
 /// The buffers and the identity with which frames are carried.
 #[derive(Debug)]
 pub struct Forwarder {
-    worker: WorkerId,
     batch: Batch,
+    lane: Lane,
+    /// The place where a frame of the outbox lies while it is carried.
+    letter: Vec<u8>,
+}
+
+/// The part of a forwarder that one frame needs, wherever it lies.
+#[derive(Debug)]
+struct Lane {
+    worker: WorkerId,
     out: Outputs,
     outbox: Outbox,
-    /// Where a frame of the outbox lies while it is carried.
-    letter: Vec<u8>,
     scratch: Scratch,
+    /// Packets that were numbered.
+    packets: u64,
+}
+
+/// The view and the time of one batch.
+#[derive(Debug, Clone, Copy)]
+struct Moment<'v> {
+    view: &'v View,
+    now: Instant,
+}
+
+/// The sender of a frame.
+#[derive(Debug, Clone, Copy)]
+enum Source {
+    /// A port.
+    Port(PortId),
+    /// The router, into this network.
+    Router(NetworkId),
 }
 
 impl Forwarder {
@@ -33,18 +58,21 @@ impl Forwarder {
     #[must_use]
     pub fn new(worker: WorkerId, limits: BatchLimits) -> Self {
         Self {
-            worker,
             batch: Batch::new(limits),
-            out: Outputs::default(),
-            outbox: Outbox::default(),
+            lane: Lane {
+                worker,
+                out: Outputs::default(),
+                outbox: Outbox::default(),
+                scratch: Scratch::default(),
+                packets: 0,
+            },
             letter: Vec::new(),
-            scratch: Scratch::default(),
         }
     }
 
     /// Takes one batch from `rx`, which is a queue of the port `from`, and carries it to where it
-    /// goes. `begin` is called once there are frames and says what time it is and what the
-    /// switch looks like. Answers how many frames there were.
+    /// goes. `begin` is called once there are frames and returns the time and the view. Returns
+    /// the number of frames.
     ///
     /// # Errors
     /// [`Gone`] when `rx` will never receive again. The frames it still had were carried.
@@ -60,7 +88,7 @@ impl Forwarder {
         if frames > 0 {
             let (now, view) = begin();
             if let Some(inlet) = view.outlet(from) {
-                self.carry(from, inlet, view, now);
+                self.carry(from, inlet, Moment { view, now });
             }
         }
         end.map(|()| frames)
@@ -68,105 +96,199 @@ impl Forwarder {
 
     /// Does what is due in the router: about once a second, by one worker.
     pub fn poll(&mut self, view: &View, now: Instant) {
-        view.router.poll(now, &mut self.outbox);
-        self.deliver(view, now);
+        view.router.poll(now, &mut self.lane.outbox);
+        self.deliver(Moment { view, now });
     }
 
-    fn carry(&mut self, from: PortId, inlet: &Outlet, view: &View, now: Instant) {
-        let Self {
-            worker,
-            batch,
-            out,
-            outbox,
-            scratch,
-            ..
-        } = self;
-        let counters = inlet.counters(*worker);
-        warm(batch, from, view);
+    fn carry(&mut self, from: PortId, inlet: &Outlet, moment: Moment<'_>) {
+        let Self { batch, lane, .. } = self;
+        let counters = inlet.counters(lane.worker);
+        let watched = moment.view.is_watched();
+        warm(batch, from, moment.view);
         for index in 0..batch.len() {
             let mut frame = batch.frame(index);
+            frame.id = lane.next_id();
             counters.count_rx(frame.len());
-            let mut sinks = Sinks {
-                out,
-                outbox,
-                trace: &mut NoTrace,
-            };
-            let against = view.against(now, Effects::Live);
-            let outcome = process(&frame, from, &against, &mut sinks);
-            let rewrite = settle(outcome, counters);
-            send(&mut frame, rewrite, out, view, *worker, counters, scratch);
+            lane.pass(&mut frame, Source::Port(from), counters, moment, watched);
         }
-        self.deliver(view, now);
+        self.deliver(moment);
     }
 
     /// Sends what the router had to say, and carries on what it had held. Both may make it say
     /// more; the outbox's bound is the end of that.
-    fn deliver(&mut self, view: &View, now: Instant) {
-        if self.outbox.is_empty() {
+    fn deliver(&mut self, moment: Moment<'_>) {
+        let Self { lane, letter, .. } = self;
+        if lane.outbox.is_empty() {
             return;
         }
-        let Self {
-            worker,
-            out,
-            outbox,
-            letter,
-            scratch,
-            ..
-        } = self;
+        let Moment { view, .. } = moment;
+        let watched = view.is_watched();
         let mut index = 0;
-        while let Some((post, bytes)) = outbox.get(index) {
+        while let Some((post, bytes)) = lane.outbox.get(index) {
             index += 1;
             letter.clear();
             letter.resize(HEADROOM, 0);
             letter.extend_from_slice(bytes);
-            let vnet = match post {
-                Post::Send(_) => VnetHeader::default(),
-                Post::Resume(_, vnet) => vnet,
-            };
             let end = letter.len();
-            let mut frame = Frame::new(letter, HEADROOM, end, vnet);
-            let mut sinks = Sinks {
-                out,
-                outbox,
-                trace: &mut NoTrace,
-            };
-            let against = view.against(now, Effects::Live);
-            match post {
+            let mut frame = Frame::new(letter, HEADROOM, end, VnetHeader::default());
+            let (source, counters) = match post {
                 Post::Send(network) => {
-                    let counters = view.router_counters(*worker);
-                    let sent = emit(&frame, network, &against, &mut sinks);
-                    let rewrite = settle(sent.map(Outcome::Switched), counters);
-                    send(&mut frame, rewrite, out, view, *worker, counters, scratch);
+                    frame.id = lane.next_id();
+                    (Source::Router(network), view.router_counters(lane.worker))
                 }
-                Post::Resume(from, _) => {
-                    // Whoever sent it may be gone by now.
-                    let Some(inlet) = view.outlet(from) else {
+                Post::Resume(origin) => {
+                    (frame.vnet, frame.id) = (origin.vnet, origin.id);
+                    // Its sender may be gone by now.
+                    let Some(inlet) = view.outlet(origin.from) else {
                         continue;
                     };
-                    let counters = inlet.counters(*worker);
-                    let outcome = process(&frame, from, &against, &mut sinks);
-                    let rewrite = settle(outcome, counters);
-                    send(&mut frame, rewrite, out, view, *worker, counters, scratch);
+                    (Source::Port(origin.from), inlet.counters(lane.worker))
                 }
-            }
+            };
+            lane.pass(&mut frame, source, counters, moment, watched);
         }
-        outbox.clear();
+        lane.outbox.clear();
     }
 }
 
-/// Counts a drop; else how the frame is to be changed.
-fn settle(
-    outcome: Result<Outcome, DropReason>,
-    counters: &PortCounters,
-) -> Option<(Rewrite, Headers)> {
-    match outcome {
-        Ok(Outcome::Routed {
-            rewrite, headers, ..
-        }) => Some((rewrite, headers)),
-        Ok(Outcome::Switched(_) | Outcome::Taken) => None,
-        Err(reason) => {
-            counters.count_drop(reason);
-            None
+impl Lane {
+    fn next_id(&mut self) -> PacketId {
+        self.packets += 1;
+        PacketId::new(self.worker, self.packets)
+    }
+
+    /// Carries one frame; `watched` says that somebody may want its record.
+    fn pass(
+        &mut self,
+        frame: &mut Frame<'_>,
+        source: Source,
+        counters: &PortCounters,
+        moment: Moment<'_>,
+        watched: bool,
+    ) {
+        if watched {
+            self.pass_watched(frame, source, counters, moment);
+        } else {
+            let _ = self.run(frame, source, counters, moment, &mut NoTrace);
+        }
+    }
+
+    /// Carries one frame, and offers its record to everybody who watches.
+    #[cold]
+    fn pass_watched(
+        &mut self,
+        frame: &mut Frame<'_>,
+        source: Source,
+        counters: &PortCounters,
+        moment: Moment<'_>,
+    ) {
+        let Moment { view, now } = moment;
+        let (from, network) = match source {
+            Source::Port(from) => {
+                let ingress = view.topology.ingress(from).ok();
+                (from, ingress.map(|ingress| ingress.network.id))
+            }
+            Source::Router(network) => (PortId::GATEWAY, Some(network)),
+        };
+        let mut record = Record::new(frame, from, now, self.worker);
+        record.network = network;
+        let outcome = self.run(frame, source, counters, moment, &mut record.steps);
+        (record.verdict, record.into) = match outcome {
+            Ok(Outcome::Switched(Forward::Unicast(_))) => (Verdict::Forwarded, None),
+            Ok(Outcome::Switched(Forward::Flood(_))) => (Verdict::Flooded, None),
+            Ok(Outcome::Switched(Forward::Gateway) | Outcome::Taken) => (Verdict::Answered, None),
+            Ok(Outcome::Routed { network, .. }) => (Verdict::Routed, Some(network)),
+            Err(reason) => (Verdict::Dropped(reason), None),
+        };
+        let flow = Flow::of(&record, None);
+        for watch in view.watches() {
+            watch.offer(self.worker.index(), &flow, &record);
+        }
+    }
+
+    /// Decides about a frame, counts a drop, and sends the copies.
+    fn run<T: Trace>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        source: Source,
+        counters: &PortCounters,
+        moment: Moment<'_>,
+        trace: &mut T,
+    ) -> Result<Outcome, DropReason> {
+        let Moment { view, now } = moment;
+        let against = view.against(now, Effects::Live);
+        let mut sinks = Sinks {
+            out: &mut self.out,
+            outbox: &mut self.outbox,
+            trace,
+        };
+        let outcome = match source {
+            Source::Port(from) => process(frame, from, &against, &mut sinks),
+            Source::Router(network) => {
+                emit(frame, network, &against, &mut sinks).map(Outcome::Switched)
+            }
+        };
+        let rewrite = match &outcome {
+            Ok(Outcome::Routed {
+                rewrite, headers, ..
+            }) => Some((rewrite, headers)),
+            Ok(Outcome::Switched(_) | Outcome::Taken) => None,
+            Err(reason) => {
+                counters.count_drop(*reason);
+                None
+            }
+        };
+        self.send(frame, rewrite, counters, view, trace);
+        outcome
+    }
+
+    /// Sends every copy; those for mirrors of the ingress port before the frame is changed. What a
+    /// port refuses is counted at that port; what goes to a port that is configured but not open,
+    /// at `inlet`.
+    fn send<T: Trace>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        rewrite: Option<(&Rewrite, &Headers)>,
+        inlet: &PortCounters,
+        view: &View,
+        trace: &mut T,
+    ) {
+        let Self {
+            worker,
+            out,
+            scratch,
+            ..
+        } = self;
+        let mut form = out.arrived;
+        let fragment = rewrite.and_then(|(rewrite, _)| rewrite.fragment);
+        let mut copy_to = |frame: &mut Frame<'_>, form: &mut Form, copy: &Transmit, fragment| {
+            reform(frame, form, copy.form);
+            let port = copy.port;
+            let Some(outlet) = view.outlet(port) else {
+                inlet.count_drop(DropReason::TxGone);
+                trace.tell(Decision::PortClosed { port });
+                return;
+            };
+            let counters = outlet.counters(*worker);
+            match finish::transmit(&*outlet.tx, frame, fragment, scratch) {
+                Ok(()) => counters.count_tx(frame.len()),
+                Err(reason) => {
+                    counters.count_drop(reason);
+                    trace.tell(Decision::PortRefused { port, reason });
+                }
+            }
+        };
+        let (mirrored, rest) = out.transmits.split_at(out.as_arrived);
+        for copy in mirrored {
+            copy_to(frame, &mut form, copy, None);
+        }
+        if let Some((rewrite, headers)) = rewrite {
+            // The rewrite goes by the headers as they were parsed.
+            reform(frame, &mut form, out.arrived);
+            rewrite.apply(frame, headers);
+        }
+        for copy in rest {
+            copy_to(frame, &mut form, copy, fragment);
         }
     }
 }
@@ -204,46 +326,6 @@ fn vlan(mode: &VlanMode, tag: [u8; 4]) -> Option<VlanId> {
         VlanMode::Trunk { native, .. } => VlanTag::from_bytes(tag)
             .and_then(|tag| VlanId::new(tag.vid()))
             .or_else(|| native.map(|native| native.vid)),
-    }
-}
-
-/// Sends every copy in `out`; those for mirrors of the ingress port before the frame is changed.
-/// What a port refuses is counted at that port; what goes to a port that is configured but not
-/// open, at the one it came from.
-fn send(
-    frame: &mut Frame<'_>,
-    rewrite: Option<(Rewrite, Headers)>,
-    out: &Outputs,
-    view: &View,
-    worker: WorkerId,
-    inlet: &PortCounters,
-    scratch: &mut Scratch,
-) {
-    let mut form = out.arrived;
-    let fragment = rewrite.as_ref().and_then(|(rewrite, _)| rewrite.fragment);
-    let mut copy_to = |frame: &mut Frame<'_>, form: &mut Form, copy: &Transmit, fragment| {
-        reform(frame, form, copy.form);
-        let Some(outlet) = view.outlet(copy.port) else {
-            inlet.count_drop(DropReason::TxGone);
-            return;
-        };
-        let counters = outlet.counters(worker);
-        match finish::transmit(&*outlet.tx, frame, fragment, scratch) {
-            Ok(()) => counters.count_tx(frame.len()),
-            Err(reason) => counters.count_drop(reason),
-        }
-    };
-    let (mirrored, rest) = out.transmits.split_at(out.as_arrived);
-    for copy in mirrored {
-        copy_to(frame, &mut form, copy, None);
-    }
-    if let Some((rewrite, headers)) = rewrite {
-        // The rewrite goes by the headers as they were parsed.
-        reform(frame, &mut form, out.arrived);
-        rewrite.apply(frame, &headers);
-    }
-    for copy in rest {
-        copy_to(frame, &mut form, copy, fragment);
     }
 }
 

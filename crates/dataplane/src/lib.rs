@@ -32,6 +32,7 @@ use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use nat::Router;
 use nix::sys::eventfd::EventFd;
+use observe::Watch;
 use pipeline::{BatchLimits, Instant, PortId, PortTotals, WorkerId};
 use port::{Gone, Port};
 use std::collections::BTreeMap;
@@ -224,6 +225,38 @@ impl Dataplane {
             worker.tell(Command::Tick);
         }
         self.view().router.expire(self.now());
+    }
+
+    /// Offers the record of every frame to `watch`, until [`Dataplane::unwatch`], and returns once
+    /// all workers do. A watch has a ring for each source: see [`Dataplane::sources`].
+    pub fn watch(&self, watch: &Arc<Watch>) {
+        {
+            let _homes = self.homes();
+            self.replace(|view| {
+                let all = view.watches().iter().chain([watch]).cloned();
+                view.with_watches(all.collect())
+            });
+        }
+        self.sync();
+    }
+
+    /// Ends a watch, and waits until no worker offers to it any more: what it then holds and lost is
+    /// the whole account.
+    pub fn unwatch(&self, watch: &Arc<Watch>) {
+        {
+            let _homes = self.homes();
+            self.replace(|view| {
+                let others = view.watches().iter().filter(|w| !Arc::ptr_eq(w, watch));
+                view.with_watches(others.cloned().collect())
+            });
+        }
+        self.sync();
+    }
+
+    /// The number of sources that write records: the workers.
+    #[must_use]
+    pub fn sources(&self) -> usize {
+        self.workers.len()
     }
 
     /// What the router's own frames counted.

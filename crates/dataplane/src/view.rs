@@ -8,6 +8,7 @@
 use crate::process::Against;
 use arc_swap::ArcSwap;
 use nat::Router;
+use observe::{Watch, Watches};
 use pipeline::{DropReason, Effects, Instant, PortCounters, PortId, PortTotals, WorkerId};
 use port::Tx;
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub struct View {
     outlets: Vec<Option<Arc<Outlet>>>,
     /// What the router's own frames count, a worker each.
     own: Arc<[PortCounters]>,
+    watches: Watches,
     /// Counts up with every publication.
     pub generation: u64,
 }
@@ -69,6 +71,7 @@ impl View {
             router: Arc::default(),
             outlets: Vec::new(),
             own: (0..workers).map(|_| PortCounters::default()).collect(),
+            watches: Arc::default(),
             generation: 0,
         }
     }
@@ -98,6 +101,27 @@ impl View {
             router,
             ..self.clone()
         }
+    }
+
+    /// The same view with others who watch.
+    #[must_use]
+    pub fn with_watches(&self, watches: Watches) -> Self {
+        Self {
+            watches,
+            ..self.clone()
+        }
+    }
+
+    /// Everybody who watches.
+    #[must_use]
+    pub fn watches(&self) -> &[Arc<Watch>] {
+        &self.watches
+    }
+
+    /// Whether anybody watches.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        !self.watches.is_empty()
     }
 
     /// The counters of the router's own frames that `worker` alone writes.

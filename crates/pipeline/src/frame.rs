@@ -11,6 +11,7 @@
 //! A VLAN tag is pushed into the spare room and popped back out of it: nothing is copied but the
 //! two MAC addresses.
 
+use crate::PacketId;
 use wire::{VlanTag, VnetHeader};
 
 /// Room before a received frame: a virtio header and up to three pushed VLAN tags, rounded up to
@@ -33,8 +34,10 @@ pub struct Frame<'a> {
     room: &'a mut [u8],
     start: usize,
     end: usize,
-    /// What the sender left undone: checksum and segmentation.
+    /// The checksum and the segmentation that the sender left undone.
     pub vnet: VnetHeader,
+    /// The packet that it is, or is a piece of; the default one until a worker numbers it.
+    pub id: PacketId,
 }
 
 impl<'a> Frame<'a> {
@@ -54,6 +57,7 @@ impl<'a> Frame<'a> {
             start,
             end,
             vnet,
+            id: PacketId::default(),
         }
     }
 

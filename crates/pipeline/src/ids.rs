@@ -20,6 +20,25 @@ pub struct NetworkId(pub u32);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u32);
 
+/// A packet, from its arrival on: the same wherever it appears, translated, cut, mirrored or held.
+/// The number of the worker it arrived at in the lowest 8 bits, a count above them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PacketId(pub u64);
+
+impl PacketId {
+    /// The `count`th packet that arrived at `worker`.
+    #[must_use]
+    pub const fn new(worker: WorkerId, count: u64) -> Self {
+        Self(count << 8 | (worker.0 & 0xff) as u64)
+    }
+}
+
+impl fmt::Display for PacketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "#{}", self.0)
+    }
+}
+
 macro_rules! dense_id {
     ($($id:ident $prefix:literal),+) => {$(
         impl $id {

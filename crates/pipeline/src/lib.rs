@@ -21,7 +21,7 @@ pub use decision::{Decision, Field, Ids, Names, Sentence};
 pub use drop_reason::DropReason;
 pub use effects::Effects;
 pub use frame::{Frame, HEADROOM, MAX_FRAME, VNET_LEN};
-pub use ids::{NetworkId, PortId, WorkerId};
+pub use ids::{NetworkId, PacketId, PortId, WorkerId};
 pub use meter::Meter;
 pub use time::Instant;
 pub use trace::{NoTrace, Recorder, Stage, Trace};

@@ -1,9 +1,9 @@
 use super::*;
-use pipeline::Frame;
+use pipeline::{Frame, PortId};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use wire::craft::{Link, Packet as Crafted};
-use wire::{Fragment, Headers, IpProtocol, MacAddr};
+use wire::{Fragment, Headers, IpProtocol, MacAddr, VnetHeader};
 
 const NETWORK: NetworkId = NetworkId(3);
 const PORT: PortId = PortId(9);
@@ -130,7 +130,7 @@ impl Rig {
         let frames = (0..self.outbox.len()).map(|at| {
             let (post, bytes) = self.outbox.get(at).unwrap();
             assert!(
-                matches!(post, Post::Resume(PORT, vnet) if vnet.flags == VnetHeader::DATA_VALID)
+                matches!(post, Post::Resume(origin) if origin.from == PORT && origin.vnet.flags == VnetHeader::DATA_VALID)
             );
             bytes.to_vec()
         });

@@ -8,14 +8,13 @@
 //! One lock, taken only for packets whose next hop is not known.
 
 use super::link::lock;
-use crate::outbox::{Outbox, Post};
+use crate::outbox::{Origin, Outbox, Post};
 use pipeline::{Instant, NetworkId, PortId};
 use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
-use wire::VnetHeader;
 
 /// Packets that wait.
 #[derive(Debug, Default)]
@@ -24,28 +23,25 @@ pub(super) struct Held {
     lost: AtomicU64,
 }
 
-/// A packet as it arrived.
+/// A packet as it arrived, which may have to wait.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Parcel<'a> {
+pub(crate) struct PendingPacket<'a> {
     /// The network it arrived in.
     pub(crate) network: NetworkId,
-    /// The port it came from.
-    pub(crate) from: PortId,
-    /// What its sender left undone.
-    pub(crate) vnet: VnetHeader,
+    /// Its origin.
+    pub(crate) origin: Origin,
     /// The frame.
     pub(crate) frame: &'a [u8],
 }
 
-/// A packet that waited in vain.
+/// A packet that waits.
 #[derive(Debug)]
 pub(super) struct Packet {
-    /// Where its next hop is, and which it is.
+    /// The network and the address of its next hop.
     hop: (NetworkId, IpAddr),
     /// The network it arrived in.
     pub(super) network: NetworkId,
-    from: PortId,
-    vnet: VnetHeader,
+    origin: Origin,
     since: Instant,
     /// The frame as it arrived.
     pub(super) frame: Box<[u8]>,
@@ -60,7 +56,7 @@ const EXPIRED: Duration = Duration::from_secs(10);
 /// The longest frame that is kept.
 const MAX_LEN: usize = 2048;
 
-impl Parcel<'_> {
+impl PendingPacket<'_> {
     /// Whether it is small enough to be kept.
     pub(super) fn may_wait(&self) -> bool {
         self.frame.len() <= MAX_LEN
@@ -73,11 +69,11 @@ impl Held {
         &self,
         network: NetworkId,
         ip: IpAddr,
-        parcel: Parcel<'_>,
+        packet: PendingPacket<'_>,
         now: Instant,
         waits: impl FnOnce() -> bool,
     ) -> bool {
-        if !parcel.may_wait() {
+        if !packet.may_wait() {
             return false;
         }
         let mut packets = lock(&self.packets);
@@ -88,7 +84,7 @@ impl Held {
         let place = if packets.iter().filter(|p| p.hop == hop).count() >= MAX_FOR_ONE {
             packets.iter().position(|p| p.hop == hop)
         } else if packets.len() >= MAX_HELD {
-            greediest(&packets, parcel.from)
+            greediest(&packets, packet.origin.from)
         } else {
             None
         };
@@ -98,11 +94,10 @@ impl Held {
         }
         packets.push_back(Packet {
             hop,
-            network: parcel.network,
-            from: parcel.from,
-            vnet: parcel.vnet,
+            network: packet.network,
+            origin: packet.origin,
             since: now,
-            frame: parcel.frame.into(),
+            frame: packet.frame.into(),
         });
         true
     }
@@ -110,7 +105,7 @@ impl Held {
     /// Lets the packets for a neighbour go on.
     pub(super) fn release(&self, network: NetworkId, ip: IpAddr, outbox: &mut Outbox) {
         for packet in self.take(|p| p.hop == (network, ip)) {
-            let post = Post::Resume(packet.from, packet.vnet);
+            let post = Post::Resume(packet.origin);
             if !outbox.post(post, |out| out.extend_from_slice(&packet.frame)) {
                 self.lost.fetch_add(1, Relaxed);
             }
@@ -148,10 +143,10 @@ impl Held {
 
 /// The oldest packet of the port that holds the most; of `from` itself where that is among them.
 fn greediest(packets: &VecDeque<Packet>, from: PortId) -> Option<usize> {
-    let held = |port| packets.iter().filter(|p| p.from == port).count();
+    let held = |port| packets.iter().filter(|p| p.origin.from == port).count();
     let port = packets
         .iter()
-        .map(|p| p.from)
+        .map(|p| p.origin.from)
         .max_by_key(|port| (held(*port), *port == from))?;
-    packets.iter().position(|p| p.from == port)
+    packets.iter().position(|p| p.origin.from == port)
 }

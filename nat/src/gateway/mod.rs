@@ -45,7 +45,7 @@ use crate::route::Arrival;
 use crate::router::Face;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
-use held::Parcel;
+use held::PendingPacket;
 use link::{LinkState, lock};
 use neighbour::Resolution;
 use pipeline::{Decision, DropReason, Effects, Frame, Instant, NetworkId, NoTrace, Trace};
@@ -185,13 +185,12 @@ impl Link<'_> {
             }
             Resolution::Ask | Resolution::Wait => {}
         }
-        let parcel = Parcel {
+        let packet = PendingPacket {
             network: arrival.network,
-            from: arrival.from,
-            vnet: arrival.frame.vnet,
+            origin: arrival.origin(),
             frame: arrival.frame.bytes(),
         };
-        if neighbours.hold(self, ip, parcel, resolution) {
+        if neighbours.hold(self, ip, packet, resolution) {
             NextHop::Held
         } else {
             NextHop::Unknown

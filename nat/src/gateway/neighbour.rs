@@ -31,7 +31,7 @@
 //! Tables are spread by network over locks that are mostly read: a packet to a known neighbour
 //! takes a read lock for two lookups, and the mark that it is in use is a store once a second.
 
-use super::held::{Held, Parcel};
+use super::held::{Held, PendingPacket};
 use super::link::Link;
 use super::table::{Age, Entry, Phase, Room, Table};
 use crate::outbox::Outbox;
@@ -210,7 +210,7 @@ impl Neighbours {
         &self,
         link: Link<'_>,
         ip: IpAddr,
-        parcel: Parcel<'_>,
+        packet: PendingPacket<'_>,
         resolution: Resolution,
     ) -> bool {
         let Link { face, now, .. } = link;
@@ -222,8 +222,8 @@ impl Neighbours {
             entry.is_some_and(|e| e.phase.mac().is_none())
         };
         match link.effects {
-            Effects::Live => self.held.keep(face.network, ip, parcel, now, waits),
-            Effects::None => parcel.may_wait() && (resolution == Resolution::Ask || waits()),
+            Effects::Live => self.held.keep(face.network, ip, packet, now, waits),
+            Effects::None => packet.may_wait() && (resolution == Resolution::Ask || waits()),
         }
     }
 

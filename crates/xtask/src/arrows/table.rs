@@ -28,6 +28,7 @@ pub(super) struct Rule {
 
 const WIRE: &str = "clearway-wire";
 const PIPELINE: &str = "clearway-pipeline";
+const OBSERVE: &str = "clearway-observe";
 const SWITCH: &str = "clearway-switch";
 const NAT: &str = "clearway-nat";
 const PORT: &str = "clearway-port";
@@ -62,6 +63,7 @@ const fn rule(package: &'static str, kind: Kind, may_use: &'static [&'static str
 pub(super) const RULES: &[Rule] = &[
     rule(WIRE, Kind::Pure, &[]),
     rule(PIPELINE, Kind::Pure, &[WIRE]),
+    rule(OBSERVE, Kind::Pure, &[WIRE, PIPELINE]),
     Rule {
         package: SWITCH,
         kind: Kind::Pure,
@@ -77,7 +79,11 @@ pub(super) const RULES: &[Rule] = &[
     rule(CONTROL, Kind::Pure, &[WIRE, PIPELINE, SWITCH, NAT]),
     rule(CAPTURE, Kind::Shell, &[]),
     rule(PORT, Kind::Shell, &[WIRE, PIPELINE, CAPTURE]),
-    rule(DATAPLANE, Kind::Shell, &[WIRE, PIPELINE, SWITCH, NAT, PORT]),
+    rule(
+        DATAPLANE,
+        Kind::Shell,
+        &[WIRE, PIPELINE, OBSERVE, SWITCH, NAT, PORT],
+    ),
     rule(HOST, Kind::Shell, &[]),
     rule(NAMES, Kind::Shell, &[]),
     rule(API, Kind::Words, &[]),
@@ -86,7 +92,8 @@ pub(super) const RULES: &[Rule] = &[
         DAEMON,
         Kind::Shell,
         &[
-            WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, NAMES, API, DOCKER,
+            WIRE, PIPELINE, OBSERVE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, NAMES, API,
+            DOCKER,
         ],
     ),
     rule(CLI, Kind::Words, &[API, CAPTURE]),
@@ -101,13 +108,16 @@ pub(super) const RULES: &[Rule] = &[
     rule(
         BENCHES,
         Kind::Dev,
-        &[WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, SIM],
+        &[
+            WIRE, PIPELINE, OBSERVE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, SIM,
+        ],
     ),
     rule(
         TESTS,
         Kind::Dev,
         &[
-            WIRE, PIPELINE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API, DAEMON, SIM, TESTBED,
+            WIRE, PIPELINE, OBSERVE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API, DAEMON, SIM,
+            TESTBED,
         ],
     ),
     rule(

@@ -3,7 +3,7 @@
 use super::{GATEWAY, Lab, NETWORK, OTHER, PEER, PORT, role};
 use crate::config::{InsideRole, Role};
 use crate::gateway::{NeighbourState, NextHop};
-use crate::outbox::Post;
+use crate::outbox::{Origin, Post};
 use pipeline::DropReason;
 use smoltcp::phy::ChecksumCapabilities;
 use smoltcp::wire::{Icmpv6Packet, Icmpv6Repr, NdiscNeighborFlags, NdiscRepr, RawHardwareAddress};
@@ -245,7 +245,9 @@ fn an_answer_releases_what_waits() {
         );
     });
     assert_eq!(lab.hear(&advert(PEER, 0x60)), Ok(()));
-    assert!(matches!(&lab.posted()[..], [(Post::Resume(PORT, _), frame)] if *frame == packet));
+    assert!(
+        matches!(&lab.posted()[..], [(Post::Resume(Origin { from: PORT, .. }), frame)] if *frame == packet)
+    );
     assert_eq!(known(&lab), [(PEER, NeighbourState::Reachable)]);
 }
 

@@ -1,11 +1,11 @@
 //! RFC 1122 2.3.2 and RFC 4861 7.3: a neighbour's life, and a container that scans.
 
 use super::{GATEWAY, Lab, NETWORK, OTHER, PEER, PORT};
-use crate::gateway::held::Parcel;
+use crate::gateway::held::PendingPacket;
 use crate::gateway::neighbour::{Heard, MAX_KNOWN, MAX_OPEN, MAX_OPEN_OF_A_PORT};
 use crate::gateway::{Link, NeighbourState, NextHop};
-use crate::outbox::{Outbox, Post};
-use pipeline::{Effects, PortId};
+use crate::outbox::{Origin, Outbox, Post};
+use pipeline::{Effects, PacketId, PortId};
 use proptest::prelude::*;
 use smoltcp::wire::{ArpPacket, EthernetFrame, EthernetProtocol};
 use std::net::{IpAddr, Ipv4Addr};
@@ -64,6 +64,15 @@ fn state(lab: &Lab) -> Option<NeighbourState> {
     list.first().map(|n| n.state)
 }
 
+/// The origin of every packet here.
+fn origin() -> Origin {
+    Origin {
+        from: PORT,
+        vnet: VnetHeader::default(),
+        id: PacketId::default(),
+    }
+}
+
 #[test]
 fn a_configured_neighbour_is_known_and_nobody_changes_that() {
     let mut lab = Lab::new();
@@ -82,7 +91,6 @@ fn a_configured_neighbour_is_known_and_nobody_changes_that() {
 #[test]
 fn the_first_packets_wait_for_the_answer() {
     let mut lab = Lab::new().settled();
-    let vnet = VnetHeader::default();
     for n in 1..=4 {
         assert_eq!(lab.next_hop(HOP, &packet(n), PORT), NextHop::Held);
     }
@@ -94,7 +102,7 @@ fn the_first_packets_wait_for_the_answer() {
     assert_eq!(state(&lab), Some(NeighbourState::Incomplete));
     answer(&mut lab, PEER);
     // RFC 1122, 2.3.2.2: the latest are kept.
-    let resumed = [2, 3, 4].map(|n| (Post::Resume(PORT, vnet), packet(n)));
+    let resumed = [2, 3, 4].map(|n| (Post::Resume(origin()), packet(n)));
     assert_eq!(lab.posted(), resumed);
     assert_eq!(lab.live.lost(), 1);
     assert_eq!(state(&lab), Some(NeighbourState::Reachable));
@@ -287,15 +295,14 @@ fn an_answer_on_another_worker_misses_no_packet() {
         let (held, resumed) = thread::scope(|scope| {
             let sender = scope.spawn(|| {
                 let frame = packet(1);
-                let parcel = Parcel {
+                let packet = PendingPacket {
                     network: NETWORK,
-                    from: PORT,
-                    vnet: VnetHeader::default(),
+                    origin: origin(),
                     frame: &frame,
                 };
                 let resolution = neighbours.resolve(face, ip, PORT, now, Effects::Live);
                 start.wait();
-                neighbours.hold(link(), ip, parcel, resolution)
+                neighbours.hold(link(), ip, packet, resolution)
             });
             start.wait();
             let mut outbox = Outbox::default();

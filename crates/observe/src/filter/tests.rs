@@ -1,0 +1,374 @@
+use super::*;
+use crate::{Flow, Record, Verdict};
+use pipeline::{Decision, DropReason, Frame, Instant, NetworkId, PortId, Trace, WorkerId};
+use proptest::prelude::*;
+use std::net::IpAddr;
+use wire::craft::{Link, TcpSegment};
+use wire::{MacAddr, TransportAddr, VlanTag, VnetHeader};
+
+const ANN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
+const GATEWAY: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
+
+struct Town;
+
+impl Resolve for Town {
+    fn port_id(&self, name: &str) -> Option<PortId> {
+        matches!(name, "ann" | "80").then_some(PortId(1))
+    }
+
+    fn network_id(&self, name: &str) -> Option<NetworkId> {
+        (name == "web").then_some(NetworkId(5))
+    }
+
+    fn endpoint_ids(&self, name: &str) -> Option<EndpointIds> {
+        let ip = match name {
+            "shop" => "10.80.0.2",
+            "db" => "10.80.0.3",
+            _ => return None,
+        };
+        Some(EndpointIds {
+            port: None,
+            network: NetworkId(5),
+            ips: vec![ip.parse().unwrap()],
+        })
+    }
+}
+
+fn record(mut bytes: Vec<u8>, steps: &[Decision], verdict: Verdict) -> Record {
+    let end = bytes.len();
+    let frame = Frame::new(&mut bytes, 0, end, VnetHeader::default());
+    let mut record = Record::new(&frame, PortId(1), Instant::ZERO, WorkerId(0));
+    (record.network, record.verdict) = (Some(NetworkId(5)), verdict);
+    steps.iter().for_each(|step| record.steps.tell(*step));
+    record
+}
+
+/// TCP from 10.80.0.2:22222 to 198.51.100.1:443, which leaves as 198.51.100.2:63214.
+fn masqueraded() -> Record {
+    let bytes = Link::new(ANN, GATEWAY)
+        .ipv4([10, 80, 0, 2].into(), [198, 51, 100, 1].into())
+        .tcp(TcpSegment {
+            src_port: 22222,
+            dst_port: 443,
+            ..TcpSegment::default()
+        });
+    let addr = |ip: [u8; 4], port| TransportAddr::new(ip.into(), port);
+    let translated = Decision::SourceTranslated {
+        from: addr([10, 80, 0, 2], 22222),
+        to: addr([198, 51, 100, 2], 63214),
+    };
+    let leaves = Decision::Leaves { port: PortId(9) };
+    record(bytes, &[translated, leaves], Verdict::Routed)
+}
+
+fn matches(filter: &str, record: &Record) -> bool {
+    let filter = Filter::parse(filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
+    let compiled = filter.compile(&Town).unwrap();
+    compiled.matches(&Flow::of(record, None))
+}
+
+#[track_caller]
+fn check(record: &Record, yes: &[&str], no: &[&str]) {
+    for filter in yes {
+        assert!(matches(filter, record), "{filter} matches");
+        assert!(!matches(&format!("not ({filter})"), record), "not {filter}");
+    }
+    for filter in no {
+        assert!(!matches(filter, record), "{filter} does not match");
+    }
+}
+
+#[test]
+fn a_translated_packet_is_found_by_both_of_its_sources() {
+    check(
+        &masqueraded(),
+        &[
+            "host 10.80.0.2",
+            "src host 198.51.100.2",
+            "src 10.80.0.2 and dst 198.51.100.1",
+            "net 198.51.100.0/24",
+            "dst net 198.51.100.77/24",
+            "tcp",
+            "ip",
+            "port 443",
+            "tcp dst port 443",
+            "src port 63214",
+            "src or dst port 22222",
+            "tcp portrange 440-450",
+            "proto 6",
+            "nat",
+            "verdict routed",
+            "network web",
+            "endpoint shop",
+            "port ann",
+            "port \"80\"",
+            "ether host 02:00:00:00:00:01",
+            "ether dst 02:00:00:00:00:fe",
+            "greater 54 and less 54",
+            "stage translate",
+        ],
+        &[
+            "dst host 10.80.0.2",
+            "src 198.51.100.1",
+            "udp",
+            "udp port 443",
+            "tcp src port 443",
+            "ip6 or arp",
+            "host 2001:db8::1",
+            "port 80",
+            "vlan",
+            "drop",
+            "verdict dropped",
+            "endpoint db",
+            "ether src 02:00:00:00:00:fe",
+            "broadcast",
+            "multicast",
+            "greater 55",
+            "stage admit",
+        ],
+    );
+}
+
+#[test]
+fn an_empty_filter_matches_everything() {
+    assert!(matches("", &masqueraded()) && matches(" \n", &masqueraded()));
+}
+
+#[test]
+fn and_and_or_have_one_precedence_and_join_from_the_left() {
+    let record = masqueraded();
+    // As libpcap does: (tcp or udp) and udp.
+    assert!(!matches("tcp or udp and udp", &record));
+    assert!(matches("tcp or (udp and udp)", &record));
+    assert!(matches("udp && udp || tcp", &record));
+    assert!(matches("!udp and not not tcp", &record));
+}
+
+#[test]
+fn arp_vlans_and_groups() {
+    let mut bytes = Link::new(ANN, MacAddr::BROADCAST)
+        .arp_request([10, 80, 0, 2].into(), [10, 80, 0, 3].into());
+    let arp = record(bytes.clone(), &[], Verdict::Flooded);
+    check(
+        &arp,
+        &[
+            "arp",
+            "host 10.80.0.3",
+            "broadcast",
+            "ether broadcast",
+            "multicast",
+        ],
+        &["ip", "port 0", "proto 0", "vlan", "src 10.80.0.3"],
+    );
+    let tag = VlanTag {
+        tpid: VlanTag::CTAG,
+        tci: 10,
+    };
+    bytes.splice(12..12, tag.to_bytes());
+    let tagged = record(bytes, &[], Verdict::Flooded);
+    check(
+        &tagged,
+        &["vlan", "vlan 10", "vlan 10 and arp"],
+        &["vlan 11"],
+    );
+}
+
+#[test]
+fn drops_by_reason_and_by_a_port_that_refused() {
+    let short = record(vec![1; 4], &[], Verdict::Dropped(DropReason::FrameTooShort));
+    check(
+        &short,
+        &["drop", "drop frame_too_short", "verdict dropped", "less 14"],
+        &[
+            "drop spoofed_ip",
+            "ip",
+            "host 10.0.0.1",
+            "ether host 01:01:01:01:01:01",
+        ],
+    );
+    let refused = Decision::PortRefused {
+        port: PortId(9),
+        reason: DropReason::TxFull,
+    };
+    let lost = record(vec![0; 60], &[refused], Verdict::Forwarded);
+    check(
+        &lost,
+        &["drop tx_full", "drop"],
+        &["drop tx_gone", "verdict dropped"],
+    );
+    let all = Filter::parse("").unwrap().compile(&Town).unwrap();
+    let kept = Flow::of(&lost, None);
+    assert!(all.clone().and_dropped().matches(&kept));
+    assert!(!all.and_dropped().matches(&Flow::of(&masqueraded(), None)));
+}
+
+#[test]
+fn what_is_wrong_is_named_with_what_is_allowed() {
+    let refused = |filter: &str| Filter::parse(filter).unwrap_err().to_string();
+    for (filter, says) in [
+        (
+            "hots 10.0.0.1",
+            "`hots` is not known; a filter is made of host, net,",
+        ),
+        ("host web-1", "`web-1` is not an IP address"),
+        (
+            "net 10.0.0.0/40",
+            "`10.0.0.0/40` stands where a prefix like",
+        ),
+        (
+            "tcp port 70000",
+            "`70000` is not a port number; allowed are 0 to 65535",
+        ),
+        (
+            "src port db",
+            "`db` is not a port number; allowed are 0 to 65535",
+        ),
+        ("portrange 9-1", "the port range 9-1 ends before it begins"),
+        (
+            "vlan 4096",
+            "`4096` is not a VLAN id; allowed are 0 to 4095",
+        ),
+        (
+            "proto 256",
+            "`256` is not a protocol number; allowed are 0 to 255",
+        ),
+        ("ether host 02:00", "`02:00` is not a MAC address"),
+        (
+            "drop spoofed",
+            "`spoofed` is not a drop reason; similar are spoofed_mac,",
+        ),
+        (
+            "drop banana",
+            "`banana` is not a drop reason; `clearway drops` lists them",
+        ),
+        (
+            "verdict lost",
+            "`lost` is not a verdict; allowed are forwarded, flooded,",
+        ),
+        (
+            "stage nat",
+            "`nat` is not a stage; allowed are parse, admit,",
+        ),
+        (
+            "tcp udp",
+            "`udp` stands where `and`, `or` or the end was expected",
+        ),
+        ("(tcp", "a bracket is not closed"),
+        (
+            "tcp)",
+            "`)` stands where `and`, `or` or the end was expected",
+        ),
+        ("tcp and", "the end stands where host, net,"),
+        ("tcp & udp", "`&` alone is no operator; write `&&`"),
+        ("port \"db", "the quotation mark before `db` is not closed"),
+        (
+            "network",
+            "the end stands where the name of a network was expected",
+        ),
+    ] {
+        let error = refused(filter);
+        assert!(error.starts_with(says), "{filter}: {error}");
+    }
+    assert!(refused(&"(".repeat(40)).contains("more than 32 open brackets"));
+    assert!(refused(&"not ".repeat(190)).contains("more than 32 open brackets"));
+    assert!(refused(&"tcp ".repeat(201)).contains("more than 200 words"));
+}
+
+#[test]
+fn a_name_that_is_not_there_is_named() {
+    for (filter, says) in [
+        ("port bob", "there is no port `bob`"),
+        ("tcp and network bob", "there is no network `bob`"),
+        ("not endpoint bob", "there is no endpoint `bob`"),
+    ] {
+        let filter = Filter::parse(filter).unwrap();
+        assert_eq!(filter.compile(&Town).unwrap_err().to_string(), says);
+    }
+}
+
+fn words() -> impl Strategy<Value = String> {
+    let word = prop::sample::select(vec![
+        "host",
+        "net",
+        "port",
+        "portrange",
+        "src",
+        "dst",
+        "or",
+        "and",
+        "not",
+        "(",
+        ")",
+        "!",
+        "&&",
+        "||",
+        "tcp",
+        "udp",
+        "icmp",
+        "arp",
+        "ip",
+        "ip6",
+        "vlan",
+        "drop",
+        "tx_full",
+        "verdict",
+        "routed",
+        "stage",
+        "route",
+        "nat",
+        "endpoint",
+        "shop",
+        "network",
+        "web",
+        "10.80.0.2",
+        "10.80.0.0/16",
+        "443",
+        "1-500",
+        "ether",
+        "02:00:00:00:00:01",
+        "broadcast",
+        "greater",
+        "less",
+        "proto",
+        "\"80\"",
+        "ünïcode",
+    ]);
+    prop::collection::vec(word, 0..14).prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    /// Whatever is written is refused with a sentence or answers, and its negation answers the
+    /// opposite.
+    #[test]
+    fn any_words_are_a_filter_or_refused(text in words()) {
+        let Ok(filter) = Filter::parse(&text) else { return Ok(()) };
+        prop_assert_eq!(filter.to_string(), text.clone());
+        let Ok(compiled) = filter.compile(&Town) else { return Ok(()) };
+        let record = masqueraded();
+        let answer = compiled.matches(&Flow::of(&record, None));
+        if !text.trim().is_empty() {
+            prop_assert_eq!(matches(&format!("not ({text})"), &record), !answer);
+        }
+    }
+
+    #[test]
+    fn no_text_panics(text in ".{0,60}") {
+        let _ = Filter::parse(&text);
+    }
+
+    /// An address test agrees with comparing the addresses by hand.
+    #[test]
+    fn hosts_and_nets_are_those_of_the_headers(src: [u8; 4], dst: [u8; 4], asked: [u8; 4], len in 0u8..=32) {
+        let bytes = Link::new(ANN, GATEWAY).ipv4(src.into(), dst.into()).udp(1, 2, b"");
+        let record = record(bytes, &[], Verdict::Routed);
+        let ip = IpAddr::from(asked);
+        let near = |other: [u8; 4]| {
+            let shift = 32 - u32::from(len);
+            let cut = |ip: [u8; 4]| u32::from_be_bytes(ip).checked_shr(shift).unwrap_or(0);
+            cut(asked) == cut(other)
+        };
+        prop_assert_eq!(matches(&format!("net {ip}/{len}"), &record), near(src) || near(dst));
+        prop_assert_eq!(matches(&format!("dst net {ip}/{len}"), &record), near(dst));
+        prop_assert_eq!(matches(&format!("host {ip}"), &record), asked == src || asked == dst);
+    }
+}
