@@ -30,6 +30,7 @@ mod sctp;
 mod stun;
 mod survive;
 mod talk;
+mod traced;
 mod world;
 
 pub(crate) const HOST: [IpAddr; 2] = [

@@ -23,7 +23,7 @@ use crate::{
     Adopt, Adoption, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest,
     Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Join, NatEntry,
     NatEvent, NatFilter, Neighbour, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd,
-    PortSet, Publication, PublicationCreate, Status, Uplink, UplinkAdd,
+    PortSet, Publication, PublicationCreate, Status, TraceEvent, TraceRequest, Uplink, UplinkAdd,
 };
 
 calls! {
@@ -204,5 +204,10 @@ calls! {
         /// Leads a frame through the live tables without side effects.
         post "/v1/explain" explain(body request: ExplainRequest)
             -> ok Explanation | invalid | missing;
+
+        /// The frames that a filter matches, as they pass, with the decisions about them: a line of
+        /// JSON each, until the trace ends or the client hangs up.
+        post "/v1/trace" trace(body request: TraceRequest)
+            -> stream TraceEvent | invalid | unavailable;
     }
 }

@@ -29,6 +29,7 @@ pub mod server;
 mod status;
 #[cfg(feature = "stub")]
 mod stub;
+mod trace;
 mod uplink;
 mod words;
 
@@ -66,6 +67,7 @@ pub use routing::{
 pub use status::{DropRow, Drops, PortDrops, PortsStatus, Status, WorkerStatus};
 #[cfg(feature = "stub")]
 pub use stub::{Asked, Stub};
+pub use trace::{TraceCount, TraceEvent, TraceRequest, TracedFrame};
 pub use uplink::{Uplink, UplinkAdd, UplinkState};
 pub use words::{Mac, Name, Netns, ParseWordError, VlanId};
 

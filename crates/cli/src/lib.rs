@@ -22,6 +22,7 @@ mod port;
 mod publish;
 mod routing;
 mod status;
+mod trace;
 mod uplink;
 
 pub use doctor::Alone;
@@ -80,6 +81,8 @@ pub enum Command {
     Status(status::StatusArgs),
     /// Tell what would happen to a frame, stage by stage, without its happening
     Explain(explain::ExplainArgs),
+    /// Show frames as they pass, with the decisions about them
+    Trace(trace::TraceCommand),
 }
 
 /// Asks the daemon on `socket` and prints its answer. Without one, `doctor` and `release` ask `alone`.
@@ -127,6 +130,7 @@ fn ask(
         Command::Docker(command) => command.run(out),
         Command::Status(args) => args.run(client, out),
         Command::Explain(args) => args.run(client, out),
+        Command::Trace(args) => args.run(client, out),
     }
 }
 

@@ -49,12 +49,10 @@ impl<'r> Flow<'r> {
             flow.read(headers);
         }
         for step in record.steps.as_slice() {
-            match *step {
-                Decision::SourceTranslated { to, .. } => flow.src[1] = Some(flow.translated(to)),
-                Decision::DestinationTranslated { to, .. } => {
-                    flow.dst[1] = Some(flow.translated(to));
-                }
-                _ => {}
+            if let Decision::SourceTranslated { to, .. } = *step {
+                flow.src[1] = Some(flow.translated(to));
+            } else if let Decision::DestinationTranslated { to, .. } = *step {
+                flow.dst[1] = Some(flow.translated(to));
             }
         }
         flow

@@ -149,9 +149,12 @@ impl Record {
 
     /// The ports that a copy was sent to or refused by, mirrors' excepted.
     pub fn ports(&self) -> impl Iterator<Item = PortId> + '_ {
-        let port = |step: &Decision| match *step {
-            Decision::Leaves { port } | Decision::LeavesTagged { port, .. } => Some(port),
-            _ => None,
+        let port = |step: &Decision| {
+            if let Decision::Leaves { port } | Decision::LeavesTagged { port, .. } = *step {
+                Some(port)
+            } else {
+                None
+            }
         };
         self.steps.as_slice().iter().filter_map(port)
     }

@@ -3,7 +3,7 @@
 use crate::flow::Flow;
 use std::fmt;
 use std::net::IpAddr;
-use wire::{Arp, Headers, Icmp, Icmpv6, IpProtocol, Net, Transport, TransportAddr};
+use wire::{Arp, Headers, Icmp, Icmpv6, Net, Transport, TransportAddr};
 
 impl Flow<'_> {
     /// Returns the frame's headers in one line: `TCP 10.80.0.2:50780 -> 198.51.100.1:443 [S]`.

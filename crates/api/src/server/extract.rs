@@ -3,7 +3,7 @@
 use crate::{
     Adopt, ApiError, Attach, Detach, EndpointSet, ExplainRequest, FdbAdd, FdbFlush, FdbKey, Join,
     Name, NatFilter, NetworkCreate, NetworkSet, Policy, PortAdd, PortSet, PublicationCreate,
-    UplinkAdd,
+    TraceRequest, UplinkAdd,
 };
 use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
@@ -105,7 +105,7 @@ macro_rules! checks {
 }
 
 checks!(
-    NetworkCreate, NetworkSet, Attach, Join, Policy, UplinkAdd, Adopt, PublicationCreate, PortAdd, PortSet, FdbAdd;
+    NetworkCreate, NetworkSet, Attach, Join, Policy, UplinkAdd, Adopt, PublicationCreate, PortAdd, PortSet, FdbAdd, TraceRequest;
     Detach, EndpointSet, FdbKey, FdbFlush, NatFilter
 );
 

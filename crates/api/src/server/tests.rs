@@ -62,6 +62,7 @@ fn body_of(call: &str) -> Value {
         "fdb_remove" => json!({"network": "blue", "mac": "02:00:00:00:00:0a"}),
         "fdb_flush" => json!({"include_static": true}),
         "explain" => json!({"port": "p", "frame": {"hex": "00"}}),
+        "trace" => json!({"filter": "tcp", "drops": true, "frames": 3}),
         _ => Value::Null,
     }
 }
@@ -205,6 +206,20 @@ async fn bad_requests_say_what_was_wrong() {
             r#"{"quota":0}"#,
             400,
             "quota is 0; allowed are 1 to 16777216",
+        ),
+        (
+            "POST",
+            "/v1/trace",
+            r#"{"seconds":90000}"#,
+            400,
+            "seconds is 90000; allowed are 1 to 86400",
+        ),
+        (
+            "POST",
+            "/v1/trace",
+            r#"{"frames":0}"#,
+            400,
+            "frames is 0; allowed are 1 to 1000000",
         ),
         (
             "GET",

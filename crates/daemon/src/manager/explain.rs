@@ -148,7 +148,7 @@ fn tags(from: &VlanMode, bytes: &[u8], form: Form) -> Vec<VlanTag> {
 const UNTAGGED: VlanMode = VlanMode::Access(VlanId::DEFAULT);
 
 /// A decision as the interface tells it.
-fn step(decision: Decision, names: &dyn Names) -> Step {
+pub(super) fn step(decision: Decision, names: &dyn Names) -> Step {
     let mut fields = serde_json::Map::new();
     decision.fields(|name, field| {
         fields.insert(name.to_owned(), value(field, names));

@@ -14,7 +14,7 @@
 //! * `core.rs`: the state and the one way to change it · `store.rs`: the state file
 //! * `open.rs`: ports of the kernel · `restore.rs`: taking up again after a restart · `watch.rs`
 //! * `adoption.rs`, `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `connections.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
-//!   `explain.rs`: the calls
+//!   `explain.rs`, `trace.rs`: the calls
 //! * `surroundings.rs`: uplinks, the host's port, the servers' · `servers.rs`: the name server
 //! * `survival.rs`: connections that outlive the daemon
 //! * `translate.rs`: the interface's words and the state's · `routes.rs`: the host's routes
@@ -42,6 +42,7 @@ mod store;
 mod surroundings;
 mod survival;
 mod tally;
+mod trace;
 mod translate;
 mod watch;
 

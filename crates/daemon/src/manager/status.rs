@@ -4,12 +4,13 @@ use super::core::Core;
 use super::{Manager, tally, translate};
 use api::{
     ApiError, Cleaned, Counters, DropRow, Drops, ExplainRequest, Explanation, Finding, Name,
-    PortDrops, PortState, PortsStatus, Status, WatchCalls, WorkerStatus,
+    PortDrops, PortState, PortsStatus, Status, TraceEvent, TraceRequest, WatchCalls, WorkerStatus,
 };
 use control::Hidden;
 use pipeline::{DropReason, PortId};
 use std::collections::BTreeMap;
 use std::fs;
+use tokio::sync::mpsc;
 
 impl WatchCalls for Manager {
     fn drops(&self) -> Result<Drops, ApiError> {
@@ -30,6 +31,10 @@ impl WatchCalls for Manager {
 
     fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ApiError> {
         self.core()?.explain(request)
+    }
+
+    fn trace(&self, request: &TraceRequest) -> Result<mpsc::Receiver<TraceEvent>, ApiError> {
+        self.begin_trace(request)
     }
 }
 

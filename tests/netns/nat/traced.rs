@@ -1,0 +1,218 @@
+//! `clearway trace`: frames as they pass, with the decisions about them.
+
+use super::line::Line;
+use super::{HOST, Outside, WORLD, at};
+use api::{TraceCount, TraceEvent, TraceRequest, TracedFrame};
+use testbed::traffic::{UdpLoad, udp_count};
+
+impl Outside {
+    /// The trace's values, from the moment on when every frame is looked at.
+    fn trace(&self, request: &TraceRequest) -> api::Stream<TraceEvent> {
+        self.clearway.client().trace(request).unwrap()
+    }
+}
+
+fn filter(words: &str) -> TraceRequest {
+    TraceRequest {
+        filter: words.to_owned(),
+        ..TraceRequest::default()
+    }
+}
+
+fn labels(frame: &TracedFrame) -> Vec<&str> {
+    frame.steps.iter().map(|s| s.label.as_str()).collect()
+}
+
+/// Asserts that `wanted` stand among `labels` in this order.
+#[track_caller]
+fn assert_in_order(labels: &[&str], wanted: &[&str]) {
+    let mut rest = labels.iter();
+    for label in wanted {
+        assert!(
+            rest.any(|l| l == label),
+            "{label} of {wanted:?}: {labels:?}"
+        );
+    }
+}
+
+#[test]
+fn a_connection_through_nat_is_traced_with_its_decisions_in_both_directions() {
+    let outside = Outside::with_uplink();
+    let (_, shop) = outside.web();
+    let of_line = format!("host {} and tcp port 7000", WORLD[0]);
+    let frames = outside.trace(&TraceRequest {
+        frames: Some(2),
+        ..filter(&of_line)
+    });
+    let line = Line::open((&outside.world, 7000), &shop.ns, at(WORLD[0], 7000));
+    let events: Vec<_> = frames.map(Result::unwrap).collect();
+    let [
+        TraceEvent::Frame(syn),
+        TraceEvent::Frame(answer),
+        TraceEvent::End(end),
+    ] = &events[..]
+    else {
+        panic!("{events:?}");
+    };
+
+    assert_eq!(
+        (syn.from.as_str(), syn.verdict.as_str(), syn.into.as_deref()),
+        (shop.endpoint.id.as_str(), "routed", Some("eth0"))
+    );
+    let caller = line.caller();
+    assert_eq!(
+        syn.summary,
+        format!("TCP {caller} -> {}:7000 [S]", WORLD[0])
+    );
+    let seen = format!("TCP {} -> {}:7000", line.seen, WORLD[0]);
+    assert_eq!(syn.leaves_as, Some(seen));
+    assert_in_order(
+        &labels(syn),
+        &[
+            "parsed",
+            "locked_mac",
+            "locked_address",
+            "in_vlan",
+            "to_gateway",
+            "to_uplink",
+            "source_translated",
+            "leaves",
+        ],
+    );
+    let translated = syn.steps.iter().find(|s| s.label == "source_translated");
+    let translated = translated.unwrap();
+    assert_eq!(
+        (translated.code, translated.stage.as_str()),
+        (600, "translate")
+    );
+    assert_eq!(translated.fields["from"], caller.to_string());
+    assert_eq!(translated.fields["to"], line.seen.to_string());
+
+    assert_eq!(
+        (answer.from.as_str(), answer.into.as_deref()),
+        ("eth0", Some("web"))
+    );
+    assert!(answer.id != syn.id, "another packet");
+    let back = format!(
+        "TCP {}:7000 -> {}:{} [S.]",
+        WORLD[0],
+        HOST[0],
+        line.seen.port()
+    );
+    assert_eq!(answer.summary, back);
+    assert_in_order(
+        &labels(answer),
+        &["destination_translated", "to_port", "leaves"],
+    );
+    assert_eq!((end.shown, end.lost), (2, 0));
+    assert_eq!(end.matched, 2 + end.skipped);
+}
+
+#[test]
+fn a_drop_says_why_and_other_frames_do_not_show() {
+    let outside = Outside::with_uplink();
+    let (web, shop) = outside.web();
+    let peer = outside.clearway.container(&web);
+    let frames = outside.trace(&TraceRequest {
+        frames: Some(1),
+        drops: true,
+        ..filter(&format!("endpoint {}", shop.endpoint.id))
+    });
+    shop.reaches(peer.ip(0));
+    // Its neighbour's address is not its own.
+    let stolen = format!("address add {}/32 dev eth0", peer.ip(0));
+    shop.ns.ip(&stolen).unwrap();
+    let from = peer.ip(0).to_string();
+    let to = WORLD[0].to_string();
+    let _ = shop
+        .ns
+        .output("ping", &["-c", "1", "-W", "1", "-I", &from, &to]);
+    let events: Vec<_> = frames.map(Result::unwrap).collect();
+    let [TraceEvent::Frame(frame), TraceEvent::End(_)] = &events[..] else {
+        panic!("{events:?}");
+    };
+    let drop = frame.drop.as_ref().unwrap();
+    assert!(
+        ["spoofed_ip", "spoofed_arp"].contains(&drop.label.as_str()),
+        "{frame:?}"
+    );
+    let last = frame.steps.last().unwrap();
+    assert_eq!(
+        (last.label.as_str(), last.stage.as_str()),
+        ("dropped", "admit")
+    );
+    assert_eq!(last.fields["reason"], drop.label);
+}
+
+/// The reader does not read until all is over: what does not fit is counted to the frame.
+#[test]
+fn frames_that_a_slow_reader_misses_are_counted_exactly() {
+    let outside = Outside::start();
+    let web = outside.clearway.network("web", 1);
+    let [shop, peer] = [(); 2].map(|()| outside.clearway.container(&web));
+    shop.reaches(peer.ip(0));
+    // The interface's queue was full: such a datagram never came to the switch.
+    let refused = || {
+        let shown = shop.ns.ip("-s -j link show dev eth0").unwrap();
+        let links: serde_json::Value = serde_json::from_str(&shown).unwrap();
+        links[0]["stats64"]["tx"]["dropped"].as_u64().unwrap()
+    };
+    let before = refused();
+    let frames = outside.trace(&TraceRequest {
+        seconds: Some(4),
+        ..filter(&format!("src {} and udp", shop.ip(0)))
+    });
+    let load = UdpLoad {
+        size: 64,
+        packets: 200_000,
+        per_second: Some(100_000),
+    };
+    let report = udp_count(&peer.ns, &shop.ns, peer.ip(0), &load).unwrap();
+    let carried = u64::from(report.sent) - (refused() - before);
+
+    let (mut shown, mut last_lost, mut end) = (0, 0, TraceCount::default());
+    for event in frames {
+        match event.unwrap() {
+            TraceEvent::Frame(frame) => {
+                assert_eq!(frame.from, shop.endpoint.id.as_str());
+                shown += 1;
+            }
+            TraceEvent::Lost(count) => {
+                assert!(count.lost > last_lost, "{count:?}");
+                last_lost = count.lost;
+            }
+            TraceEvent::End(count) => end = count,
+        }
+    }
+    assert_eq!(end.matched, carried, "{end:?} {report:?}");
+    assert_eq!((end.shown, end.skipped), (shown, 0));
+    assert_eq!(end.shown + end.lost, end.matched, "{end:?}");
+    assert!(end.lost > 0 && shown > 0, "{end:?}");
+}
+
+#[test]
+fn a_filter_that_is_wrong_is_refused_by_word_and_a_reader_may_hang_up() {
+    let outside = Outside::start();
+    let (client, web) = (
+        outside.clearway.client(),
+        outside.clearway.network("web", 1),
+    );
+    for (words, says) in [
+        ("hots 10.0.0.1", "`hots` is not known"),
+        ("endpoint bob", "there is no endpoint `bob`"),
+        ("drop banana", "`banana` is not a drop reason"),
+        ("tcp port 70000", "allowed are 0 to 65535"),
+    ] {
+        let error = client.trace(&filter(words)).unwrap_err().to_string();
+        assert!(error.contains(says), "{words}: {error}");
+    }
+    // Twice as many as may run at once: those that nobody reads any more make room.
+    let [shop, peer] = [(); 2].map(|()| outside.clearway.container(&web));
+    for _ in 0..32 {
+        let begun = testbed::wait_until("room for a trace", crate::fixture::SOON, || {
+            client.trace(&filter("")).is_ok()
+        });
+        begun.unwrap();
+    }
+    shop.reaches(peer.ip(0));
+}
