@@ -1,11 +1,14 @@
 //! `cargo xtask arrows`: the rules of ARCHITECTURE.md that the compiler does not know.
 //!
-//! Two halves. `graph` compares what `cargo metadata` says with the table of allowed arrows.
-//! `source` reads each file as Rust tokens, so that a word in a comment or a string is no
-//! finding, and `#[cfg(test)]` items are told from the rest.
+//! Three parts, and one table. `graph` compares what `cargo metadata` says with the allowed arrows
+//! between crates, `modules` does the same for the modules of each crate, and `source` says what may
+//! stand in a file. The last two read Rust as tokens (`syntax`), so that a word in a comment or a
+//! string is no finding, and `#[cfg(test)]` items are told from the rest.
 
 mod graph;
+mod modules;
 mod source;
+mod syntax;
 mod table;
 
 use std::path::Path;
@@ -33,6 +36,13 @@ pub(crate) fn run(root: &Path) -> Result<()> {
                     .map(|finding| format!("{}{finding}", shown.display())),
             );
             files += 1;
+        }
+        for root in ["src/lib.rs", "src/main.rs"] {
+            let root = package.directory.join(root);
+            if root.exists() {
+                let tree = modules::Tree::read(&root)?;
+                findings.extend(modules::check(&package.name, &tree));
+            }
         }
     }
     for finding in &findings {

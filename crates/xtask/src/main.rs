@@ -3,7 +3,7 @@
 //! What a reviewer would otherwise have to remember is a command here, and the command that a
 //! person runs is the command that CI runs:
 //!
-//! * `cargo xtask arrows` checks who may depend on whom and where `unsafe`, clocks and I/O may stand;
+//! * `cargo xtask arrows` checks who may depend on whom, crates and modules, and where `unsafe`, clocks and I/O may stand;
 //! * `cargo xtask test` checks everything, installs what the tests need and runs them, tier by tier;
 //! * `cargo xtask compare` measures Clearway beside its peers;
 //! * `cargo xtask engine` runs the tests of Docker against another release's engine;
@@ -40,7 +40,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
-    /// Check the arrows between crates and the rules that the compiler does not know.
+    /// Check the arrows between crates and between modules, and the rules that the compiler does not know.
     Arrows,
     /// Check everything, install the Debian packages that the tests need, and run them.
     Test(test::Options),

@@ -5,8 +5,9 @@ use std::path::{Component, Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, Result};
-use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
+use proc_macro2::{TokenStream, TokenTree};
 
+use super::syntax::Code;
 use super::table::{IMPURE_CALLS, IMPURE_NAMES, IMPURE_PATHS, Kind, MAX_LINES};
 
 /// Every `.rs` file below a package's directory, sorted; nested packages keep to themselves.
@@ -105,108 +106,25 @@ fn find_unsafe(tokens: TokenStream, findings: &mut Vec<String>) {
 }
 
 fn find_impure(tokens: TokenStream, findings: &mut Vec<String>) {
-    let mut paths = Vec::new();
-    collect_paths(tokens, "", &mut paths);
-    for (path, line) in paths {
-        let last = path.rsplit("::").next().unwrap_or(&path);
+    Code::read(tokens).each_path(&mut |path| {
+        let (segments, line) = (&path.segments, path.line);
+        let path = segments.join("::");
         let impure = IMPURE_PATHS.iter().any(|bad| is_at_or_below(&path, bad))
-            || IMPURE_NAMES.contains(&last)
-            || path.split("::").any(|part| IMPURE_NAMES.contains(&part))
+            || segments
+                .iter()
+                .any(|segment| IMPURE_NAMES.contains(&segment.as_str()))
             || IMPURE_CALLS
                 .iter()
                 .any(|call| path == *call || path.ends_with(&format!("::{call}")));
         if impure {
             findings.push(format!(":{line}: a pure crate does not use `{path}`"));
         }
-    }
+    });
 }
 
 fn is_at_or_below(path: &str, bad: &str) -> bool {
     path.strip_prefix(bad)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
-}
-
-/// Flattens every path of the tokens, use-trees included, leaving out items under `#[cfg(test)]`.
-///
-/// `use std::{fs, net::TcpStream}` gives `std::fs` and `std::net::TcpStream`.
-fn collect_paths(tokens: TokenStream, prefix: &str, paths: &mut Vec<(String, usize)>) {
-    let tokens: Vec<TokenTree> = tokens.into_iter().collect();
-    let mut path = prefix.to_owned();
-    let mut line = 0;
-    let mut at = 0;
-    while let Some(token) = tokens.get(at) {
-        match token {
-            TokenTree::Punct(mark) if mark.as_char() == '#' && is_cfg_test(tokens.get(at + 1)) => {
-                at = end_of_item(&tokens, at + 2);
-                continue;
-            }
-            TokenTree::Punct(mark) if mark.as_char() == ':' && mark.spacing() == Spacing::Joint => {
-                // The second half of `::` follows; a path goes on.
-                at += 2;
-                path.push_str("::");
-                continue;
-            }
-            TokenTree::Ident(ident) => {
-                if !path.is_empty() && !path.ends_with("::") {
-                    finish(&mut path, prefix, line, paths);
-                }
-                if path.is_empty() || path == prefix {
-                    line = ident.span().start().line;
-                }
-                // A keyword is no part of a path: `use ::std::fs` starts anew after it.
-                if ident != "use" && ident != "return" && ident != "dyn" {
-                    path.push_str(&ident.to_string());
-                }
-            }
-            TokenTree::Group(group)
-                if path.ends_with("::") && group.delimiter() == Delimiter::Brace =>
-            {
-                let branch = std::mem::replace(&mut path, prefix.to_owned());
-                collect_paths(group.stream(), &branch, paths);
-            }
-            TokenTree::Group(group) => {
-                finish(&mut path, prefix, line, paths);
-                collect_paths(group.stream(), "", paths);
-            }
-            TokenTree::Punct(_) | TokenTree::Literal(_) => finish(&mut path, prefix, line, paths),
-        }
-        at += 1;
-    }
-    finish(&mut path, prefix, line, paths);
-}
-
-fn finish(path: &mut String, prefix: &str, line: usize, paths: &mut Vec<(String, usize)>) {
-    let done = std::mem::replace(path, prefix.to_owned());
-    let whole = done.trim_start_matches("::").trim_end_matches("::");
-    if !whole.is_empty() && done != prefix {
-        paths.push((whole.to_owned(), line));
-    }
-}
-
-/// Is this the `[cfg(test)]` or `[test]` after a `#`?
-fn is_cfg_test(token: Option<&TokenTree>) -> bool {
-    let Some(TokenTree::Group(group)) = token else {
-        return false;
-    };
-    let text: String = group.stream().to_string().split_whitespace().collect();
-    text == "test"
-        || (text.starts_with("cfg(") && text.contains("test") && !text.contains("not(test"))
-}
-
-/// The index after the item that starts at `at`: past its braces or its semicolon.
-fn end_of_item(tokens: &[TokenTree], mut at: usize) -> usize {
-    while let Some(token) = tokens.get(at) {
-        at += 1;
-        match token {
-            TokenTree::Group(group) if group.delimiter() == Delimiter::Brace => return at,
-            TokenTree::Punct(mark) if mark.as_char() == ';' => return at,
-            TokenTree::Group(_)
-            | TokenTree::Punct(_)
-            | TokenTree::Ident(_)
-            | TokenTree::Literal(_) => {}
-        }
-    }
-    at
 }
 
 #[cfg(test)]

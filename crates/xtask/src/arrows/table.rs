@@ -128,6 +128,83 @@ pub(super) const RULES: &[Rule] = &[
     rule(XTASK, Kind::Dev, &[API, TESTBED]),
 ];
 
+/// The order of a crate's top-level modules.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Layers {
+    /// The crate.
+    pub(super) package: &'static str,
+    /// Groups of modules, the lowest first: a module uses those of its own group and of lower ones.
+    pub(super) groups: &'static [&'static [&'static str]],
+}
+
+/// The crates whose modules have an order, and at no level of their tree a cycle. In the others no
+/// top-level modules form a cycle but those of [`KNOWN_CYCLES`].
+pub(super) const LAYERS: &[Layers] = &[Layers {
+    package: PORT,
+    groups: &[
+        &["error", "lost", "name", "sys"],
+        &["memory", "packet", "pcap", "tap"],
+    ],
+}];
+
+/// Top-level modules that use each other in a circle.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct KnownCycle {
+    /// The crate.
+    pub(super) package: &'static str,
+    /// Every module of the circle.
+    pub(super) modules: &'static [&'static str],
+}
+
+/// The circles that are there, to be shrunk: no other is allowed, and one that is gone must go from
+/// here.
+pub(super) const KNOWN_CYCLES: &[KnownCycle] = &[
+    known(
+        WIRE,
+        &[
+            "arp",
+            "ethernet",
+            "headers",
+            "icmp",
+            "ipv4",
+            "ipv6",
+            "transport",
+        ],
+    ),
+    known(SWITCH, &["egress", "forward", "rate", "topology"]),
+    known(
+        NAT,
+        &[
+            "fragments",
+            "gateway",
+            "leave",
+            "ports",
+            "route",
+            "router",
+            "table",
+            "translate",
+        ],
+    ),
+    known(
+        CONTROL,
+        &[
+            "change", "error", "ipam", "model", "names", "network", "policy", "publish", "routing",
+            "state", "stored", "uplink",
+        ],
+    ),
+    known(CONTROL, &["live", "router"]),
+    known(API, &["endpoint", "port"]),
+    known(CLI, &["endpoint", "port"]),
+    known(DOCKER, &["error", "ipam", "portmap"]),
+    known(DOCKER, &["look", "names"]),
+    known(LAB, &["contest", "lab", "scenes"]),
+    known(SIM, &["app", "host"]),
+];
+
+const fn known(package: &'static str, modules: &'static [&'static str]) -> KnownCycle {
+    KnownCycle { package, modules }
+}
+
 /// Crates.io packages that do I/O, keep time or start threads: no pure crate depends on one.
 pub(super) const IMPURE_PACKAGES: &[&str] = &[
     "axum",
