@@ -43,8 +43,13 @@
 
 mod answers;
 mod ledger;
+#[cfg(test)]
+#[cfg(loom)]
+mod model;
+mod sync;
 mod table;
 #[cfg(test)]
+#[cfg(not(loom))]
 mod tests;
 
 pub use answers::{
@@ -53,8 +58,8 @@ pub use answers::{
 
 use ledger::Ledger;
 use pipeline::{Instant, PortId};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard};
+use std::sync::atomic::Ordering::Relaxed;
+use sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard};
 use table::{Key, Place, Room, Second, Table, Value};
 use wire::{MacAddr, VlanId};
 
