@@ -12,6 +12,7 @@ mod effects;
 mod frame;
 mod ids;
 mod meter;
+mod stage;
 mod time;
 mod trace;
 
@@ -23,5 +24,6 @@ pub use effects::Effects;
 pub use frame::{Frame, HEADROOM, MAX_FRAME, VNET_LEN};
 pub use ids::{NetworkId, PacketId, PortId, WorkerId};
 pub use meter::Meter;
+pub use stage::Stage;
 pub use time::Instant;
-pub use trace::{NoTrace, Recorder, Stage, Trace};
+pub use trace::{NoTrace, Recorder, Trace};
