@@ -10,12 +10,12 @@
 //! end began it. Its segments pass where either end might have: a rule that forbids one direction
 //! ends it, a rule about something else does not.
 
+use crate::arrival::Arrival;
 use crate::config::Direction;
 use crate::gateway;
 use crate::icmp::quoted_tuple;
 use crate::leave::{flow, link, translator};
 use crate::outbox::Outbox;
-use crate::route::Arrival;
 use crate::router::Router;
 use crate::tuple::{Kind, Tuple, classify};
 use pipeline::{DropReason, Effects, Instant, NetworkId, Trace};

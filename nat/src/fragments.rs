@@ -32,9 +32,9 @@ mod piece;
 
 pub use piece::Piece;
 
+use crate::arrival::Arrival;
 use crate::outbox::{Origin, Outbox, Post};
 use crate::rewrite::Rewrite;
-use crate::route::Arrival;
 use coverage::Coverage;
 use foldhash::fast::RandomState;
 use piece::Key;

@@ -4,15 +4,17 @@
 //! An ICMP error follows the connection it quotes, a later fragment its packet's first one; both
 //! come out of here as the very same kind of [`Rewrite`].
 
+use crate::arrival::{Arrival, Routed};
 use crate::config::Direction;
+use crate::flow::{Flow, Segment};
 use crate::fragments::Piece;
 use crate::gateway::{ErrorKind, Link, NextHop};
+use crate::interface::Face;
 use crate::outbox::Outbox;
 use crate::rewrite::{Rewrite, Translation};
-use crate::route::{Arrival, Routed};
-use crate::router::{Face, Router};
+use crate::router::Router;
 use crate::tcp;
-use crate::translate::{Flow, Segment, Translator};
+use crate::translate::Translator;
 use crate::tuple::{Inside, Kind, Tuple, classify};
 use pipeline::{Decision, DropReason, Effects, Instant, NetworkId, Trace};
 use std::net::IpAddr;

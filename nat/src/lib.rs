@@ -21,12 +21,15 @@
 //! by the peer's address instead, which both directions know as well. Nothing ever holds two
 //! locks.
 
+mod arrival;
 mod behaviour;
 mod bridge;
 pub mod config;
+mod flow;
 mod fragments;
 mod gateway;
 mod icmp;
+mod interface;
 mod leave;
 mod martian;
 mod nptv6;
@@ -46,9 +49,11 @@ pub mod tcp;
 mod translate;
 mod tuple;
 
+pub use arrival::{Arrival, Routed};
 pub use behaviour::{Behaviour, Filtering, Mapping, PortChoice, Preset, Timeouts, UnknownPreset};
 pub use bridge::{bridge, observe};
 pub use config::{Config, Interface, PortRange, Publication, Role};
+pub use flow::{Flow, Segment};
 pub use fragments::{Fragments, Later, Lost, PacketVerdict, Piece};
 pub use gateway::{Gateway, Neighbour, NeighbourState, Neighbours};
 pub use icmp::{Translations, quoted_tuple, translations};
@@ -56,11 +61,11 @@ pub use nptv6::{PrefixError, PrefixPair};
 pub use outbox::{Origin, Outbox, Post};
 pub use published::{PublishError, Published};
 pub use rewrite::{Rewrite, Translation};
-pub use route::{Arrival, Routed, route};
+pub use route::route;
 pub use router::{ConfigError, Live, Router};
 pub use table::{
     Change, Ending, Entry, Event, Filter, Gap, Hold, Holder, Imported, NatSettings, Party, Phase,
     Settings, Stored, Tables, Traffic,
 };
-pub use translate::{External, Flow, Related, Segment, Translator};
+pub use translate::{External, Related, Translator};
 pub use tuple::{Inside, Kind, TransportAddr, Tuple, addresses, classify};

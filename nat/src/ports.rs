@@ -14,8 +14,10 @@
 //! mapping that depends on the peer's address and port allows (see `translate.rs`).
 
 use crate::PortRange;
-use crate::table::SHARD_BITS;
 use std::num::NonZeroU32;
+
+/// Bits of a port that name its shard.
+pub(crate) const SHARD_BITS: u32 = 4;
 
 /// The ports.
 #[derive(Debug, Default)]

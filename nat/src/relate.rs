@@ -1,11 +1,11 @@
 //! What travels with a connection although it does not say so itself: ICMP errors about its
 //! packets, and the fragments of those.
 
+use crate::arrival::Routed;
 use crate::fragments::{Later, PacketVerdict, Piece};
 use crate::icmp::{Translations, quoted_tuple, translations};
 use crate::leave::{Decided, How, Passage, Way};
 use crate::rewrite::Rewrite;
-use crate::route::Routed;
 use crate::tuple::{TransportAddr, Tuple, addresses};
 use pipeline::{Decision, DropReason, Trace};
 use std::net::IpAddr;

@@ -5,7 +5,8 @@
 //! and forgotten; the others go on.
 
 use crate::config::{Direction, Exit, InsideRole, Role};
-use crate::router::{Face, Router};
+use crate::interface::Face;
+use crate::router::Router;
 use crate::table::{Entry, Party};
 use crate::{TransportAddr, Tuple};
 use pipeline::{Instant, NoTrace};

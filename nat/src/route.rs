@@ -16,51 +16,18 @@
 //! What may not pass makes no state; what cannot be sent yet is held by the neighbour cache and
 //! carried again when the answer comes.
 
+use crate::arrival::{Arrival, Routed};
 use crate::config::{Exit, InsideRole, Role};
 use crate::gateway::{self, ErrorKind, Link};
+use crate::interface::Face;
 use crate::leave::{How, Passage, Way, link};
-use crate::outbox::{Origin, Outbox};
-use crate::rewrite::Rewrite;
-use crate::router::{Face, Place, Router};
+use crate::outbox::Outbox;
+use crate::router::{Place, Router};
 use crate::tuple::addresses;
 use crate::{TransportAddr, martian};
-use pipeline::{Decision, DropReason, Effects, Frame, Instant, NetworkId, PortId, Trace};
+use pipeline::{Decision, DropReason, Effects, Instant, NetworkId, Trace};
 use std::net::IpAddr;
 use wire::{Headers, Icmp, Icmpv6, IpProtocol, Net, Transport, Udp};
-
-/// A frame that was sent to a gateway.
-#[derive(Debug, Clone, Copy)]
-pub struct Arrival<'f> {
-    /// The network it arrived in.
-    pub network: NetworkId,
-    /// The port it came from.
-    pub from: PortId,
-    /// The frame.
-    pub frame: &'f Frame<'f>,
-    /// Its headers.
-    pub headers: &'f Headers,
-}
-
-impl Arrival<'_> {
-    /// The origin of the frame, with which it can be carried again.
-    pub(crate) const fn origin(&self) -> Origin {
-        Origin {
-            from: self.from,
-            vnet: self.frame.vnet,
-            id: self.frame.id,
-        }
-    }
-}
-
-/// What the router decided.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Routed {
-    /// The frame goes on into this network, changed so.
-    Forward(NetworkId, Rewrite),
-    /// It was for the router, which answered (see the outbox), learned from it, or holds it for a
-    /// moment.
-    Taken,
-}
 
 /// Decides what becomes of a frame that was sent to a gateway, or that the router claims.
 ///

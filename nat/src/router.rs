@@ -5,23 +5,23 @@
 //! between the snapshots: connections, neighbours, fragments and rate limits go on.
 
 use crate::Inside;
-use crate::config::{Config, InsideRole, Interface, Role, UplinkRole};
+use crate::config::{Config, InsideRole, Role};
 use crate::fragments::Fragments;
 use crate::gateway::{self, Gateway};
-use crate::nptv6::{PrefixError, PrefixPair, Prefixes};
+use crate::interface::Face;
+use crate::nptv6::{PrefixError, Prefixes};
 use crate::outbox::Outbox;
 use crate::policy::Policy;
 use crate::published::{PublishError, Published};
 use crate::routes::Routes;
-use crate::table::{Entry, Filter, NatSettings, Settings, Tables};
+use crate::table::{Entry, Filter, Gap, Imported, NatSettings, Settings, Stored, Tables};
 use crate::translate::External;
 use hashbrown::HashMap;
-use ipnet::IpNet;
 use pipeline::{Instant, NetworkId};
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::sync::Arc;
-use wire::{Headers, IpProtocol, MacAddr};
+use std::time::Duration;
+use wire::{Headers, IpProtocol};
 
 /// Everything a frame needs to know of the router.
 #[derive(Debug, Clone)]
@@ -43,22 +43,6 @@ pub struct Router {
     pub(crate) policy: Policy,
     /// What lives longer than the configuration.
     pub live: Arc<Live>,
-}
-
-/// An interface, ready for the hot path.
-#[derive(Debug, Clone)]
-pub(crate) struct Face {
-    pub(crate) network: NetworkId,
-    pub(crate) role: Role,
-    pub(crate) mac: MacAddr,
-    pub(crate) addresses: Vec<IpNet>,
-    /// The same addresses without their subnets.
-    pub(crate) ips: Vec<IpAddr>,
-    /// The router's own link-local address, made of its MAC (RFC 4291, appendix A).
-    pub(crate) link_local: Ipv6Addr,
-    pub(crate) mtu: u16,
-    pub(crate) neighbours: BTreeMap<IpAddr, MacAddr>,
-    pub(crate) peer: Option<MacAddr>,
 }
 
 /// What lives longer than a configuration. Safe to use from every worker at once.
@@ -284,6 +268,32 @@ impl Router {
         self.live.tables.retain(&self.settings, now, keep)
     }
 
+    /// Every connection that is established. The others are young or at their end, and begin anew.
+    #[must_use]
+    pub fn export_connections(&self, now: Instant) -> Vec<Stored> {
+        let mut all = self.live.tables.export(&self.settings, now);
+        all.retain(Stored::is_established);
+        all
+    }
+
+    /// Takes back connections that were exported `ago`, which counts as silence, and answers how
+    /// many fit in. To be done before the first packet is judged by this router; what it does not
+    /// admit is for [`Router::revoke`] to find.
+    pub fn import_connections(
+        &self,
+        all: &[Stored],
+        gap: Gap,
+        ago: Duration,
+        now: Instant,
+    ) -> usize {
+        let given = (&self.published, &self.settings);
+        let added = all.iter().filter(|stored| {
+            let stored = stored.after(gap, ago);
+            self.live.tables.import(&stored, given, now) == Imported::Added
+        });
+        added.count()
+    }
+
     /// The endpoint an external address leads to by configuration.
     #[must_use]
     pub fn published_at(
@@ -314,70 +324,6 @@ impl InsideRole {
         NatSettings {
             behaviour: self.behaviour,
             quota: self.quota,
-        }
-    }
-}
-
-impl Face {
-    pub(crate) fn new(interface: Interface) -> Self {
-        let Interface {
-            network,
-            role,
-            mac,
-            addresses,
-            mtu,
-            neighbours,
-            peer,
-        } = interface;
-        Self {
-            network,
-            role,
-            mac,
-            ips: addresses.iter().map(IpNet::addr).collect(),
-            addresses,
-            link_local: mac.link_local(),
-            mtu,
-            neighbours,
-            peer,
-        }
-    }
-
-    /// Whether `ip` is one of the router's own addresses here.
-    pub(crate) fn owns(&self, ip: IpAddr) -> bool {
-        self.ips.contains(&ip) || ip == IpAddr::V6(self.link_local)
-    }
-
-    /// How a network of containers is treated; `None` of any other.
-    pub(crate) fn inside(&self) -> Option<&InsideRole> {
-        match &self.role {
-            Role::Inside(role) => Some(role),
-            Role::Uplink(_) | Role::Host(_) | Role::Services => None,
-        }
-    }
-
-    /// What the network's own prefix and the one that the world knows it by make together.
-    fn prefixes(&self) -> Option<Result<(NetworkId, PrefixPair), PrefixError>> {
-        let outside = self.inside()?.prefix?;
-        let inside = self.addresses.iter().find_map(|net| match net {
-            IpNet::V6(net) => Some(*net),
-            IpNet::V4(_) => None,
-        })?;
-        Some(PrefixPair::new(inside, outside).map(|pair| (self.network, pair)))
-    }
-
-    /// Who is asked for the MAC of `dst`'s next hop: `dst` itself where it is on the link.
-    pub(crate) fn next_hop(&self, dst: IpAddr) -> Option<IpAddr> {
-        match &self.role {
-            Role::Inside(_) | Role::Host(_) | Role::Services => Some(dst),
-            Role::Uplink(UplinkRole { gateways, .. }) => {
-                if self.addresses.iter().any(|net| net.contains(&dst)) {
-                    return Some(dst);
-                }
-                gateways
-                    .iter()
-                    .copied()
-                    .find(|g| g.is_ipv4() == dst.is_ipv4())
-            }
         }
     }
 }

@@ -4,11 +4,11 @@
 //! was not really there, so no connection was made for the answer to belong to: it is made here, in
 //! a table of its own, and the live ones never hear of it.
 
+use crate::arrival::Arrival;
+use crate::flow::Segment;
 use crate::leave::flow;
-use crate::route::Arrival;
 use crate::router::{Live, Router};
 use crate::table::{Holder, Imported, Party, Stored, Tables, Traffic, hold_of};
-use crate::translate::Segment;
 use crate::tuple::{Kind, Tuple, classify};
 use crate::{Filter, Translation, TransportAddr};
 use pipeline::{Instant, NetworkId};

@@ -63,6 +63,7 @@ pub(crate) use owners::{Endpoint, Tally};
 pub(crate) use session::{Class, End, External, Link, Session, other};
 pub(crate) use shard::{Shard, Sight, View};
 
+use crate::ports::SHARD_BITS;
 use crate::{Inside, TransportAddr};
 use foldhash::fast::FixedState;
 use owners::Tallies;
@@ -72,8 +73,6 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use wire::IpProtocol;
 
-/// Bits of a port that name its shard.
-pub(crate) const SHARD_BITS: u32 = 4;
 const SHARDS: usize = 1 << SHARD_BITS;
 
 /// Every connection.

@@ -32,34 +32,15 @@ mod tests;
 
 pub use related::Related;
 
+use crate::flow::Flow;
 use crate::table::{External as Outer, Key, OURS, Shard, Sight, View, other, pool_of};
-use crate::tcp::{self, Side};
+use crate::tcp::Side;
 use crate::{Inside, PortRange, Published, Settings, Tables, Translation, Tuple};
 use open::{Asked, Opening, Refusal, open};
 use pipeline::{DropReason, Effects, Instant, NetworkId};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use wire::IpProtocol;
-
-/// A packet, as far as connections are concerned.
-#[derive(Debug, Clone, Copy)]
-pub struct Flow {
-    /// Who sends it to whom.
-    pub tuple: Tuple,
-    /// What its protocol says of the connection.
-    pub segment: Segment,
-    /// Its bytes on the wire, for the counters.
-    pub len: usize,
-}
-
-/// What a packet's protocol says of the connection.
-#[derive(Debug, Clone, Copy)]
-pub enum Segment {
-    /// TCP says it all.
-    Tcp(tcp::Segment),
-    /// No other protocol does.
-    Other,
-}
 
 /// An uplink, to who translates.
 #[derive(Debug, Clone, Copy)]

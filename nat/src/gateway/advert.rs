@@ -17,11 +17,12 @@
 //! often than every three.
 
 use super::link::{Link, lock};
-use super::ndp::{ALL_NODES, HOPS, SOURCE_LLADDR, group_mac};
+use super::nd::{ALL_NODES, HOPS, SOURCE_LLADDR, group_mac};
+use super::schedule::Advertisements;
+use crate::arrival::Arrival;
 use crate::config::{InsideRole, Role};
+use crate::interface::Face;
 use crate::outbox::{Outbox, Post};
-use crate::route::Arrival;
-use crate::router::Face;
 use foldhash::fast::FixedState;
 use ipnet::Ipv6Net;
 use pipeline::{Decision, DropReason, Instant, Trace};
@@ -30,17 +31,6 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::time::Duration;
 use wire::emit::Ends;
 use wire::{Icmpv6, IpProtocol, Ipv6, MacAddr, Nd, Transport};
-
-/// When a link is advertised to everybody.
-#[derive(Debug, Default)]
-pub(super) struct Schedule {
-    /// What was told, as a hash.
-    told: u64,
-    /// How often, since it became that.
-    times: u32,
-    last: Option<Instant>,
-    next: Instant,
-}
 
 /// RFC 4861, 6.2.1: three times the longest interval.
 const LIFETIME: u16 = 1800;
@@ -97,7 +87,7 @@ pub(super) fn is_sent(face: &Face) -> bool {
 }
 
 /// Tells everybody, when it is time.
-pub(super) fn poll(face: &Face, schedule: &mut Schedule, now: Instant, outbox: &mut Outbox) {
+pub(super) fn poll(face: &Face, schedule: &mut Advertisements, now: Instant, outbox: &mut Outbox) {
     let Some(advert) = Advert::of(face) else {
         return;
     };

@@ -5,29 +5,15 @@
 //! stale entries to die. What was announced is live state: a change of the configuration announces
 //! only what it adds. An uplink's addresses are the host's, which announces them itself.
 
+use super::schedule::{Announced, Announcements};
 use super::{arp, ndp};
 use crate::config::Role;
+use crate::interface::Face;
 use crate::outbox::Outbox;
-use crate::router::Face;
 use ipnet::IpNet;
 use pipeline::Instant;
 use std::net::IpAddr;
 use std::time::Duration;
-use wire::MacAddr;
-
-/// What was announced on a link.
-#[derive(Debug, Default)]
-pub(super) struct Schedule {
-    mac: Option<MacAddr>,
-    told: Vec<Told>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Told {
-    ip: IpAddr,
-    times: u8,
-    last: Instant,
-}
 
 /// How often: RFC 5227 and RFC 4861 say two and three.
 const TIMES: u8 = 3;
@@ -35,7 +21,7 @@ const TIMES: u8 = 3;
 const APART: Duration = Duration::from_millis(900);
 
 /// Announces what is due.
-pub(super) fn poll(face: &Face, schedule: &mut Schedule, now: Instant, outbox: &mut Outbox) {
+pub(super) fn poll(face: &Face, schedule: &mut Announcements, now: Instant, outbox: &mut Outbox) {
     if matches!(face.role, Role::Uplink(_)) {
         return;
     }
@@ -46,7 +32,7 @@ pub(super) fn poll(face: &Face, schedule: &mut Schedule, now: Instant, outbox: &
     for ip in own(face) {
         let known = schedule.told.iter_mut().find(|told| told.ip == ip);
         match known {
-            None if say(face, ip, outbox) => schedule.told.push(Told {
+            None if say(face, ip, outbox) => schedule.told.push(Announced {
                 ip,
                 times: 1,
                 last: now,

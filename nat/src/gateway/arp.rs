@@ -12,9 +12,10 @@
 //! to its addresses even that was checked before the message came here.
 
 use super::link::Link;
-use super::neighbour::{Heard, Learned};
+use super::neighbour::Learned;
+use super::table::Heard;
+use crate::interface::Face;
 use crate::outbox::{Outbox, Post};
-use crate::router::Face;
 use pipeline::{Decision, DropReason, Trace};
 use std::net::{IpAddr, Ipv4Addr};
 use wire::{Arp, MacAddr};

@@ -16,10 +16,10 @@
 
 use super::link::{HOPS, Link};
 use super::{datagram, sound};
+use crate::arrival::Arrival;
 use crate::config::{InsideRole, Lease, Role};
+use crate::interface::Face;
 use crate::outbox::Outbox;
-use crate::route::Arrival;
-use crate::router::Face;
 use ipnet::{IpNet, Ipv4Net};
 use pipeline::{Decision, DropReason, Trace};
 use std::net::Ipv4Addr;

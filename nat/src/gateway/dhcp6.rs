@@ -16,9 +16,9 @@
 use super::dhcp4::{LEASE_TIME, leases};
 use super::link::{HOPS, Link};
 use super::{datagram, sound};
+use crate::arrival::Arrival;
+use crate::interface::Face;
 use crate::outbox::Outbox;
-use crate::route::Arrival;
-use crate::router::Face;
 use ipnet::IpNet;
 use pipeline::{Decision, DropReason, Trace};
 use std::net::{IpAddr, Ipv6Addr};

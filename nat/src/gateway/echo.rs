@@ -8,8 +8,8 @@
 
 use super::link::{HOPS, Link};
 use super::sound;
+use crate::arrival::Arrival;
 use crate::outbox::Outbox;
-use crate::route::Arrival;
 use pipeline::{Decision, DropReason, Trace};
 use wire::emit::Ends;
 use wire::{Fragment, Headers, Icmp, Icmpv6, IpProtocol, Net, Transport};

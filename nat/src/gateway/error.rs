@@ -39,7 +39,7 @@ pub(crate) enum ErrorKind {
 
 /// What became of an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum Reported {
     /// It was sent, or would have been.
     Sent,
     /// The packet is one about which none is sent.
@@ -63,12 +63,12 @@ pub(crate) fn send<T: Trace>(
     frame: &[u8],
     outbox: &mut Outbox,
     trace: &mut T,
-) -> Told {
+) -> Reported {
     let told = try_send(kind, link, headers, frame, outbox);
     trace.tell(match told {
-        Told::Sent => kind.sent(),
-        Told::NeverAbout => Decision::ErrorNotDue,
-        Told::Silent => Decision::ErrorLimited,
+        Reported::Sent => kind.sent(),
+        Reported::NeverAbout => Decision::ErrorNotDue,
+        Reported::Silent => Decision::ErrorLimited,
     });
     told
 }
@@ -79,14 +79,14 @@ fn try_send(
     headers: &Headers,
     frame: &[u8],
     outbox: &mut Outbox,
-) -> Told {
+) -> Reported {
     if !may_be_about(link, headers) {
-        return Told::NeverAbout;
+        return Reported::NeverAbout;
     }
     let (ends, protocol, (number, code), most) = match headers.net {
         Net::Ipv4(ip) => {
             let Some(own) = link.face.ipv4_towards(ip.src) else {
-                return Told::Silent;
+                return Reported::Silent;
             };
             let most = MAX_V4 - Ipv4::MIN_LEN - HEADER;
             (Ends::V4(own, ip.src), IpProtocol::ICMP, kind.v4(), most)
@@ -96,14 +96,14 @@ fn try_send(
             let most = MAX_V6 - Ipv6::LEN - HEADER;
             (Ends::V6(own, ip.src), IpProtocol::ICMPV6, kind.v6(), most)
         }
-        Net::Arp(_) | Net::Malformed(_) | Net::Other => return Told::NeverAbout,
+        Net::Arp(_) | Net::Malformed(_) | Net::Other => return Reported::NeverAbout,
     };
     let end = headers.packet_end().unwrap_or(0).min(frame.len());
     let Some(packet) = frame.get(usize::from(headers.l3)..end) else {
-        return Told::NeverAbout;
+        return Reported::NeverAbout;
     };
     if !link.take(|state| &state.errors) {
-        return Told::Silent;
+        return Reported::Silent;
     }
     let quote = &packet[..packet.len().min(most)];
     let envelope = link.envelope(headers.src, ends, HOPS);
@@ -115,7 +115,7 @@ fn try_send(
             out.extend_from_slice(quote);
         });
     });
-    Told::Sent
+    Reported::Sent
 }
 
 impl ErrorKind {

@@ -69,11 +69,11 @@ impl Held {
         &self,
         network: NetworkId,
         ip: IpAddr,
-        packet: PendingPacket<'_>,
+        pending: PendingPacket<'_>,
         now: Instant,
         waits: impl FnOnce() -> bool,
     ) -> bool {
-        if !packet.may_wait() {
+        if !pending.may_wait() {
             return false;
         }
         let mut packets = lock(&self.packets);
@@ -84,7 +84,7 @@ impl Held {
         let place = if packets.iter().filter(|p| p.hop == hop).count() >= MAX_FOR_ONE {
             packets.iter().position(|p| p.hop == hop)
         } else if packets.len() >= MAX_HELD {
-            greediest(&packets, packet.origin.from)
+            greediest(&packets, pending.origin.from)
         } else {
             None
         };
@@ -94,10 +94,10 @@ impl Held {
         }
         packets.push_back(Packet {
             hop,
-            network: packet.network,
-            origin: packet.origin,
+            network: pending.network,
+            origin: pending.origin,
             since: now,
-            frame: packet.frame.into(),
+            frame: pending.frame.into(),
         });
         true
     }

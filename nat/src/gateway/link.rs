@@ -4,10 +4,11 @@
 //! between workers and configurations: how much the router may still say on the link, and what it
 //! announced there. Its meters take no lock; its schedules are touched once a second.
 
-use super::{Gateway, advert, announce};
+use super::Gateway;
+use super::schedule::{Advertisements, Announcements};
 use crate::config::Role;
+use crate::interface::Face;
 use crate::outbox::{Outbox, Post};
-use crate::router::Face;
 use pipeline::{DropReason, Effects, Instant, Meter, NetworkId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -42,8 +43,8 @@ pub(crate) struct LinkState {
     leases: Meter,
     /// When an address was defended last; 0 for never.
     defended: AtomicU64,
-    pub(super) announced: Mutex<announce::Schedule>,
-    pub(super) advertised: Mutex<advert::Schedule>,
+    pub(super) announced: Mutex<Announcements>,
+    pub(super) advertised: Mutex<Advertisements>,
 }
 
 /// Errors a second, and at once.

@@ -25,9 +25,11 @@ mod echo;
 mod error;
 mod held;
 mod link;
+mod nd;
 mod ndp;
 mod neighbour;
 mod reset;
+mod schedule;
 mod table;
 #[cfg(test)]
 #[expect(
@@ -36,21 +38,22 @@ mod table;
 )]
 mod tests;
 
-pub(crate) use error::{ErrorKind, Told};
+pub(crate) use error::{ErrorKind, Reported};
 pub(crate) use link::Link;
-pub use neighbour::{Neighbour, NeighbourState, Neighbours};
+pub use neighbour::{Neighbour, Neighbours};
+pub use table::NeighbourState;
 
+use crate::arrival::Arrival;
+use crate::interface::Face;
 use crate::outbox::Outbox;
-use crate::route::Arrival;
-use crate::router::Face;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use held::PendingPacket;
 use link::{LinkState, lock};
-use neighbour::Resolution;
 use pipeline::{Decision, DropReason, Effects, Frame, Instant, NetworkId, NoTrace, Trace};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use table::Resolution;
 use wire::checksum::{Verified, verify_ipv4, verify_transport};
 use wire::{Arp, Headers, MacAddr, Nd, Net, Transport, Udp, VnetHeader};
 
@@ -185,12 +188,12 @@ impl Link<'_> {
             }
             Resolution::Ask | Resolution::Wait => {}
         }
-        let packet = PendingPacket {
+        let pending = PendingPacket {
             network: arrival.network,
             origin: arrival.origin(),
             frame: arrival.frame.bytes(),
         };
-        if neighbours.hold(self, ip, packet, resolution) {
+        if neighbours.hold(self, ip, pending, resolution) {
             NextHop::Held
         } else {
             NextHop::Unknown
@@ -204,7 +207,7 @@ impl Link<'_> {
         arrival: &Arrival<'_>,
         outbox: &mut Outbox,
         trace: &mut T,
-    ) -> Told {
+    ) -> Reported {
         error::send(
             kind,
             self,

@@ -13,23 +13,18 @@
 //! which change an entry but never make one.
 
 use super::link::Link;
-use super::neighbour::{Heard, Learned};
+use super::nd::{ALL_NODES, HOPS, SOURCE_LLADDR, group_mac};
+use super::neighbour::Learned;
+use super::table::Heard;
 use super::{advert, sound};
+use crate::arrival::Arrival;
+use crate::interface::Face;
 use crate::outbox::{Outbox, Post};
-use crate::route::Arrival;
-use crate::router::Face;
 use pipeline::{Decision, DropReason, Trace};
 use std::net::{IpAddr, Ipv6Addr};
 use wire::emit::Ends;
 use wire::{Icmpv6, IpProtocol, Ipv6, MacAddr, Nd, Net, Transport};
 
-/// Hops of a message that was not forwarded (RFC 4861, 3.1).
-pub(super) const HOPS: u8 = 255;
-/// Everybody on the link (RFC 4291, 2.7.1).
-pub(super) const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
-
-/// Option: source link-layer address (RFC 4861, 4.6.1), one unit of eight bytes long.
-pub(super) const SOURCE_LLADDR: [u8; 2] = [1, 1];
 /// Option: target link-layer address.
 const TARGET_LLADDR: [u8; 2] = [2, 1];
 
@@ -116,12 +111,6 @@ pub(super) fn solicited_node(ip: Ipv6Addr) -> Ipv6Addr {
     let [.., a, b, c] = ip.octets();
     let [low, high] = [u16::from_be_bytes([b, c]), 0xff00 | u16::from(a)];
     Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, high, low)
-}
-
-/// The MAC of an IPv6 group (RFC 2464, 7).
-pub(super) fn group_mac(group: Ipv6Addr) -> MacAddr {
-    let [.., a, b, c, d] = group.octets();
-    MacAddr([0x33, 0x33, a, b, c, d])
 }
 
 /// Who has `target`? I am at `lladdr`.

@@ -21,11 +21,11 @@
 //!
 //! # The attack
 //! A container sends to every address of a large subnet. Each is asked for, and each question is a
-//! place in a table and a broadcast. So a network has [`MAX_OPEN`] open questions, one port no more
-//! than [`MAX_OPEN_OF_A_PORT`] of them, and a port that asks when all are taken gets the place of
+//! place in a table and a broadcast. So a network has [`MAX_OPEN`](super::table::MAX_OPEN) open questions, one port no more
+//! than [`MAX_OPEN_OF_A_PORT`](super::table::MAX_OPEN_OF_A_PORT) of them, and a port that asks when all are taken gets the place of
 //! one that holds more, or none. A neighbour that answered is never forgotten for a question. An
 //! entry is only made for who was asked for, or asked us, from an address of the link's own subnet;
-//! beyond [`MAX_KNOWN`] the latter is not remembered.
+//! beyond [`MAX_KNOWN`](super::table::MAX_KNOWN) the latter is not remembered.
 //!
 //! # Threads
 //! Tables are spread by network over locks that are mostly read: a packet to a known neighbour
@@ -33,9 +33,9 @@
 
 use super::held::{Held, PendingPacket};
 use super::link::Link;
-use super::table::{Age, Entry, Phase, Room, Table};
+use super::table::{Age, Entry, Heard, NeighbourState, Phase, Resolution, Room, Table};
+use crate::interface::Face;
 use crate::outbox::Outbox;
-use crate::router::Face;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use pipeline::{Effects, Instant, NetworkId, PortId};
@@ -66,49 +66,6 @@ pub struct Neighbour {
     pub age: Duration,
 }
 
-/// How sure a neighbour's MAC is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NeighbourState {
-    /// It is being asked for.
-    Incomplete,
-    /// It answered in the last 30 seconds.
-    Reachable,
-    /// It was not heard of for a while, or spoke without being asked.
-    Stale,
-    /// It is in use and asked again.
-    Probe,
-    /// It did not answer.
-    Failed,
-}
-
-/// What is known of a next hop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Resolution {
-    /// It is there.
-    Known(MacAddr),
-    /// Nothing: a question is to be sent now.
-    Ask,
-    /// Nothing yet.
-    Wait,
-    /// It did not answer.
-    Failed,
-}
-
-/// How a neighbour's MAC was heard of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// It answered us: both ways work.
-    Answer,
-    /// It answered, but gives way to what is known (an advertisement without "override").
-    Deferring,
-    /// It said so to others, or to everybody.
-    Claim,
-    /// So, and gives way to what is known.
-    DeferringClaim,
-    /// It asked us, and is about to be answered.
-    Question,
-}
-
 /// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Learned {
@@ -124,13 +81,6 @@ type Tables = HashMap<NetworkId, Table, RandomState>;
 
 /// Locks.
 const SHARDS: usize = 16;
-/// Questions open in a network, answered or not within the last few seconds.
-pub(super) const MAX_OPEN: usize = 64;
-/// Of them, those that one port may have caused.
-pub(super) const MAX_OPEN_OF_A_PORT: usize = 16;
-/// Neighbours remembered in a network.
-pub(super) const MAX_KNOWN: usize = 1024;
-
 impl Neighbours {
     /// Where `ip` is, that a packet from the port `from` goes to. [`Resolution::Ask`] opens a
     /// question: the caller sends the first one, [`Neighbours::poll`] the others.
@@ -210,7 +160,7 @@ impl Neighbours {
         &self,
         link: Link<'_>,
         ip: IpAddr,
-        packet: PendingPacket<'_>,
+        pending: PendingPacket<'_>,
         resolution: Resolution,
     ) -> bool {
         let Link { face, now, .. } = link;
@@ -222,8 +172,8 @@ impl Neighbours {
             entry.is_some_and(|e| e.phase.mac().is_none())
         };
         match link.effects {
-            Effects::Live => self.held.keep(face.network, ip, packet, now, waits),
-            Effects::None => packet.may_wait() && (resolution == Resolution::Ask || waits()),
+            Effects::Live => self.held.keep(face.network, ip, pending, now, waits),
+            Effects::None => pending.may_wait() && (resolution == Resolution::Ask || waits()),
         }
     }
 

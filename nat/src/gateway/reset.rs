@@ -5,8 +5,8 @@
 
 use super::link::{HOPS, Link};
 use super::sound;
+use crate::arrival::Arrival;
 use crate::outbox::Outbox;
-use crate::route::Arrival;
 use pipeline::{Decision, Trace};
 use wire::emit::Ends;
 use wire::{Headers, IpProtocol, Net, Tcp, TcpFlags, Transport};

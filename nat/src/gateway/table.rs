@@ -1,8 +1,5 @@
 //! The neighbours of one network, and the state machine that neighbour.rs draws.
 
-use super::neighbour::{
-    Heard, MAX_KNOWN, MAX_OPEN, MAX_OPEN_OF_A_PORT, NeighbourState, Resolution,
-};
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use pipeline::{Effects, Instant, PortId};
@@ -10,6 +7,56 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use wire::MacAddr;
+
+/// How sure a neighbour's MAC is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NeighbourState {
+    /// It is being asked for.
+    Incomplete,
+    /// It answered in the last 30 seconds.
+    Reachable,
+    /// It was not heard of for a while, or spoke without being asked.
+    Stale,
+    /// It is in use and asked again.
+    Probe,
+    /// It did not answer.
+    Failed,
+}
+
+/// What is known of a next hop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    /// It is there.
+    Known(MacAddr),
+    /// Nothing: a question is to be sent now.
+    Ask,
+    /// Nothing yet.
+    Wait,
+    /// It did not answer.
+    Failed,
+}
+
+/// How a neighbour's MAC was heard of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Heard {
+    /// It answered us: both ways work.
+    Answer,
+    /// It answered, but gives way to what is known (an advertisement without "override").
+    Deferring,
+    /// It said so to others, or to everybody.
+    Claim,
+    /// So, and gives way to what is known.
+    DeferringClaim,
+    /// It asked us, and is about to be answered.
+    Question,
+}
+
+/// Questions open in a network, answered or not within the last few seconds.
+pub(super) const MAX_OPEN: usize = 64;
+/// Of them, those that one port may have caused.
+pub(super) const MAX_OPEN_OF_A_PORT: usize = 16;
+/// Neighbours remembered in a network.
+pub(super) const MAX_KNOWN: usize = 1024;
 
 /// The neighbours of one network.
 #[derive(Debug, Default)]

@@ -15,10 +15,10 @@ mod neighbour;
 
 use super::{Gateway, Link, NextHop, claims, local, observe};
 use crate::Behaviour;
+use crate::arrival::Arrival;
 use crate::config::{HostRole, InsideRole, Interface, Lease, Masquerade, Role};
+use crate::interface::Face;
 use crate::outbox::{Outbox, Post};
-use crate::route::Arrival;
-use crate::router::Face;
 use ipnet::IpNet;
 use pipeline::{DropReason, Effects, Frame, HEADROOM, Instant, NetworkId, PortId, Recorder};
 use smoltcp::phy::ChecksumCapabilities;

@@ -12,7 +12,7 @@ use super::{
     Traffic, View,
 };
 use crate::tcp::{Phase, Side, Tracker};
-use crate::{Filtering, Inside, Published, Router};
+use crate::{Filtering, Inside, Published};
 use pipeline::{Effects, Instant, NetworkId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -63,34 +63,6 @@ pub enum Gap {
     Silent,
     /// Packets that were not followed.
     Unseen,
-}
-
-impl Router {
-    /// Every connection that is established. The others are young or at their end, and begin anew.
-    #[must_use]
-    pub fn export_connections(&self, now: Instant) -> Vec<Stored> {
-        let mut all = self.live.tables.export(&self.settings, now);
-        all.retain(Stored::is_established);
-        all
-    }
-
-    /// Takes back connections that were exported `ago`, which counts as silence, and answers how
-    /// many fit in. To be done before the first packet is judged by this router; what it does not
-    /// admit is for [`Router::revoke`] to find.
-    pub fn import_connections(
-        &self,
-        all: &[Stored],
-        gap: Gap,
-        ago: Duration,
-        now: Instant,
-    ) -> usize {
-        let given = (&self.published, &self.settings);
-        let added = all.iter().filter(|stored| {
-            let stored = stored.after(gap, ago);
-            self.live.tables.import(&stored, given, now) == Imported::Added
-        });
-        added.count()
-    }
 }
 
 impl Tables {
@@ -164,13 +136,13 @@ impl Tables {
 }
 
 impl Stored {
-    fn is_established(&self) -> bool {
+    pub(crate) fn is_established(&self) -> bool {
         self.tracker.map_or(self.answered, |tracker| {
             tracker.phase() == Phase::Established
         })
     }
 
-    fn after(&self, gap: Gap, time: Duration) -> Self {
+    pub(crate) fn after(&self, gap: Gap, time: Duration) -> Self {
         let mut tracker = self.tracker;
         if let (Some(tracker), Gap::Unseen) = (&mut tracker, gap) {
             tracker.outdate();

@@ -3,7 +3,8 @@
 //! Everything that can refuse comes before anything is changed: a connection that is refused has
 //! cost nobody theirs. A question ([`pipeline::Effects::None`]) stops before the changes.
 
-use super::{Caller, Carried, External, Flow, Segment, outer};
+use super::{Caller, Carried, External, outer};
+use crate::flow::{Flow, Segment};
 use crate::table::{
     Addr, Class, End, Endpoint, External as Outer, Gate, Hold, Key, Link, OURS, Party, Session,
     Shard, Tally, Traffic, View, Want,

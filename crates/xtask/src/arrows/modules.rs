@@ -268,8 +268,10 @@ pub(super) fn check(package: &str, tree: &Tree) -> Vec<String> {
             continue;
         }
         for cycle in cycles(level) {
-            let holds = |k: &&KnownCycle| cycle.iter().all(|m| k.modules.contains(&m.as_str()));
-            match known.iter().position(holds).filter(|_| parent.is_empty()) {
+            let holds = |k: &&KnownCycle| {
+                k.parent == parent && cycle.iter().all(|m| k.modules.contains(&m.as_str()))
+            };
+            match known.iter().position(holds) {
                 Some(at) => _ = known.swap_remove(at),
                 None => findings.push(describe(package, parent, level, &cycle)),
             }

@@ -1,7 +1,7 @@
 //! RFC 792, RFC 1191, RFC 1812 4.3, RFC 4443 2.4.
 
 use super::{GATEWAY, Lab, PEER};
-use crate::gateway::{ErrorKind, Told};
+use crate::gateway::{ErrorKind, Reported};
 use smoltcp::wire::{Icmpv4Packet, Icmpv6Packet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use wire::craft::{Link, Packet, TcpSegment, superframe};
@@ -38,7 +38,7 @@ fn v6() -> Packet {
     Link::new(PEER, GATEWAY).ipv6(them6(), world6())
 }
 
-fn tell(lab: &mut Lab, kind: ErrorKind, frame: &[u8]) -> Told {
+fn tell(lab: &mut Lab, kind: ErrorKind, frame: &[u8]) -> Reported {
     lab.both(
         frame,
         VnetHeader::default(),
@@ -52,7 +52,7 @@ fn each_error_has_its_type_code_and_quote() {
     for (kind, v4, v6) in KINDS {
         for frame in &frames {
             let mut lab = Lab::new();
-            assert_eq!(tell(&mut lab, kind, frame), Told::Sent);
+            assert_eq!(tell(&mut lab, kind, frame), Reported::Sent);
             let error = lab.answer();
             let headers = Headers::parse(&error).unwrap();
             let message = &error[headers.transport_offset().unwrap()..];
@@ -90,7 +90,7 @@ fn rfc_1812_4_3_2_3_and_rfc_4443_2_4_c_a_quote_has_a_limit() {
         superframe(&mut frame, 1400).unwrap();
         let mut lab = Lab::new();
         let kind = ErrorKind::FragmentationNeeded { mtu: 1280 };
-        assert_eq!(tell(&mut lab, kind, &frame), Told::Sent);
+        assert_eq!(tell(&mut lab, kind, &frame), Reported::Sent);
         let error = lab.answer();
         assert_eq!(error.len() - 14, most);
         let header = Headers::parse(&error).unwrap().transport_offset().unwrap() + 8;
@@ -104,7 +104,7 @@ fn padding_is_not_quoted() {
     let packet = frame[14..].to_vec();
     frame.resize(60, 0xee);
     let mut lab = Lab::new();
-    assert_eq!(tell(&mut lab, ErrorKind::NoRoute, &frame), Told::Sent);
+    assert_eq!(tell(&mut lab, ErrorKind::NoRoute, &frame), Reported::Sent);
     assert_eq!(lab.answer()[42..], packet);
 }
 
@@ -184,7 +184,7 @@ fn rfc_1812_4_3_2_7_what_no_error_is_sent_about() {
         let mut lab = Lab::new();
         assert_eq!(
             tell(&mut lab, ErrorKind::TimeExceeded, &frame),
-            Told::NeverAbout,
+            Reported::NeverAbout,
             "{name}"
         );
         assert!(lab.sent().is_empty(), "{name}");
@@ -200,7 +200,7 @@ fn rfc_1812_4_3_2_7_what_no_error_is_sent_about() {
     ] {
         assert_eq!(
             tell(&mut Lab::new(), ErrorKind::TimeExceeded, &frame),
-            Told::Sent,
+            Reported::Sent,
             "{name}"
         );
     }
@@ -212,7 +212,7 @@ fn a_link_local_sender_is_told_by_the_link_local_router() {
     let frame = Link::new(PEER, GATEWAY)
         .ipv6("fe80::9".parse().unwrap(), world6())
         .udp(1, 2, b"");
-    assert_eq!(tell(&mut lab, ErrorKind::NoRoute, &frame), Told::Sent);
+    assert_eq!(tell(&mut lab, ErrorKind::NoRoute, &frame), Reported::Sent);
     let Net::Ipv6(ip) = Headers::parse(&lab.answer()).unwrap().net else {
         panic!("not IPv6");
     };
@@ -225,11 +225,11 @@ fn a_router_without_an_address_is_silent() {
     lab.configure(|face| face.addresses.clear());
     assert_eq!(
         tell(&mut lab, ErrorKind::NoRoute, &v4().udp(1, 2, b"")),
-        Told::Silent
+        Reported::Silent
     );
     assert_eq!(
         tell(&mut lab, ErrorKind::NoRoute, &v6().udp(1, 2, b"")),
-        Told::Sent
+        Reported::Sent
     );
 }
 
@@ -238,7 +238,7 @@ fn rfc_1812_4_3_2_8_errors_have_a_rate() {
     let mut lab = Lab::new();
     let frame = v4().udp(1, 2, b"");
     let burst = |lab: &mut Lab| {
-        let told = (0..500).filter(|_| tell(lab, ErrorKind::NoRoute, &frame) == Told::Sent);
+        let told = (0..500).filter(|_| tell(lab, ErrorKind::NoRoute, &frame) == Reported::Sent);
         told.count()
     };
     assert_eq!(burst(&mut lab), 100);

@@ -1,7 +1,7 @@
 //! Any bytes: nothing panics, nothing unsound is sent, and asking and doing agree.
 
 use super::{GATEWAY, Lab, PEER, PORT, leasing_with};
-use crate::gateway::{ErrorKind, Told};
+use crate::gateway::{ErrorKind, Reported};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use wire::craft::{Link, TcpSegment};
@@ -105,7 +105,7 @@ fn hear(lab: &mut Lab, frame: &[u8]) {
     let told = lab.both(frame, vouched, |link, arrival, outbox, trace| {
         link.tell(ErrorKind::TimeExceeded, arrival, outbox, trace)
     });
-    assert!(told != Told::Sent || !MacAddr(frame[..6].try_into().unwrap()).is_group());
+    assert!(told != Reported::Sent || !MacAddr(frame[..6].try_into().unwrap()).is_group());
     lab.posted();
 }
 

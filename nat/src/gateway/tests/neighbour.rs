@@ -2,7 +2,7 @@
 
 use super::{GATEWAY, Lab, NETWORK, OTHER, PEER, PORT};
 use crate::gateway::held::PendingPacket;
-use crate::gateway::neighbour::{Heard, MAX_KNOWN, MAX_OPEN, MAX_OPEN_OF_A_PORT};
+use crate::gateway::table::{Heard, MAX_KNOWN, MAX_OPEN, MAX_OPEN_OF_A_PORT};
 use crate::gateway::{Link, NeighbourState, NextHop};
 use crate::outbox::{Origin, Outbox, Post};
 use pipeline::{Effects, PacketId, PortId};
@@ -295,14 +295,14 @@ fn an_answer_on_another_worker_misses_no_packet() {
         let (held, resumed) = thread::scope(|scope| {
             let sender = scope.spawn(|| {
                 let frame = packet(1);
-                let packet = PendingPacket {
+                let pending = PendingPacket {
                     network: NETWORK,
                     origin: origin(),
                     frame: &frame,
                 };
                 let resolution = neighbours.resolve(face, ip, PORT, now, Effects::Live);
                 start.wait();
-                neighbours.hold(link(), ip, packet, resolution)
+                neighbours.hold(link(), ip, pending, resolution)
             });
             start.wait();
             let mut outbox = Outbox::default();

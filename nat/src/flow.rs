@@ -1,0 +1,24 @@
+//! A packet as connections see it.
+
+use crate::tcp;
+use crate::tuple::Tuple;
+
+/// A packet, as far as connections are concerned.
+#[derive(Debug, Clone, Copy)]
+pub struct Flow {
+    /// Who sends it to whom.
+    pub tuple: Tuple,
+    /// What its protocol says of the connection.
+    pub segment: Segment,
+    /// Its bytes on the wire, for the counters.
+    pub len: usize,
+}
+
+/// What a packet's protocol says of the connection.
+#[derive(Debug, Clone, Copy)]
+pub enum Segment {
+    /// TCP says it all.
+    Tcp(tcp::Segment),
+    /// No other protocol does.
+    Other,
+}
