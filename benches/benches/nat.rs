@@ -9,24 +9,33 @@
 //! * `rewrite/LEN`: what was decided is carried out: addresses, port, checksums of a whole TCP
 //!   packet of LEN bytes, or of a superframe whose checksum its sender left unfinished.
 //! * `unknown`: a packet from the world that no mapping wants.
+//! * `revoke/WHAT`: what a change of the configuration costs where there are a million connections:
+//!   one that the router does not read, one endpoint's rules, one network's peers.
+//! * `revoke-stall/WHAT`: the longest that a packet of a known connection took meanwhile, on another
+//!   thread; whatever else runs on the core counts.
 //! * `grow`: the slowest of the packets that fill an empty table with 900,000 connections; whatever
 //!   else runs on the core counts.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use nat::config::{Action, EndpointRules, InsideRole, Masquerade, UplinkRole};
 use nat::{
-    Behaviour, External, Flow, Inside, NatSettings, PortRange, Preset, Publication, Published,
-    Rewrite, Segment, Settings, Tables, Translation, Translator, TransportAddr, Tuple,
+    Behaviour, Config, External, Flow, Inside, Interface, Live, NatSettings, PortRange, Preset,
+    Publication, Published, Rewrite, Role, Router, Segment, Settings, Tables, Translation,
+    Translator, TransportAddr, Tuple,
 };
 use pipeline::{DropReason, Effects, Frame, Instant, NetworkId};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::hint::black_box;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use wire::craft::{self, Link, TcpSegment};
 use wire::{Headers, IpProtocol, MacAddr, TcpFlags, VnetHeader};
 
 const INSIDE: NetworkId = NetworkId(0);
 const UPLINK: NetworkId = NetworkId(1);
+const OTHER: NetworkId = NetworkId(2);
 const SIZES: [u32; 2] = [1_000, 1_000_000];
 const NOW: Instant = Instant::from_secs(1_000);
 const EXTERNAL: [IpAddr; 1] = [IpAddr::V4(Ipv4Addr::new(198, 51, 100, 1))];
@@ -41,20 +50,9 @@ struct Bed {
 
 impl Bed {
     fn new(behaviour: Behaviour, capacity: u32) -> Self {
-        let publications: Vec<_> = (0..PUBLISHED)
-            .map(|n| Publication {
-                protocol: IpProtocol::UDP,
-                host: None,
-                ports: PortRange {
-                    first: 10_000 + n,
-                    last: 10_000 + n,
-                },
-                to: server(n),
-            })
-            .collect();
         Self {
             tables: Tables::new(capacity, 0x5eed),
-            published: Published::new(&publications).expect("they do not overlap"),
+            published: Published::new(&publications()).expect("they do not overlap"),
             settings: Settings::new([(
                 INSIDE,
                 NatSettings {
@@ -109,6 +107,19 @@ impl Bed {
             })
             .collect()
     }
+}
+
+fn publications() -> Vec<Publication> {
+    let one = |n| Publication {
+        protocol: IpProtocol::UDP,
+        host: None,
+        ports: PortRange {
+            first: 10_000 + n,
+            last: 10_000 + n,
+        },
+        to: server(n),
+    };
+    (0..PUBLISHED).map(one).collect()
 }
 
 const NONE: &BTreeSet<(IpProtocol, u16)> = &BTreeSet::new();
@@ -310,6 +321,128 @@ fn unknown(c: &mut Criterion) {
     });
 }
 
+/// A router with two networks, where the rules of the endpoint 10.0.0.2 and the peers of both may be
+/// others.
+fn router(live: &Arc<Live>, otherwise: Action, peers: &[NetworkId]) -> Router {
+    let inside = |network: NetworkId, address: &str| Interface {
+        network,
+        role: Role::Inside(InsideRole {
+            internal: false,
+            overlapping: false,
+            peers: peers.to_vec(),
+            uplink: Some(UPLINK),
+            masquerade: Masquerade::On,
+            prefix: None,
+            host_access: true,
+            behaviour: behaviour(),
+            quota: u32::MAX,
+            slaac: false,
+            dhcp: false,
+            leases: BTreeMap::new(),
+        }),
+        mac: MacAddr([2; 6]),
+        addresses: vec![address.parse().expect("an address")],
+        mtu: 1_500,
+        neighbours: BTreeMap::new(),
+        peer: None,
+    };
+    let uplink = Interface {
+        network: UPLINK,
+        role: Role::Uplink(UplinkRole {
+            gateways: Vec::new(),
+            ports: PortRange::DYNAMIC,
+            spared: BTreeSet::new(),
+        }),
+        ..inside(UPLINK, "198.51.100.1/24")
+    };
+    let config = Config {
+        interfaces: vec![
+            inside(INSIDE, "10.0.0.1/8"),
+            inside(OTHER, "172.16.0.1/24"),
+            uplink,
+        ],
+        publications: publications(),
+        rules: vec![EndpointRules {
+            network: INSIDE,
+            ip: addr(0x0a00_0002, 1).ip,
+            rules: Vec::new(),
+            otherwise,
+        }],
+    };
+    Router::new(config, Arc::clone(live)).expect("nothing contradicts itself")
+}
+
+/// Revokes by turns what `changes` forbid, with a million connections there.
+fn revoke(c: &mut Criterion) {
+    let bed = Bed::new(behaviour(), 4 << 20);
+    let packets = shuffled(&bed.fill(1_000_000));
+    let Bed {
+        tables,
+        published,
+        settings,
+    } = bed;
+    let live = Arc::new(Live {
+        tables,
+        ..Live::new(1, 0)
+    });
+    let before = router(&live, Action::Allow, &[OTHER]);
+    let after = [
+        ("nothing", router(&live, Action::Allow, &[OTHER])),
+        ("endpoint", router(&live, Action::Deny, &[OTHER])),
+        ("network", router(&live, Action::Allow, &[])),
+    ];
+    // What one rule forbids is gone after the first round: the others find nothing to remove.
+    for (name, after) in &after {
+        c.bench_function(&format!("nat/revoke/{name}"), |b| {
+            b.iter(|| black_box(after.revoke_since(&before, NOW)));
+        });
+    }
+    let send = |tuple: Tuple| {
+        let translator = Translator {
+            tables: &live.tables,
+            published: &published,
+            settings: &settings,
+            now: NOW,
+            effects: Effects::Live,
+        };
+        black_box(translator.outbound(INSIDE, &flow(tuple), &external(), || Ok(()))).is_ok()
+    };
+    for (name, after) in &after {
+        c.bench_function(&format!("nat/revoke-stall/{name}"), |b| {
+            b.iter_custom(|rounds| {
+                (0..rounds)
+                    .map(|_| stall(&packets, send, || after.revoke_since(&before, NOW)))
+                    .sum()
+            });
+        });
+    }
+}
+
+/// The longest that a packet took while `work` was done by another thread.
+fn stall(
+    packets: &[(Tuple, Tuple)],
+    send: impl Fn(Tuple) -> bool,
+    work: impl FnOnce() -> usize + Send,
+) -> Duration {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            black_box(work());
+            done.store(true, Relaxed);
+        });
+        let times = packets
+            .iter()
+            .cycle()
+            .take_while(|_| !done.load(Relaxed))
+            .map(|(sent, _)| {
+                let begin = std::time::Instant::now();
+                black_box(send(*sent));
+                begin.elapsed()
+            });
+        times.max().unwrap_or_default()
+    })
+}
+
 fn grow(c: &mut Criterion) {
     c.bench_function("nat/grow", |b| {
         b.iter_custom(|rounds| {
@@ -333,6 +466,6 @@ fn grow(c: &mut Criterion) {
 criterion_group! {
     name = benches;
     config = Criterion::default().sample_size(20);
-    targets = established, rewrite, unknown, new, grow
+    targets = established, rewrite, unknown, new, revoke, grow
 }
 criterion_main!(benches);

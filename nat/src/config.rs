@@ -22,7 +22,7 @@ use std::net::IpAddr;
 use wire::{IpProtocol, MacAddr};
 
 /// Everything the router is told.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
     /// Its interfaces, one a network at most.
     pub interfaces: Vec<Interface>,
@@ -33,7 +33,7 @@ pub struct Config {
 }
 
 /// The router's place in a network.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {
     /// The network.
     pub network: NetworkId,
@@ -53,7 +53,7 @@ pub struct Interface {
 }
 
 /// What a network is to the router.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// A network of containers.
     Inside(InsideRole),
@@ -66,14 +66,14 @@ pub enum Role {
 }
 
 /// The host.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct HostRole {
     /// Its own addresses, beside those of the gateways: what is sent to them is for its stack.
     pub addresses: Vec<IpAddr>,
 }
 
 /// How a network of containers is treated.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InsideRole {
     /// Nothing is routed into it or out of it.
     pub internal: bool,
@@ -161,7 +161,7 @@ pub struct Lease {
 }
 
 /// The way to the world.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UplinkRole {
     /// The next hops: one a family at most. What is on the link itself goes straight there.
     pub gateways: Vec<IpAddr>,
@@ -214,7 +214,7 @@ pub struct Publication {
 }
 
 /// What one endpoint may send and receive.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointRules {
     /// Its network.
     pub network: NetworkId,

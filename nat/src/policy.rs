@@ -38,6 +38,16 @@ impl Policy {
         self.networks.binary_search(&network).is_ok()
     }
 
+    /// The endpoints whose rules `other` has not, or has differently.
+    pub(crate) fn changed<'a>(
+        &'a self,
+        other: &'a Self,
+    ) -> impl Iterator<Item = (NetworkId, IpAddr)> + use<'a> {
+        let all = self.endpoints.keys().chain(other.endpoints.keys());
+        all.filter(|at| self.endpoints.get(*at) != other.endpoints.get(*at))
+            .copied()
+    }
+
     /// Whether the endpoint at `ip` in `network` lets a connection with this tuple, as the
     /// endpoint sees it, begin.
     ///

@@ -152,6 +152,12 @@ impl Published {
         known.plain || self.external_at(protocol, inside, addresses).is_some()
     }
 
+    /// Whether every port leads to the same endpoint by `other`, as far as the lists of publications
+    /// tell.
+    pub(crate) fn leads_as(&self, other: &Self) -> bool {
+        self.entries == other.entries
+    }
+
     /// Whether nothing is published.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,36 +1,74 @@
-//! Connections that could not begin any more.
+//! Ends the connections that could not begin any more.
 //!
 //! Who may talk to whom is asked when a connection begins. When the answer changes (a rule, a peer,
 //! a publication, an address of the host), the connections that the new one forbids are found here
 //! and forgotten; the others go on.
+//!
+//! # What a change costs
+//! Only connections that the change can touch are judged again: [`Affected`] compares the router of
+//! before with the router of now. Nothing it reads has changed: no connection is looked at. Otherwise
+//! the table is walked, a short slice of one shard at a time, and what the change cannot touch is
+//! passed over.
 
-use crate::config::{Direction, Exit, InsideRole, Role};
+mod affected;
+#[cfg(test)]
+mod tests;
+
+use self::affected::Affected;
+use crate::Inside;
+use crate::config::{Direction, Exit, InsideRole, Role, UplinkRole};
 use crate::interface::Face;
 use crate::router::Router;
-use crate::table::{Entry, Party};
+use crate::table::{Ends, Party};
 use crate::{TransportAddr, Tuple};
 use pipeline::{Instant, NoTrace};
 use wire::IpProtocol;
 
+/// Where a call to an address that we are known by leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Way {
+    /// Whether mappings are made of this port; `None` when the address is not ours.
+    mapped: Option<bool>,
+    /// The endpoint that it is published for.
+    published: Option<Inside>,
+}
+
 impl Router {
-    /// Forgets the connections that this configuration would not let begin, and answers how many
-    /// they were.
+    /// Forgets the connections that this configuration would not let begin. Returns how many they
+    /// were.
     pub fn revoke(&self, now: Instant) -> usize {
-        self.retain_connections(now, |entry| self.permits(entry))
+        self.live.tables.retain_ends(now, |ends| self.permits(ends))
     }
 
-    fn permits(&self, entry: &Entry) -> bool {
-        let Entry {
+    /// Forgets the connections that this configuration would not let begin and that of `before`
+    /// would. Returns how many they were.
+    ///
+    /// With no connection in the table that `before` would not let begin, this is [`Self::revoke`],
+    /// only faster.
+    pub fn revoke_since(&self, before: &Self, now: Instant) -> usize {
+        if std::ptr::eq(before, self) {
+            return 0;
+        }
+        let affected = Affected::between(before, self);
+        if affected.is_empty() {
+            return 0;
+        }
+        self.live
+            .tables
+            .retain_ends(now, |ends| !affected.touches(ends) || self.permits(ends))
+    }
+
+    fn permits(&self, ends: &Ends) -> bool {
+        let Ends {
+            protocol,
             initiator,
             responder,
-            protocol,
-            ..
-        } = entry;
+        } = ends;
         self.admits(*protocol, initiator, responder)
             && self.joins(initiator, responder)
             && [initiator, responder]
                 .iter()
-                .all(|party| self.is_known(party))
+                .all(|party| self.is_known(*protocol, party))
             && self.leads(*protocol, responder)
     }
 
@@ -88,10 +126,10 @@ impl Router {
     }
 
     /// Whether the address that the other end knows the party by is still ours.
-    fn is_known(&self, party: &Party) -> bool {
+    fn is_known(&self, protocol: IpProtocol, party: &Party) -> bool {
         party
             .seen_as
-            .is_none_or(|seen| self.uplink_at(seen).is_some())
+            .is_none_or(|seen| self.way(protocol, seen).mapped.is_some())
     }
 
     /// Whether the port that was called still leads to who answered.
@@ -99,23 +137,32 @@ impl Router {
         let Some(seen) = responder.seen_as else {
             return true;
         };
-        let mapped = self.uplink_at(seen).and_then(|face| match &face.role {
-            Role::Uplink(role) => Some(
-                role.ports.contains(seen.port) && !role.spared.contains(&(protocol, seen.port)),
-            ),
-            Role::Inside(_) | Role::Host(_) | Role::Services => None,
-        });
-        let published = self.published_at(protocol, seen);
-        published.map_or_else(
-            || mapped.unwrap_or(false),
+        let way = self.way(protocol, seen);
+        way.published.map_or_else(
+            || way.mapped.unwrap_or(false),
             |to| to.network == responder.network && to.addr == responder.addr,
         )
     }
 
-    fn uplink_at(&self, seen: TransportAddr) -> Option<&Face> {
-        self.external
-            .get(&seen.ip)
-            .and_then(|network| self.face(*network))
+    fn way(&self, protocol: IpProtocol, seen: TransportAddr) -> Way {
+        let uplink = self.external.get(&seen.ip);
+        let role = uplink.and_then(|network| self.face(*network)?.uplink());
+        let is_mapped = |role: &UplinkRole| {
+            role.ports.contains(seen.port) && !role.spared.contains(&(protocol, seen.port))
+        };
+        Way {
+            mapped: role.map(is_mapped),
+            published: self.published_at(protocol, seen),
+        }
+    }
+}
+
+impl Face {
+    fn uplink(&self) -> Option<&UplinkRole> {
+        match &self.role {
+            Role::Uplink(role) => Some(role),
+            Role::Inside(_) | Role::Host(_) | Role::Services => None,
+        }
     }
 }
 

@@ -165,6 +165,10 @@ impl Router {
         self.faces.get(network.index())?.as_ref()
     }
 
+    pub(crate) fn faces(&self) -> impl Iterator<Item = &Face> {
+        self.faces.iter().flatten()
+    }
+
     /// What `ip` is to the router, seen from `face`.
     pub(crate) fn place(&self, face: &Face, ip: IpAddr) -> Place {
         if face.owns(ip) {

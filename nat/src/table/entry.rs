@@ -49,6 +49,14 @@ pub struct Party {
     pub seen_as: Option<TransportAddr>,
 }
 
+/// Who talks to whom, by which protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Ends {
+    pub(crate) protocol: IpProtocol,
+    pub(crate) initiator: Party,
+    pub(crate) responder: Party,
+}
+
 /// Which end is the inside endpoint.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize,
@@ -136,8 +144,7 @@ impl Entry {
 }
 
 impl Shard {
-    /// A session that may be silent for `timeout` nanoseconds.
-    pub(super) fn entry(&self, session: &Session, timeout: u64, now: Instant) -> Entry {
+    pub(super) fn ends(&self, session: &Session) -> Ends {
         let party = |side| {
             let inside = session.inside(side);
             Party {
@@ -146,12 +153,26 @@ impl Shard {
                 seen_as: session.seen_as(side, &self.externals),
             }
         };
-        let until = session.last.saturating_add(timeout);
-        let [sent, answered] = session.traffic;
-        Entry {
+        Ends {
             protocol: session.protocol,
             initiator: party(Side::Initiator),
             responder: party(Side::Responder),
+        }
+    }
+
+    /// A session that may be silent for `timeout` nanoseconds.
+    pub(super) fn entry(&self, session: &Session, timeout: u64, now: Instant) -> Entry {
+        let Ends {
+            protocol,
+            initiator,
+            responder,
+        } = self.ends(session);
+        let until = session.last.saturating_add(timeout);
+        let [sent, answered] = session.traffic;
+        Entry {
+            protocol,
+            initiator,
+            responder,
             holder: match session.held_by {
                 Side::Initiator => Holder::Initiator,
                 Side::Responder => Holder::Responder,
