@@ -16,8 +16,8 @@ use std::process::Command;
 
 use clap::ValueEnum;
 
-use crate::cargo;
 use crate::packages::{Need, need};
+use crate::{cargo, target_directory};
 
 /// A tier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum)]
@@ -75,6 +75,8 @@ pub(super) struct Run {
     tests: &'static [&'static str],
     /// Whether it runs without the capabilities that root has.
     unprivileged: bool,
+    /// Whether it is built with loom's atomics, in a target directory of its own.
+    loom: bool,
 }
 
 const EVERY_CRATE: &[&str] = &["--workspace", "--exclude=clearway-tests"];
@@ -99,11 +101,16 @@ impl Tier {
             targets,
             tests,
             unprivileged: self == Self::Pure,
+            loom: false,
         };
         match self {
             Self::Pure => vec![
                 run(EVERY_CRATE, &["--skip", MARK]),
                 run(&["--workspace", "--test=sim"], &[]),
+                Run {
+                    loom: true,
+                    ..run(&["--package=clearway-switch", "--lib"], &["model"])
+                },
             ],
             Self::Kernel => vec![
                 run(&["--workspace", "--lib", "--bins"], &[MARK]),
@@ -145,6 +152,12 @@ impl Run {
     fn cargo(&self, root: &Path) -> Command {
         let mut cargo = cargo(root, &["test", "--locked"]);
         cargo.args(self.targets);
+        if self.loom {
+            cargo.env("RUSTFLAGS", "--cfg loom");
+            cargo
+                .arg("--target-dir")
+                .arg(target_directory(root).join("loom"));
+        }
         cargo
     }
 }
@@ -158,6 +171,9 @@ fn without_capabilities(command: &Command) -> Command {
         .args(command.get_args());
     if let Some(directory) = command.get_current_dir() {
         without.current_dir(directory);
+    }
+    for (name, value) in command.get_envs() {
+        value.map(|value| without.env(name, value));
     }
     without
 }
