@@ -22,7 +22,7 @@ use crate::gateway::{self, ErrorKind, Link};
 use crate::interface::Face;
 use crate::leave::{How, Passage, Way, link};
 use crate::outbox::Outbox;
-use crate::router::{Place, Router};
+use crate::router::{Destination, Router};
 use crate::tuple::addresses;
 use crate::{TransportAddr, martian};
 use pipeline::{Decision, DropReason, Effects, Instant, NetworkId, Trace};
@@ -97,9 +97,9 @@ impl<T: Trace> Passage<'_, T> {
             return Err(DropReason::Martian);
         }
         match self.router.place(self.face, dst) {
-            Place::Gateway => self.reach_gateway(role, dst, protocol),
+            Destination::Gateway => self.reach_gateway(role, dst, protocol),
             _ if role.internal => Err(DropReason::NetworkInternal),
-            Place::External(uplink) => {
+            Destination::External(uplink) => {
                 let to = TransportAddr::new(dst, self.dst_port());
                 if self.router.takes(uplink, protocol, to) {
                     self.trace.tell(Decision::Hairpinned { to });
@@ -109,21 +109,21 @@ impl<T: Trace> Passage<'_, T> {
                     self.reach_host(role, dst)
                 }
             }
-            Place::Inside(network) if network == own => {
+            Destination::Inside(network) if network == own => {
                 self.trace.tell(Decision::SameNetwork);
                 Err(DropReason::NetworkIsolated)
             }
-            Place::Inside(network) => {
+            Destination::Inside(network) => {
                 self.check_peers(role, network)?;
                 self.pass(How::Followed(Way { network, to: dst }))
             }
-            Place::Prefixed(network) => {
+            Destination::Prefixed(network) => {
                 if network != own {
                     self.check_peers(role, network)?;
                 }
                 self.pass_prefixed(network, dst)
             }
-            Place::World => self.reach_world(role, src, dst),
+            Destination::World => self.reach_world(role, src, dst),
         }
     }
 
@@ -215,21 +215,21 @@ impl<T: Trace> Passage<'_, T> {
     /// What an uplink hands over was addressed to the host, and is an answer mostly, or to a
     /// network that the world knows addresses of. The world's packets come from the world.
     fn route_uplink(&mut self, src: IpAddr, dst: IpAddr) -> Result<Routed, DropReason> {
-        if self.router.place(self.face, src) != Place::World {
+        if self.router.place(self.face, src) != Destination::World {
             self.trace.tell(Decision::SourceNotOutside { ip: src });
             return Err(DropReason::Martian);
         }
         match self.router.place(self.face, dst) {
-            Place::External(_) => self.pass(How::Inbound),
-            Place::Inside(network) => {
+            Destination::External(_) => self.pass(How::Inbound),
+            Destination::Inside(network) => {
                 self.check_exit(network, dst, Exit::Routed)?;
                 self.pass(How::Followed(Way { network, to: dst }))
             }
-            Place::Prefixed(network) => {
+            Destination::Prefixed(network) => {
                 self.check_exit(network, dst, Exit::Prefixed)?;
                 self.pass_prefixed(network, dst)
             }
-            Place::Gateway | Place::World => Err(DropReason::NoRoute),
+            Destination::Gateway | Destination::World => Err(DropReason::NoRoute),
         }
     }
 
@@ -242,7 +242,7 @@ impl<T: Trace> Passage<'_, T> {
     }
 
     fn route_host(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
-        let Place::Inside(network) = self.router.place(self.face, dst) else {
+        let Destination::Inside(network) = self.router.place(self.face, dst) else {
             return Err(DropReason::NoRoute);
         };
         let role = self.router.face(network).and_then(Face::inside);
@@ -255,10 +255,11 @@ impl<T: Trace> Passage<'_, T> {
 
     fn route_services(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
         match self.router.place(self.face, dst) {
-            Place::Inside(network) => self.forward_untracked(Way { network, to: dst }),
-            Place::Gateway | Place::External(_) | Place::Prefixed(_) | Place::World => {
-                Err(DropReason::NoRoute)
-            }
+            Destination::Inside(network) => self.forward_untracked(Way { network, to: dst }),
+            Destination::Gateway
+            | Destination::External(_)
+            | Destination::Prefixed(_)
+            | Destination::World => Err(DropReason::NoRoute),
         }
     }
 

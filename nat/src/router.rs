@@ -70,9 +70,9 @@ pub enum ConfigError {
     Prefix(#[from] PrefixError),
 }
 
-/// What an address is to the router, seen from one of its interfaces.
+/// The destination that an address is, seen from one of the router's interfaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Destination {
     /// A gateway's address, on this link or another, or one of the host's.
     Gateway,
     /// An address the world knows us by, on this uplink.
@@ -170,29 +170,29 @@ impl Router {
     }
 
     /// What `ip` is to the router, seen from `face`.
-    pub(crate) fn place(&self, face: &Face, ip: IpAddr) -> Place {
+    pub(crate) fn place(&self, face: &Face, ip: IpAddr) -> Destination {
         if face.owns(ip) {
             return match face.role {
-                Role::Uplink(_) => Place::External(face.network),
-                Role::Inside(_) | Role::Host(_) | Role::Services => Place::Gateway,
+                Role::Uplink(_) => Destination::External(face.network),
+                Role::Inside(_) | Role::Host(_) | Role::Services => Destination::Gateway,
             };
         }
         // Its own subnet first: two networks may use one range.
         if face.inside().is_some() && face.addresses.iter().any(|net| net.contains(&ip)) {
-            return Place::Inside(face.network);
+            return Destination::Inside(face.network);
         }
         if let Some(uplink) = self.external.get(&ip) {
-            return Place::External(*uplink);
+            return Destination::External(*uplink);
         }
         if self.local.contains_key(&ip) {
-            return Place::Gateway;
+            return Destination::Gateway;
         }
         if let Some(network) = self.prefixes.network(ip) {
-            return Place::Prefixed(network);
+            return Destination::Prefixed(network);
         }
         match self.inside.find(ip) {
-            Some(network) => Place::Inside(network),
-            None => Place::World,
+            Some(network) => Destination::Inside(network),
+            None => Destination::World,
         }
     }
 
@@ -229,7 +229,7 @@ impl Router {
         match face.role {
             Role::Inside(_) | Role::Uplink(_) => face.owns(ip),
             Role::Host(_) | Role::Services => {
-                face.link_local == ip || matches!(self.place(face, ip), Place::Inside(_))
+                face.link_local == ip || matches!(self.place(face, ip), Destination::Inside(_))
             }
         }
     }

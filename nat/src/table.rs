@@ -56,13 +56,13 @@ pub use session::{Hold, Traffic};
 pub use settings::{NatSettings, Settings};
 pub use stored::{Gap, Imported, Stored};
 
-pub(crate) use claim::{Want, hold_of};
+pub(crate) use claim::{Candidate, hold_of};
 pub(crate) use entry::Ends;
 pub(crate) use key::{Addr, Key, OURS};
-pub(crate) use mapping::{Gate, pool_of};
+pub(crate) use mapping::{Admission, pool_of};
 pub(crate) use owners::{Endpoint, Tally};
 pub(crate) use session::{Class, End, External, Link, Session, other};
-pub(crate) use shard::{Shard, Sight, View};
+pub(crate) use shard::{SessionLookup, Shard, View};
 
 use crate::ports::SHARD_BITS;
 use crate::{Inside, TransportAddr};

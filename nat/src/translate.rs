@@ -33,10 +33,10 @@ mod tests;
 pub use related::Related;
 
 use crate::flow::Flow;
-use crate::table::{External as Outer, Key, OURS, Shard, Sight, View, other, pool_of};
+use crate::table::{External as Outer, Key, OURS, SessionLookup, Shard, View, other, pool_of};
 use crate::tcp::Side;
 use crate::{Inside, PortRange, Published, Settings, Tables, Translation, Tuple};
-use open::{Asked, Opening, Refusal, open};
+use open::{Opening, Refusal, Request, open};
 use pipeline::{DropReason, Effects, Instant, NetworkId};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -267,12 +267,12 @@ impl Translator<'_> {
     }
 
     /// Lets a packet pass if it belongs to a session.
-    fn known(&self, shard: usize, key: &Key, flow: &Flow) -> Result<Option<Carried>, DropReason> {
+    fn known(&self, shard: usize, key: &Key, flow: &Flow) -> Result<Option<Passed>, DropReason> {
         let view = self.view();
         let mut shard = self.tables.lock(shard);
         match shard.see(key, &flow.segment, &view) {
-            Sight::Live(at, side) => pass(&mut shard, at, side, flow, &view).map(Some),
-            Sight::Stale(_) | Sight::Absent => Ok(None),
+            SessionLookup::Live(at, side) => pass(&mut shard, at, side, flow, &view).map(Some),
+            SessionLookup::Stale(_) | SessionLookup::Absent => Ok(None),
         }
     }
 
@@ -285,19 +285,19 @@ impl Translator<'_> {
         flow: &Flow,
         opening: &Opening<'_>,
         admit: impl FnOnce(Inside) -> Result<(), DropReason>,
-    ) -> Result<Carried, DropReason> {
+    ) -> Result<Passed, DropReason> {
         let view = self.view();
         let mut admit = Some(admit);
         let mut tally = None;
         loop {
             let mut shard = self.tables.lock(shard);
             let stale = match shard.see(key, &flow.segment, &view) {
-                Sight::Live(at, side) => return pass(&mut shard, at, side, flow, &view),
-                Sight::Stale(at) => Some(at),
-                Sight::Absent => None,
+                SessionLookup::Live(at, side) => return pass(&mut shard, at, side, flow, &view),
+                SessionLookup::Stale(at) => Some(at),
+                SessionLookup::Absent => None,
             };
             let ask = |to| admit.take().map_or(Ok(()), |admit| admit(to));
-            let asked = Asked {
+            let asked = Request {
                 view: &view,
                 published: self.published,
                 flow,
@@ -345,8 +345,8 @@ enum Turn {
     Around,
 }
 
-/// What became of a packet that may pass.
-struct Carried {
+/// A packet that passes, with its translation and its receiver.
+struct Passed {
     translation: Translation,
     receiver: Inside,
 }
@@ -358,9 +358,9 @@ fn pass(
     side: Side,
     flow: &Flow,
     view: &View<'_>,
-) -> Result<Carried, DropReason> {
+) -> Result<Passed, DropReason> {
     let session = shard.get(at).ok_or(DropReason::NoMapping)?;
-    let carried = Carried {
+    let carried = Passed {
         translation: session.translation(side, &shard.externals),
         receiver: session.inside(other(side)),
     };

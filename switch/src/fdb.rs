@@ -80,8 +80,8 @@ pub struct Fdb {
 #[repr(align(128))]
 struct Apart<T>(T);
 
-/// What an entry means to a frame from its address.
-enum Sight {
+/// The state of an entry, for a frame from its address.
+enum EntryState {
     Known,
     Refresh,
     Pinned(PortId),
@@ -157,16 +157,16 @@ impl Fdb {
         let (key, now) = (Key::new(vlan, mac), Second::of(now));
         if let Some((place, value)) = self.table.find(key) {
             match self.sight(value, port, now) {
-                Sight::Known => return Learning::Known,
-                Sight::Refresh if self.table.refresh(place, value, now) => {
+                EntryState::Known => return Learning::Known,
+                EntryState::Refresh if self.table.refresh(place, value, now) => {
                     return Learning::Refresh;
                 }
-                Sight::Pinned(on) => {
+                EntryState::Pinned(on) => {
                     self.refused.0.fetch_add(1, Relaxed);
                     return Learning::StaticElsewhere { on };
                 }
                 // Somebody was faster, or the ledger is needed.
-                Sight::Refresh | Sight::Other(_) | Sight::Aged => {}
+                EntryState::Refresh | EntryState::Other(_) | EntryState::Aged => {}
             }
         }
         self.learn_locked(key, port, now)
@@ -178,11 +178,11 @@ impl Fdb {
         let ledger = self.lock();
         let found = self.table.find(key);
         let aged = match found.map(|(_, value)| (value, self.sight(value, port, now))) {
-            Some((_, Sight::Known)) => return Learning::Known,
-            Some((_, Sight::Refresh)) => return Learning::Refresh,
-            Some((_, Sight::Pinned(on))) => return Learning::StaticElsewhere { on },
-            Some((_, Sight::Other(from))) => return Learning::Moved { from },
-            Some((value, Sight::Aged)) => Some(value.port()),
+            Some((_, EntryState::Known)) => return Learning::Known,
+            Some((_, EntryState::Refresh)) => return Learning::Refresh,
+            Some((_, EntryState::Pinned(on))) => return Learning::StaticElsewhere { on },
+            Some((_, EntryState::Other(from))) => return Learning::Moved { from },
+            Some((value, EntryState::Aged)) => Some(value.port()),
             None => None,
         };
         match self.victim(&ledger, key, port, aged) {
@@ -363,17 +363,17 @@ impl Fdb {
             .expect("nothing panics while it holds the ledger")
     }
 
-    fn sight(&self, value: Value, port: PortId, now: Second) -> Sight {
+    fn sight(&self, value: Value, port: PortId, now: Second) -> EntryState {
         if value.port() == port && value.is_fresh(now) {
-            return Sight::Known;
+            return EntryState::Known;
         }
         if value.is_older(self.ageing, now) {
-            return Sight::Aged;
+            return EntryState::Aged;
         }
         match (value.port() == port, value.kind()) {
-            (true, _) => Sight::Refresh,
-            (false, Kind::Static) => Sight::Pinned(value.port()),
-            (false, Kind::Learned) => Sight::Other(value.port()),
+            (true, _) => EntryState::Refresh,
+            (false, Kind::Static) => EntryState::Pinned(value.port()),
+            (false, Kind::Learned) => EntryState::Other(value.port()),
         }
     }
 
@@ -385,15 +385,15 @@ impl Fdb {
             return self.insert(&mut ledger, key, port, now);
         };
         match self.sight(value, port, now) {
-            Sight::Known => Learning::Known,
-            Sight::Refresh if self.table.refresh(place, value, now) => Learning::Refresh,
+            EntryState::Known => Learning::Known,
+            EntryState::Refresh if self.table.refresh(place, value, now) => Learning::Refresh,
             // Only another worker's refresh can have been faster: values change under the lock else.
-            Sight::Refresh => Learning::Known,
-            Sight::Pinned(on) => {
+            EntryState::Refresh => Learning::Known,
+            EntryState::Pinned(on) => {
                 self.refused.0.fetch_add(1, Relaxed);
                 Learning::StaticElsewhere { on }
             }
-            Sight::Other(from) => {
+            EntryState::Other(from) => {
                 if ledger.learned(port) >= ledger.limit(port, self.max_per_port)
                     && let Some(victim) = self.stalest(&ledger, port)
                 {
@@ -405,7 +405,7 @@ impl Fdb {
                 ledger.stats.moved += 1;
                 Learning::Moved { from }
             }
-            Sight::Aged => {
+            EntryState::Aged => {
                 self.vacate(&mut ledger, place);
                 ledger.stats.expired += 1;
                 self.insert(&mut ledger, key, port, now)

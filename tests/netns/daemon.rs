@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use testbed::Namespace;
 
 /// A place for one daemon.
-struct Place {
+struct NamespaceRef {
     dir: TempDir,
     host: Namespace,
 }
@@ -27,7 +27,7 @@ struct Daemon {
     child: Child,
 }
 
-impl Place {
+impl NamespaceRef {
     fn new() -> Self {
         Self {
             dir: tempfile::tempdir().unwrap(),
@@ -150,7 +150,7 @@ fn refused(output: &Output, code: i32) -> String {
 #[test]
 fn a_daemon_answers_and_stops_cleanly() {
     for signal in [Signal::SIGTERM, Signal::SIGINT] {
-        let place = Place::new();
+        let place = NamespaceRef::new();
         let mut daemon = place.start("");
         let socket = place.path("a.sock");
         assert_eq!(
@@ -171,7 +171,7 @@ fn a_daemon_answers_and_stops_cleanly() {
 
 #[test]
 fn docker_waits_on_a_socket_that_the_service_manager_keeps() {
-    let place = Place::new();
+    let place = NamespaceRef::new();
     let plugin = place.path("plugin.sock");
     let kept = UnixListener::bind(&plugin).unwrap();
     let call = || {
@@ -198,7 +198,7 @@ fn docker_waits_on_a_socket_that_the_service_manager_keeps() {
 
 #[test]
 fn networks_are_made_listed_and_removed() {
-    let place = Place::new();
+    let place = NamespaceRef::new();
     let _daemon = place.start("");
     assert_eq!(
         stdout(&place.ask("network create blue --subnet 10.1.0.0/16 --mtu 9000")),
@@ -229,7 +229,7 @@ fn networks_are_made_listed_and_removed() {
 
 #[test]
 fn a_second_daemon_is_refused_and_the_first_goes_on() {
-    let place = Place::new();
+    let place = NamespaceRef::new();
     let _first = place.start("");
     let second = place.daemon_command("").output().unwrap();
     assert!(refused(&second, 1).contains("another daemon already uses the state directory"));
@@ -241,7 +241,7 @@ fn a_second_daemon_is_refused_and_the_first_goes_on() {
 
 #[test]
 fn daemons_live_side_by_side() {
-    let (one, two) = (Place::new(), Place::new());
+    let (one, two) = (NamespaceRef::new(), NamespaceRef::new());
     let (_first, _second) = (one.start(""), two.start(""));
     stdout(&one.ask("network create blue --subnet 10.1.0.0/16"));
     stdout(&two.ask("network create blue --subnet 10.1.0.0/16"));
@@ -249,7 +249,7 @@ fn daemons_live_side_by_side() {
 
 #[test]
 fn a_killed_daemon_leaves_the_way_free_and_its_networks_known() {
-    let place = Place::new();
+    let place = NamespaceRef::new();
     let mut daemon = place.start("");
     stdout(&place.ask("network create blue"));
     daemon.signal(Signal::SIGKILL);
@@ -262,7 +262,7 @@ fn a_killed_daemon_leaves_the_way_free_and_its_networks_known() {
 
 #[test]
 fn settings_are_read_and_bad_ones_refused() {
-    let place = Place::new();
+    let place = NamespaceRef::new();
     let config = place.path("clearway.toml");
     let with = format!("--config {}", config.display());
     for (text, wrong) in [
@@ -298,7 +298,7 @@ fn settings_are_read_and_bad_ones_refused() {
 
 #[test]
 fn the_command_line_says_what_is_wrong() {
-    let place = Place::new();
+    let place = NamespaceRef::new();
     assert!(refused(&place.ask("status"), 1).contains("no daemon answers on"));
     assert!(refused(&place.ask("network create a/b"), 2).contains("is not a name"));
     assert!(refused(&place.ask("explain --port p"), 2).contains("explain needs a frame"));
@@ -310,7 +310,7 @@ fn the_command_line_says_what_is_wrong() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_no_error() {
-    let place = Place::new();
+    let place = NamespaceRef::new();
     let _daemon = place.start("");
     // More than a pipe holds, so that the writer meets the closed end.
     let long = "x".repeat(60);

@@ -8,12 +8,12 @@ mod monitor;
 mod netns;
 mod routes;
 
-use host::{Error, Links, Netns, Place};
+use host::{Error, Links, NamespaceRef, Netns};
 use testbed::{Namespace, link};
 
 /// The namespace, as the daemon finds one.
 fn found(namespace: &Namespace) -> Netns {
-    Netns::find(Place::Path(namespace.path())).unwrap()
+    Netns::find(NamespaceRef::Path(namespace.path())).unwrap()
 }
 
 /// Two namespaces, joined by a veth whose ends are both `eth0`; the first has an address of each

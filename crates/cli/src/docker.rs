@@ -26,7 +26,7 @@ pub enum DockerCommand {
     /// Make the daemon a service that starts before Docker and serves its networks
     Install(InstallArgs),
     /// Undo what install did, and nothing else
-    Uninstall(Place),
+    Uninstall(Target),
 }
 
 /// How to install.
@@ -36,12 +36,12 @@ pub struct InstallArgs {
     #[arg(long = "uplink", value_name = "IFNAME")]
     uplinks: Vec<String>,
     #[command(flatten)]
-    place: Place,
+    place: Target,
 }
 
-/// Where, and whether at all.
+/// The directory to change, and whether to change it at all.
 #[derive(Debug, Clone, clap::Args)]
-pub struct Place {
+pub struct Target {
     /// Say what would be done, and do nothing
     #[arg(long)]
     dry_run: bool,
@@ -88,7 +88,7 @@ impl InstallArgs {
     }
 }
 
-impl Place {
+impl Target {
     fn root(&self) -> &Path {
         self.prefix.as_deref().unwrap_or_else(|| Path::new("/"))
     }

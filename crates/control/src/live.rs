@@ -36,7 +36,7 @@ pub struct Live {
     made: u64,
     networks: BTreeMap<NetworkId, Table>,
     meters: BTreeMap<PortId, Meters>,
-    places: BTreeMap<PortId, Place>,
+    places: BTreeMap<PortId, LearnedIn>,
 }
 
 #[derive(Debug)]
@@ -58,9 +58,9 @@ struct Meters {
     receives: switch::Rate,
 }
 
-/// Where a port's addresses were learned.
+/// The table and the VLANs in which a port's addresses were learned.
 #[derive(Debug, PartialEq, Eq)]
-struct Place {
+struct LearnedIn {
     fdb: NetworkId,
     vlan: VlanMode,
 }
@@ -131,7 +131,7 @@ impl Live {
     /// older than the last one made of `state`.
     pub fn settle(&mut self, state: &State) {
         let place = |port: &Port| {
-            let place = port.network.map(|fdb| Place {
+            let place = port.network.map(|fdb| LearnedIn {
                 fdb,
                 vlan: state.vlan_of(port),
             });

@@ -4,15 +4,18 @@
 //!   now, view      once per batch (forwarder.rs)
 //!      |
 //!   1  parse       headers, once
+//!      arrive      in which form; the ingress mirror's copy
 //!   2  admit       may this port send it, in which VLAN?
+//!      rate        has the port allowance left?
 //!   3  learn       remember where its source is
 //!   4  forward     Unicast(port) | Flood(kind) | Gateway
 //!      |                                            |
-//!      |           5  route      may it, and where to?    nat/src/route.rs
-//!      |           6  translate  as whom?                 nat/src/translate.rs
-//!      |              forward    again, in the network it goes to
+//!      observe     a flood may tell of a neighbour     5  route      may it, and where to?
+//!      bridge      do the rules of both ends agree?    6  translate  as whom?
+//!      |                                                  forward    again, in the next network
 //!      |                                            |
 //!   7  egress      which ports, tagged how?
+//!      shape       have the receivers allowance left?
 //!      |
 //!   transmit       forwarder.rs, which carries a rewrite out first
 //! ```

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 #[must_use = "the socket is removed when this is dropped"]
 pub struct Listener {
     pub(crate) listener: UnixListener,
-    pub(crate) place: Option<Place>,
+    pub(crate) place: Option<SocketFile>,
 }
 
 impl Listener {
@@ -66,12 +66,12 @@ impl Listener {
 
 /// The socket's file; dropped, it is removed.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct SocketFile {
     path: PathBuf,
     identity: (u64, u64),
 }
 
-impl Drop for Place {
+impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|now| now == self.identity) {
             // Failing means that somebody removed it already.
@@ -87,7 +87,7 @@ fn bind_in(hidden: &Path, path: &Path) -> Result<Listener, Error> {
     listener.set_nonblocking(true).map_err(io("open"))?;
     let identity = identity(hidden).map_err(io("look at"))?;
     fs::rename(hidden, path).map_err(io("make"))?;
-    let place = Some(Place {
+    let place = Some(SocketFile {
         path: path.to_owned(),
         identity,
     });

@@ -52,7 +52,7 @@ pub use facts::Facts;
 pub use gateway_port::{Gateway, GatewayPort, Stack};
 pub use links::{LinkState, Links};
 pub use monitor::Monitor;
-pub use netns::{Identity, Inside, Netns, Place};
+pub use netns::{Identity, Inside, NamespaceRef, Netns};
 pub use private::Private;
 pub use routes::Route;
 pub use uplink::{Uplink, UplinkConfig};

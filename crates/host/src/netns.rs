@@ -21,9 +21,9 @@ use std::os::unix::fs::MetadataExt;
 use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
 
-/// How a namespace is found.
+/// A network namespace, by the way in which it is found.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum NamespaceRef {
     /// By its name under /run/netns.
     Name(String),
     /// By a file that stands for it.
@@ -34,7 +34,7 @@ pub enum Place {
     Own,
 }
 
-impl Place {
+impl NamespaceRef {
     /// The file that stands for the namespace.
     #[must_use]
     pub fn path(&self) -> PathBuf {
@@ -48,7 +48,7 @@ impl Place {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for NamespaceRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Name(name) => f.write_str(name),
@@ -83,7 +83,7 @@ impl Identity {
 /// A network namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Netns {
-    place: Place,
+    place: NamespaceRef,
     identity: Identity,
 }
 
@@ -92,7 +92,7 @@ impl Netns {
     ///
     /// # Errors
     /// [`Error::NoNamespace`], [`Error::NotANamespace`].
-    pub fn find(place: Place) -> Result<Self, Error> {
+    pub fn find(place: NamespaceRef) -> Result<Self, Error> {
         let found = fs::metadata(place.path());
         let metadata = found.map_err(|source| Error::NoNamespace {
             netns: place.to_string(),
@@ -100,8 +100,8 @@ impl Netns {
         })?;
         // All namespaces of all kinds live in one little file system of the kernel's, to which
         // this process's own belongs.
-        let nsfs = fs::metadata(Place::Own.path()).map_err(|source| Error::NoNamespace {
-            netns: Place::Own.to_string(),
+        let nsfs = fs::metadata(NamespaceRef::Own.path()).map_err(|source| Error::NoNamespace {
+            netns: NamespaceRef::Own.to_string(),
             source,
         })?;
         if metadata.dev() != nsfs.dev() {
@@ -117,13 +117,13 @@ impl Netns {
 
     /// The namespace that was found at `place` once, whether or not it is still there.
     #[must_use]
-    pub fn known(place: Place, identity: Identity) -> Self {
+    pub fn known(place: NamespaceRef, identity: Identity) -> Self {
         Self { place, identity }
     }
 
     /// How it is found.
     #[must_use]
-    pub fn place(&self) -> &Place {
+    pub fn place(&self) -> &NamespaceRef {
         &self.place
     }
 
@@ -178,7 +178,7 @@ impl Netns {
         T: Send,
         E: Send + From<Error>,
     {
-        Self::find(Place::Own)?.run(|inside| work(&inside.links()?))
+        Self::find(NamespaceRef::Own)?.run(|inside| work(&inside.links()?))
     }
 
     /// Puts the calling thread into the namespace.

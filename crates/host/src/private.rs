@@ -1,7 +1,7 @@
 //! A namespace of the daemon's own, which nobody else enters: sockets of its servers live there,
 //! at addresses that would clash with the host's.
 
-use crate::{Error, Inside, Netns, Place};
+use crate::{Error, Inside, NamespaceRef, Netns};
 use nix::sched::{CloneFlags, unshare};
 use std::fs::File;
 use std::io;
@@ -28,7 +28,7 @@ impl Private {
             source,
         })?;
         let path = format!("/proc/{}/fd/{}", std::process::id(), fd.as_raw_fd());
-        let netns = Netns::find(Place::Path(path.into()))?;
+        let netns = Netns::find(NamespaceRef::Path(path.into()))?;
         netns.run(|inside| inside.links()?.set_up("lo", true))?;
         Ok(Self { fd, netns })
     }
@@ -80,7 +80,7 @@ mod kernel_tests {
         let private = Private::new().unwrap();
         assert_ne!(
             private.netns().identity(),
-            Netns::find(Place::Own).unwrap().identity()
+            Netns::find(NamespaceRef::Own).unwrap().identity()
         );
         let [first, second] = [(); 2].map(|()| {
             let socket = private.run(|_| Ok::<_, Error>(UdpSocket::bind("127.0.0.1:0").unwrap()));

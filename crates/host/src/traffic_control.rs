@@ -364,14 +364,14 @@ fn missing_is_fine<T>(answer: io::Result<T>) -> io::Result<()> {
 #[cfg(test)]
 mod kernel_tests {
     use super::*;
-    use crate::{Netns, Place};
+    use crate::{NamespaceRef, Netns};
     use testbed::{Namespace, link};
 
     #[test]
     fn a_filter_that_was_never_there_is_as_good_as_removed() {
         let [host, outside] = [(); 2].map(|()| Namespace::new().unwrap());
         link::veth(&host, "eth0", &outside, "eth0").unwrap();
-        let netns = Netns::find(Place::Path(host.path())).unwrap();
+        let netns = Netns::find(NamespaceRef::Path(host.path())).unwrap();
         let removed = netns.run(|inside| {
             let links = inside.links()?;
             let index = links.state("eth0")?.unwrap().index;

@@ -27,9 +27,9 @@ pub(crate) struct Client {
     pub(crate) address: IpAddr,
 }
 
-/// What a client has a bounded number of.
+/// A resource of which a client has a bounded number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum Limited {
     /// A question that waits for an answer from outside.
     InFlight,
     /// A TCP connection.
@@ -78,7 +78,7 @@ struct Taken {
 pub(crate) struct Permit {
     limits: Arc<Limits>,
     client: Client,
-    place: Place,
+    place: Limited,
 }
 
 impl Limits {
@@ -118,7 +118,7 @@ impl Limits {
     pub(crate) fn take(
         self: &Arc<Self>,
         client: Client,
-        place: Place,
+        place: Limited,
         now: Instant,
     ) -> Result<Permit, Refusal> {
         let bound = self.bound(place);
@@ -139,10 +139,10 @@ impl Limits {
         })
     }
 
-    const fn bound(&self, place: Place) -> Bound {
+    const fn bound(&self, place: Limited) -> Bound {
         match place {
-            Place::InFlight => self.in_flight,
-            Place::Connection => self.connections,
+            Limited::InFlight => self.in_flight,
+            Limited::Connection => self.connections,
         }
     }
 
@@ -170,10 +170,10 @@ impl Table {
 }
 
 impl Taken {
-    const fn of(&mut self, place: Place) -> &mut usize {
+    const fn of(&mut self, place: Limited) -> &mut usize {
         match place {
-            Place::InFlight => &mut self.in_flight,
-            Place::Connection => &mut self.connections,
+            Limited::InFlight => &mut self.in_flight,
+            Limited::Connection => &mut self.connections,
         }
     }
 
@@ -234,15 +234,15 @@ mod tests {
     fn the_table_of_clients_is_bounded_and_keeps_the_busy() {
         let limits = limits(1, 10, 10);
         let start = Instant::now();
-        let permit = limits.take(client(0), Place::InFlight, start).unwrap();
+        let permit = limits.take(client(0), Limited::InFlight, start).unwrap();
         for number in 0..40_000 {
             assert_eq!(limits.ask(client(number), start), Ok(()));
             assert!(limits.table().clients.len() <= CLIENTS_MAX);
         }
-        let again = limits.take(client(0), Place::InFlight, start);
+        let again = limits.take(client(0), Limited::InFlight, start);
         assert_eq!(again.unwrap_err(), Refusal::ClientInFlight);
         drop(permit);
-        assert!(limits.take(client(0), Place::InFlight, start).is_ok());
+        assert!(limits.take(client(0), Limited::InFlight, start).is_ok());
     }
 
     proptest! {
@@ -253,7 +253,7 @@ mod tests {
             for (number, is_take) in steps {
                 if is_take {
                     let own = permits.iter().filter(|(owner, _)| *owner == number).count();
-                    match limits.take(client(number), Place::InFlight, Instant::now()) {
+                    match limits.take(client(number), Limited::InFlight, Instant::now()) {
                         Ok(permit) => {
                             prop_assert!(own < 3 && permits.len() < 8);
                             permits.push((number, permit));

@@ -87,7 +87,7 @@ pub fn fragment(
         room[start..at].copy_from_slice(&frame[..l3]);
         room[at..body].copy_from_slice(header);
         room[body..end].copy_from_slice(piece);
-        let place = Place {
+        let place = PieceOffset {
             offset,
             is_last: index + 1 == count,
         };
@@ -97,13 +97,13 @@ pub fn fragment(
     Ok(count)
 }
 
-/// Where a piece stands in the packet that is cut.
-struct Place {
+/// The place of a piece in the packet that is cut.
+struct PieceOffset {
     offset: usize,
     is_last: bool,
 }
 
-impl Place {
+impl PieceOffset {
     /// Makes `packet`'s header the piece's.
     fn put(&self, whole: &Ipv4, packet: &mut [u8], header_len: usize) {
         let before = whole.fragment.map_or(0, |own| usize::from(own.offset));

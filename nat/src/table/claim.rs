@@ -35,7 +35,7 @@ use wire::IpProtocol;
 
 /// A new connection that needs an external port.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Want<'a> {
+pub(crate) struct Candidate<'a> {
     pub(crate) inside: Inside,
     pub(crate) protocol: IpProtocol,
     pub(crate) behaviour: Behaviour,
@@ -78,7 +78,11 @@ const LOOKS: usize = 32;
 
 impl Shard {
     /// The external address and port for `want`.
-    pub(crate) fn claim(&mut self, want: &Want<'_>, view: &View<'_>) -> Result<Claim, DropReason> {
+    pub(crate) fn claim(
+        &mut self,
+        want: &Candidate<'_>,
+        view: &View<'_>,
+    ) -> Result<Claim, DropReason> {
         let hold = hold_of(&want.behaviour);
         let over = match self.joined(want, hold, view) {
             Joined::Mapping(claim) => return Ok(claim),
@@ -140,7 +144,7 @@ impl Shard {
     /// Whether an answer to `external` and `port` would find no session.
     fn is_unanswered(
         &self,
-        want: &Want<'_>,
+        want: &Candidate<'_>,
         external: &External,
         port: u16,
         view: &View<'_>,
@@ -164,7 +168,7 @@ impl Shard {
     }
 
     /// The port of the mapping the connection belongs to.
-    fn joined(&mut self, want: &Want<'_>, hold: Hold, view: &View<'_>) -> Joined {
+    fn joined(&mut self, want: &Candidate<'_>, hold: Hold, view: &View<'_>) -> Joined {
         let owned = Owned {
             network: want.inside.network,
             addr: want.inside.addr.into(),
@@ -208,7 +212,7 @@ impl Shard {
         &mut self,
         external: &External,
         port: u16,
-        want: &Want<'_>,
+        want: &Candidate<'_>,
         hold: Hold,
         view: &View<'_>,
     ) -> bool {
@@ -240,7 +244,7 @@ impl Shard {
         &mut self,
         (external, over): (&External, Option<u16>),
         parity: Parity,
-        want: &Want<'_>,
+        want: &Candidate<'_>,
         hold: Hold,
         view: &View<'_>,
     ) -> Option<(u16, Option<u32>)> {
@@ -270,7 +274,7 @@ impl Shard {
         &mut self,
         external: &External,
         (which, start): ((usize, PortRange, Parity), u32),
-        want: &Want<'_>,
+        want: &Candidate<'_>,
         hold: Hold,
         view: &View<'_>,
     ) -> Option<(u16, Option<u32>)> {
@@ -319,7 +323,7 @@ impl Shard {
     }
 }
 
-impl Want<'_> {
+impl Candidate<'_> {
     /// Whether the port has another purpose.
     fn is_reserved(&self, external: &External, port: u16) -> bool {
         let addr = TransportAddr::new(external.ip.to_addr(external.v6), port);

@@ -159,12 +159,12 @@ const fn fold(hash: u64) -> u32 {
 /// An index entry: the hash beside the position, so that the table grows and compares without
 /// going to the sessions.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
+pub(crate) struct IndexEntry {
     pub(crate) hash: u32,
     pub(crate) at: u32,
 }
 
-impl Place {
+impl IndexEntry {
     /// As hashbrown wants it: buckets by the low bits, tags by the high ones.
     #[inline]
     pub(crate) const fn spread(hash: u32) -> u64 {

@@ -14,7 +14,7 @@
 //! not: who looks takes the dead ones from the front, each paid for when it was added.
 
 use super::events::Ending;
-use super::key::{Addr, Ip, Place, hash_of};
+use super::key::{Addr, IndexEntry, Ip, hash_of};
 use super::session::{External, Hold, Link, NIL, Session};
 use super::shard::{Shard, View};
 use crate::Filtering;
@@ -28,7 +28,7 @@ use wire::IpProtocol;
 /// The mappings of a shard.
 #[derive(Debug, Default)]
 pub(crate) struct Mappings {
-    index: HashTable<Place>,
+    index: HashTable<IndexEntry>,
     /// By the external address's place, less one.
     pools: Vec<[Pool; POOLS]>,
     /// Sessions of each peer's address, where filtering depends on it.
@@ -47,9 +47,9 @@ pub(crate) struct Owned {
     pub(crate) peer: Option<Ip>,
 }
 
-/// Who may come in by a port.
+/// The admission of a packet by an external port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Gate {
+pub(crate) enum Admission {
     /// The port is nobody's.
     Nobody,
     /// Not this peer.
@@ -113,9 +113,12 @@ impl Shard {
     /// The first session of the mapping of `owned`, over or not.
     pub(super) fn mapping(&self, owned: &Owned) -> Option<u32> {
         let hash = hash_of(&self.state, owned);
-        let place = self.mappings.index.find(Place::spread(hash), |place| {
-            place.hash == hash && self.owned(place.at).as_ref() == Some(owned)
-        })?;
+        let place = self
+            .mappings
+            .index
+            .find(IndexEntry::spread(hash), |place| {
+                place.hash == hash && self.owned(place.at).as_ref() == Some(owned)
+            })?;
         Some(place.at)
     }
 
@@ -161,14 +164,14 @@ impl Shard {
         port: u16,
         peer: Addr,
         view: &View<'_>,
-    ) -> Gate {
+    ) -> Admission {
         let first = match self.holder(external, protocol, port, view) {
-            Holder::Free => return Gate::Nobody,
-            Holder::Shared(_) => return Gate::Shut,
+            Holder::Free => return Admission::Nobody,
+            Holder::Shared(_) => return Admission::Shut,
             Holder::Mapping(first) => first,
         };
         let (Some(session), Some(place)) = (self.get(first), self.externals.find(external)) else {
-            return Gate::Nobody;
+            return Admission::Nobody;
         };
         let is_peer = |session: &Session| session.peer().seen(&self.externals).ip == peer.ip;
         let alive = |at: &u32| {
@@ -192,7 +195,11 @@ impl Shard {
             }
             Filtering::AddressAndPortDependent => false,
         };
-        if opens { Gate::Open(first) } else { Gate::Shut }
+        if opens {
+            Admission::Open(first)
+        } else {
+            Admission::Shut
+        }
     }
 
     /// Whether a session that comes from elsewhere may hold what it says it does.
@@ -354,11 +361,11 @@ impl Shard {
     fn index_mapping(&mut self, at: u32) {
         if let Some(owned) = self.owned(at) {
             let hash = hash_of(&self.state, &owned);
-            let place = Place { hash, at };
+            let place = IndexEntry { hash, at };
             self.mappings
                 .index
-                .insert_unique(Place::spread(hash), place, |place| {
-                    Place::spread(place.hash)
+                .insert_unique(IndexEntry::spread(hash), place, |place| {
+                    IndexEntry::spread(place.hash)
                 });
         }
     }
@@ -398,7 +405,7 @@ impl Shard {
             let found = self
                 .mappings
                 .index
-                .find_entry(Place::spread(hash), |place| place.at == at);
+                .find_entry(IndexEntry::spread(hash), |place| place.at == at);
             if let Ok(mut entry) = found {
                 if next == NIL {
                     entry.remove();

@@ -297,5 +297,5 @@ impl Owners {
 }
 
 const fn spread(hash: u32) -> u64 {
-    super::key::Place::spread(hash)
+    super::key::IndexEntry::spread(hash)
 }

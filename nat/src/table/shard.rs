@@ -1,10 +1,10 @@
 //! One shard: sessions, and what finds them.
 //!
 //! Whoever has a shard has it alone. An expired session is as absent: [`Shard::see`] says
-//! [`Sight::Stale`] whether or not a sweep came by, and the new session takes its place.
+//! [`SessionLookup::Stale`] whether or not a sweep came by, and the new session takes its place.
 
 use super::events::{Change, Ending, Events};
-use super::key::{Key, Place};
+use super::key::{IndexEntry, Key};
 use super::mapping::Mappings;
 use super::owners::{Endpoint, Owners, Tally};
 use super::session::{Class, Externals, Hold, Session, other};
@@ -22,7 +22,7 @@ pub(crate) struct Shard {
     pub(super) number: usize,
     pub(super) capacity: usize,
     pub(super) sessions: Slab<Session>,
-    index: HashTable<Place>,
+    index: HashTable<IndexEntry>,
     pub(super) mappings: Mappings,
     pub(crate) externals: Externals,
     pub(super) owners: Owners,
@@ -41,9 +41,9 @@ pub(crate) struct View<'a> {
     pub(crate) effects: Effects,
 }
 
-/// What a packet's key leads to.
+/// The session that a packet's key leads to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum SessionLookup {
     /// The session, and the side that sent the packet.
     Live(u32, Side),
     /// A session whose time is over, or that the packet begins anew.
@@ -87,12 +87,12 @@ impl Shard {
 
     /// The session of `key` to a packet that says `segment` of itself.
     #[inline]
-    pub(crate) fn see(&self, key: &Key, segment: &Segment, view: &View<'_>) -> Sight {
+    pub(crate) fn see(&self, key: &Key, segment: &Segment, view: &View<'_>) -> SessionLookup {
         let Some((at, side)) = self.find(key) else {
-            return Sight::Absent;
+            return SessionLookup::Absent;
         };
         let Some(session) = self.sessions.get(at) else {
-            return Sight::Absent;
+            return SessionLookup::Absent;
         };
         let over = view.is_over(session)
             || match (segment, &session.tracker) {
@@ -100,9 +100,9 @@ impl Shard {
                 (Segment::Tcp(_) | Segment::Other, _) => false,
             };
         if over {
-            Sight::Stale(at)
+            SessionLookup::Stale(at)
         } else {
-            Sight::Live(at, side)
+            SessionLookup::Live(at, side)
         }
     }
 
@@ -111,7 +111,7 @@ impl Shard {
     pub(crate) fn find(&self, key: &Key) -> Option<(u32, Side)> {
         let hash = key.hash(&self.state);
         let side_of = |at| self.sessions.get(at)?.side_of(key, &self.externals);
-        let place = self.index.find(Place::spread(hash), |place| {
+        let place = self.index.find(IndexEntry::spread(hash), |place| {
             place.hash == hash && side_of(place.at).is_some()
         })?;
         Some((place.at, side_of(place.at)?))
@@ -182,8 +182,8 @@ impl Shard {
         for side in session.sides() {
             let hash = session.key(side, &self.externals).hash(&self.state);
             self.index
-                .insert_unique(Place::spread(hash), Place { hash, at }, |place| {
-                    Place::spread(place.hash)
+                .insert_unique(IndexEntry::spread(hash), IndexEntry { hash, at }, |place| {
+                    IndexEntry::spread(place.hash)
                 });
         }
         self.hold(at);
@@ -203,7 +203,7 @@ impl Shard {
             let hash = session.key(side, &self.externals).hash(&self.state);
             let found = self
                 .index
-                .find_entry(Place::spread(hash), |place| place.at == at);
+                .find_entry(IndexEntry::spread(hash), |place| place.at == at);
             if let Ok(entry) = found {
                 entry.remove();
             }

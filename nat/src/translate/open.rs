@@ -3,11 +3,11 @@
 //! Everything that can refuse comes before anything is changed: a connection that is refused has
 //! cost nobody theirs. A question ([`pipeline::Effects::None`]) stops before the changes.
 
-use super::{Caller, Carried, External, outer};
+use super::{Caller, External, Passed, outer};
 use crate::flow::{Flow, Segment};
 use crate::table::{
-    Addr, Class, End, Endpoint, External as Outer, Gate, Hold, Key, Link, OURS, Party, Session,
-    Shard, Tally, Traffic, View, Want,
+    Addr, Admission, Candidate, Class, End, Endpoint, External as Outer, Hold, Key, Link, OURS,
+    Party, Session, Shard, Tally, Traffic, View,
 };
 use crate::tcp::{Side, Tracker};
 use crate::{Filtering, Inside, Published, Translation, TransportAddr, Tuple};
@@ -28,7 +28,7 @@ pub(super) enum Opening<'a> {
 
 /// The packet that may begin it.
 #[derive(Debug)]
-pub(super) struct Asked<'a> {
+pub(super) struct Request<'a> {
     pub(super) view: &'a View<'a>,
     pub(super) published: &'a Published,
     pub(super) flow: &'a Flow,
@@ -53,14 +53,14 @@ impl From<DropReason> for Refusal {
     }
 }
 
-/// A session, before it is one.
+/// A session that is about to be made.
 #[derive(Debug, Clone, Copy)]
-struct Draft {
+struct NewSession {
     initiator: Party,
     responder: Party,
     held_by: Side,
     hold: Hold,
-    /// Whose the external addresses are.
+    /// The uplink that has the external addresses.
     uplink: NetworkId,
     /// The first session of a mapping that has to end for it.
     evicts: Option<u32>,
@@ -71,9 +71,9 @@ struct Draft {
 pub(super) fn open(
     shard: &mut Shard,
     opening: &Opening<'_>,
-    asked: &Asked<'_>,
+    asked: &Request<'_>,
     admit: impl FnOnce(Inside) -> Result<(), DropReason>,
-) -> Result<Carried, Refusal> {
+) -> Result<Passed, Refusal> {
     let view = asked.view;
     let mut draft = draft(shard, opening, asked)?;
     let tracker = match &asked.flow.segment {
@@ -103,7 +103,7 @@ pub(super) fn open(
     if !draft.is_unanswered(shard, asked) {
         return Err(opening.taken().into());
     }
-    let carried = Carried {
+    let carried = Passed {
         translation: Translation {
             src: draft.initiator.seen_as.unwrap_or(draft.initiator.addr),
             dst: draft.responder.addr,
@@ -131,7 +131,11 @@ pub(super) fn open(
 }
 
 /// The session as far as it is known before anybody was asked.
-fn draft(shard: &mut Shard, opening: &Opening<'_>, asked: &Asked<'_>) -> Result<Draft, DropReason> {
+fn draft(
+    shard: &mut Shard,
+    opening: &Opening<'_>,
+    asked: &Request<'_>,
+) -> Result<NewSession, DropReason> {
     let (tuple, view) = (&asked.flow.tuple, asked.view);
     let plain = |network, addr| Party {
         network,
@@ -139,7 +143,7 @@ fn draft(shard: &mut Shard, opening: &Opening<'_>, asked: &Asked<'_>) -> Result<
         seen_as: None,
     };
     Ok(match *opening {
-        Opening::Out { caller, to } => Draft {
+        Opening::Out { caller, to } => NewSession {
             initiator: plain(caller.inside.network, tuple.src),
             responder: plain(to, tuple.dst),
             held_by: Side::Initiator,
@@ -153,7 +157,7 @@ fn draft(shard: &mut Shard, opening: &Opening<'_>, asked: &Asked<'_>) -> Result<
                 Some(to) => (to, Hold::Nothing),
                 None => shard.resident_for(&outer(external, tuple.dst.ip), tuple, view)?,
             };
-            Draft {
+            NewSession {
                 initiator: plain(external.network, tuple.src),
                 responder: Party {
                     network: to.network,
@@ -166,7 +170,7 @@ fn draft(shard: &mut Shard, opening: &Opening<'_>, asked: &Asked<'_>) -> Result<
                 evicts: None,
             }
         }
-        Opening::Back { caller, to } => Draft {
+        Opening::Back { caller, to } => NewSession {
             initiator: plain(caller.inside.network, tuple.src),
             responder: Party {
                 network: to.network,
@@ -178,7 +182,7 @@ fn draft(shard: &mut Shard, opening: &Opening<'_>, asked: &Asked<'_>) -> Result<
             uplink: caller.external.network,
             evicts: None,
         },
-        Opening::Followed { from, to } => Draft {
+        Opening::Followed { from, to } => NewSession {
             initiator: plain(from, tuple.src),
             responder: plain(to, tuple.dst),
             held_by: if !view.settings.is_inside(from) && view.settings.is_inside(to) {
@@ -206,9 +210,9 @@ impl Opening<'_> {
     }
 }
 
-impl Draft {
+impl NewSession {
     /// Whether answers would find no session but this.
-    fn is_unanswered(&self, shard: &Shard, asked: &Asked<'_>) -> bool {
+    fn is_unanswered(&self, shard: &Shard, asked: &Request<'_>) -> bool {
         let (answers, asks) = (&self.responder, &self.initiator);
         let answer = Tuple {
             protocol: asked.flow.tuple.protocol,
@@ -245,11 +249,11 @@ impl Draft {
         &mut self,
         shard: &mut Shard,
         caller: &Caller<'_>,
-        asked: &Asked<'_>,
+        asked: &Request<'_>,
     ) -> Result<(), DropReason> {
         let tuple = &asked.flow.tuple;
         let external = caller.external;
-        let want = Want {
+        let want = Candidate {
             inside: caller.inside,
             protocol: tuple.protocol,
             behaviour: asked.view.settings.rules(caller.inside.network).behaviour,
@@ -283,7 +287,7 @@ impl Draft {
     fn session(
         &self,
         shard: &mut Shard,
-        asked: &Asked<'_>,
+        asked: &Request<'_>,
         tracker: Option<Tracker>,
         permits: bool,
     ) -> Option<Session> {
@@ -341,9 +345,9 @@ impl Shard {
     ) -> Result<(Inside, Hold), DropReason> {
         let peer = Addr::from(tuple.src);
         match self.gate(external, tuple.protocol, tuple.dst.port, peer, view) {
-            Gate::Nobody => Err(DropReason::NoMapping),
-            Gate::Shut => Err(DropReason::Filtered),
-            Gate::Open(first) => {
+            Admission::Nobody => Err(DropReason::NoMapping),
+            Admission::Shut => Err(DropReason::Filtered),
+            Admission::Open(first) => {
                 let session = self.get(first).ok_or(DropReason::NoMapping)?;
                 Ok((session.inside(session.held_by), session.hold))
             }

@@ -1,7 +1,7 @@
 //! Namespaces are found, entered and told apart.
 
 use super::found;
-use host::{Error, Netns, Place};
+use host::{Error, NamespaceRef, Netns};
 use std::fs;
 use testbed::Namespace;
 
@@ -10,7 +10,7 @@ fn work_is_done_inside_and_nowhere_else() {
     let namespace = Namespace::new().unwrap();
     let netns = found(&namespace);
     let current = || {
-        let own = Netns::find(Place::Path("/proc/thread-self/ns/net".into()));
+        let own = Netns::find(NamespaceRef::Path("/proc/thread-self/ns/net".into()));
         own.unwrap().identity()
     };
     let before = current();
@@ -28,7 +28,7 @@ fn two_names_of_one_namespace_have_one_identity() {
         .stdin(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let by_pid = Netns::find(Place::Pid(child.id())).unwrap();
+    let by_pid = Netns::find(NamespaceRef::Pid(child.id())).unwrap();
     assert_eq!(by_pid.identity(), found(&namespace).identity());
     assert!(by_pid.is_alive());
     drop(child.stdin.take());
@@ -61,7 +61,7 @@ fn a_name_that_means_another_namespace_is_not_entered() {
     let link = dir.path().join("name");
     let [first, second] = [(); 2].map(|()| Namespace::new().unwrap());
     std::os::unix::fs::symlink(first.path(), &link).unwrap();
-    let netns = Netns::find(Place::Path(link.clone())).unwrap();
+    let netns = Netns::find(NamespaceRef::Path(link.clone())).unwrap();
     fs::remove_file(&link).unwrap();
     std::os::unix::fs::symlink(second.path(), &link).unwrap();
     assert!(!netns.is_alive());
@@ -74,15 +74,15 @@ fn a_name_that_means_another_namespace_is_not_entered() {
 
 #[test]
 fn what_is_no_namespace_is_refused() {
-    let missing = Netns::find(Place::Name("no-such-namespace".into())).unwrap_err();
+    let missing = Netns::find(NamespaceRef::Name("no-such-namespace".into())).unwrap_err();
     assert!(
         missing.to_string().contains("no-such-namespace"),
         "{missing}"
     );
     let file = tempfile::NamedTempFile::new().unwrap();
-    let file = Netns::find(Place::Path(file.path().into())).unwrap_err();
+    let file = Netns::find(NamespaceRef::Path(file.path().into())).unwrap_err();
     assert!(matches!(file, Error::NotANamespace { .. }), "{file}");
-    let mounts = Netns::find(Place::Path("/proc/self/ns/mnt".into())).unwrap();
+    let mounts = Netns::find(NamespaceRef::Path("/proc/self/ns/mnt".into())).unwrap();
     let other_kind = mounts.run(|_| Ok::<_, Error>(())).unwrap_err();
     assert!(
         matches!(other_kind, Error::NotANamespace { .. }),

@@ -1,6 +1,6 @@
 //! A namespace that stands for the host, one for the world, a veth pair for the NIC and its wire.
 
-use host::{Captures, Links, Netns, Place, Ports, Uplink, UplinkConfig};
+use host::{Captures, Links, NamespaceRef, Netns, Ports, Uplink, UplinkConfig};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use pipeline::{Batch, BatchLimits, Frame, HEADROOM};
 use port::tap::{Tap, TapConfig};
@@ -52,7 +52,7 @@ impl Rig {
             link::address(ns, "eth0", v4).unwrap();
             link::address(ns, "eth0", v6).unwrap();
         }
-        let netns = Netns::find(Place::Path(host.path())).unwrap();
+        let netns = Netns::find(NamespaceRef::Path(host.path())).unwrap();
         for (_, to) in BOTH {
             // The kernel makes an IPv6 address reachable in the background.
             let answered = || ping(&host, &Ping::new(to)).unwrap().is_complete();

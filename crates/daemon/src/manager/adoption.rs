@@ -13,8 +13,8 @@
 //! the veths they have. A clean stop gives all of them back, a killed daemon leaves notes.
 
 use super::core::Core;
+use super::host_links::is_link_local;
 use super::refuse::{KernelError, refused};
-use super::surroundings::is_link_local;
 use super::{Manager, routes, translate};
 use api::{Adopt, Adoption, AdoptionCalls, ApiError, Detach, Name};
 use control::{Endpoint, Gateway, Network, NetworkRequest, PortKind, SubnetRequest, Via};

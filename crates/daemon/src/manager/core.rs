@@ -11,11 +11,11 @@
 //! remembers everything that was ever in force.
 
 use super::connections::Watchers;
+use super::host_links::HostLinks;
 use super::open::OpenPort;
 use super::refuse::{refused, unavailable};
 use super::servers::Servers;
 use super::store::Store;
-use super::surroundings::Surroundings;
 use super::survival::{Survival, Survivors};
 use super::tally;
 use crate::config::Config;
@@ -38,7 +38,7 @@ pub(super) struct Core {
     /// What the host says of its uplinks.
     pub(super) facts: UplinkFacts,
     /// What there is of it in the kernel.
-    pub(super) surroundings: Surroundings,
+    pub(super) host_links: HostLinks,
     /// The host's own ports that are published.
     pub(super) listeners: BTreeMap<PublicationId, Listeners>,
     /// Who follows connections.
@@ -93,7 +93,7 @@ impl Core {
             state: loaded,
             live: Live::new(secret),
             facts: UplinkFacts::default(),
-            surroundings: Surroundings::default(),
+            host_links: HostLinks::default(),
             listeners: BTreeMap::new(),
             watchers: Watchers::default(),
             servers: Servers::start(),

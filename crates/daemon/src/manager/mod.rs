@@ -15,7 +15,7 @@
 //! * `open.rs`: ports of the kernel · `restore.rs`: taking up again after a restart · `watch.rs`
 //! * `adoption.rs`, `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `connections.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
 //!   `explain.rs`, `trace.rs`: the calls
-//! * `surroundings.rs`: uplinks, the host's port, the servers' · `servers.rs`: the name server
+//! * `host_links.rs`: uplinks, the host's port, the servers' · `servers.rs`: the name server
 //! * `survival.rs`: connections that outlive the daemon
 //! * `translate.rs`: the interface's words and the state's · `routes.rs`: the host's routes
 
@@ -27,6 +27,7 @@ mod endpoints;
 mod explain;
 mod fdb;
 mod gateway;
+mod host_links;
 #[cfg(test)]
 mod kernel_tests;
 mod networks;
@@ -39,7 +40,6 @@ mod sandbox;
 mod servers;
 mod status;
 mod store;
-mod surroundings;
 mod survival;
 mod tally;
 mod trace;

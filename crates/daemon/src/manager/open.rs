@@ -13,7 +13,7 @@ use super::refuse::KernelError;
 use super::tally;
 use api::{ApiError, Counters};
 use control::{Endpoint, Namespace, Plan, Port, PortKind, Sandbox, Step, Via};
-use host::{Identity, Inside, Links, Netns, Place};
+use host::{Identity, Inside, Links, NamespaceRef, Netns};
 use pipeline::PortId;
 use port::pcap::{Recording, Speed};
 use port::tap::{Persistence, Tap, TapConfig};
@@ -186,9 +186,9 @@ pub(super) fn watched(endpoint: &Endpoint) -> Option<Netns> {
 /// The namespace of a sandbox, whether or not it is still there.
 pub(super) fn netns_of(sandbox: &Sandbox) -> Netns {
     let place = match &sandbox.namespace {
-        Namespace::Name(name) => Place::Name(name.clone()),
-        Namespace::Path(path) => Place::Path(path.clone()),
-        Namespace::Pid(pid) => Place::Pid(*pid),
+        Namespace::Name(name) => NamespaceRef::Name(name.clone()),
+        Namespace::Path(path) => NamespaceRef::Path(path.clone()),
+        Namespace::Pid(pid) => NamespaceRef::Pid(*pid),
     };
     // Nothing has inode 0: what is not there yet cannot be entered, nor be found alive.
     let (device, inode) = sandbox.identity.map_or((0, 0), |id| (id.device, id.inode));
@@ -247,7 +247,7 @@ fn holder_of(endpoint: &Endpoint) -> Result<Netns, KernelError> {
     let sandbox = endpoint.sandbox.as_ref().ok_or(KernelError::NotJoined)?;
     match endpoint.via {
         Via::Tap => Ok(netns_of(sandbox)),
-        Via::MovedTap | Via::Veth { .. } => Ok(Netns::find(Place::Own)?),
+        Via::MovedTap | Via::Veth { .. } => Ok(Netns::find(NamespaceRef::Own)?),
     }
 }
 
@@ -349,7 +349,7 @@ pub(super) fn open_port(
 ) -> Result<(Opened, Option<Netns>), KernelError> {
     let place = |sandbox: &Option<Sandbox>| match sandbox {
         Some(sandbox) => Ok(netns_of(sandbox)),
-        None => Netns::find(Place::Own),
+        None => Netns::find(NamespaceRef::Own),
     };
     match &port.kind {
         PortKind::Tap {

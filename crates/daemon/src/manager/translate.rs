@@ -5,7 +5,7 @@ use control::{
     AddressRange, Endpoint, FdbLimits, Gateway, Isolation, Lock, Mirror, Namespace, Network, Port,
     PortKind, PortSettings, Sandbox, State, Via,
 };
-use host::Place;
+use host::NamespaceRef;
 use ipnet::IpNet;
 use pipeline::{DropReason, PortId};
 use std::net::IpAddr;
@@ -43,11 +43,11 @@ pub(super) fn vlan_id(vlan: api::VlanId) -> VlanId {
     VlanId::new(vlan.get()).expect("both are 1 to 4094")
 }
 
-pub(super) fn place(netns: &Netns) -> Place {
+pub(super) fn place(netns: &Netns) -> NamespaceRef {
     match netns {
-        Netns::Name(name) => Place::Name(name.as_str().to_owned()),
-        Netns::Path(path) => Place::Path(path.clone()),
-        Netns::Pid(pid) => Place::Pid(*pid),
+        Netns::Name(name) => NamespaceRef::Name(name.as_str().to_owned()),
+        Netns::Path(path) => NamespaceRef::Path(path.clone()),
+        Netns::Pid(pid) => NamespaceRef::Pid(*pid),
     }
 }
 

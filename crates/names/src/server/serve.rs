@@ -6,7 +6,7 @@
 use crate::answer::{Verdict, decide};
 use crate::counters::{Counters, Outcome};
 use crate::forward::Forwarder;
-use crate::limits::{Client, Limits, Permit, Place};
+use crate::limits::{Client, Limited, Limits, Permit};
 use crate::message::{Question, Request, Transport, decode};
 use crate::relay::{is_final, relay};
 use crate::{Names, Refusal, Settings};
@@ -100,7 +100,7 @@ impl Shared {
             let reply = self.reply(&request, &hit.message, hit.age, Outcome::Cached, transport);
             return Step::Reply(reply);
         }
-        match self.limits.take(client, Place::InFlight, now) {
+        match self.limits.take(client, Limited::InFlight, now) {
             Ok(permit) => Step::Wait(Box::new(Waiting {
                 request,
                 question,

@@ -8,7 +8,7 @@ use super::udp::rest;
 use crate::NetworkKey;
 use crate::counters::Outcome;
 use crate::exchange::framed;
-use crate::limits::{Client, Place};
+use crate::limits::{Client, Limited};
 use crate::message::{QUERY_MAX, Transport};
 use std::io;
 use std::net::SocketAddr;
@@ -53,7 +53,7 @@ fn accept(
     let client = Client { network, address };
     match shared
         .limits
-        .take(client, Place::Connection, Instant::now())
+        .take(client, Limited::Connection, Instant::now())
     {
         Ok(permit) => {
             let shared = Arc::clone(shared);

@@ -90,7 +90,7 @@ pub fn tcp_connections(
         let clients: Vec<_> = (0..load.at_once)
             .map(|_| scope.spawn(|| ask_for(client, to, load.time)))
             .collect();
-        let asked: Result<Vec<Asked>> = clients.into_iter().map(joined).collect();
+        let asked: Result<Vec<ClientReport>> = clients.into_iter().map(joined).collect();
         let elapsed = begin.elapsed();
         done.store(true, Ordering::Release);
         let served: Result<Vec<Option<IpAddr>>> = servers.into_iter().map(joined).collect();
@@ -131,16 +131,16 @@ fn serve(listener: &TcpListener, done: &AtomicBool) -> Result<Option<IpAddr>> {
 
 /// What one client came to.
 #[derive(Debug, Default)]
-struct Asked {
+struct ClientReport {
     count: usize,
     failed: usize,
     why: Option<String>,
 }
 
-fn ask_for(client: &Namespace, to: SocketAddr, time: Duration) -> Result<Asked> {
+fn ask_for(client: &Namespace, to: SocketAddr, time: Duration) -> Result<ClientReport> {
     client.enter()?;
     let begin = Instant::now();
-    let mut asked = Asked::default();
+    let mut asked = ClientReport::default();
     while begin.elapsed() < time {
         match ask(to) {
             Ok(()) => asked.count += 1,

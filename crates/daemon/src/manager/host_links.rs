@@ -17,7 +17,9 @@ use api::ApiError;
 use control::{
     Attachment, Change, Hidden, LinkFacts, Listener, Network, Publication, Uplink, UplinkFacts,
 };
-use host::{Captures, Gateway, GatewayPort, Inside, Links, Monitor, Netns, Place, Ports, Stack};
+use host::{
+    Captures, Gateway, GatewayPort, Inside, Links, Monitor, NamespaceRef, Netns, Ports, Stack,
+};
 use ipnet::IpNet;
 use pipeline::PortId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -26,7 +28,7 @@ use wire::{IpProtocol, MacAddr};
 
 /// What there is of it.
 #[derive(Debug, Default)]
-pub(super) struct Surroundings {
+pub(super) struct HostLinks {
     uplinks: BTreeMap<String, OpenUplink>,
     /// Why the others are down.
     down: BTreeMap<String, String>,
@@ -79,11 +81,11 @@ impl Core {
         self.facts = self.arrange_all(&mut troubles);
         self.arrange_listeners(&mut troubles);
         for trouble in &troubles {
-            if !self.surroundings.troubles.contains(trouble) {
+            if !self.host_links.troubles.contains(trouble) {
                 self.warn(trouble.clone());
             }
         }
-        self.surroundings.troubles = troubles;
+        self.host_links.troubles = troubles;
         if self.facts == before && self.survivors.connections.is_empty() {
             return Ok(());
         }
@@ -92,17 +94,17 @@ impl Core {
 
     /// Arranges anew when the host's network has changed, or something could not be had.
     pub(super) fn follow_host(&mut self) {
-        let changed = match &mut self.surroundings.monitor {
+        let changed = match &mut self.host_links.monitor {
             Some(monitor) => monitor.has_changed().unwrap_or(true),
             None => {
-                self.surroundings.monitor = listen();
+                self.host_links.monitor = listen();
                 false
             }
         };
         if changed {
             self.keep_taken();
         }
-        if (changed || !self.surroundings.troubles.is_empty())
+        if (changed || !self.host_links.troubles.is_empty())
             && let Err(error) = self.arrange()
         {
             self.warn(error.message);
@@ -111,12 +113,12 @@ impl Core {
 
     /// Why packets cannot leave through this uplink.
     pub(super) fn why_down(&self, uplink: &str) -> Option<&str> {
-        self.surroundings.down.get(uplink).map(String::as_str)
+        self.host_links.down.get(uplink).map(String::as_str)
     }
 
     /// Takes everything of it away that is outside our own namespace: for a clean end.
     pub(super) fn leave_host(&mut self) {
-        let names: Vec<String> = self.surroundings.uplinks.keys().cloned().collect();
+        let names: Vec<String> = self.host_links.uplinks.keys().cloned().collect();
         for name in names {
             self.close_uplink(&name);
         }
@@ -156,7 +158,7 @@ impl Core {
 
     fn close_unwanted(&mut self) {
         let gone: Vec<String> = self
-            .surroundings
+            .host_links
             .uplinks
             .keys()
             .filter(|name| self.state.uplink_named(name).is_none())
@@ -169,7 +171,7 @@ impl Core {
 
     fn arrange_all(&mut self, troubles: &mut Vec<String>) -> UplinkFacts {
         let mut facts = UplinkFacts::default();
-        let own = match Netns::find(Place::Own) {
+        let own = match Netns::find(NamespaceRef::Own) {
             Ok(own) => own,
             Err(error) => {
                 troubles.push(error.to_string());
@@ -231,7 +233,7 @@ impl Core {
         troubles: &mut Vec<String>,
     ) {
         let uplinks: Vec<Uplink> = self.state.uplinks().cloned().collect();
-        self.surroundings.down.clear();
+        self.host_links.down.clear();
         for uplink in &uplinks {
             match self.arrange_uplink(links, uplink) {
                 Ok(link) => {
@@ -240,7 +242,7 @@ impl Core {
                 Err(why) => {
                     self.close_uplink(&uplink.name);
                     troubles.push(format!("uplink {} is down: {why}", uplink.name));
-                    self.surroundings.down.insert(uplink.name.clone(), why);
+                    self.host_links.down.insert(uplink.name.clone(), why);
                 }
             }
         }
@@ -277,7 +279,7 @@ impl Core {
         uplink: &Uplink,
         captures: Captures,
     ) -> Result<BTreeSet<(IpProtocol, u16)>, String> {
-        if let Some(open) = self.surroundings.uplinks.get_mut(&uplink.name) {
+        if let Some(open) = self.host_links.uplinks.get_mut(&uplink.name) {
             let in_place = open.link.is_in_place(links).unwrap_or(false);
             if in_place {
                 if open.captures != captures {
@@ -307,14 +309,14 @@ impl Core {
             captures,
             port,
         };
-        self.surroundings.uplinks.insert(uplink.name.clone(), open);
+        self.host_links.uplinks.insert(uplink.name.clone(), open);
         tracing::info!(uplink = %uplink.name, dev = %uplink.dev, "open");
         Ok(spared)
     }
 
     fn close_uplink(&mut self, name: &str) {
         let place = self.state.uplink_named(name).map(|u| u.place.port);
-        let Some(open) = self.surroundings.uplinks.remove(name) else {
+        let Some(open) = self.host_links.uplinks.remove(name) else {
             // A TAP may be open although the rest of it never was.
             if let Some(port) = place {
                 self.close_for_good(port);
@@ -387,14 +389,14 @@ impl Core {
             bridge.is_none_or(|b| links.state(&b.ifname).is_ok_and(|state| state.is_some()))
         };
         let wanted = self.gateways(|network| wants_host(network) && is_there(network));
-        if self.surroundings.host.is_none() {
+        if self.host_links.host.is_none() {
             let ifname = self.tap_name("host", place);
             let opened = self.open_stack_tap(&ifname, place.port).and_then(|()| {
                 GatewayPort::open(links, &ifname, Stack::Host, STACK_MTU)
                     .map_err(|error| error.to_string())
             });
             match opened {
-                Ok(link) => self.surroundings.host = Some(OpenStack::new(link, place)),
+                Ok(link) => self.host_links.host = Some(OpenStack::new(link, place)),
                 Err(why) => {
                     // The TAP may be there although the rest of it never was.
                     self.close_for_good(place.port);
@@ -403,7 +405,7 @@ impl Core {
                 }
             }
         }
-        let open = self.surroundings.host.as_mut()?;
+        let open = self.host_links.host.as_mut()?;
         open.settle(links, &wanted, troubles);
         let uplinks: Vec<IpAddr> = facts
             .uplinks
@@ -424,13 +426,13 @@ impl Core {
     fn arrange_services(&mut self, troubles: &mut Vec<String>) -> Option<LinkFacts> {
         let place = self.state.place_of(Hidden::Services)?;
         let wanted = self.gateways(Network::has_gateway);
-        if self.surroundings.services.is_none()
+        if self.host_links.services.is_none()
             && let Err(why) = self.open_services(place)
         {
             troubles.push(format!("the name server is not there: {why}"));
             return None;
         }
-        let mut open = self.surroundings.services.take()?;
+        let mut open = self.host_links.services.take()?;
         let facts = open.netns.run(|inside| {
             let links = inside.links()?;
             open.stack.settle(&links, &wanted, troubles);
@@ -439,7 +441,7 @@ impl Core {
         });
         let peer = facts.ok().flatten().and_then(|state| mac_of(&state.mac));
         self.serve_names(&open.netns, troubles);
-        self.surroundings.services = Some(open);
+        self.host_links.services = Some(open);
         Some(self.facts_of_stack(place, peer?, Vec::new()))
     }
 
@@ -449,7 +451,7 @@ impl Core {
         let (opened, link) = made.map_err(|error: Trouble| error.0)?;
         self.take_in(place.port, None, opened)
             .map_err(|error| error.message)?;
-        self.surroundings.services = Some(OpenServices {
+        self.host_links.services = Some(OpenServices {
             netns,
             stack: OpenStack::new(link, place),
         });
@@ -464,13 +466,13 @@ impl Core {
     }
 
     fn close_host(&mut self) {
-        if let Some(open) = self.surroundings.host.take() {
+        if let Some(open) = self.host_links.host.take() {
             self.close_for_good(open.port);
         }
     }
 
     fn close_services(&mut self) {
-        if let Some(open) = self.surroundings.services.take() {
+        if let Some(open) = self.host_links.services.take() {
             self.close_for_good(open.stack.port);
         }
     }
@@ -519,9 +521,9 @@ impl Core {
         links: &Links,
         place: Attachment,
         addresses: Vec<IpNet>,
-        which: impl Fn(&Surroundings) -> Option<&OpenStack>,
+        which: impl Fn(&HostLinks) -> Option<&OpenStack>,
     ) -> Option<LinkFacts> {
-        let ifname = which(&self.surroundings)?.link.ifname();
+        let ifname = which(&self.host_links)?.link.ifname();
         let state = links.state(ifname).ok().flatten()?;
         Some(self.facts_of_stack(place, mac_of(&state.mac)?, addresses))
     }
@@ -619,7 +621,7 @@ fn host_addresses(links: &Links) -> Vec<IpNet> {
 
 fn listen() -> Option<Monitor> {
     let runtime = tokio::runtime::Handle::current();
-    let own = Netns::find(Place::Own).ok()?;
+    let own = Netns::find(NamespaceRef::Own).ok()?;
     own.run(|inside| Monitor::open(inside, &runtime)).ok()
 }
 
