@@ -38,9 +38,26 @@ pub(super) fn footprint(ns: &Namespace) -> String {
     .map(show)
     .into();
     let sysctls = ns.output("sysctl", &["-a", "-e", "-r", "^net[.]"]).unwrap();
-    // Whether the kernel has noticed that a TAP was taken up a second time is no setting either.
+    // Whether the kernel has noticed that a TAP was taken up a second time is no setting either, nor
+    // is the number that it gives to a filter's action when a filter is replaced in place.
     let links = all.concat().replace("state UNKNOWN", "state UP");
+    let links: String = links
+        .lines()
+        .map(|line| without_index(line) + "\n")
+        .collect();
     [links, settings(&sysctls)].concat()
+}
+
+/// A line of an action, `index 3 ref 1 bind 1`, without its number.
+fn without_index(line: &str) -> String {
+    let is_number = |word: &str| word.bytes().all(|byte| byte.is_ascii_digit());
+    match line.trim_start().split_once(' ') {
+        Some(("index", rest)) => match rest.split_once(' ') {
+            Some((number, rest)) if is_number(number) => format!("index {rest}"),
+            _ => line.to_owned(),
+        },
+        _ => line.to_owned(),
+    }
 }
 
 /// Fails with what differs, unless nothing does, or soon does not: the kernel tidies up behind.
