@@ -26,7 +26,7 @@ pub use explain::{Explanation, Reply, explain, explain_reply};
 pub use forwarder::Forwarder;
 pub use process::{Against, Outcome, Sinks, emit, process};
 pub use sys::HugePages;
-pub use view::{Outlet, View};
+pub use view::{Counted, Outlet, View};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
@@ -35,7 +35,6 @@ use nix::sys::eventfd::EventFd;
 use observe::Watch;
 use pipeline::{BatchLimits, Instant, PortId, PortTotals, WorkerId};
 use port::{Gone, Port};
-use std::collections::BTreeMap;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
@@ -139,9 +138,8 @@ pub struct Dataplane {
     published: Arc<ArcSwap<View>>,
     workers: Vec<Handle>,
     events: Receiver<Event>,
-    /// Which workers hold a port's queues. Held while the view is replaced, so that no two
-    /// replacements are made from the same one.
-    homes: Mutex<BTreeMap<PortId, Vec<usize>>>,
+    /// Held while the view is replaced, so that no two replacements are made from the same one.
+    replacing: Mutex<()>,
     origin: std::time::Instant,
 }
 
@@ -172,41 +170,46 @@ impl Dataplane {
             published,
             workers,
             events,
-            homes: Mutex::default(),
+            replacing: Mutex::default(),
             origin,
         })
     }
 
-    /// Opens a port: its frames are carried as soon as a published topology knows it.
+    /// Opens a port: its frames are carried as soon as a published topology knows it. Returns what is
+    /// counted there.
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`].
-    pub fn add_port(&self, id: PortId, port: Port) -> Result<(), Error> {
-        let mut homes = self.homes();
-        if homes.contains_key(&id) {
+    pub fn add_port(&self, id: PortId, port: Port) -> Result<Counted, Error> {
+        let _replacing = self.replacing();
+        let view = self.view();
+        if view.outlet(id).is_some() {
             return Err(Error::AlreadyOpen(id));
         }
-        let outlet = Arc::new(Outlet::new(port.tx, self.workers.len()));
-        self.replace(|view| view.with_outlet(id, Some(outlet)));
         let mut home = Vec::with_capacity(port.queues.len());
-        for rx in port.queues {
-            let worker = least_loaded(&homes, &home, self.workers.len());
-            self.workers[worker].tell(Command::Add(id, rx));
-            home.push(worker);
+        for _ in &port.queues {
+            home.push(least_loaded(&view, &home, self.workers.len()));
         }
-        homes.insert(id, home);
-        Ok(())
+        let outlet = Outlet::new(port.tx, self.workers.len()).at_home(home.clone());
+        let counted = outlet.counted().clone();
+        self.replace(|view| view.with_outlet(id, Some(Arc::new(outlet))));
+        for (worker, rx) in home.into_iter().zip(port.queues) {
+            self.workers[worker.index()].tell(Command::Add(id, rx));
+        }
+        Ok(counted)
     }
 
     /// Closes a port and waits until no worker holds any part of it. False when it was not open.
     pub fn remove_port(&self, id: PortId) -> bool {
-        let mut homes = self.homes();
-        let Some(home) = homes.remove(&id) else {
+        let _replacing = self.replacing();
+        let view = self.view();
+        let Some(outlet) = view.outlet(id) else {
             return false;
         };
-        for worker in home {
-            self.workers[worker].tell(Command::Remove(id));
+        for worker in outlet.home() {
+            self.workers[worker.index()].tell(Command::Remove(id));
         }
+        drop(view);
         self.replace(|view| view.with_outlet(id, None));
         self.sync();
         true
@@ -214,7 +217,7 @@ impl Dataplane {
 
     /// Makes `topology` and `router` the ones every batch from now on is carried by.
     pub fn publish(&self, topology: Arc<Topology>, router: Arc<Router>) {
-        let _homes = self.homes();
+        let _replacing = self.replacing();
         self.replace(|view| view.with_configuration(topology, router));
     }
 
@@ -231,7 +234,7 @@ impl Dataplane {
     /// all workers do. A watch has a ring for each source: see [`Dataplane::sources`].
     pub fn watch(&self, watch: &Arc<Watch>) {
         {
-            let _homes = self.homes();
+            let _replacing = self.replacing();
             self.replace(|view| {
                 let all = view.watches().iter().chain([watch]).cloned();
                 view.with_watches(all.collect())
@@ -244,7 +247,7 @@ impl Dataplane {
     /// the whole account.
     pub fn unwatch(&self, watch: &Arc<Watch>) {
         {
-            let _homes = self.homes();
+            let _replacing = self.replacing();
             self.replace(|view| {
                 let others = view.watches().iter().filter(|w| !Arc::ptr_eq(w, watch));
                 view.with_watches(others.cloned().collect())
@@ -269,6 +272,18 @@ impl Dataplane {
     #[must_use]
     pub fn view(&self) -> Arc<View> {
         self.published.load_full()
+    }
+
+    /// The router in use. Unlike a view it keeps no port open, however long it is held.
+    #[must_use]
+    pub fn router(&self) -> Arc<Router> {
+        Arc::clone(&self.published.load().router)
+    }
+
+    /// The topology in use; keeps no port open either.
+    #[must_use]
+    pub fn topology(&self) -> Arc<Topology> {
+        Arc::clone(&self.published.load().topology)
     }
 
     /// What happens: one receiver, to be read by one reader.
@@ -309,8 +324,12 @@ impl Dataplane {
     /// The workers, to look at.
     #[must_use]
     pub fn workers(&self) -> Vec<WorkerStatus> {
-        let homes = self.homes();
-        let queues = |index| homes.values().flatten().filter(|&&w| w == index).count();
+        let view = self.view();
+        let queues = |index| {
+            view.homes()
+                .filter(|worker| worker.index() == index)
+                .count()
+        };
         let look = |(index, handle): (usize, &Handle)| WorkerStatus {
             id: worker_id(index),
             queues: queues(index),
@@ -324,10 +343,9 @@ impl Dataplane {
     /// The workers that own an open port's queues, in the order of the queues.
     #[must_use]
     pub fn workers_of(&self, id: PortId) -> Vec<WorkerId> {
-        let homes = self.homes();
-        homes.get(&id).map_or_else(Vec::new, |home| {
-            home.iter().map(|&worker| worker_id(worker)).collect()
-        })
+        let view = self.published.load();
+        view.outlet(id)
+            .map_or_else(Vec::new, |outlet| outlet.home().to_vec())
     }
 
     /// Stops the workers and waits for them. Ports are closed.
@@ -346,13 +364,13 @@ impl Dataplane {
         }
     }
 
-    fn homes(&self) -> MutexGuard<'_, BTreeMap<PortId, Vec<usize>>> {
-        self.homes
+    fn replacing(&self) -> MutexGuard<'_, ()> {
+        self.replacing
             .lock()
             .expect("no code that holds the lock panics")
     }
 
-    /// Publishes what `change` makes of the current view. The caller holds `homes`.
+    /// Publishes what `change` makes of the current view. The caller holds `replacing`.
     fn replace(&self, change: impl FnOnce(&View) -> View) {
         let mut next = change(&self.published.load());
         next.generation += 1;
@@ -421,12 +439,11 @@ fn worker_id(index: usize) -> WorkerId {
 }
 
 /// The worker with the fewest queues, those in `pending` counted too.
-fn least_loaded(homes: &BTreeMap<PortId, Vec<usize>>, pending: &[usize], workers: usize) -> usize {
+fn least_loaded(view: &View, pending: &[WorkerId], workers: usize) -> WorkerId {
     let mut load = vec![0usize; workers];
-    for &worker in homes.values().flatten().chain(pending) {
-        load[worker] += 1;
+    for worker in view.homes().chain(pending.iter().copied()) {
+        load[worker.index()] += 1;
     }
-    (0..workers)
-        .min_by_key(|&w| load[w])
-        .expect("at least one worker")
+    let least = (0..workers).min_by_key(|&worker| load[worker]);
+    worker_id(least.expect("at least one worker"))
 }

@@ -19,7 +19,22 @@ use switch::Topology;
 pub struct Outlet {
     /// The sending half.
     pub tx: Arc<dyn Tx>,
-    counters: Arc<[PortCounters]>,
+    counters: Counted,
+    home: Vec<WorkerId>,
+}
+
+/// What the workers count at a port, to be read at any time, also when the port is closed.
+#[derive(Debug, Clone)]
+pub struct Counted(Arc<[PortCounters]>);
+
+impl Counted {
+    /// What all workers counted.
+    #[must_use]
+    pub fn totals(&self) -> PortTotals {
+        let mut totals = PortTotals::default();
+        self.0.iter().for_each(|c| c.add_to(&mut totals));
+        totals
+    }
 }
 
 impl Outlet {
@@ -28,22 +43,40 @@ impl Outlet {
     pub fn new(tx: Arc<dyn Tx>, workers: usize) -> Self {
         Self {
             tx,
-            counters: (0..workers).map(|_| PortCounters::default()).collect(),
+            counters: Counted((0..workers).map(|_| PortCounters::default()).collect()),
+            home: Vec::new(),
         }
+    }
+
+    /// The same port, whose queues are received from by the workers `home`, in the order of the
+    /// queues.
+    #[must_use]
+    pub fn at_home(self, home: Vec<WorkerId>) -> Self {
+        Self { home, ..self }
+    }
+
+    /// The workers that own its queues, in the order of the queues.
+    #[must_use]
+    pub fn home(&self) -> &[WorkerId] {
+        &self.home
     }
 
     /// The counters that `worker` alone writes.
     #[must_use]
     pub fn counters(&self, worker: WorkerId) -> &PortCounters {
-        &self.counters[worker.index()]
+        &self.counters.0[worker.index()]
+    }
+
+    /// What all workers count.
+    #[must_use]
+    pub fn counted(&self) -> &Counted {
+        &self.counters
     }
 
     /// What all workers counted.
     #[must_use]
     pub fn totals(&self) -> PortTotals {
-        let mut totals = PortTotals::default();
-        self.counters.iter().for_each(|c| c.add_to(&mut totals));
-        totals
+        self.counters.totals()
     }
 }
 
@@ -80,6 +113,12 @@ impl View {
     #[must_use]
     pub fn outlet(&self, id: PortId) -> Option<&Arc<Outlet>> {
         self.outlets.get(id.index())?.as_ref()
+    }
+
+    /// The workers that own the queues of open ports, one for each queue.
+    pub(crate) fn homes(&self) -> impl Iterator<Item = WorkerId> {
+        let outlets = self.outlets.iter().flatten();
+        outlets.flat_map(|outlet| outlet.home.iter().copied())
     }
 
     /// The same view with `id` open, or closed.

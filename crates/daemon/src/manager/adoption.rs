@@ -12,9 +12,10 @@
 //! Which containers there are is not found out here: whoever knows them joins them as endpoints, by
 //! the veths they have. A clean stop gives all of them back, a killed daemon leaves notes.
 
-use super::core::Core;
 use super::host_links::is_link_local;
 use super::refuse::{KernelError, refused};
+use super::snapshot::Snapshot;
+use super::writer::Writer;
 use super::{Manager, routes, translate};
 use api::{Adopt, Adoption, AdoptionCalls, ApiError, Detach, Name};
 use control::{Endpoint, Gateway, Network, NetworkRequest, PortKind, SubnetRequest, Via};
@@ -25,29 +26,23 @@ use wire::MacAddr;
 
 impl AdoptionCalls for Manager {
     fn adoptions(&self) -> Result<Vec<Adoption>, ApiError> {
-        Ok(self.core()?.adoptions())
+        Ok(self.now().adoptions())
     }
 
     fn adopt(&self, adopt: &Adopt) -> Result<Adoption, ApiError> {
-        let adopted = self.core()?.adopt(adopt);
+        let adopted = self.change(|writer| writer.adopt(adopt));
         self.adopted.notify_one();
         adopted
     }
 
     fn release(&self, bridge: &Name) -> Result<(), ApiError> {
-        let released = self.core()?.release(bridge);
+        let released = self.change(|writer| writer.release(bridge));
         self.adopted.notify_one();
         released
     }
 }
 
-impl Core {
-    /// All adopted bridges.
-    pub(super) fn adoptions(&self) -> Vec<Adoption> {
-        let adopted = self.state.networks().filter(|n| n.bridge.is_some());
-        adopted.filter_map(|n| self.shown_adoption(n)).collect()
-    }
-
+impl Writer {
     /// Lets a network stand in for a bridge.
     pub(super) fn adopt(&mut self, adopt: &Adopt) -> Result<Adoption, ApiError> {
         let ifname = adopt.bridge.as_str();
@@ -60,7 +55,8 @@ impl Core {
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(bridge = %ifname, "adopted");
-        self.shown_adoption(&network)
+        self.show()
+            .shown_adoption(&network)
             .ok_or_else(|| ApiError::internal(format!("network {} is not whole", network.name)))
     }
 
@@ -156,6 +152,14 @@ impl Core {
             PortKind::Tap { .. } | PortKind::Packet { .. } | PortKind::Pcap { .. } => true,
         });
         strangers.map(|port| port.name.clone()).collect()
+    }
+}
+
+impl Snapshot {
+    /// All adopted bridges.
+    pub(super) fn adoptions(&self) -> Vec<Adoption> {
+        let adopted = self.state.networks().filter(|n| n.bridge.is_some());
+        adopted.filter_map(|n| self.shown_adoption(n)).collect()
     }
 
     fn shown_adoption(&self, network: &Network) -> Option<Adoption> {

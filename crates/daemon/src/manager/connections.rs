@@ -5,13 +5,14 @@
 //! number with the next event, so that no loss is silent.
 
 use super::Manager;
-use super::core::Core;
 use super::refuse::refused;
+use super::snapshot::Snapshot;
 use super::translate::name;
 use api::{
     ApiError, Flushed, Name, NatCalls, NatChange, NatCount, NatEntry, NatEvent, NatFilter,
     NatState, NatTuple, Protocol,
 };
+use arc_swap::ArcSwap;
 use control::Endpoint;
 use nat::{
     Change, Entry, Event, Filter, Holder, Neighbour, NeighbourState, Party, Phase, TransportAddr,
@@ -19,17 +20,18 @@ use nat::{
 use pipeline::NetworkId;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
 use wire::IpProtocol;
 
-/// Who watches.
-#[derive(Debug, Default)]
+/// Those who follow connections.
+#[derive(Debug)]
 pub(super) struct Watchers {
-    all: Vec<Watcher>,
+    all: Mutex<Vec<Watcher>>,
     /// Told when the first one comes.
-    pub(super) some: Arc<Notify>,
+    some: Notify,
+    nat: Arc<nat::Live>,
 }
 
 #[derive(Debug)]
@@ -41,7 +43,7 @@ struct Watcher {
 }
 
 /// How often events are taken.
-pub(super) const PERIOD: Duration = Duration::from_millis(100);
+const PERIOD: Duration = Duration::from_millis(100);
 /// Events that wait for being taken, and for a watcher.
 const ROOM: usize = 65_536;
 
@@ -50,41 +52,118 @@ type Endpoints = HashMap<(NetworkId, IpAddr), Name>;
 
 impl NatCalls for Manager {
     fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ApiError> {
-        self.core()?.nat(filter)
+        self.now().nat(filter)
     }
 
     fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ApiError> {
-        self.core()?.nat_flush(filter)
+        self.now().nat_flush(filter)
     }
 
     fn nat_watch(&self, filter: &NatFilter) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
-        self.core()?.nat_watch(filter)
+        Ok(self.watchers.add(self.now().nat_filter(filter)?))
     }
 
     fn neighbours(&self) -> Result<Vec<api::Neighbour>, ApiError> {
-        Ok(self.core()?.neighbours())
+        Ok(self.now().neighbours())
     }
 }
 
-impl Core {
+impl Watchers {
+    /// Nobody yet. What they will follow stands in `nat`.
+    pub(super) fn new(nat: Arc<nat::Live>) -> Self {
+        Self {
+            all: Mutex::default(),
+            some: Notify::new(),
+            nat,
+        }
+    }
+
+    /// What happens to the connections that pass a filter of [`Snapshot::nat_filter`], from now on.
+    pub(super) fn add(&self, filter: NatFilter) -> mpsc::Receiver<NatEvent> {
+        let (events, receiver) = mpsc::channel(ROOM);
+        let mut all = self.all();
+        if all.is_empty() {
+            self.nat.tables.watch(ROOM);
+        }
+        all.push(Watcher {
+            filter,
+            events,
+            lost: 0,
+        });
+        self.some.notify_one();
+        receiver
+    }
+
+    /// Hands events on while somebody watches; never ends. Names are those of the newest snapshot.
+    pub(super) async fn relay(self: Arc<Self>, shown: Arc<ArcSwap<Snapshot>>) {
+        loop {
+            self.some.notified().await;
+            let mut is_watched = true;
+            while is_watched {
+                tokio::time::sleep(PERIOD).await;
+                let (watchers, now) = (Arc::clone(&self), shown.load_full());
+                let handed = tokio::task::spawn_blocking(move || watchers.hand_on(&now)).await;
+                is_watched = handed.unwrap_or(false);
+            }
+        }
+    }
+
+    /// Hands what happened to each watcher. False when there is none any more.
+    fn hand_on(&self, now: &Snapshot) -> bool {
+        let mut all = self.all();
+        all.retain(|w| !w.events.is_closed());
+        if all.is_empty() {
+            self.nat.tables.watch(0);
+            return false;
+        }
+        let mut events = Vec::new();
+        let lost = self.nat.tables.events(&mut events);
+        let named = now.events(&events);
+        all.iter_mut()
+            .for_each(|watcher| watcher.take(lost, &named));
+        true
+    }
+
+    fn all(&self) -> MutexGuard<'_, Vec<Watcher>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Watcher {
+    /// Takes what passes its filter of `named`, before which `lost` events were not noted.
+    fn take(&mut self, lost: u64, named: &[NatEvent]) {
+        self.lost += lost;
+        for event in named.iter().filter(|e| self.filter.matches(&e.entry)) {
+            let event = NatEvent {
+                lost: self.lost,
+                ..event.clone()
+            };
+            match self.events.try_send(event) {
+                Ok(()) => self.lost = 0,
+                Err(_) => self.lost += 1,
+            }
+        }
+    }
+}
+
+impl Snapshot {
     /// The connections that pass a filter.
     pub(super) fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ApiError> {
         let (wide, filter) = self.resolve(filter)?;
         let (endpoints, now) = (self.endpoints_by_address(), self.dataplane.now());
-        let view = self.dataplane.view();
-        let found = view.router.connections(&wide, now);
+        let found = self.dataplane.router().connections(&wide, now);
         let shown = found
             .iter()
             .filter_map(|e| self.shown_connection(e, &endpoints));
         Ok(shown.filter(|entry| filter.matches(entry)).collect())
     }
 
-    /// Forgets the connections that pass a filter.
+    /// Forgets the connections that pass a filter. They are no part of the state: no change has to
+    /// be waited for.
     pub(super) fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ApiError> {
         let (_, filter) = self.resolve(filter)?;
         let (endpoints, now) = (self.endpoints_by_address(), self.dataplane.now());
-        let view = self.dataplane.view();
-        let removed = view.router.retain_connections(now, |entry| {
+        let removed = self.dataplane.router().retain_connections(now, |entry| {
             let shown = self.shown_connection(entry, &endpoints);
             !shown.is_some_and(|entry| filter.matches(&entry))
         });
@@ -93,66 +172,29 @@ impl Core {
         })
     }
 
-    /// What happens to the connections that pass a filter, from now on.
-    pub(super) fn nat_watch(
-        &mut self,
-        filter: &NatFilter,
-    ) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
-        let (_, filter) = self.resolve(filter)?;
-        let (events, receiver) = mpsc::channel(ROOM);
-        if self.watchers.all.is_empty() {
-            self.nat.tables.watch(ROOM);
-        }
-        self.watchers.all.push(Watcher {
-            filter,
-            events,
-            lost: 0,
-        });
-        self.watchers.some.notify_one();
-        Ok(receiver)
+    /// A filter whose names exist, with its endpoint by the name it is shown by.
+    pub(super) fn nat_filter(&self, filter: &NatFilter) -> Result<NatFilter, ApiError> {
+        self.resolve(filter).map(|(_, filter)| filter)
     }
 
     /// The router's neighbours on networks and uplinks.
     pub(super) fn neighbours(&self) -> Vec<api::Neighbour> {
         let networks = self.state.networks().map(|n| (n.id, &n.name));
         let uplinks = self.state.uplinks().map(|u| (u.place.network, &u.name));
-        let now = self.dataplane.now();
+        let (now, view) = (self.dataplane.now(), self.dataplane.view());
+        let neighbours = &view.router.live.gateway.neighbours;
         let on_link = |(id, link): (NetworkId, &String)| {
-            let (link, found) = (name(link), self.nat.gateway.neighbours.list(id, now));
+            let (link, found) = (name(link), neighbours.list(id, now));
             let found = found.into_iter();
             found.map(move |neighbour| shown_neighbour(link.clone(), &neighbour))
         };
         networks.chain(uplinks).flat_map(on_link).collect()
     }
 
-    /// Hands what happened to whoever watches. False when nobody does any more.
-    pub(super) fn relay_events(&mut self) -> bool {
-        self.watchers.all.retain(|w| !w.events.is_closed());
-        if self.watchers.all.is_empty() {
-            self.nat.tables.watch(0);
-            return false;
-        }
-        let mut events = Vec::new();
-        let lost = self.nat.tables.events(&mut events);
+    fn events(&self, events: &[Event]) -> Vec<NatEvent> {
         let endpoints = self.endpoints_by_address();
-        let named: Vec<NatEvent> = events
-            .iter()
-            .filter_map(|event| self.shown_event(event, &endpoints))
-            .collect();
-        for watcher in &mut self.watchers.all {
-            watcher.lost += lost;
-            for event in named.iter().filter(|e| watcher.filter.matches(&e.entry)) {
-                let event = NatEvent {
-                    lost: watcher.lost,
-                    ..event.clone()
-                };
-                match watcher.events.try_send(event) {
-                    Ok(()) => watcher.lost = 0,
-                    Err(_) => watcher.lost += 1,
-                }
-            }
-        }
-        true
+        let named = |event| self.shown_event(event, &endpoints);
+        events.iter().filter_map(named).collect()
     }
 
     /// The part of a filter that the table itself knows, and the filter with its endpoint by the

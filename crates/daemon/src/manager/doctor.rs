@@ -4,36 +4,19 @@
 //! restart. It counts nothing and holds its name and its addresses. What a running daemon has in
 //! the host's network is in use: it is shown, and goes with its uplink or with the daemon.
 
-use super::core::Core;
+use super::snapshot::Snapshot;
 use super::translate;
+use super::writer::Writer;
 use crate::leftovers;
 use api::{ApiError, Cleaned, Detach, Finding, PortState};
 use control::Port;
 
-impl Core {
+impl Snapshot {
     /// What is in use of the host's network, and what is not as it should be.
     pub(super) fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
         let mut findings = leftovers::inspect()?;
         findings.extend(self.dead().map(|port| self.finding(port)));
         Ok(findings)
-    }
-
-    /// Takes away what is dead.
-    pub(super) fn doctor_clean(&mut self) -> Vec<Cleaned> {
-        let dead: Vec<Port> = self.dead().cloned().collect();
-        let clean = |port: &Port| {
-            let finding = self.finding(port);
-            let name = translate::name(&port.name);
-            let done = match self.state.endpoint_of(port) {
-                Some(_) => self.detach(&Detach::Endpoint(name)).map(drop),
-                None => self.port_remove(&name),
-            };
-            Cleaned {
-                finding,
-                failed: done.err().map(|error| error.message),
-            }
-        };
-        dead.iter().map(clean).collect()
     }
 
     fn dead(&self) -> impl Iterator<Item = &Port> + '_ {
@@ -53,5 +36,25 @@ impl Core {
             r#where: format!("port {}", port.name),
             undo,
         }
+    }
+}
+
+impl Writer {
+    /// Takes away what is dead.
+    pub(super) fn doctor_clean(&mut self) -> Vec<Cleaned> {
+        let before = self.show();
+        let clean = |port: &Port| {
+            let finding = before.finding(port);
+            let name = translate::name(&port.name);
+            let done = match self.state.endpoint_of(port) {
+                Some(_) => self.detach(&Detach::Endpoint(name)).map(drop),
+                None => self.port_remove(&name),
+            };
+            Cleaned {
+                finding,
+                failed: done.err().map(|error| error.message),
+            }
+        };
+        before.dead().map(clean).collect()
     }
 }

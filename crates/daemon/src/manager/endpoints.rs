@@ -1,54 +1,55 @@
 //! Calls about endpoints.
 
 use super::adoption::give_back;
-use super::core::Core;
 use super::open::{self, NOT_JOINED, OpenPort, netns_of};
 use super::refuse::{KernelError, refused};
+use super::snapshot::Snapshot;
+use super::writer::Writer;
 use super::{Manager, translate};
 use api::{ApiError, Attach, Detach, EndpointCalls, EndpointSet, ErrorCode, Join, Name, Policy};
-use control::{Change, Endpoint, EndpointId, JoinRequest, NamespaceId, Sandbox, Via};
+use control::{Change, Endpoint, EndpointId, JoinRequest, NamespaceId, Sandbox, State, Via};
 use host::Netns;
 use wire::MacAddr;
 
 impl EndpointCalls for Manager {
     fn endpoints(&self) -> Result<Vec<api::Endpoint>, ApiError> {
-        Ok(self.core()?.endpoints())
+        Ok(self.now().endpoints())
     }
 
     fn attach(&self, endpoint: &Attach) -> Result<api::Endpoint, ApiError> {
-        self.core()?.attach(endpoint)
+        self.change(|writer| writer.attach(endpoint))
     }
 
     fn endpoint(&self, name: &Name) -> Result<api::Endpoint, ApiError> {
-        self.core()?.endpoint(name)
+        self.now().endpoint(name)
     }
 
     fn endpoint_set(&self, name: &Name, set: &EndpointSet) -> Result<api::Endpoint, ApiError> {
-        self.core()?.endpoint_set(name, set)
+        self.change(|writer| writer.endpoint_set(name, set))
     }
 
     fn endpoint_remove(&self, name: &Name) -> Result<api::Endpoint, ApiError> {
-        self.core()?.detach(&Detach::Endpoint(name.clone()))
+        self.change(|writer| writer.detach(&Detach::Endpoint(name.clone())))
     }
 
     fn endpoint_join(&self, name: &Name, join: &Join) -> Result<api::Endpoint, ApiError> {
-        self.core()?.endpoint_join(name, join)
+        self.change(|writer| writer.endpoint_join(name, join))
     }
 
     fn endpoint_leave(&self, name: &Name) -> Result<api::Endpoint, ApiError> {
-        self.core()?.endpoint_leave(name)
+        self.change(|writer| writer.endpoint_leave(name))
     }
 
     fn detach(&self, which: &Detach) -> Result<api::Endpoint, ApiError> {
-        self.core()?.detach(which)
+        self.change(|writer| writer.detach(which))
     }
 
     fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
-        self.core()?.policy(endpoint)
+        self.now().policy(endpoint)
     }
 
     fn policy_set(&self, endpoint: &Name, policy: &Policy) -> Result<Policy, ApiError> {
-        self.core()?.policy_set(endpoint, policy)
+        self.change(|writer| writer.policy_set(endpoint, policy))
     }
 
     fn policy_clear(&self, endpoint: &Name) -> Result<(), ApiError> {
@@ -56,7 +57,7 @@ impl EndpointCalls for Manager {
     }
 }
 
-impl Core {
+impl Writer {
     /// Makes an endpoint; with a namespace its interface as well.
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<api::Endpoint, ApiError> {
         let sandbox = attach.netns.as_ref().map(find).transpose()?;
@@ -80,7 +81,7 @@ impl Core {
             self.open.insert(endpoint.port, OpenPort::down(NOT_JOINED));
         }
         tracing::info!(endpoint = %endpoint.id, ifname = %endpoint.ifname, "made");
-        self.as_shown(&endpoint)
+        shown(&self.state, &endpoint)
     }
 
     /// Gives an endpoint its interface.
@@ -98,7 +99,7 @@ impl Core {
         let (endpoint, change, _) = joined.map_err(|error| refused(&error))?;
         self.bring_in(&endpoint, change)?;
         tracing::info!(endpoint = %id, netns = %join.netns, ifname = %endpoint.ifname, "joined");
-        self.as_shown(&endpoint)
+        shown(&self.state, &endpoint)
     }
 
     /// Takes an endpoint's interface away, and what is published of it.
@@ -112,7 +113,7 @@ impl Core {
         }
         self.open.insert(endpoint.port, OpenPort::down(NOT_JOINED));
         tracing::info!(endpoint = %id, "left");
-        self.as_shown(&endpoint)
+        shown(&self.state, &endpoint)
     }
 
     /// Changes an endpoint's names.
@@ -128,13 +129,7 @@ impl Core {
             .set_endpoint(id, change)
             .map_err(|error| refused(&error))?;
         self.change(change)?;
-        self.as_shown(&endpoint)
-    }
-
-    /// One endpoint.
-    pub(super) fn endpoint(&self, name: &Name) -> Result<api::Endpoint, ApiError> {
-        let found = self.state.endpoint_named(name.as_str());
-        self.as_shown(found.map_err(|error| refused(&error))?)
+        shown(&self.state, &endpoint)
     }
 
     /// The request, with what is left for us to find.
@@ -197,7 +192,7 @@ impl Core {
             Detach::Interface { netns, ifname } => self.find_endpoint(netns, ifname)?,
         }
         .clone();
-        let answer = self.as_shown(&endpoint)?;
+        let answer = shown(&self.state, &endpoint)?;
         let (_, change) = self
             .state
             .detach(endpoint.id)
@@ -221,27 +216,11 @@ impl Core {
         give_back(endpoint);
     }
 
-    /// All endpoints, by name.
-    pub(super) fn endpoints(&self) -> Vec<api::Endpoint> {
-        let mut all: Vec<_> = self
-            .state
-            .endpoints()
-            .filter_map(|e| translate::endpoint(&self.state, e))
-            .collect();
-        all.sort_by(|a, b| a.id.cmp(&b.id));
-        all
-    }
-
     fn endpoint_id(&self, name: &Name) -> Result<EndpointId, ApiError> {
         let found = self.state.endpoint_named(name.as_str());
         found
             .map(|endpoint| endpoint.id)
             .map_err(|error| refused(&error))
-    }
-
-    fn as_shown(&self, endpoint: &Endpoint) -> Result<api::Endpoint, ApiError> {
-        translate::endpoint(&self.state, endpoint)
-            .ok_or_else(|| ApiError::internal(format!("endpoint {} is not whole", endpoint.id)))
     }
 
     fn find_endpoint(&self, netns: &api::Netns, ifname: &str) -> Result<&Endpoint, ApiError> {
@@ -258,6 +237,30 @@ impl Core {
         };
         self.state.endpoints().find(is).ok_or_else(missing)
     }
+}
+
+impl Snapshot {
+    /// All endpoints, by name.
+    pub(super) fn endpoints(&self) -> Vec<api::Endpoint> {
+        let mut all: Vec<_> = self
+            .state
+            .endpoints()
+            .filter_map(|e| translate::endpoint(&self.state, e))
+            .collect();
+        all.sort_by(|a, b| a.id.cmp(&b.id));
+        all
+    }
+
+    /// One endpoint.
+    pub(super) fn endpoint(&self, name: &Name) -> Result<api::Endpoint, ApiError> {
+        let found = self.state.endpoint_named(name.as_str());
+        shown(&self.state, found.map_err(|error| refused(&error))?)
+    }
+}
+
+fn shown(state: &State, endpoint: &Endpoint) -> Result<api::Endpoint, ApiError> {
+    translate::endpoint(state, endpoint)
+        .ok_or_else(|| ApiError::internal(format!("endpoint {} is not whole", endpoint.id)))
 }
 
 /// The namespace that is named.

@@ -1,7 +1,7 @@
 //! The call that leads a frame through the live tables.
 
-use super::core::Core;
 use super::refuse::refused;
+use super::snapshot::Snapshot;
 use super::translate::{drop_info, mac, name, owner};
 use crate::craft;
 use api::{
@@ -15,7 +15,7 @@ use std::net::IpAddr;
 use switch::{Form, Forward, Transmit, VlanMode};
 use wire::{Headers, VlanId, VnetHeader};
 
-impl Core {
+impl Snapshot {
     /// Leads a frame through the live tables without side effects.
     pub(super) fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ApiError> {
         let port = self
@@ -56,7 +56,7 @@ impl Core {
     }
 
     fn reply(&self, reply: &Answered) -> Option<Reply> {
-        let called = Names::port(&self.state, reply.from)?;
+        let called = Names::port(&*self.state, reply.from)?;
         let explanation = match self.state.port(reply.from) {
             Some(port) => self.told(&self.state.vlan_of(port), &reply.bytes, &reply.explanation),
             // The router's own links have no VLANs.
@@ -93,7 +93,7 @@ impl Core {
             steps: explained
                 .steps
                 .iter()
-                .map(|&decision| step(decision, &self.state))
+                .map(|&decision| step(decision, &*self.state))
                 .collect(),
             outputs: left,
             leaves_as: explained.rewritten.as_deref().map(hex::encode),
@@ -106,7 +106,7 @@ impl Core {
         let to = self.state.port(copy.port);
         let closed = self.dataplane.counters(copy.port).is_none();
         Output {
-            port: match Names::port(&self.state, copy.port) {
+            port: match Names::port(&*self.state, copy.port) {
                 Some(called) => name(called),
                 None => name(&copy.port.to_string()),
             },

@@ -1,44 +1,44 @@
 //! Calls about the forwarding databases.
 
-use super::core::Core;
 use super::refuse::refused;
+use super::snapshot::Snapshot;
+use super::writer::Writer;
 use super::{Manager, translate};
 use api::{
     ApiError, FdbAdd, FdbCalls, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed, Name,
     VlanId,
 };
-use control::{Change, Network, StaticEntry};
+use control::{Change, Network, State, StaticEntry};
 use pipeline::PortId;
 use switch::fdb::{Entry, FlushFilter, Kind, Removal};
 
 impl FdbCalls for Manager {
     fn fdb(&self, filter: &FdbFilter) -> Result<Vec<FdbEntry>, ApiError> {
-        self.core()?.fdb(filter)
+        self.now().fdb(filter)
     }
 
     fn fdb_add(&self, entry: &FdbAdd) -> Result<FdbEntry, ApiError> {
-        self.core()?.fdb_add(entry)
+        self.change(|writer| writer.fdb_add(entry))
     }
 
     fn fdb_remove(&self, key: &FdbKey) -> Result<(), ApiError> {
-        self.core()?.fdb_remove(key)
+        self.change(|writer| writer.fdb_remove(key))
     }
 
     fn fdb_flush(&self, which: &FdbFlush) -> Result<Flushed, ApiError> {
-        self.core()?.fdb_flush(which)
+        self.change(|writer| writer.fdb_flush(which))
     }
 }
 
-impl Core {
+impl Snapshot {
     /// The addresses that pass the filter, by network, VLAN and address.
     pub(super) fn fdb(&self, filter: &FdbFilter) -> Result<Vec<FdbEntry>, ApiError> {
-        let port = self.port_id(filter.port.as_ref())?;
+        let port = port_id(&self.state, filter.port.as_ref())?;
         let now = self.dataplane.now();
         let mut shown = Vec::new();
-        for network in self.networks_named(filter.network.as_ref())? {
+        for network in networks_named(&self.state, filter.network.as_ref())? {
             let entries = self
-                .live
-                .fdb(network.id)
+                .fdb_of(network.id)
                 .map(|fdb| fdb.entries(now))
                 .unwrap_or_default();
             let wanted = entries
@@ -50,6 +50,23 @@ impl Core {
         Ok(shown)
     }
 
+    fn shown_entry(&self, network: &Network, entry: &Entry) -> Option<FdbEntry> {
+        let (kind, age_seconds) = match entry.kind {
+            Kind::Learned => (FdbKind::Learned, Some(entry.age.as_secs())),
+            Kind::Static => (FdbKind::Static, None),
+        };
+        Some(FdbEntry {
+            network: translate::name(&network.name),
+            vlan: VlanId::try_from(entry.vlan.get()).ok()?,
+            mac: translate::mac(entry.mac),
+            port: translate::name(&self.state.port(entry.port)?.name),
+            kind,
+            age_seconds,
+        })
+    }
+}
+
+impl Writer {
     /// Writes a static entry.
     pub(super) fn fdb_add(&mut self, entry: &FdbAdd) -> Result<FdbEntry, ApiError> {
         let network = self
@@ -108,13 +125,13 @@ impl Core {
 
     /// Forgets entries. Those of endpoints stay: they go with the endpoint.
     pub(super) fn fdb_flush(&mut self, flush: &FdbFlush) -> Result<Flushed, ApiError> {
-        let port = self.port_id(flush.port.as_ref())?;
+        let port = port_id(&self.state, flush.port.as_ref())?;
         let vlan = flush.vlan.map(translate::vlan_id);
         let meant = |s: &StaticEntry| {
             port.is_none_or(|id| s.port == id) && vlan.is_none_or(|v| s.vlan == v)
         };
         let (mut removed, mut changes, mut tables) = (0, Vec::new(), Vec::new());
-        for network in self.networks_named(flush.network.as_ref())? {
+        for network in networks_named(&self.state, flush.network.as_ref())? {
             tables.extend(self.live.fdb(network.id).cloned());
             if flush.include_static {
                 removed += network.statics.iter().filter(|s| meant(s)).count();
@@ -139,35 +156,19 @@ impl Core {
             removed: removed as u64,
         })
     }
+}
 
-    fn networks_named(&self, name: Option<&Name>) -> Result<Vec<&Network>, ApiError> {
-        match name {
-            Some(name) => self
-                .state
-                .network_named(name.as_str())
-                .map(|n| vec![n])
-                .map_err(|error| refused(&error)),
-            None => Ok(self.state.networks().collect()),
-        }
+fn networks_named<'a>(state: &'a State, name: Option<&Name>) -> Result<Vec<&'a Network>, ApiError> {
+    match name {
+        Some(name) => state
+            .network_named(name.as_str())
+            .map(|n| vec![n])
+            .map_err(|error| refused(&error)),
+        None => Ok(state.networks().collect()),
     }
+}
 
-    fn port_id(&self, name: Option<&Name>) -> Result<Option<PortId>, ApiError> {
-        let id = |name: &Name| self.state.port_named(name.as_str()).map(|p| p.id);
-        name.map(id).transpose().map_err(|error| refused(&error))
-    }
-
-    fn shown_entry(&self, network: &Network, entry: &Entry) -> Option<FdbEntry> {
-        let (kind, age_seconds) = match entry.kind {
-            Kind::Learned => (FdbKind::Learned, Some(entry.age.as_secs())),
-            Kind::Static => (FdbKind::Static, None),
-        };
-        Some(FdbEntry {
-            network: translate::name(&network.name),
-            vlan: VlanId::try_from(entry.vlan.get()).ok()?,
-            mac: translate::mac(entry.mac),
-            port: translate::name(&self.state.port(entry.port)?.name),
-            kind,
-            age_seconds,
-        })
-    }
+fn port_id(state: &State, name: Option<&Name>) -> Result<Option<PortId>, ApiError> {
+    let id = |name: &Name| state.port_named(name.as_str()).map(|p| p.id);
+    name.map(id).transpose().map_err(|error| refused(&error))
 }

@@ -1,7 +1,8 @@
 //! Calls about what the gateway does: policies, uplinks, publications.
 
-use super::core::Core;
 use super::refuse::refused;
+use super::snapshot::Snapshot;
+use super::writer::Writer;
 use super::{Manager, translate};
 use api::{
     ApiError, Name, Policy, PublicationCalls, PublicationCreate, UplinkAdd, UplinkCalls,
@@ -11,41 +12,33 @@ use control::{Publication, Uplink};
 
 impl UplinkCalls for Manager {
     fn uplinks(&self) -> Result<Vec<api::Uplink>, ApiError> {
-        Ok(self.core()?.uplinks())
+        Ok(self.now().uplinks())
     }
 
     fn uplink_add(&self, uplink: &UplinkAdd) -> Result<api::Uplink, ApiError> {
-        self.core()?.uplink_add(uplink)
+        self.change(|writer| writer.uplink_add(uplink))
     }
 
     fn uplink_remove(&self, name: &Name) -> Result<(), ApiError> {
-        self.core()?.uplink_remove(name)
+        self.change(|writer| writer.uplink_remove(name))
     }
 }
 
 impl PublicationCalls for Manager {
     fn publications(&self) -> Result<Vec<api::Publication>, ApiError> {
-        Ok(self.core()?.publications())
+        Ok(self.now().publications())
     }
 
     fn publish(&self, ports: &PublicationCreate) -> Result<api::Publication, ApiError> {
-        self.core()?.publish_ports(ports)
+        self.change(|writer| writer.publish_ports(ports))
     }
 
     fn unpublish(&self, id: &Name) -> Result<(), ApiError> {
-        self.core()?.unpublish(id)
+        self.change(|writer| writer.unpublish(id))
     }
 }
 
-impl Core {
-    /// What an endpoint may send and receive.
-    pub(super) fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
-        self.state
-            .endpoint_named(endpoint.as_str())
-            .map(|endpoint| translate::api_policy(&endpoint.policy))
-            .map_err(|error| refused(&error))
-    }
-
+impl Writer {
     /// Says what an endpoint may send and receive.
     pub(super) fn policy_set(
         &mut self,
@@ -61,11 +54,6 @@ impl Core {
         Ok(translate::api_policy(&endpoint.policy))
     }
 
-    /// All uplinks.
-    pub(super) fn uplinks(&self) -> Vec<api::Uplink> {
-        self.state.uplinks().map(|u| self.shown_uplink(u)).collect()
-    }
-
     /// Adds an uplink.
     pub(super) fn uplink_add(&mut self, uplink: &UplinkAdd) -> Result<api::Uplink, ApiError> {
         let (uplink, change) = self
@@ -74,7 +62,7 @@ impl Core {
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(uplink = %uplink.name, dev = %uplink.dev, "added");
-        Ok(self.shown_uplink(&uplink))
+        Ok(self.show().shown_uplink(&uplink))
     }
 
     /// Takes an uplink away.
@@ -86,12 +74,6 @@ impl Core {
         self.change(change)?;
         tracing::info!(uplink = %uplink.name, "removed");
         Ok(())
-    }
-
-    /// All publications.
-    pub(super) fn publications(&self) -> Vec<api::Publication> {
-        let shown = |p: &Publication| translate::publication(&self.state, p);
-        self.state.publications().filter_map(shown).collect()
     }
 
     /// Publishes ports of an endpoint.
@@ -127,6 +109,27 @@ impl Core {
         tracing::info!(%publication, "no longer published");
         Ok(())
     }
+}
+
+impl Snapshot {
+    /// What an endpoint may send and receive.
+    pub(super) fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
+        self.state
+            .endpoint_named(endpoint.as_str())
+            .map(|endpoint| translate::api_policy(&endpoint.policy))
+            .map_err(|error| refused(&error))
+    }
+
+    /// All uplinks.
+    pub(super) fn uplinks(&self) -> Vec<api::Uplink> {
+        self.state.uplinks().map(|u| self.shown_uplink(u)).collect()
+    }
+
+    /// All publications.
+    pub(super) fn publications(&self) -> Vec<api::Publication> {
+        let shown = |p: &Publication| translate::publication(&self.state, p);
+        self.state.publications().filter_map(shown).collect()
+    }
 
     fn shown_uplink(&self, uplink: &Uplink) -> api::Uplink {
         let facts = self.facts.uplinks.get(&uplink.name);
@@ -142,7 +145,7 @@ impl Core {
                 Some(_) => UplinkState::Up,
                 None => UplinkState::Down,
             },
-            why: self.why_down(&uplink.name).map(str::to_owned),
+            why: self.down.get(&uplink.name).cloned(),
             mac: facts.map(|link| translate::mac(link.mac)),
             addresses: facts.map_or_else(Vec::new, |link| link.addresses.clone()),
             gateways: facts.map_or_else(Vec::new, |link| link.gateways.clone()),

@@ -10,8 +10,8 @@
 //! host's network changed, after a crash. What cannot be had is noted for `status` and tried again;
 //! a NIC that is pulled out takes its uplink down and nothing else.
 
-use super::core::Core;
 use super::open::{Opened, open_tap, reopen_tap};
+use super::writer::Writer;
 use crate::listeners::Listeners;
 use api::ApiError;
 use control::{
@@ -71,7 +71,14 @@ struct OpenServices {
 /// The MTU of links to stacks of our own: the largest a TAP can have, since no wire is there.
 const STACK_MTU: u16 = control::TAP_MTU_MAX;
 
-impl Core {
+impl HostLinks {
+    /// Why uplinks are down, by name.
+    pub(super) fn down(&self) -> &BTreeMap<String, String> {
+        &self.down
+    }
+}
+
+impl Writer {
     /// Makes uplinks, the host's port and the servers' be as the state wants them.
     pub(super) fn arrange(&mut self) -> Result<(), ApiError> {
         let before = self.facts.clone();
@@ -109,11 +116,6 @@ impl Core {
         {
             self.warn(error.message);
         }
-    }
-
-    /// Why packets cannot leave through this uplink.
-    pub(super) fn why_down(&self, uplink: &str) -> Option<&str> {
-        self.host_links.down.get(uplink).map(String::as_str)
     }
 
     /// Takes everything of it away that is outside our own namespace: for a clean end.

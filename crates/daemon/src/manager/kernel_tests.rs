@@ -1,12 +1,14 @@
 //! The manager against the real kernel, in namespaces without names.
 
 use super::Manager;
-use super::core::Core;
+use super::writer::Writer;
 use crate::config::Config;
 use api::{
-    AdminState, Attach, Detach, EndpointCalls, ErrorCode, ExplainRequest, FdbAdd, FdbFilter,
-    FdbFlush, FdbKey, FdbKind, Finding, FrameSpec, IcmpFields, LinkFields, Mac, Mirror, Netns,
-    NetworkCalls, NetworkCreate, PcapSpeed, PortAdd, PortKind, PortSet, PortState, Verdict,
+    AdminState, AdoptionCalls, ApiError, Attach, Detach, EndpointCalls, ErrorCode, ExplainRequest,
+    FdbAdd, FdbCalls, FdbFilter, FdbFlush, FdbKey, FdbKind, Finding, FrameSpec, IcmpFields,
+    LinkFields, Mac, Mirror, NatCalls, NatFilter, Netns, NetworkCalls, NetworkCreate, PcapSpeed,
+    PortAdd, PortCalls, PortKind, PortSet, PortState, PublicationCalls, UplinkCalls, Verdict,
+    WatchCalls,
 };
 mod adoption;
 mod joining;
@@ -30,9 +32,9 @@ fn config(dir: &Path) -> Config {
 
 /// Starts a daemon on the test's thread, which stays in a namespace of its own from then on: it
 /// stands for the host's.
-fn start(dir: &Path) -> Core {
+fn start(dir: &Path) -> Writer {
     ALONE.with(|_| ());
-    Core::start(&config(dir)).unwrap()
+    Writer::start(&config(dir)).unwrap()
 }
 
 /// Runs a whole daemon in a namespace of its own, its threads included.
@@ -50,8 +52,8 @@ fn on_a_host(work: impl FnOnce(&Manager) + Send) {
 }
 
 /// What the doctor finds beside what is in use of the host's network.
-fn ports_at_fault(core: &Core) -> Vec<Finding> {
-    let mut found = core.doctor().unwrap();
+fn ports_at_fault(core: &Writer) -> Vec<Finding> {
+    let mut found = core.show().doctor().unwrap();
     found.retain(|finding| finding.r#where.starts_with("port "));
     found
 }
@@ -78,7 +80,7 @@ fn network(name: &str, subnets: &[&str]) -> NetworkCreate {
 }
 
 /// A daemon with the network `blue`.
-fn blue(dir: &Path) -> Core {
+fn blue(dir: &Path) -> Writer {
     let mut core = start(dir);
     core.network_create(&network("blue", &["10.1.0.0/24", "2001:db8:1::/64"]))
         .unwrap();
@@ -134,18 +136,18 @@ fn attached_containers_talk_at_once_and_detached_ones_have_nothing_left() {
     );
     assert!(reaches(&a, &b, "10.1.0.3") && reaches(&b, &a, "2001:db8:1::2"));
 
-    let entries = core.fdb(&FdbFilter::default()).unwrap();
+    let entries = core.show().fdb(&FdbFilter::default()).unwrap();
     assert_eq!(entries.len(), 2);
     assert!(entries.iter().all(|e| e.kind == FdbKind::Static));
-    let port = core.port(&"ep-1".parse().unwrap()).unwrap();
+    let port = core.show().port(&"ep-1".parse().unwrap()).unwrap();
     assert!(port.state == PortState::Up && port.counters.rx_frames > 0 && port.macs == 1);
     assert_eq!(port.workers, [0]);
 
-    let frames = core.status().frames;
+    let frames = core.show().status().frames;
     core.detach(&by_name("ep-1")).unwrap();
     assert!(!has_eth0(&a) && has_eth0(&b));
     assert!(
-        core.status().frames >= frames,
+        core.show().status().frames >= frames,
         "what a removed port counted is not forgotten"
     );
     let by_interface = Detach::Interface {
@@ -158,7 +160,7 @@ fn attached_containers_talk_at_once_and_detached_ones_have_nothing_left() {
         core.detach(&by_name("ep-1")).unwrap_err().code,
         ErrorCode::NotFound
     );
-    assert!(core.fdb(&FdbFilter::default()).unwrap().is_empty());
+    assert!(core.show().fdb(&FdbFilter::default()).unwrap().is_empty());
 
     // Name and address are free again at once.
     assert_eq!(
@@ -186,7 +188,7 @@ fn without_addresses_a_container_finds_its_own_and_keeps_its_mac() {
     assert!(reaches(&a, &b, "10.1.0.3"));
     a.ip("link set eth0 address 02:00:00:00:00:66").unwrap();
     assert!(!reaches(&a, &b, "10.1.0.3"));
-    let drops = core.drops();
+    let drops = core.show().drops();
     assert!(drops.count("spoofed_mac") > 0 && drops.count("spoofed_ip") == 0);
 }
 
@@ -224,7 +226,7 @@ fn an_interface_is_configured_as_asked() {
             .unwrap()
             .contains("default via 10.1.0.254 dev net7")
     );
-    let port = core.port(&"web".parse().unwrap()).unwrap();
+    let port = core.show().port(&"web".parse().unwrap()).unwrap();
     assert_eq!(
         port.spec.kind,
         PortKind::Tap {
@@ -234,7 +236,7 @@ fn an_interface_is_configured_as_asked() {
         }
     );
     assert_eq!(
-        core.network(&"blue".parse().unwrap()).unwrap().spec,
+        core.show().network(&"blue".parse().unwrap()).unwrap().spec,
         request
     );
 }
@@ -257,7 +259,7 @@ fn a_refused_attach_leaves_nothing_behind() {
         error.message.contains("default gateway") && error.message.contains("File exists"),
         "{error}"
     );
-    assert!(!has_eth0(&a) && core.endpoints().is_empty() && core.ports().is_empty());
+    assert!(!has_eth0(&a) && core.show().endpoints().is_empty() && core.show().ports().is_empty());
 
     // An interface that is not ours is not taken over.
     a.ip("link set other down").unwrap();
@@ -267,7 +269,7 @@ fn a_refused_attach_leaves_nothing_behind() {
         error.code == ErrorCode::AlreadyExists && error.message.contains("eth0"),
         "{error}"
     );
-    assert!(has_eth0(&a) && core.endpoints().is_empty());
+    assert!(has_eth0(&a) && core.show().endpoints().is_empty());
 
     let nowhere = Attach {
         netns: Some(Netns::Name("no-such-namespace".parse().unwrap())),
@@ -295,15 +297,20 @@ fn a_namespace_that_vanishes_takes_its_endpoint_and_no_other() {
         core.attach(&attach_to(namespace)).unwrap();
     }
     core.tick();
-    assert_eq!(core.endpoints().len(), 3);
+    assert_eq!(core.show().endpoints().len(), 3);
     drop(a);
     core.tick();
-    let left: Vec<_> = core.endpoints().iter().map(|e| e.id.to_string()).collect();
+    let left: Vec<_> = core
+        .show()
+        .endpoints()
+        .iter()
+        .map(|e| e.id.to_string())
+        .collect();
     assert_eq!(left, ["ep-2", "ep-3"]);
     assert_eq!(
         (
-            core.ports().len(),
-            core.fdb(&FdbFilter::default()).unwrap().len()
+            core.show().ports().len(),
+            core.show().fdb(&FdbFilter::default()).unwrap().len()
         ),
         (2, 4 / 2)
     );
@@ -324,17 +331,24 @@ fn a_container_that_removes_its_interface_gets_it_back_on_request() {
     let name = "ep-1".parse().unwrap();
     wait_until("the port is dead", PATIENCE, || {
         core.handle_events();
-        core.port(&name).unwrap().state == PortState::Dead
+        core.show().port(&name).unwrap().state == PortState::Dead
     })
     .unwrap();
     assert!(
-        core.port(&name)
+        core.show()
+            .port(&name)
             .unwrap()
             .why
             .unwrap()
             .contains("no longer exists")
     );
-    assert_eq!((core.status().ports.dead, core.endpoints().len()), (1, 2));
+    assert_eq!(
+        (
+            core.show().status().ports.dead,
+            core.show().endpoints().len()
+        ),
+        (1, 2)
+    );
     let up = PortSet {
         admin: Some(AdminState::Up),
         ..PortSet::default()
@@ -352,7 +366,7 @@ fn a_restarted_daemon_takes_up_what_it_left() {
         core.attach(&attach_to(namespace)).unwrap();
     }
     let (endpoints, index) = (
-        core.endpoints(),
+        core.show().endpoints(),
         a.ip("-o link show eth0").unwrap()[..3].to_owned(),
     );
     core.stop();
@@ -361,7 +375,7 @@ fn a_restarted_daemon_takes_up_what_it_left() {
     drop(gone);
 
     let mut core = start(dir.path());
-    assert_eq!(core.endpoints(), endpoints[..2]);
+    assert_eq!(core.show().endpoints(), endpoints[..2]);
     assert_eq!(
         a.ip("-o link show eth0").unwrap()[..3],
         index,
@@ -369,15 +383,15 @@ fn a_restarted_daemon_takes_up_what_it_left() {
     );
     assert!(reaches(&a, &b, "10.1.0.3") && reaches(&b, &a, "10.1.0.2"));
     assert!(
-        core.status().warnings.is_empty(),
+        core.show().status().warnings.is_empty(),
         "{:?}",
-        core.status().warnings
+        core.show().status().warnings
     );
     core.detach(&by_name("ep-1")).unwrap();
     assert!(!has_eth0(&a));
     // An endpoint that is gone is not remembered again.
     drop(core);
-    assert_eq!(start(dir.path()).endpoints().len(), 1);
+    assert_eq!(start(dir.path()).show().endpoints().len(), 1);
 }
 
 #[test]
@@ -394,7 +408,7 @@ fn an_interface_that_was_lost_meanwhile_is_made_again() {
     a.ip("link del eth0").unwrap();
     let core = start(dir.path());
     assert!(reaches(&a, &b, "10.1.0.3"));
-    assert_eq!(core.status().ports.up, 2);
+    assert_eq!(core.show().status().ports.up, 2);
 }
 
 #[test]
@@ -410,9 +424,9 @@ fn an_interface_in_other_hands_is_a_dead_port_with_the_reason() {
     )
     .unwrap();
     let other = start(copy.path());
-    let port = other.port(&"ep-1".parse().unwrap()).unwrap();
+    let port = other.show().port(&"ep-1".parse().unwrap()).unwrap();
     assert!(port.state == PortState::Dead && port.why.unwrap().contains("busy"));
-    assert!(other.status().warnings[0].contains("ep-1"));
+    assert!(other.show().status().warnings[0].contains("ep-1"));
 }
 
 #[test]
@@ -431,7 +445,7 @@ fn a_host_port_that_cannot_be_set_up_leaves_nothing() {
         mount(none, settings, none, fixed, none).unwrap();
 
         let mut core = blue(dir.path());
-        let warnings = core.status().warnings;
+        let warnings = core.show().status().warnings;
         let told = |warning: &String| warning.starts_with("containers and the host are parted");
         assert!(warnings.iter().any(told), "{warnings:?}");
         let links = || {
@@ -484,11 +498,11 @@ fn a_full_disk_refuses_changes_and_leaves_nothing_half_made() {
         );
         assert!(
             !has_eth0(&a)
-                && core.endpoints().is_empty()
-                && core.fdb(&FdbFilter::default()).unwrap().is_empty()
+                && core.show().endpoints().is_empty()
+                && core.show().fdb(&FdbFilter::default()).unwrap().is_empty()
         );
         assert!(core.network_create(&network("red", &[])).is_err());
-        assert_eq!(core.networks().len(), 1);
+        assert_eq!(core.show().networks().len(), 1);
         assert_eq!(
             std::fs::read(dir.path().join("state.json")).unwrap(),
             before
@@ -531,10 +545,10 @@ fn a_packet_port_dies_with_its_interface_and_comes_back() {
     b.ip("link del nic").unwrap();
     wait_until("the port is dead", PATIENCE, || {
         core.handle_events();
-        core.port(&add.name).unwrap().state != PortState::Up
+        core.show().port(&add.name).unwrap().state != PortState::Up
     })
     .unwrap();
-    let why = core.port(&add.name).unwrap().why;
+    let why = core.show().port(&add.name).unwrap().why;
     assert!(why.is_some());
     let up = PortSet {
         admin: Some(AdminState::Up),
@@ -544,12 +558,12 @@ fn a_packet_port_dies_with_its_interface_and_comes_back() {
         core.port_set(&add.name, &up).unwrap_err().code,
         ErrorCode::NotFound
     );
-    assert_eq!(core.port(&add.name).unwrap().why, why);
+    assert_eq!(core.show().port(&add.name).unwrap().why, why);
     make();
     assert_eq!(core.port_set(&add.name, &up).unwrap().state, PortState::Up);
     assert!(reaches(&a, &b, "10.1.0.9"));
     core.port_remove(&add.name).unwrap();
-    assert!(core.port(&add.name).is_err() && b.ip("link show nic").is_ok());
+    assert!(core.show().port(&add.name).is_err() && b.ip("link show nic").is_ok());
 }
 
 #[test]
@@ -592,7 +606,10 @@ fn ports_are_shown_as_they_were_asked_for_and_set() {
     );
     drop(core);
     let core = start(dir.path());
-    assert_eq!(core.port(&add.name).unwrap().spec, set.applied_to(&add));
+    assert_eq!(
+        core.show().port(&add.name).unwrap().spec,
+        set.applied_to(&add)
+    );
 }
 
 #[test]
@@ -613,13 +630,18 @@ fn static_entries_are_written_removed_and_flushed() {
     };
     let entry = core.fdb_add(&add(1)).unwrap();
     core.fdb_add(&add(2)).unwrap();
-    assert!(core.fdb(&FdbFilter::default()).unwrap().contains(&entry));
+    assert!(
+        core.show()
+            .fdb(&FdbFilter::default())
+            .unwrap()
+            .contains(&entry)
+    );
     core.fdb_remove(&key(entry.mac)).unwrap();
     assert_eq!(
         core.fdb_remove(&key(entry.mac)).unwrap_err().code,
         ErrorCode::NotFound
     );
-    let endpoint = core.endpoints()[0].clone();
+    let endpoint = core.show().endpoints()[0].clone();
     assert_eq!(
         core.fdb_remove(&key(endpoint.mac)).unwrap_err().code,
         ErrorCode::InUse
@@ -630,6 +652,7 @@ fn static_entries_are_written_removed_and_flushed() {
     };
     assert_eq!(core.fdb_flush(&flush).unwrap().removed, 1);
     let left: Vec<_> = core
+        .show()
         .fdb(&FdbFilter::default())
         .unwrap()
         .into_iter()
@@ -664,16 +687,25 @@ fn explain_knows_neighbours_and_names() {
     };
     let ping = |from: &str| ping_to(from, "10.1.0.3");
     // What is not near goes to the gateway, which has no way to there; the gateway itself answers.
-    let far = core.explain(&ping_to("10.1.0.2", "198.51.100.1")).unwrap();
+    let far = core
+        .show()
+        .explain(&ping_to("10.1.0.2", "198.51.100.1"))
+        .unwrap();
     assert_eq!(far.drop.unwrap().label, "no_route");
-    let gateway = core.explain(&ping_to("10.1.0.2", "10.1.0.1")).unwrap();
+    let gateway = core
+        .show()
+        .explain(&ping_to("10.1.0.2", "10.1.0.1"))
+        .unwrap();
     assert_eq!(gateway.verdict, Verdict::Answered, "{:?}", gateway.steps);
     // Nobody has this one, and the groups are everybody's.
     for everybody in ["10.1.0.77", "224.0.0.1"] {
-        let shown = core.explain(&ping_to("10.1.0.2", everybody)).unwrap();
+        let shown = core
+            .show()
+            .explain(&ping_to("10.1.0.2", everybody))
+            .unwrap();
         assert_eq!(shown.verdict, Verdict::Flooded, "{everybody}");
     }
-    let good = core.explain(&ping("10.1.0.2")).unwrap();
+    let good = core.show().explain(&ping("10.1.0.2")).unwrap();
     assert_eq!(
         (
             good.verdict,
@@ -694,14 +726,19 @@ fn explain_knows_neighbours_and_names() {
         "{:?}",
         good.steps
     );
-    let spoofed = core.explain(&ping("10.1.0.9")).unwrap();
+    let spoofed = core.show().explain(&ping("10.1.0.9")).unwrap();
     assert_eq!(
         (spoofed.verdict, spoofed.drop.unwrap().label),
         (Verdict::Dropped, "spoofed_ip".to_owned())
     );
     assert_eq!(
-        core.drops().reasons.iter().map(|r| r.count).sum::<u64>(),
-        core.status().dropped
+        core.show()
+            .drops()
+            .reasons
+            .iter()
+            .map(|r| r.count)
+            .sum::<u64>(),
+        core.show().status().dropped
     );
 }
 
@@ -760,7 +797,7 @@ fn a_host_that_asked_for_its_gateway_is_a_neighbour() {
     };
     core.attach(&anything).unwrap();
     assert!(
-        core.neighbours().is_empty(),
+        core.show().neighbours().is_empty(),
         "its own address is configured"
     );
     a.ip("addr add 10.1.0.77/24 dev eth0").unwrap();
@@ -770,10 +807,89 @@ fn a_host_that_asked_for_its_gateway_is_a_neighbour() {
     });
     wait_until("the gateway knows it", PATIENCE, || {
         let known = |n: &api::Neighbour| n.network.as_str() == "blue" && n.mac.is_some();
-        let mut all = core.neighbours().into_iter().filter(known);
+        let mut all = core.show().neighbours().into_iter().filter(known);
         all.any(|n| n.address.to_string() == "10.1.0.77")
     })
     .unwrap();
+}
+
+/// One change hangs, others wait behind it, and every read is answered meanwhile; changes beyond
+/// those that may wait are refused.
+#[test]
+fn no_reader_waits_for_a_change() {
+    on_a_host(|manager| {
+        let a = Namespace::new().unwrap();
+        manager
+            .network_create(&network("blue", &["10.1.0.0/24"]))
+            .unwrap();
+        manager.attach(&attach_to(&a)).unwrap();
+        a.ip("link set eth0 up").unwrap();
+        let nobody: api::Name = "nobody".parse().unwrap();
+        let (stuck, is_stuck) = std::sync::mpsc::channel();
+        let (release, released) = std::sync::mpsc::channel::<()>();
+        let runtime = Handle::current();
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(move || {
+                manager.change(|_| {
+                    stuck.send(()).unwrap();
+                    released.recv().unwrap();
+                    Ok(())
+                })
+            });
+            is_stuck.recv().unwrap();
+            let waiting: Vec<_> = (0..super::MAX_WAITING - 1)
+                .map(|_| scope.spawn(|| manager.port_remove(&nobody)))
+                .collect();
+            wait_until("changes that wait", PATIENCE, || {
+                manager.waiting() == super::MAX_WAITING
+            })
+            .unwrap();
+            let refused = manager.port_remove(&nobody).unwrap_err();
+            assert_eq!(refused.code, ErrorCode::Unavailable, "{refused}");
+
+            let _in_runtime = runtime.enter();
+            reads_are_answered(manager);
+            release.send(()).unwrap();
+            slow.join().unwrap().unwrap();
+            for change in waiting {
+                let refused: ApiError = change.join().unwrap().unwrap_err();
+                assert_eq!(refused.code, ErrorCode::NotFound, "{refused}");
+            }
+        });
+    });
+}
+
+fn reads_are_answered(manager: &Manager) {
+    let ping = ExplainRequest {
+        port: "ep-1".parse().unwrap(),
+        frame: FrameSpec::Icmp(IcmpFields {
+            link: LinkFields::default(),
+            src_ip: "10.1.0.2".parse().unwrap(),
+            dst_ip: "10.1.0.1".parse().unwrap(),
+            reply: false,
+            id: 1,
+            payload: 0,
+        }),
+    };
+    let name: api::Name = "ep-1".parse().unwrap();
+    assert_eq!(manager.status().unwrap().ports.up, 1);
+    assert_eq!(manager.ports().unwrap().len(), 1);
+    assert_eq!(manager.port(&name).unwrap().state, PortState::Up);
+    assert_eq!(manager.networks().unwrap().len(), 1);
+    assert_eq!(manager.endpoints().unwrap().len(), 1);
+    assert_eq!(manager.fdb(&FdbFilter::default()).unwrap().len(), 1);
+    assert!(manager.nat(&NatFilter::default()).unwrap().is_empty());
+    assert!(manager.neighbours().unwrap().is_empty());
+    assert!(manager.uplinks().unwrap().is_empty());
+    assert!(manager.publications().unwrap().is_empty());
+    assert!(manager.adoptions().unwrap().is_empty());
+    assert!(!manager.drops().unwrap().reasons.is_empty());
+    manager.policy(&name).unwrap();
+    manager.doctor().unwrap();
+    manager.nat_flush(&NatFilter::default()).unwrap();
+    manager.nat_watch(&NatFilter::default()).unwrap();
+    manager.explain(&ping).unwrap();
+    manager.trace(&api::TraceRequest::default()).unwrap();
 }
 
 #[test]
@@ -797,10 +913,10 @@ fn an_uplink_that_is_down_says_why() {
     });
     wait_until("the uplink", Duration::from_secs(10), || {
         core.follow_host();
-        core.uplinks()[0].state == api::UplinkState::Up
+        core.show().uplinks()[0].state == api::UplinkState::Up
     })
     .unwrap();
-    assert_eq!(core.uplinks()[0].why, None);
+    assert_eq!(core.show().uplinks()[0].why, None);
     core.stop();
 }
 
@@ -847,24 +963,24 @@ fn gateways_uplinks_publications_and_policies_outlive_a_restart() {
         uplink: Some(api::UplinkChoice::Named(name("up"))),
         ..api::NetworkSet::default()
     };
-    let before = core.network(&name("blue")).unwrap();
+    let before = core.show().network(&name("blue")).unwrap();
     let refused = core.network_set(&name("blue"), &unknown).unwrap_err();
     assert_eq!(refused.code, ErrorCode::NotFound);
-    assert_eq!(core.network(&name("blue")).unwrap(), before);
-    assert_eq!(core.status().publications, 1);
+    assert_eq!(core.show().network(&name("blue")).unwrap(), before);
+    assert_eq!(core.show().status().publications, 1);
 
     core.stop();
     drop(core);
     let mut core = start(dir.path());
-    assert_eq!(core.network(&name("blue")).unwrap(), before);
+    assert_eq!(core.show().network(&name("blue")).unwrap(), before);
     assert_eq!(before.gateways[0], first);
     assert!(before.gateway_mac.is_some() && before.publications == [published.clone()]);
     assert_eq!(before.spec.routing.nat.preset, api::Preset::FullCone);
-    assert_eq!(core.policy(&name("web")).unwrap(), policy);
+    assert_eq!(core.show().policy(&name("web")).unwrap(), policy);
     assert_eq!(ports_at_fault(&core), []);
 
     core.unpublish(&published.id).unwrap();
-    assert!(core.publications().is_empty());
+    assert!(core.show().publications().is_empty());
     assert_eq!(
         core.unpublish(&published.id).unwrap_err().code,
         ErrorCode::NotFound
@@ -880,5 +996,5 @@ fn gateways_uplinks_publications_and_policies_outlive_a_restart() {
     let found = ports_at_fault(&core);
     assert_eq!(found[0].undo, "clearway detach web");
     assert_eq!(core.doctor_clean()[0].failed, None);
-    assert!(ports_at_fault(&core).is_empty() && core.endpoints().is_empty());
+    assert!(ports_at_fault(&core).is_empty() && core.show().endpoints().is_empty());
 }

@@ -1,27 +1,28 @@
 //! The owner of the state: networks, endpoints, ports, and the dataplane that serves them.
 //!
 //! ```text
-//!   call ──> translate ──> control checks it ──> kernel ──> state file ──> topology published
-//!                               refused             └── on failure all of it is taken back ──┘
+//!   change ──> translate ──> control checks it ──> kernel ──> state file ──> frames and readers see it
+//!                                refused             └── on failure all of it is taken back ──┘
+//!
+//!   read ───> snapshot that the last change left, counters and tables of the dataplane as they are now
 //! ```
-//! Calls come at once from many connections and are served one after the other, each on a thread
-//! that may block, under one lock: what a call was checked against is what it changes. A call
-//! takes a few milliseconds at most, and no frame waits for one.
+//! Changes come at once from many connections and are made one after the other by the one writer,
+//! each on a thread that may block: what a change was checked against is what it changes. No frame
+//! waits for one, and no reader either.
 //!
 //! Once a second a watcher looks whether namespaces are still there, and has old addresses
 //! forgotten.
 //!
-//! * `core.rs`: the state and the one way to change it · `store.rs`: the state file
+//! * `writer.rs`: the state and the one way to change it · `snapshot.rs`: what readers see · `store.rs`: the state file
 //! * `open.rs`: ports of the kernel · `restore.rs`: taking up again after a restart · `watch.rs`
 //! * `adoption.rs`, `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `connections.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
-//!   `explain.rs`, `trace.rs`: the calls
+//!   `explain.rs`, `trace.rs`: the calls, those that change and those that read
 //! * `host_links.rs`: uplinks, the host's port, the servers' · `servers.rs`: the name server
 //! * `survival.rs`: connections that outlive the daemon
 //! * `translate.rs`: the interface's words and the state's · `routes.rs`: the host's routes
 
 mod adoption;
 mod connections;
-mod core;
 mod doctor;
 mod endpoints;
 mod explain;
@@ -38,6 +39,7 @@ mod restore;
 mod routes;
 mod sandbox;
 mod servers;
+mod snapshot;
 mod status;
 mod store;
 mod survival;
@@ -45,20 +47,29 @@ mod tally;
 mod trace;
 mod translate;
 mod watch;
+mod writer;
 
-use self::core::Core;
+use self::connections::Watchers;
 use self::refuse::unavailable;
+use self::snapshot::Snapshot;
 use self::watch::Watcher;
+use self::writer::Writer;
 use crate::config::Config;
 use api::ApiError;
-use std::sync::{Arc, Mutex, MutexGuard};
+use arc_swap::ArcSwap;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 /// The owner of the state.
 #[derive(Debug)]
 pub struct Manager {
-    core: Arc<Mutex<Core>>,
+    writer: Arc<Mutex<Writer>>,
+    /// Changes that are made or wait.
+    waiting: AtomicUsize,
+    shown: Arc<ArcSwap<Snapshot>>,
+    watchers: Arc<Watchers>,
     /// None once the daemon is stopping.
     watcher: Mutex<Option<Watcher>>,
     relay: JoinHandle<()>,
@@ -72,14 +83,19 @@ impl Manager {
     /// What keeps the dataplane from running, or the state directory from being used.
     pub async fn start(config: &Config) -> Result<Self, ApiError> {
         let config = config.clone();
-        let core = tokio::task::spawn_blocking(move || Core::start(&config)).await;
-        let core = core.map_err(|panic| ApiError::internal(panic.to_string()))??;
-        let core = Arc::new(Mutex::new(core));
-        let watcher = Watcher::start(Arc::downgrade(&core))
+        let writer = tokio::task::spawn_blocking(move || Writer::start(&config)).await;
+        let writer = writer.map_err(|panic| ApiError::internal(panic.to_string()))??;
+        let (shown, events) = (writer.shown(), writer.dataplane.events());
+        let watchers = Arc::new(Watchers::new(Arc::clone(&writer.nat)));
+        let writer = Arc::new(Mutex::new(writer));
+        let watcher = Watcher::start(Arc::downgrade(&writer), events)
             .map_err(|error| unavailable("cannot start a thread", &error))?;
-        let relay = tokio::spawn(watch::relay(Arc::downgrade(&core)));
+        let relay = tokio::spawn(Arc::clone(&watchers).relay(Arc::clone(&shown)));
         Ok(Self {
-            core,
+            writer,
+            waiting: AtomicUsize::new(0),
+            shown,
+            watchers,
             watcher: Mutex::new(Some(watcher)),
             relay,
             adopted: Arc::default(),
@@ -91,42 +107,75 @@ impl Manager {
         Arc::clone(&self.adopted)
     }
 
-    /// The state, for one call alone.
-    fn core(&self) -> Result<MutexGuard<'_, Core>, ApiError> {
-        alone_with(&self.core)
+    /// The newest snapshot: whoever reads takes it, whatever is being changed meanwhile.
+    fn now(&self) -> Arc<Snapshot> {
+        self.shown.load_full()
+    }
+
+    /// Changes something, alone with the state, and shows the outcome to readers. To be called on a
+    /// thread that may block. A panic leaves the lock poisoned: the state is then not to be trusted,
+    /// so every later change is refused, while frames go on being carried.
+    fn change<T>(
+        &self,
+        work: impl FnOnce(&mut Writer) -> Result<T, ApiError>,
+    ) -> Result<T, ApiError> {
+        let _turn = Turn::take(&self.waiting)?;
+        let poisoned = |_| {
+            ApiError::internal(
+                "an earlier call failed half-way; restart the daemon, containers keep their interfaces",
+            )
+        };
+        let mut writer = self.writer.lock().map_err(poisoned)?;
+        writer.handle_events();
+        let done = work(&mut writer);
+        writer.show();
+        done
+    }
+
+    /// The number of changes that are made or wait.
+    #[cfg(test)]
+    fn waiting(&self) -> usize {
+        self.waiting.load(Relaxed)
     }
 
     /// Stops the workers. Containers keep their interfaces.
     pub async fn shutdown(&self) {
         drop(self.watcher.lock().map(|mut watcher| watcher.take()));
-        let stopped = on_blocking_thread(Arc::clone(&self.core), Core::stop);
-        if let Err(error) = stopped.await {
-            tracing::error!(%error, "the workers were not stopped cleanly");
+        let writer = Arc::clone(&self.writer);
+        let stopped = tokio::task::spawn_blocking(move || {
+            writer.lock().map(|mut writer| writer.stop()).is_ok()
+        });
+        if !stopped.await.unwrap_or(false) {
+            tracing::error!(
+                "the workers were not stopped cleanly: an earlier call failed half-way"
+            );
         }
     }
 }
 
-/// Waits until nobody else works with the state. A panic leaves the lock poisoned: what the state
-/// then says is not to be trusted, so every later call is refused, while frames go on being carried.
-fn alone_with(core: &Mutex<Core>) -> Result<MutexGuard<'_, Core>, ApiError> {
-    let poisoned = |_| {
-        ApiError::internal(
-            "an earlier call failed half-way; restart the daemon, containers keep their interfaces",
-        )
-    };
-    let mut core = core.lock().map_err(poisoned)?;
-    core.handle_events();
-    Ok(core)
+/// Changes that may wait for one that takes long: each holds a thread, and those that read need
+/// threads, too.
+const MAX_WAITING: usize = 128;
+
+/// A place among the changes that are made or wait.
+struct Turn<'m>(&'m AtomicUsize);
+
+impl<'m> Turn<'m> {
+    fn take(waiting: &'m AtomicUsize) -> Result<Self, ApiError> {
+        if waiting.fetch_add(1, Relaxed) >= MAX_WAITING {
+            waiting.fetch_sub(1, Relaxed);
+            return Err(ApiError::unavailable(format!(
+                "{MAX_WAITING} changes wait for one that takes long; try again later"
+            )));
+        }
+        Ok(Self(waiting))
+    }
 }
 
-/// Does `work` alone with the state, on a thread that may block.
-async fn on_blocking_thread<T: Send + 'static>(
-    core: Arc<Mutex<Core>>,
-    work: impl FnOnce(&mut Core) -> T + Send + 'static,
-) -> Result<T, ApiError> {
-    let done = tokio::task::spawn_blocking(move || Ok(work(&mut *alone_with(&core)?)));
-    done.await
-        .map_err(|panic| ApiError::internal(format!("the work failed half-way: {panic}")))?
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Relaxed);
+    }
 }
 
 impl Drop for Manager {

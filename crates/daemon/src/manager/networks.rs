@@ -1,7 +1,8 @@
 //! Calls about networks.
 
-use super::core::Core;
 use super::refuse::refused;
+use super::snapshot::Snapshot;
+use super::writer::Writer;
 use super::{Manager, routes, translate};
 use api::{ApiError, Name, NetworkCalls, NetworkCreate, NetworkSet};
 use control::Network;
@@ -9,27 +10,27 @@ use ipnet::IpNet;
 
 impl NetworkCalls for Manager {
     fn networks(&self) -> Result<Vec<api::Network>, ApiError> {
-        Ok(self.core()?.networks())
+        Ok(self.now().networks())
     }
 
     fn network_create(&self, network: &NetworkCreate) -> Result<api::Network, ApiError> {
-        self.core()?.network_create(network)
+        self.change(|writer| writer.network_create(network))
     }
 
     fn network(&self, name: &Name) -> Result<api::Network, ApiError> {
-        self.core()?.network(name)
+        self.now().network(name)
     }
 
     fn network_set(&self, name: &Name, set: &NetworkSet) -> Result<api::Network, ApiError> {
-        self.core()?.network_set(name, set)
+        self.change(|writer| writer.network_set(name, set))
     }
 
     fn network_remove(&self, name: &Name) -> Result<(), ApiError> {
-        self.core()?.network_remove(name)
+        self.change(|writer| writer.network_remove(name))
     }
 }
 
-impl Core {
+impl Writer {
     /// Makes a network.
     pub(super) fn network_create(
         &mut self,
@@ -42,7 +43,7 @@ impl Core {
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(network = %network.name, "made");
-        Ok(self.shown(&network))
+        Ok(self.show().shown(&network))
     }
 
     /// Changes a network while it is used.
@@ -69,9 +70,22 @@ impl Core {
         };
         self.change(change)?;
         tracing::info!(network = %name, now = %network.name, "changed");
-        Ok(self.shown(&network))
+        Ok(self.show().shown(&network))
     }
 
+    /// Takes a network away.
+    pub(super) fn network_remove(&mut self, name: &Name) -> Result<(), ApiError> {
+        let (_, change) = self
+            .state
+            .remove_network(name.as_str())
+            .map_err(|error| refused(&error))?;
+        self.change(change)?;
+        tracing::info!(network = %name, "removed");
+        Ok(())
+    }
+}
+
+impl Snapshot {
     /// All networks, by name.
     pub(super) fn networks(&self) -> Vec<api::Network> {
         let mut all: Vec<_> = self
@@ -91,17 +105,6 @@ impl Core {
             .map_err(|error| refused(&error))
     }
 
-    /// Takes a network away.
-    pub(super) fn network_remove(&mut self, name: &Name) -> Result<(), ApiError> {
-        let (_, change) = self
-            .state
-            .remove_network(name.as_str())
-            .map_err(|error| refused(&error))?;
-        self.change(change)?;
-        tracing::info!(network = %name, "removed");
-        Ok(())
-    }
-
     fn shown(&self, network: &Network) -> api::Network {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         api::Network {
@@ -114,7 +117,7 @@ impl Core {
                     .filter(|e| e.network == network.id)
                     .count(),
             ),
-            macs: self.live.fdb(network.id).map_or(0, |fdb| fdb.len() as u64),
+            macs: self.fdb_of(network.id).map_or(0, |fdb| fdb.len() as u64),
             gateway_mac: network
                 .has_gateway()
                 .then(|| translate::mac(self.state.gateway_mac(network.id))),

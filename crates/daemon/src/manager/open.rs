@@ -8,17 +8,19 @@
 //! period (some 16 ms) when a queue is closed, and every port's frames would wait with it. So a
 //! [`Persistence`], which holds a descriptor, is kept until the workers have let go of theirs.
 
-use super::core::Core;
 use super::refuse::KernelError;
 use super::tally;
+use super::writer::Writer;
 use api::{ApiError, Counters};
 use control::{Endpoint, Namespace, Plan, Port, PortKind, Sandbox, Step, Via};
+use dataplane::Counted;
 use host::{Identity, Inside, Links, NamespaceRef, Netns};
 use pipeline::PortId;
 use port::pcap::{Recording, Speed};
 use port::tap::{Persistence, Tap, TapConfig};
 use port::{Gone, InterfaceName, pcap};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use switch::fdb::FlushFilter;
 use wire::MacAddr;
@@ -26,14 +28,41 @@ use wire::MacAddr;
 /// What the daemon holds of a port.
 #[derive(Debug)]
 pub(super) struct OpenPort {
-    /// How it is.
-    pub(super) condition: Condition,
+    /// How it is, shared with readers.
+    pub(super) status: Arc<PortStatus>,
     /// Of a TAP's interface; it holds a descriptor.
     persistence: Option<Persistence>,
     /// The namespace it ends with; none ends only with the daemon.
     pub(super) netns: Option<Netns>,
+}
+
+/// How a port is.
+#[derive(Debug, Clone)]
+pub(super) struct PortStatus {
+    pub(super) condition: Condition,
     /// What it counted before it was last opened.
-    pub(super) earlier: Counters,
+    earlier: Counters,
+    /// What it has counted since.
+    counted: Option<Counted>,
+}
+
+impl PortStatus {
+    fn new(condition: Condition) -> Arc<Self> {
+        Arc::new(Self {
+            condition,
+            earlier: Counters::default(),
+            counted: None,
+        })
+    }
+
+    /// What was ever counted at it.
+    pub(super) fn counters(&self) -> Counters {
+        let mut counters = self.earlier.clone();
+        if let Some(counted) = &self.counted {
+            tally::add_totals(&mut counters, &counted.totals());
+        }
+        counters
+    }
 }
 
 /// Whether a port can carry frames.
@@ -69,6 +98,11 @@ impl From<Tap> for Opened {
 }
 
 impl OpenPort {
+    /// Whether, and how, it can carry frames.
+    pub(super) fn condition(&self) -> &Condition {
+        &self.status.condition
+    }
+
     /// Whether closing it takes its interface along.
     pub(super) fn is_tap_held(&self) -> bool {
         self.persistence.is_some()
@@ -77,23 +111,23 @@ impl OpenPort {
     /// A port that could not be opened.
     pub(super) fn dead(netns: Option<Netns>, why: String) -> Self {
         Self {
-            condition: Condition::Dead(why),
+            status: PortStatus::new(Condition::Dead(why)),
             persistence: None,
             netns,
-            earlier: Counters::default(),
         }
     }
 
     /// A port that waits to be set up.
     pub(super) fn down(why: &str) -> Self {
         Self {
-            condition: Condition::Down(why.to_owned()),
-            ..Self::dead(None, String::new())
+            status: PortStatus::new(Condition::Down(why.to_owned())),
+            persistence: None,
+            netns: None,
         }
     }
 }
 
-impl Core {
+impl Writer {
     /// Hands an opened port to the workers, with what it counted before.
     pub(super) fn take_in(
         &mut self,
@@ -103,19 +137,19 @@ impl Core {
     ) -> Result<(), ApiError> {
         let Opened { port, persistence } = opened;
         let added = self.dataplane.add_port(id, port);
-        added.map_err(|error| ApiError::internal(error.to_string()))?;
-        let earlier = self
-            .open
-            .remove(&id)
-            .map(|old| old.earlier)
-            .unwrap_or_default();
+        let counted = added.map_err(|error| ApiError::internal(error.to_string()))?;
+        let earlier = self.open.remove(&id);
+        let status = PortStatus {
+            condition: Condition::Open,
+            earlier: earlier.map_or_else(Counters::default, |old| old.status.counters()),
+            counted: Some(counted),
+        };
         self.open.insert(
             id,
             OpenPort {
-                condition: Condition::Open,
+                status: Arc::new(status),
                 persistence,
                 netns,
-                earlier,
             },
         );
         Ok(())
@@ -123,8 +157,6 @@ impl Core {
 
     /// Closes a port for good and keeps what it counted; a TAP's interface goes with it.
     pub(super) fn close_for_good(&mut self, id: PortId) {
-        let counters = self.counted(id);
-        tally::add(&mut self.past, &counters);
         let Some(open) = self.open.remove(&id) else {
             return;
         };
@@ -135,20 +167,22 @@ impl Core {
             tracing::debug!(%error, "an interface was gone already");
         }
         self.dataplane.remove_port(id);
-        drop(open);
+        tally::add(&mut self.past, &open.status.counters());
     }
 
     /// Closes a port that carries nothing any more, and says why.
     pub(super) fn close_as(&mut self, id: PortId, condition: Condition) {
-        let counters = self.counted(id);
+        self.dataplane.remove_port(id);
         let Some(open) = self.open.get_mut(&id) else {
             return;
         };
-        open.earlier = counters;
-        open.condition = condition;
-        let persistence = open.persistence.take();
-        self.dataplane.remove_port(id);
-        drop(persistence);
+        let status = PortStatus {
+            condition,
+            earlier: open.status.counters(),
+            counted: None,
+        };
+        open.status = Arc::new(status);
+        open.persistence = None;
         // Whoever was behind it may turn up elsewhere: that is found out by flooding.
         for fdb in self.state.networks().filter_map(|n| self.live.fdb(n.id)) {
             fdb.flush(FlushFilter {
@@ -163,13 +197,13 @@ impl Core {
         let (Some(port), Some(open)) = (self.state.port(id), self.open.get_mut(&id)) else {
             return;
         };
-        if open.condition != Condition::Open {
+        if *open.condition() != Condition::Open {
             return;
         }
         tracing::warn!(port = %port.name, "{why}");
         match why {
             Gone::EndOfFile if matches!(port.kind, PortKind::Pcap { write: Some(_), .. }) => {
-                open.condition = Condition::Ended(why.to_string());
+                Arc::make_mut(&mut open.status).condition = Condition::Ended(why.to_string());
             }
             Gone::EndOfFile | Gone::Down => self.close_as(id, Condition::Down(why.to_string())),
             Gone::Removed | Gone::Io(_) => self.close_as(id, Condition::Dead(why.to_string())),

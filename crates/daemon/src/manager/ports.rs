@@ -1,9 +1,10 @@
 //! Calls about ports.
 
-use super::core::Core;
 use super::endpoints::find;
 use super::open::{self, Condition, OpenPort, Opened};
 use super::refuse::{KernelError, refused};
+use super::snapshot::Snapshot;
+use super::writer::Writer;
 use super::{Manager, translate};
 use api::{AdminState, ApiError, Name, PortAdd, PortCalls, PortSet, PortState};
 use control::{Port, PortKind, PortRequest, Sandbox, TAP_MTU_MAX};
@@ -13,27 +14,27 @@ use std::collections::BTreeMap;
 
 impl PortCalls for Manager {
     fn ports(&self) -> Result<Vec<api::Port>, ApiError> {
-        Ok(self.core()?.ports())
+        Ok(self.now().ports())
     }
 
     fn port_add(&self, port: &PortAdd) -> Result<api::Port, ApiError> {
-        self.core()?.port_add(port)
+        self.change(|writer| writer.port_add(port))
     }
 
     fn port(&self, name: &Name) -> Result<api::Port, ApiError> {
-        self.core()?.port(name)
+        self.now().port(name)
     }
 
     fn port_set(&self, name: &Name, set: &PortSet) -> Result<api::Port, ApiError> {
-        self.core()?.port_set(name, set)
+        self.change(|writer| writer.port_set(name, set))
     }
 
     fn port_remove(&self, name: &Name) -> Result<(), ApiError> {
-        self.core()?.port_remove(name)
+        self.change(|writer| writer.port_remove(name))
     }
 }
 
-impl Core {
+impl Writer {
     /// Adds a port.
     pub(super) fn port_add(&mut self, port: &PortAdd) -> Result<api::Port, ApiError> {
         let request = PortRequest {
@@ -56,28 +57,7 @@ impl Core {
         self.live.settle(&self.state);
         self.take_in(port.id, netns, opened)?;
         tracing::info!(port = %port.name, "added");
-        Ok(self.shown_port(&port, &self.macs()))
-    }
-
-    /// All ports, by name.
-    pub(super) fn ports(&self) -> Vec<api::Port> {
-        let macs = self.macs();
-        let mut all: Vec<_> = self
-            .state
-            .ports()
-            .map(|port| self.shown_port(port, &macs))
-            .collect();
-        all.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
-        all
-    }
-
-    /// One port.
-    pub(super) fn port(&self, name: &Name) -> Result<api::Port, ApiError> {
-        let port = self
-            .state
-            .port_named(name.as_str())
-            .map_err(|error| refused(&error))?;
-        Ok(self.shown_port(port, &self.macs()))
+        Ok(self.show().shown_port(&port))
     }
 
     /// Changes a port. Setting it up opens it again when it was closed.
@@ -100,7 +80,7 @@ impl Core {
             .map_err(|error| refused(&error))?;
         let reopened = match set.admin {
             Some(AdminState::Up) if !self.is_open(id) => {
-                let ended = |open: &OpenPort| matches!(open.condition, Condition::Ended(_));
+                let ended = |open: &OpenPort| matches!(open.condition(), Condition::Ended(_));
                 if self.open.get(&id).is_some_and(ended) {
                     // A capture that was played to its end is still recording.
                     self.close_as(id, Condition::Down("the capture ended".to_owned()));
@@ -115,7 +95,7 @@ impl Core {
             self.take_in(id, netns, opened)?;
             tracing::info!(port = %port.name, "opened again");
         }
-        Ok(self.shown_port(&port, &self.macs()))
+        Ok(self.show().shown_port(&port))
     }
 
     /// Takes a port away.
@@ -157,15 +137,39 @@ impl Core {
     fn is_open(&self, id: PortId) -> bool {
         self.open
             .get(&id)
-            .is_some_and(|open| open.condition == Condition::Open)
+            .is_some_and(|open| *open.condition() == Condition::Open)
     }
 
     fn network_id(&self, name: Option<&Name>) -> Result<Option<NetworkId>, ApiError> {
         let id = |name: &Name| self.state.network_named(name.as_str()).map(|n| n.id);
         name.map(id).transpose().map_err(|error| refused(&error))
     }
+}
 
-    fn shown_port(&self, port: &Port, macs: &BTreeMap<PortId, u64>) -> api::Port {
+impl Snapshot {
+    /// All ports, by name.
+    pub(super) fn ports(&self) -> Vec<api::Port> {
+        let macs = self.macs();
+        let shown = |port| self.port_with_macs(port, &macs);
+        let mut all: Vec<_> = self.state.ports().map(shown).collect();
+        all.sort_by(|a, b| a.spec.name.cmp(&b.spec.name));
+        all
+    }
+
+    /// One port.
+    pub(super) fn port(&self, name: &Name) -> Result<api::Port, ApiError> {
+        let port = self
+            .state
+            .port_named(name.as_str())
+            .map_err(|error| refused(&error))?;
+        Ok(self.shown_port(port))
+    }
+
+    fn shown_port(&self, port: &Port) -> api::Port {
+        self.port_with_macs(port, &self.macs())
+    }
+
+    fn port_with_macs(&self, port: &Port, macs: &BTreeMap<PortId, u64>) -> api::Port {
         let (state, why) = self.port_state(port);
         api::Port {
             id: port.id.0,
@@ -187,7 +191,7 @@ impl Core {
 
     /// Whether a port carries frames, and why it does not.
     pub(super) fn port_state(&self, port: &Port) -> (PortState, Option<String>) {
-        let condition = self.open.get(&port.id).map(|open| &open.condition);
+        let condition = self.ports.get(&port.id).map(|status| &status.condition);
         match condition {
             Some(Condition::Dead(why)) => (PortState::Dead, Some(why.clone())),
             Some(Condition::Down(why)) => (PortState::Down, Some(why.clone())),
@@ -201,7 +205,7 @@ impl Core {
     /// How many addresses each port has in the forwarding databases.
     fn macs(&self) -> BTreeMap<PortId, u64> {
         let now = self.dataplane.now();
-        let fdbs = self.state.networks().filter_map(|n| self.live.fdb(n.id));
+        let fdbs = self.state.networks().filter_map(|n| self.fdb_of(n.id));
         let mut macs = BTreeMap::new();
         for entry in fdbs.flat_map(|fdb| fdb.entries(now)) {
             *macs.entry(entry.port).or_default() += 1;

@@ -5,14 +5,14 @@
 //! is kept, dead, with the reason; an endpoint whose namespace is gone is dropped. Capture files are
 //! left alone until their port is set up: a restart neither plays a file again nor overwrites one.
 
-use super::core::Core;
 use super::endpoints::named;
 use super::open::{NOT_JOINED, OpenPort, netns_of, watched};
 use super::sandbox::Sighting;
+use super::writer::Writer;
 use api::ApiError;
 use control::{EndpointId, Port, PortKind};
 
-impl Core {
+impl Writer {
     /// Opens every port of the state, and publishes it.
     pub(super) fn restore(&mut self) -> Result<(), ApiError> {
         let unseen = self.note_sandboxes();
@@ -65,7 +65,7 @@ impl Core {
             match sighting {
                 Sighting::There(netns) => {
                     let noted = self.state.sandbox_found(endpoint.id, named(&netns));
-                    let _ = noted.map(|change| self.state.commit(change));
+                    let _ = noted.map(|change| self.commit(change));
                 }
                 Sighting::Gone => unseen.push(endpoint.id),
             }
@@ -88,7 +88,7 @@ impl Core {
         for &id in &gone {
             if let Ok((_, change)) = self.state.detach(id) {
                 tracing::warn!(endpoint = %id, "its network namespace is gone: dropped");
-                let _ = self.state.commit(change);
+                let _ = self.commit(change);
             }
         }
         !gone.is_empty()

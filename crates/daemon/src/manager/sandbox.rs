@@ -8,10 +8,10 @@
 //! that cleans up mounts an empty namespace at the very path. What tells is the interface, which is
 //! in one namespace at a time: here, in the sandbox, or nowhere with its sandbox.
 
-use super::core::Core;
 use super::endpoints::named;
 use super::open::netns_of;
 use super::refuse::KernelError;
+use super::writer::Writer;
 use control::{Endpoint, Sandbox};
 use host::Netns;
 use wire::MacAddr;
@@ -24,7 +24,7 @@ pub(super) enum Sighting {
     Gone,
 }
 
-impl Core {
+impl Writer {
     /// Remembers sandboxes that have come, and drops endpoints whose sandbox has come and gone.
     pub(super) fn find_sandboxes(&mut self) {
         for (endpoint, sighting) in self.sightings() {

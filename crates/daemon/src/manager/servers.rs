@@ -4,7 +4,7 @@
 //! is in the way, and nothing of the host's can be reached by them. What it forwards leaves from
 //! the host's namespace.
 
-use super::core::Core;
+use super::writer::Writer;
 use control::{Endpoint, Network};
 use host::Private;
 use names::{HostName, NetworkKey, Reach, SandboxKey, Zones};
@@ -36,7 +36,7 @@ impl Servers {
     }
 }
 
-impl Core {
+impl Writer {
     /// Tells the name server who there is. Every question decided afterwards knows.
     pub(super) fn publish_names(&self) {
         let networks: Vec<_> = self.answered().map(network_of).collect();

@@ -1,6 +1,6 @@
 //! How the daemon is, and what it dropped.
 
-use super::core::Core;
+use super::snapshot::Snapshot;
 use super::{Manager, tally, translate};
 use api::{
     ApiError, Cleaned, Counters, DropRow, Drops, ExplainRequest, Explanation, Finding, Name,
@@ -14,23 +14,23 @@ use tokio::sync::mpsc;
 
 impl WatchCalls for Manager {
     fn drops(&self) -> Result<Drops, ApiError> {
-        Ok(self.core()?.drops())
+        Ok(self.now().drops())
     }
 
     fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
-        self.core()?.doctor()
+        self.now().doctor()
     }
 
     fn doctor_clean(&self) -> Result<Vec<Cleaned>, ApiError> {
-        Ok(self.core()?.doctor_clean())
+        self.change(|writer| Ok(writer.doctor_clean()))
     }
 
     fn status(&self) -> Result<Status, ApiError> {
-        Ok(self.core()?.status())
+        Ok(self.now().status())
     }
 
     fn explain(&self, request: &ExplainRequest) -> Result<Explanation, ApiError> {
-        self.core()?.explain(request)
+        self.now().explain(request)
     }
 
     fn trace(&self, request: &TraceRequest) -> Result<mpsc::Receiver<TraceEvent>, ApiError> {
@@ -38,7 +38,7 @@ impl WatchCalls for Manager {
     }
 }
 
-impl Core {
+impl Snapshot {
     /// How the daemon is.
     pub(super) fn status(&self) -> Status {
         let all = self.counted_in_all();
@@ -63,7 +63,7 @@ impl Core {
             macs: self
                 .state
                 .networks()
-                .filter_map(|n| self.live.fdb(n.id))
+                .filter_map(|n| self.fdb_of(n.id))
                 .map(|fdb| fdb.len() as u64)
                 .sum(),
             uplinks: self.uplinks(),

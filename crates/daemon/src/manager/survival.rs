@@ -16,16 +16,16 @@
 //! connections that are younger than that, and of the others it does not know how far they got
 //! meanwhile, which the table is told (`nat::Gap`).
 
-use super::core::Core;
 use super::store::write_new;
-use dataplane::View;
-use nat::{Gap, Stored};
+use super::writer::Writer;
+use dataplane::Dataplane;
+use nat::{Gap, Router, Stored};
 use serde::{Deserialize, Serialize};
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where connections are kept. Shared by the calls and by who writes beside them.
@@ -109,14 +109,19 @@ impl Survival {
         })
     }
 
-    /// Writes the connections of `view` if they are others than before; `Gap::Silent` says that
+    /// Writes the connections of `router` if they are others than before; `Gap::Silent` says that
     /// there will be no more, and that nothing is to be written afterwards.
-    pub(super) fn write(&self, view: &View, now: pipeline::Instant, gap: Gap) -> io::Result<()> {
+    pub(super) fn write(
+        &self,
+        router: &Router,
+        now: pipeline::Instant,
+        gap: Gap,
+    ) -> io::Result<()> {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*written, Written::All) {
             return Ok(());
         }
-        let connections = view.router.export_connections(now);
+        let connections = router.export_connections(now);
         let mark = mark(&connections);
         let stays = matches!(*written, Written::Some(before) if before == mark);
         if gap == Gap::Unseen && stays {
@@ -153,7 +158,7 @@ impl Survival {
 
 impl Survivors {
     /// Puts them into the table that `router` looks into.
-    pub(super) fn import(self, router: &nat::Router, now: pipeline::Instant) {
+    pub(super) fn import(self, router: &Router, now: pipeline::Instant) {
         let Some(gap) = self.gap else { return };
         let (all, since) = (self.connections.len(), self.since);
         let added = router.import_connections(&self.connections, gap, since, now);
@@ -169,24 +174,15 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    /// Writes connections down if it is time. The state is not held meanwhile.
-    pub(super) fn keep(&mut self, core: &Mutex<Core>) {
+    /// Writes connections down if it is time.
+    pub(super) fn keep(&mut self, survival: &Survival, dataplane: &Dataplane) {
         let begun = Instant::now();
         if self.due.is_some_and(|due| begun < due) {
             return;
         }
-        let (survival, view, now) = {
-            let Ok(core) = core.lock() else { return };
-            let dataplane = &core.dataplane;
-            (
-                Arc::clone(&core.survival),
-                dataplane.view(),
-                dataplane.now(),
-            )
-        };
-        let written = survival.write(&view, now, Gap::Unseen);
+        let written = survival.write(&dataplane.router(), dataplane.now(), Gap::Unseen);
         self.due = Some(begun + PERIOD.max(begun.elapsed().saturating_mul(SHARE)));
-        let trouble = written.map_err(|error| unwritten(&survival, &error));
+        let trouble = written.map_err(|error| unwritten(survival, &error));
         let trouble = trouble.err().unwrap_or_default();
         if !trouble.is_empty() && trouble != self.trouble {
             tracing::warn!("{trouble}");
@@ -195,7 +191,7 @@ impl Keeper {
     }
 }
 
-impl Core {
+impl Writer {
     /// Connections of an earlier daemon, for the first router that knows the uplinks.
     pub(super) fn survivors(&mut self) -> Survivors {
         self.survival.read().unwrap_or_else(|error| {
@@ -211,8 +207,8 @@ impl Core {
     /// Writes down what the next daemon is to take up: when this one begins, since what is there
     /// says how the last one ended, and when no packet passes any more.
     pub(super) fn write_survivors(&mut self, gap: Gap) {
-        let (view, now) = (self.dataplane.view(), self.dataplane.now());
-        if let Err(error) = self.survival.write(&view, now, gap) {
+        let (router, now) = (self.dataplane.router(), self.dataplane.now());
+        if let Err(error) = self.survival.write(&router, now, gap) {
             self.warn(unwritten(&self.survival, &error));
         }
     }
@@ -253,6 +249,7 @@ const SHARE: u32 = 100;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use dataplane::View;
     use nat::{Flow, Published, Segment, Settings, Translator, TransportAddr, Tuple};
     use pipeline::{Effects, NetworkId};
     use std::net::{IpAddr, Ipv4Addr};
@@ -309,7 +306,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (old, new, late) = (View::new(1), View::new(1), View::new(1));
         talk(&old, 500);
-        survival(dir.path()).write(&old, NOW, Gap::Silent).unwrap();
+        survival(dir.path())
+            .write(&old.router, NOW, Gap::Silent)
+            .unwrap();
         let mode = fs::metadata(dir.path().join(NAME)).unwrap().permissions();
         assert_eq!(mode.mode() & 0o777, 0o600);
 
@@ -330,7 +329,7 @@ mod tests {
         let (survival, view) = (survival(dir.path()), View::new(1));
         let writes = |gap| {
             let _ = fs::remove_file(survival.path());
-            survival.write(&view, NOW, gap).unwrap();
+            survival.write(&view.router, NOW, gap).unwrap();
             survival.path().exists()
         };
         assert!(writes(Gap::Unseen));
@@ -352,11 +351,11 @@ mod tests {
         let view = View::new(1);
         talk(&view, 20);
         let other = Survival::new(dir.path(), "another boot");
-        other.write(&view, NOW, Gap::Unseen).unwrap();
+        other.write(&view.router, NOW, Gap::Unseen).unwrap();
         assert_eq!(survival(dir.path()).read().unwrap().gap, None);
 
         let good = survival(dir.path());
-        good.write(&view, NOW, Gap::Unseen).unwrap();
+        good.write(&view.router, NOW, Gap::Unseen).unwrap();
         let whole = fs::read(good.path()).unwrap();
         for len in 0..whole.len() {
             fs::write(good.path(), &whole[..len]).unwrap();
@@ -374,15 +373,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let (survival, view) = (survival(dir.path()), View::new(1));
         talk(&view, 1);
-        survival.write(&view, NOW, Gap::Unseen).unwrap();
+        survival.write(&view.router, NOW, Gap::Unseen).unwrap();
         let before = fs::read(survival.path()).unwrap();
         fs::create_dir(dir.path().join(NEW)).unwrap();
         talk(&view, 2);
-        assert!(survival.write(&view, NOW, Gap::Unseen).is_err());
+        assert!(survival.write(&view.router, NOW, Gap::Unseen).is_err());
         assert_eq!(fs::read(survival.path()).unwrap(), before);
         // It is tried again, although nothing has changed since.
         fs::remove_dir(dir.path().join(NEW)).unwrap();
-        survival.write(&view, NOW, Gap::Unseen).unwrap();
+        survival.write(&view.router, NOW, Gap::Unseen).unwrap();
         assert_ne!(fs::read(survival.path()).unwrap(), before);
     }
 }

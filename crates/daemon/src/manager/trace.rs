@@ -8,16 +8,17 @@
 //! reading fills its channel, then its rings; no worker ever waits for it. At the end of a trace the
 //! workers are told first, so that the last account is complete.
 
-use super::core::Core;
+use super::Manager;
 use super::explain::step;
 use super::refuse::unavailable;
+use super::snapshot::Snapshot;
 use super::translate::drop_info;
-use super::{Manager, on_blocking_thread};
 use api::{ApiError, TraceCount, TraceEvent, TraceRequest, TracedFrame};
+use arc_swap::ArcSwap;
 use control::{Hidden, State};
 use observe::{EndpointIds, Filter, Flow, Record, Resolve, Verdict, Watch};
 use pipeline::{Names, NetworkId, PortId};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -39,21 +40,21 @@ impl Manager {
         request: &TraceRequest,
     ) -> Result<mpsc::Receiver<TraceEvent>, ApiError> {
         let filter = Filter::parse(&request.filter).map_err(|error| refused(&error))?;
-        let core = self.core()?;
-        let matcher = filter.compile(&Lookup(&core.state));
+        let now = self.now();
+        let matcher = filter.compile(&Lookup(&now.state));
         let mut matcher = matcher.map_err(|error| refused(&error))?;
         if request.drops {
             matcher = matcher.and_dropped();
         }
-        if core.dataplane.view().watches().len() >= MAX_TRACES {
+        if now.dataplane.view().watches().len() >= MAX_TRACES {
             let why = format!("{MAX_TRACES} traces run already; end one of them");
             return Err(unavailable("cannot begin a trace", &why));
         }
-        let watch = Arc::new(Watch::new(matcher, core.dataplane.sources(), RING));
-        core.dataplane.watch(&watch);
+        let watch = Arc::new(Watch::new(matcher, now.dataplane.sources(), RING));
+        now.dataplane.watch(&watch);
         let (events, receiver) = mpsc::channel(CHANNEL);
         let tracer = Tracer {
-            core: Arc::downgrade(&self.core),
+            shown: Arc::downgrade(&self.shown),
             watch,
             events,
             frames_left: request.frames.map(u64::from),
@@ -73,7 +74,7 @@ fn refused(error: &observe::FilterError) -> ApiError {
 
 /// A trace that runs.
 struct Tracer {
-    core: Weak<Mutex<Core>>,
+    shown: Weak<ArcSwap<Snapshot>>,
     watch: Arc<Watch>,
     events: mpsc::Sender<TraceEvent>,
     frames_left: Option<u64>,
@@ -104,7 +105,7 @@ impl Tracer {
     fn is_over(&self) -> bool {
         self.frames_left == Some(0)
             || self.ends.is_some_and(|ends| Instant::now() >= ends)
-            || self.core.strong_count() == 0
+            || self.shown.strong_count() == 0
     }
 
     /// Takes at most `most` frames, and what was lost before them.
@@ -112,14 +113,14 @@ impl Tracer {
         let most = self.frames_left.map_or(most, |left| {
             most.min(usize::try_from(left).unwrap_or(usize::MAX))
         });
-        let Some(core) = self.core.upgrade() else {
+        let Some(now) = self.shown.upgrade().map(|shown| shown.load_full()) else {
             return Vec::new();
         };
         let watch = Arc::clone(&self.watch);
-        let taken = on_blocking_thread(core, move |core| {
+        let taken = tokio::task::spawn_blocking(move || {
             let mut records = Vec::new();
             watch.take(most, &mut records);
-            let frames = records.iter().map(|record| core.traced(record)).collect();
+            let frames = records.iter().map(|record| now.traced(record)).collect();
             (frames, watch.tally())
         });
         let Ok((frames, tally)): Result<(Vec<TracedFrame>, _), _> = taken.await else {
@@ -141,10 +142,11 @@ impl Tracer {
 
     /// Tells the workers, sends what they have left where the reader wants it, and the account.
     async fn end(mut self) {
-        if let Some(core) = self.core.upgrade() {
+        if let Some(now) = self.shown.upgrade().map(|shown| shown.load_full()) {
             let watch = Arc::clone(&self.watch);
-            // Poisoned or stopped: no worker is left to be told.
-            let _ = on_blocking_thread(core, move |core| core.dataplane.unwatch(&watch)).await;
+            let told = tokio::task::spawn_blocking(move || now.dataplane.unwatch(&watch));
+            // It fails only where the daemon ends, and its workers with it.
+            let _ = told.await;
         }
         while self.frames_left != Some(0) {
             let events = self.take(CHANNEL).await;
@@ -170,16 +172,16 @@ impl Tracer {
     }
 }
 
-impl Core {
+impl Snapshot {
     /// A record with the names of today.
     fn traced(&self, record: &Record) -> TracedFrame {
         let flow = Flow::of(record, None);
         let network = |id: NetworkId| {
-            Names::network(&self.state, id).map_or_else(|| id.to_string(), str::to_owned)
+            Names::network(&*self.state, id).map_or_else(|| id.to_string(), str::to_owned)
         };
         let from = match record.from {
             PortId::GATEWAY => "gateway".to_owned(),
-            id => Names::port(&self.state, id).map_or_else(|| id.to_string(), str::to_owned),
+            id => Names::port(&*self.state, id).map_or_else(|| id.to_string(), str::to_owned),
         };
         let drop = match record.verdict {
             Verdict::Dropped(reason) => Some(drop_info(reason)),
@@ -198,7 +200,9 @@ impl Core {
             length: record.len,
             summary: flow.summary(),
             leaves_as: flow.leaves_as(),
-            steps: steps.map(|&decision| step(decision, &self.state)).collect(),
+            steps: steps
+                .map(|&decision| step(decision, &*self.state))
+                .collect(),
             omitted: record.steps.omitted(),
             head: hex::encode(record.head()),
         }

@@ -1,20 +1,19 @@
-//! What is looked after once a second.
+//! What is looked after once a second, and whenever a port dies.
 //!
 //! A TAP's descriptor keeps its namespace alive, so no event tells of a container's end: its
 //! namespace's path is looked at instead (one stat(2) a port), and the descriptor closed when the
 //! path is gone, which lets the kernel take the namespace down.
 
-use super::connections;
-use super::core::Core;
-use super::on_blocking_thread;
 use super::open::Condition;
 use super::survival::Keeper;
+use super::writer::Writer;
 use control::{EndpointId, NamespaceId, PortKind};
+use crossbeam::channel::{Receiver, RecvTimeoutError, Select, Sender, bounded};
+use dataplane::Event;
 use pipeline::PortId;
 use std::io;
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
 /// The thread that looks after the state. It ends when this is dropped, its work done.
@@ -26,49 +25,69 @@ pub(super) struct Watcher {
     _wanted: Sender<()>,
 }
 
+/// What the thread is woken for.
+#[derive(Debug, PartialEq, Eq)]
+enum Wake {
+    Ended,
+    Event,
+    Tick,
+}
+
 impl Watcher {
-    /// Looks after `core` from now on. What that begins runs in the caller's runtime.
-    pub(super) fn start(core: Weak<Mutex<Core>>) -> io::Result<Self> {
-        let (wanted, until) = mpsc::channel();
+    /// Looks after the state from now on. What that begins runs in the caller's runtime.
+    pub(super) fn start(writer: Weak<Mutex<Writer>>, events: Receiver<Event>) -> io::Result<Self> {
+        let (wanted, until) = bounded(0);
         let runtime = Handle::current();
         std::thread::Builder::new()
             .name("clearway-watch".to_owned())
             .spawn(move || {
                 let _in_runtime = runtime.enter();
-                let mut keeper = Keeper::default();
-                while until.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
-                    let Some(core) = core.upgrade() else { return };
-                    let Ok(mut held) = core.lock() else {
-                        tracing::error!("looking after namespaces and old addresses has ended");
-                        return;
-                    };
-                    held.handle_events();
-                    held.tick();
-                    drop(held);
-                    keeper.keep(&core);
-                }
+                look_after(&writer, &events, &until);
             })?;
         Ok(Self { _wanted: wanted })
     }
 }
 
-/// Hands events of connections on, while somebody watches.
-pub(super) async fn relay(core: Weak<Mutex<Core>>) {
-    let some = {
-        let Some(core) = core.upgrade() else { return };
-        let some = core.lock().map(|core| Arc::clone(&core.watchers.some));
-        let Ok(some) = some else { return };
-        some
-    };
+fn look_after(writer: &Weak<Mutex<Writer>>, events: &Receiver<Event>, until: &Receiver<()>) {
+    let mut keeper = Keeper::default();
+    let mut due = Instant::now() + PERIOD;
     loop {
-        some.notified().await;
-        let mut watched = true;
-        while watched {
-            tokio::time::sleep(connections::PERIOD).await;
-            let Some(core) = core.upgrade() else { return };
-            let done = on_blocking_thread(core, Core::relay_events).await;
-            watched = done.unwrap_or(false);
+        let wake = wait(due, events, until);
+        let Some(writer) = writer.upgrade().filter(|_| wake != Wake::Ended) else {
+            return;
+        };
+        let Ok(mut held) = writer.lock() else {
+            tracing::error!("looking after namespaces and old addresses has ended");
+            return;
+        };
+        held.handle_events();
+        if wake == Wake::Tick {
+            held.tick();
+            due = Instant::now() + PERIOD;
         }
+        held.show();
+        let (survival, dataplane) = (Arc::clone(&held.survival), Arc::clone(&held.dataplane));
+        drop(held);
+        if wake == Wake::Tick {
+            keeper.keep(&survival, &dataplane);
+        }
+    }
+}
+
+/// Waits for the next thing to do. An event stays where it is, for whoever has the state first.
+fn wait(due: Instant, events: &Receiver<Event>, until: &Receiver<()>) -> Wake {
+    let mut select = Select::new();
+    let ended = select.recv(until);
+    select.recv(events);
+    match select.ready_deadline(due) {
+        Ok(ready) if ready == ended => Wake::Ended,
+        Ok(_) if !events.is_empty() => Wake::Event,
+        // Somebody else took it, or there is no worker any more that could tell of another.
+        Ok(_) => match until.recv_deadline(due) {
+            Err(RecvTimeoutError::Timeout) => Wake::Tick,
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => Wake::Ended,
+        },
+        Err(_) => Wake::Tick,
     }
 }
 
@@ -76,7 +95,7 @@ const PERIOD: Duration = Duration::from_secs(1);
 /// Every place of a forwarding database is swept in this many seconds.
 const SWEEP: usize = 16;
 
-impl Core {
+impl Writer {
     /// Retires what is gone and has old addresses forgotten.
     pub(super) fn tick(&mut self) {
         self.retire_gone();
@@ -107,7 +126,7 @@ impl Core {
     pub(super) fn retire_dead(&mut self, sandbox: NamespaceId, ifname: &str) {
         let is_dead = |port| {
             let open = self.open.get(&port);
-            open.is_some_and(|open| matches!(open.condition, Condition::Dead(_)))
+            open.is_some_and(|open| matches!(open.condition(), Condition::Dead(_)))
         };
         let dead = self
             .state
@@ -136,7 +155,7 @@ impl Core {
         if self
             .open
             .get(&id)
-            .is_some_and(|open| open.condition != dead)
+            .is_some_and(|open| *open.condition() != dead)
         {
             tracing::warn!(port = %name, "{why}");
             self.close_as(id, dead);

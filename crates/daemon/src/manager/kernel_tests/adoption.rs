@@ -39,7 +39,7 @@ impl Docker {
     }
 
     /// Lets a daemon have them all.
-    fn adopt(&self, core: &mut Core) -> Vec<Name> {
+    fn adopt(&self, core: &mut Writer) -> Vec<Name> {
         let bridge = docker0();
         let adopted = core.adopt(&Adopt { bridge }).unwrap();
         assert_eq!(adopted.addresses[0].addr(), GATEWAY);
@@ -198,8 +198,8 @@ fn hosts_reaches(container: &Namespace) -> bool {
 }
 
 /// Frames that came from an endpoint's port.
-fn frames_of(core: &Core, endpoint: &Name) -> u64 {
-    core.port(endpoint).unwrap().counters.rx_frames
+fn frames_of(core: &Writer, endpoint: &Name) -> u64 {
+    core.show().port(endpoint).unwrap().counters.rx_frames
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn an_adopted_bridges_containers_talk_through_us_and_are_given_back() {
     for endpoint in &endpoints {
         assert!(frames_of(&core, endpoint) > 0);
     }
-    let adopted = core.adoptions();
+    let adopted = core.show().adoptions();
     assert_eq!(adopted[0].endpoints, endpoints);
     // The bridge is as it was, without ports.
     assert_eq!(run("ip", "-o link show master docker0"), "");

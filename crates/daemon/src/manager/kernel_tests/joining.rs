@@ -4,7 +4,7 @@ use super::*;
 use api::{Join, Via};
 
 /// An endpoint of `blue` that waits, and the request with which `namespace` joins it.
-fn waiting(core: &mut Core, namespace: &Namespace, via: Via) -> (api::Name, Join) {
+fn waiting(core: &mut Writer, namespace: &Namespace, via: Via) -> (api::Name, Join) {
     let endpoint = core.attach(&Attach::unjoined("blue".parse().unwrap()));
     let join = Join {
         netns: Netns::Path(namespace.path()),
@@ -15,7 +15,7 @@ fn waiting(core: &mut Core, namespace: &Namespace, via: Via) -> (api::Name, Join
 }
 
 /// An endpoint that has joined a sandbox whose file is not there yet.
-fn joined_early(core: &mut Core, namespace: &Namespace, key: &Path) -> api::Endpoint {
+fn joined_early(core: &mut Writer, namespace: &Namespace, key: &Path) -> api::Endpoint {
     let (name, join) = waiting(core, namespace, Via::MovedTap);
     let join = Join {
         netns: Netns::Path(key.to_owned()),
@@ -48,7 +48,7 @@ fn an_interface_that_is_moved_to_its_sandbox_is_found_again_after_a_restart() {
     );
     let mut core = blue(dir.path());
     let (name, join) = waiting(&mut core, &a, Via::MovedTap);
-    let port = core.port(&name).unwrap();
+    let port = core.show().port(&name).unwrap();
     assert_eq!(port.state, PortState::Down);
     let joined = core.endpoint_join(&name, &join).unwrap();
     move_in("cwjoin", &a, &joined);
@@ -71,7 +71,7 @@ fn an_interface_that_is_moved_to_its_sandbox_is_found_again_after_a_restart() {
     move_in("cwjoin", &a, &joined);
     assert!(reaches(&a, &b, &target));
     core.detach(&Detach::Endpoint(name)).unwrap();
-    assert!(!has_eth0(&a) && core.endpoints().len() == 1);
+    assert!(!has_eth0(&a) && core.show().endpoints().len() == 1);
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_veth_that_is_there_joins_an_endpoint_and_stays_when_it_leaves() {
     let (name, join) = waiting(&mut core, &a, Via::Veth { host: Some(host) });
     let missing = core.endpoint_join(&name, &join).unwrap_err();
     assert_eq!(missing.code, ErrorCode::NotFound, "{missing}");
-    let endpoint = core.endpoint(&name).unwrap();
+    let endpoint = core.show().endpoint(&name).unwrap();
     let make = |words: &str| {
         let ip = std::process::Command::new("ip")
             .args(words.split(' '))
@@ -119,7 +119,7 @@ fn a_sandbox_may_come_after_its_interface() {
     let key = dir.path().join("sandbox");
     let joined = joined_early(&mut core, &a, &key);
     core.tick();
-    assert_eq!(core.endpoints().len(), 1, "it is waited for");
+    assert_eq!(core.show().endpoints().len(), 1, "it is waited for");
     move_in("cwjoin", &a, &joined);
     std::os::unix::fs::symlink(a.path(), &key).unwrap();
     let other = core.attach(&attach_to(&b)).unwrap();
@@ -133,7 +133,11 @@ fn a_sandbox_may_come_after_its_interface() {
     assert!(reaches(&a, &b, &other.addresses[0].addr().to_string()));
     std::fs::remove_file(&key).unwrap();
     core.tick();
-    assert_eq!(core.endpoints().len(), 1, "it ended with its sandbox");
+    assert_eq!(
+        core.show().endpoints().len(),
+        1,
+        "it ended with its sandbox"
+    );
 }
 
 #[test]
@@ -175,5 +179,5 @@ fn a_port_of_a_sandbox_that_came_and_went_unseen_is_free() {
     let empty = Namespace::new().unwrap();
     std::os::unix::fs::symlink(empty.path(), &key).unwrap();
     core.publish_ports(&published(&second.id)).unwrap();
-    assert_eq!(core.endpoints().len(), 1);
+    assert_eq!(core.show().endpoints().len(), 1);
 }

@@ -1,4 +1,4 @@
-//! The state, what serves it, and the one way to change it.
+//! The one writer: the state, what serves it, and the one way to change it.
 //!
 //! A change is begun, which puts it into the state and the state file, and then either published
 //! or taken back:
@@ -9,18 +9,20 @@
 //! ```
 //! The file is written before a frame follows the change: a daemon that is killed at any moment
 //! remembers everything that was ever in force.
+//!
+//! Readers never wait for it: after each change it shows them a [`Snapshot`].
 
-use super::connections::Watchers;
 use super::host_links::HostLinks;
 use super::open::OpenPort;
 use super::refuse::{refused, unavailable};
 use super::servers::Servers;
+use super::snapshot::Snapshot;
 use super::store::Store;
 use super::survival::{Survival, Survivors};
-use super::tally;
 use crate::config::Config;
 use crate::listeners::Listeners;
 use api::{ApiError, Counters};
+use arc_swap::ArcSwap;
 use control::{Change, Live, PublicationId, State, UplinkFacts};
 use dataplane::{Dataplane, Event};
 use nat::{Gap, Router};
@@ -30,10 +32,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use switch::Topology;
 
-/// Everything the daemon knows.
+/// Everything that changes, and what it takes to change it.
 #[derive(Debug)]
-pub(super) struct Core {
-    pub(super) state: State,
+pub(super) struct Writer {
+    pub(super) state: Arc<State>,
     pub(super) live: Live,
     /// What the host says of its uplinks.
     pub(super) facts: UplinkFacts,
@@ -41,13 +43,15 @@ pub(super) struct Core {
     pub(super) host_links: HostLinks,
     /// The host's own ports that are published.
     pub(super) listeners: BTreeMap<PublicationId, Listeners>,
-    /// Who follows connections.
-    pub(super) watchers: Watchers,
     /// Who answers for names.
     pub(super) servers: Servers,
     /// Connections, neighbours, pieces of packets.
     pub(super) nat: Arc<nat::Live>,
-    pub(super) dataplane: Dataplane,
+    /// What the published router was made of; `None` before there is one of ours.
+    routed: Option<nat::Config>,
+    /// The router that every connection was judged by last; `None` when some were never judged.
+    judged: Option<Arc<Router>>,
+    pub(super) dataplane: Arc<Dataplane>,
     pub(super) store: Store,
     /// Where connections are kept for the next daemon.
     pub(super) survival: Arc<Survival>,
@@ -59,19 +63,27 @@ pub(super) struct Core {
     pub(super) past: Counters,
     /// What needs a person's attention.
     pub(super) warnings: Vec<String>,
-    pub(super) started: Instant,
+    started: Instant,
     stopped: bool,
+    /// What readers see.
+    shown: Arc<ArcSwap<Snapshot>>,
 }
 
 /// A change that is in the state and in its file, and not yet in force.
 #[must_use = "publish it or revert it"]
 pub(super) struct Begun {
-    topology: Topology,
-    router: Router,
+    picture: Picture,
     undo: Change,
 }
 
-impl Core {
+/// The state as frames are to see it.
+struct Picture {
+    topology: Topology,
+    router: Arc<Router>,
+    routed: nat::Config,
+}
+
+impl Writer {
     /// Starts the workers, and takes up again what the state directory remembers.
     pub(super) fn start(config: &Config) -> Result<Self, ApiError> {
         let [seed, secret] = random()?;
@@ -88,42 +100,69 @@ impl Core {
         }
         let dataplane = Dataplane::start(settings)
             .map_err(|error| unavailable("cannot start the workers", &error))?;
+        let (dataplane, started) = (Arc::new(dataplane), Instant::now());
         let survival = Survival::new(&config.state_dir, &store.boot);
-        let mut core = Self {
-            state: loaded,
+        let mut writer = Self {
+            state: Arc::new(loaded),
             live: Live::new(secret),
             facts: UplinkFacts::default(),
             host_links: HostLinks::default(),
             listeners: BTreeMap::new(),
-            watchers: Watchers::default(),
             servers: Servers::start(),
             nat: Arc::new(nat::Live::new(nat::Live::CAPACITY, secret)),
-            dataplane,
+            routed: None,
+            judged: None,
+            dataplane: Arc::clone(&dataplane),
             store,
             survival: Arc::new(survival),
             survivors: Survivors::default(),
             open: BTreeMap::new(),
             past: Counters::default(),
             warnings,
-            started: Instant::now(),
+            started,
             stopped: false,
+            shown: Arc::new(ArcSwap::from_pointee(Snapshot::empty(dataplane, started))),
         };
-        core.restore()?;
-        core.survivors = core.survivors();
-        core.arrange()?;
-        core.write_survivors(Gap::Unseen);
-        Ok(core)
+        writer.restore()?;
+        writer.survivors = writer.survivors();
+        writer.arrange()?;
+        writer.write_survivors(Gap::Unseen);
+        writer.show();
+        Ok(writer)
+    }
+
+    /// Where what is shown stands, for readers that never wait for a change.
+    pub(super) fn shown(&self) -> Arc<ArcSwap<Snapshot>> {
+        Arc::clone(&self.shown)
+    }
+
+    /// Lets readers see everything as it is now.
+    pub(super) fn show(&self) -> Arc<Snapshot> {
+        let status = |(id, open): (&PortId, &OpenPort)| (*id, Arc::clone(&open.status));
+        let snapshot = Arc::new(Snapshot {
+            state: Arc::clone(&self.state),
+            facts: self.facts.clone(),
+            down: self.host_links.down().clone(),
+            ports: self.open.iter().map(status).collect(),
+            past: self.past.clone(),
+            warnings: self.warnings.clone(),
+            dataplane: Arc::clone(&self.dataplane),
+            started: self.started,
+        });
+        self.shown.store(Arc::clone(&snapshot));
+        snapshot
+    }
+
+    /// Changes the state alone. Returns what takes it back.
+    pub(super) fn commit(&mut self, change: Change) -> Change {
+        Arc::make_mut(&mut self.state).commit(change)
     }
 
     /// Makes the change and remembers it, or does nothing at all.
     pub(super) fn begin(&mut self, change: Change) -> Result<Begun, ApiError> {
-        let undo = self.state.commit(change);
+        let undo = self.commit(change);
         let begun = match self.picture() {
-            Ok((topology, router)) => Begun {
-                topology,
-                router,
-                undo,
-            },
+            Ok(picture) => Begun { picture, undo },
             Err(error) => {
                 self.take_back(undo);
                 return Err(error);
@@ -142,11 +181,18 @@ impl Core {
 
     /// Lets frames follow the change.
     pub(super) fn publish(&mut self, begun: Begun) {
-        let Begun {
-            topology, router, ..
-        } = begun;
+        self.show_frames(begun.picture);
+    }
+
+    fn show_frames(&mut self, picture: Picture) {
+        let Picture {
+            topology,
+            router,
+            routed,
+        } = picture;
         self.publish_names();
-        self.dataplane.publish(Arc::new(topology), Arc::new(router));
+        self.dataplane.publish(Arc::new(topology), router);
+        self.routed = Some(routed);
     }
 
     /// Makes everything as it was before the change was begun.
@@ -173,7 +219,11 @@ impl Core {
     fn settle(&mut self) {
         self.dataplane.sync();
         self.live.settle(&self.state);
-        let revoked = self.dataplane.view().router.revoke(self.dataplane.now());
+        let (router, now) = (self.dataplane.router(), self.dataplane.now());
+        let revoked = match self.judged.replace(Arc::clone(&router)) {
+            Some(before) => router.revoke_since(&before, now),
+            None => router.revoke(now),
+        };
         if revoked > 0 {
             tracing::info!(revoked, "connections that may no longer be");
         }
@@ -181,29 +231,39 @@ impl Core {
 
     /// Publishes the state as it stands.
     pub(super) fn publish_state(&mut self) -> Result<(), ApiError> {
-        let (topology, router) = self.picture()?;
+        let picture = self.picture()?;
         let survivors = std::mem::take(&mut self.survivors);
-        survivors.import(&router, self.dataplane.now());
-        self.publish_names();
-        self.dataplane.publish(Arc::new(topology), Arc::new(router));
+        if !survivors.connections.is_empty() {
+            survivors.import(&picture.router, self.dataplane.now());
+            self.judged = None;
+        }
+        self.show_frames(picture);
         self.settle();
         Ok(())
     }
 
-    /// The state as frames are to see it.
-    fn picture(&mut self) -> Result<(Topology, Router), ApiError> {
+    /// The state as frames are to see it. The router is made anew when it is to be another one.
+    fn picture(&mut self) -> Result<Picture, ApiError> {
         let topology = self
             .live
             .topology(&self.state, &self.facts)
             .map_err(|error| refused(&error))?;
-        let config = Live::router_config(&self.state, &self.facts);
-        let router = Router::new(config, Arc::clone(&self.nat))
-            .map_err(|error| ApiError::invalid(error.to_string()))?;
-        Ok((topology, router))
+        let routed = Live::router_config(&self.state, &self.facts);
+        let router = if self.routed.as_ref() == Some(&routed) {
+            self.dataplane.router()
+        } else {
+            let made = Router::new(routed.clone(), Arc::clone(&self.nat));
+            Arc::new(made.map_err(|error| ApiError::invalid(error.to_string()))?)
+        };
+        Ok(Picture {
+            topology,
+            router,
+            routed,
+        })
     }
 
     fn take_back(&mut self, undo: Change) {
-        let _ = self.state.commit(undo);
+        let _ = self.commit(undo);
         if let Err(error) = self.live.topology(&self.state, &self.facts) {
             // The tables held these very entries a moment ago.
             self.warn(format!("a change could not be taken back whole: {error}"));
@@ -239,18 +299,6 @@ impl Core {
         self.open.clear();
         self.give_back_all();
         self.write_survivors(Gap::Silent);
-    }
-
-    /// Adds what a port counted that is about to be closed to `into`.
-    pub(super) fn counted(&self, id: PortId) -> Counters {
-        let mut counters = self
-            .open
-            .get(&id)
-            .map_or_else(Counters::default, |open| open.earlier.clone());
-        if let Some(totals) = self.dataplane.counters(id) {
-            tally::add_totals(&mut counters, &totals);
-        }
-        counters
     }
 }
 
