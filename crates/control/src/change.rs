@@ -1,19 +1,21 @@
 //! A change to the state, and how it is taken back.
 
-use crate::State;
 use crate::model::{Endpoint, EndpointId, Network, Port};
 use crate::publish::{Publication, PublicationId};
 use crate::uplink::{Attachment, Hidden, Uplink};
+use crate::{State, stored};
 use pipeline::{NetworkId, PortId};
+use serde::{Deserialize, Serialize};
 
 /// What [`State::commit`] does. Made by the state's own checks, or by a commit as its undo.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[must_use = "a change does nothing until it is committed"]
 pub enum Change {
     /// Add a network, or replace the one that has its id.
     PutNetwork(Box<Network>),
     /// Remove a network.
-    DropNetwork(NetworkId),
+    DropNetwork(#[serde(with = "stored::id")] NetworkId),
     /// Add an endpoint with its port, or replace those that have its id.
     PutEndpoint(Box<(Endpoint, Port)>),
     /// Remove an endpoint with its port.
@@ -21,7 +23,7 @@ pub enum Change {
     /// Add a port, or replace the one that has its id.
     PutPort(Box<Port>),
     /// Remove a port.
-    DropPort(PortId),
+    DropPort(#[serde(with = "stored::id")] PortId),
     /// Add a publication.
     PutPublication(Publication),
     /// Remove a publication.

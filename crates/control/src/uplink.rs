@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 /// A NIC that containers reach the world through; the host keeps using it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Uplink {
     /// Its name, unique among uplinks.
     pub name: String,
@@ -40,7 +41,8 @@ pub struct Attachment {
 }
 
 /// A hidden network of which there is one at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Hidden {
     /// The host's own stack.
     Host,

@@ -17,5 +17,6 @@ mod listeners;
 pub mod manager;
 mod run;
 mod socket;
+mod store;
 
 pub use run::{Args, run};

@@ -9,7 +9,8 @@
 use crate::activation;
 use crate::config::{Config, ConfigError};
 use crate::manager::Manager;
-use crate::socket::{self, Socket, SocketError};
+use crate::socket::{Socket, SocketError};
+use crate::store::{FileStore, OpenError};
 use api::{ApiError, ErrorCode, NetworkCreate, Service, UplinkAdd};
 use sd_notify::NotifyState;
 use std::io::IsTerminal;
@@ -69,9 +70,12 @@ pub(crate) enum RunError {
         /// What is wrong with it.
         why: String,
     },
-    /// The socket or the state directory cannot be had.
+    /// The socket cannot be had.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The state directory cannot be had.
+    #[error(transparent)]
+    Store(#[from] OpenError),
     /// The dataplane or a declared network cannot be had.
     #[error("{what}: {source}")]
     Start {
@@ -171,7 +175,7 @@ fn start_log(level: &str) -> Result<(), RunError> {
 
 async fn serve(config: &Config) -> Result<(), RunError> {
     let stop = stop_signal()?;
-    let _state = socket::lock_state(&config.state_dir)?;
+    let remembered = FileStore::open(&config.state_dir)?;
     let (_socket, listener) = Socket::bind(&config.socket, config.socket_group.as_deref())?;
     let listener = tokio::net::UnixListener::from_std(listener);
     let listener = listener.map_err(|source| RunError::Io {
@@ -184,7 +188,7 @@ async fn serve(config: &Config) -> Result<(), RunError> {
         .then(|| drivers_socket(&config.docker_plugin_socket))
         .transpose()?;
 
-    let manager = Manager::start(config)
+    let manager = Manager::start(config, remembered)
         .await
         .map_err(|source| RunError::Start {
             what: "cannot start the switch".into(),

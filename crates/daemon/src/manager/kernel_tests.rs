@@ -3,6 +3,7 @@
 use super::Manager;
 use super::writer::Writer;
 use crate::config::Config;
+use crate::store::FileStore;
 use api::{
     AdminState, AdoptionCalls, ApiError, Attach, Detach, EndpointCalls, ErrorCode, ExplainRequest,
     FdbAdd, FdbCalls, FdbFilter, FdbFlush, FdbKey, FdbKind, Finding, FrameSpec, IcmpFields,
@@ -12,6 +13,7 @@ use api::{
 };
 mod adoption;
 mod joining;
+mod whole;
 
 use std::net::UdpSocket;
 use std::path::Path;
@@ -34,21 +36,7 @@ fn config(dir: &Path) -> Config {
 /// stands for the host's.
 fn start(dir: &Path) -> Writer {
     ALONE.with(|_| ());
-    Writer::start(&config(dir)).unwrap()
-}
-
-/// Runs a whole daemon in a namespace of its own, its threads included.
-fn on_a_host(work: impl FnOnce(&Manager) + Send) {
-    let host = Namespace::new().unwrap();
-    host.enter().unwrap();
-    let (dir, runtime) = (tempfile::tempdir().unwrap(), Runtime::new().unwrap());
-    let manager = runtime.block_on(Manager::start(&config(dir.path())));
-    let manager = manager.unwrap();
-    {
-        let _in_runtime = runtime.enter();
-        work(&manager);
-    }
-    runtime.block_on(manager.shutdown());
+    Writer::start(&config(dir), FileStore::open(dir).unwrap()).unwrap()
 }
 
 /// What the doctor finds beside what is in use of the host's network.
@@ -418,11 +406,9 @@ fn an_interface_in_other_hands_is_a_dead_port_with_the_reason() {
     core.attach(&attach_to(&a)).unwrap();
     // A second daemon on a copy of the state finds the interface open.
     let copy = tempfile::tempdir().unwrap();
-    std::fs::copy(
-        dir.path().join("state.json"),
-        copy.path().join("state.json"),
-    )
-    .unwrap();
+    for file in ["state.json", "state.journal"] {
+        std::fs::copy(dir.path().join(file), copy.path().join(file)).unwrap();
+    }
     let other = start(copy.path());
     let port = other.show().port(&"ep-1".parse().unwrap()).unwrap();
     assert!(port.state == PortState::Dead && port.why.unwrap().contains("busy"));
@@ -486,12 +472,22 @@ fn a_full_disk_refuses_changes_and_leaves_nothing_half_made() {
         )
         .unwrap();
         let mut core = blue(dir.path());
-        let before = std::fs::read(dir.path().join("state.json")).unwrap();
+        let written = || {
+            let files = ["state.json", "state.journal"].map(|file| dir.path().join(file));
+            files.map(|file| std::fs::read(file).unwrap())
+        };
+        let before = written();
         let filler = dir.path().join("filler");
         let full = std::fs::write(&filler, vec![7; 1 << 20]).unwrap_err();
         assert_eq!(full.raw_os_error(), Some(nix::libc::ENOSPC));
 
-        let error = core.attach(&attach_to(&a)).unwrap_err();
+        // More than what may be left of the last block.
+        let labels = [("note".to_owned(), "x".repeat(5_000))];
+        let attach = Attach {
+            labels: labels.clone().into(),
+            ..attach_to(&a)
+        };
+        let error = core.attach(&attach).unwrap_err();
         assert!(
             error.code == ErrorCode::Unavailable && error.message.contains("No space left"),
             "{error}"
@@ -501,16 +497,19 @@ fn a_full_disk_refuses_changes_and_leaves_nothing_half_made() {
                 && core.show().endpoints().is_empty()
                 && core.show().fdb(&FdbFilter::default()).unwrap().is_empty()
         );
-        assert!(core.network_create(&network("red", &[])).is_err());
+        let red = NetworkCreate {
+            labels: labels.into(),
+            ..network("red", &[])
+        };
+        assert!(core.network_create(&red).is_err());
         assert_eq!(core.show().networks().len(), 1);
-        assert_eq!(
-            std::fs::read(dir.path().join("state.json")).unwrap(),
-            before
-        );
+        assert_eq!(written(), before);
 
         std::fs::remove_file(filler).unwrap();
-        core.attach(&attach_to(&a)).unwrap();
+        core.attach(&attach).unwrap();
         assert!(has_eth0(&a));
+        drop(core);
+        assert_eq!(start(dir.path()).show().endpoints().len(), 1);
     };
     std::thread::scope(|scope| scope.spawn(test).join()).unwrap();
 }
@@ -743,51 +742,6 @@ fn explain_knows_neighbours_and_names() {
 }
 
 #[test]
-fn the_watcher_retires_what_is_gone_by_itself() {
-    on_a_host(|manager| {
-        let a = Namespace::new().unwrap();
-        manager
-            .network_create(&network("blue", &["10.1.0.0/24"]))
-            .unwrap();
-        manager.attach(&attach_to(&a)).unwrap();
-        drop(a);
-        wait_until("the endpoint is gone", PATIENCE, || {
-            manager.endpoints().unwrap().is_empty()
-        })
-        .unwrap();
-    });
-}
-
-#[test]
-fn calls_at_once_do_not_trip_over_each_other() {
-    on_a_host(|manager| {
-        manager
-            .network_create(&network("blue", &["10.1.0.0/24"]))
-            .unwrap();
-        let namespaces: Vec<_> = (0..3).map(|_| Namespace::new().unwrap()).collect();
-        let runtime = Handle::current();
-        let attach = |namespace| {
-            let _in_runtime = runtime.enter();
-            manager.attach(&attach_to(namespace)).ok()
-        };
-        let done: Vec<_> = std::thread::scope(|scope| {
-            let twice = namespaces.iter().chain(&namespaces[..1]);
-            let begun: Vec<_> = twice.map(|n| scope.spawn(move || attach(n))).collect();
-            let ended = begun.into_iter().map(|thread| thread.join().unwrap());
-            ended.flatten().collect()
-        });
-        assert_eq!(
-            done.len(),
-            3,
-            "one of two attaches of one interface is refused"
-        );
-        let addresses: std::collections::BTreeSet<_> =
-            done.iter().flat_map(|e| e.addresses.clone()).collect();
-        assert_eq!(addresses.len(), 3);
-    });
-}
-
-#[test]
 fn a_host_that_asked_for_its_gateway_is_a_neighbour() {
     let (dir, a) = (tempfile::tempdir().unwrap(), Namespace::new().unwrap());
     let mut core = blue(dir.path());
@@ -811,85 +765,6 @@ fn a_host_that_asked_for_its_gateway_is_a_neighbour() {
         all.any(|n| n.address.to_string() == "10.1.0.77")
     })
     .unwrap();
-}
-
-/// One change hangs, others wait behind it, and every read is answered meanwhile; changes beyond
-/// those that may wait are refused.
-#[test]
-fn no_reader_waits_for_a_change() {
-    on_a_host(|manager| {
-        let a = Namespace::new().unwrap();
-        manager
-            .network_create(&network("blue", &["10.1.0.0/24"]))
-            .unwrap();
-        manager.attach(&attach_to(&a)).unwrap();
-        a.ip("link set eth0 up").unwrap();
-        let nobody: api::Name = "nobody".parse().unwrap();
-        let (stuck, is_stuck) = std::sync::mpsc::channel();
-        let (release, released) = std::sync::mpsc::channel::<()>();
-        let runtime = Handle::current();
-        std::thread::scope(|scope| {
-            let slow = scope.spawn(move || {
-                manager.change(|_| {
-                    stuck.send(()).unwrap();
-                    released.recv().unwrap();
-                    Ok(())
-                })
-            });
-            is_stuck.recv().unwrap();
-            let waiting: Vec<_> = (0..super::MAX_WAITING - 1)
-                .map(|_| scope.spawn(|| manager.port_remove(&nobody)))
-                .collect();
-            wait_until("changes that wait", PATIENCE, || {
-                manager.waiting() == super::MAX_WAITING
-            })
-            .unwrap();
-            let refused = manager.port_remove(&nobody).unwrap_err();
-            assert_eq!(refused.code, ErrorCode::Unavailable, "{refused}");
-
-            let _in_runtime = runtime.enter();
-            reads_are_answered(manager);
-            release.send(()).unwrap();
-            slow.join().unwrap().unwrap();
-            for change in waiting {
-                let refused: ApiError = change.join().unwrap().unwrap_err();
-                assert_eq!(refused.code, ErrorCode::NotFound, "{refused}");
-            }
-        });
-    });
-}
-
-fn reads_are_answered(manager: &Manager) {
-    let ping = ExplainRequest {
-        port: "ep-1".parse().unwrap(),
-        frame: FrameSpec::Icmp(IcmpFields {
-            link: LinkFields::default(),
-            src_ip: "10.1.0.2".parse().unwrap(),
-            dst_ip: "10.1.0.1".parse().unwrap(),
-            reply: false,
-            id: 1,
-            payload: 0,
-        }),
-    };
-    let name: api::Name = "ep-1".parse().unwrap();
-    assert_eq!(manager.status().unwrap().ports.up, 1);
-    assert_eq!(manager.ports().unwrap().len(), 1);
-    assert_eq!(manager.port(&name).unwrap().state, PortState::Up);
-    assert_eq!(manager.networks().unwrap().len(), 1);
-    assert_eq!(manager.endpoints().unwrap().len(), 1);
-    assert_eq!(manager.fdb(&FdbFilter::default()).unwrap().len(), 1);
-    assert!(manager.nat(&NatFilter::default()).unwrap().is_empty());
-    assert!(manager.neighbours().unwrap().is_empty());
-    assert!(manager.uplinks().unwrap().is_empty());
-    assert!(manager.publications().unwrap().is_empty());
-    assert!(manager.adoptions().unwrap().is_empty());
-    assert!(!manager.drops().unwrap().reasons.is_empty());
-    manager.policy(&name).unwrap();
-    manager.doctor().unwrap();
-    manager.nat_flush(&NatFilter::default()).unwrap();
-    manager.nat_watch(&NatFilter::default()).unwrap();
-    manager.explain(&ping).unwrap();
-    manager.trace(&api::TraceRequest::default()).unwrap();
 }
 
 #[test]

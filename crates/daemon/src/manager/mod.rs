@@ -13,7 +13,7 @@
 //! Once a second a watcher looks whether namespaces are still there, and has old addresses
 //! forgotten.
 //!
-//! * `writer.rs`: the state and the one way to change it · `snapshot.rs`: what readers see · `store.rs`: the state file
+//! * `writer.rs`: the state and the one way to change it · `snapshot.rs`: what readers see
 //! * `open.rs`: ports of the kernel · `restore.rs`: taking up again after a restart · `watch.rs`
 //! * `adoption.rs`, `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `connections.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
 //!   `explain.rs`, `trace.rs`: the calls, those that change and those that read
@@ -41,7 +41,6 @@ mod sandbox;
 mod servers;
 mod snapshot;
 mod status;
-mod store;
 mod survival;
 mod tally;
 mod trace;
@@ -55,6 +54,7 @@ use self::snapshot::Snapshot;
 use self::watch::Watcher;
 use self::writer::Writer;
 use crate::config::Config;
+use crate::store::Remembered;
 use api::ApiError;
 use arc_swap::ArcSwap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -77,13 +77,14 @@ pub struct Manager {
 }
 
 impl Manager {
-    /// Starts the workers, and takes up again what the state directory remembers.
+    /// Starts the workers, and takes up again what was remembered.
     ///
     /// # Errors
-    /// What keeps the dataplane from running, or the state directory from being used.
-    pub async fn start(config: &Config) -> Result<Self, ApiError> {
+    /// What keeps the dataplane from running.
+    pub(crate) async fn start(config: &Config, remembered: Remembered) -> Result<Self, ApiError> {
         let config = config.clone();
-        let writer = tokio::task::spawn_blocking(move || Writer::start(&config)).await;
+        let start = move || Writer::start(&config, remembered);
+        let writer = tokio::task::spawn_blocking(start).await;
         let writer = writer.map_err(|panic| ApiError::internal(panic.to_string()))??;
         let (shown, events) = (writer.shown(), writer.dataplane.events());
         let watchers = Arc::new(Watchers::new(Arc::clone(&writer.nat)));

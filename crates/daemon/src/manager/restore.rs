@@ -50,8 +50,8 @@ impl Writer {
                 self.open.insert(port.id, OpenPort::dead(netns, why));
             }
         }
-        if (dropped || self.store.rebooted)
-            && let Err(error) = self.store.write(&self.state)
+        if (dropped || self.rebooted)
+            && let Err(error) = self.remember_all()
         {
             self.warn(error.to_string());
         }
@@ -75,7 +75,7 @@ impl Writer {
 
     /// Drops endpoints whose namespace is gone; answers whether there were any.
     fn drop_endpoints_of_the_past(&mut self, unseen: &[EndpointId]) -> bool {
-        let rebooted = self.store.rebooted;
+        let rebooted = self.rebooted;
         let gone: Vec<EndpointId> = self
             .state
             .endpoints()

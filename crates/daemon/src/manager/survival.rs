@@ -16,8 +16,8 @@
 //! connections that are younger than that, and of the others it does not know how far they got
 //! meanwhile, which the table is told (`nat::Gap`).
 
-use super::store::write_new;
 use super::writer::Writer;
+use crate::store::write_new;
 use dataplane::Dataplane;
 use nat::{Gap, Router, Stored};
 use serde::{Deserialize, Serialize};

@@ -17,10 +17,10 @@ use super::open::OpenPort;
 use super::refuse::{refused, unavailable};
 use super::servers::Servers;
 use super::snapshot::Snapshot;
-use super::store::Store;
 use super::survival::{Survival, Survivors};
 use crate::config::Config;
 use crate::listeners::Listeners;
+use crate::store::{Remembered, Revision, Store, StoreError};
 use api::{ApiError, Counters};
 use arc_swap::ArcSwap;
 use control::{Change, Live, PublicationId, State, UplinkFacts};
@@ -52,7 +52,11 @@ pub(super) struct Writer {
     /// The router that every connection was judged by last; `None` when some were never judged.
     judged: Option<Arc<Router>>,
     pub(super) dataplane: Arc<Dataplane>,
-    pub(super) store: Store,
+    store: Box<dyn Store>,
+    /// Of the state.
+    revision: Revision,
+    /// Whether what was remembered is of another run of the kernel.
+    pub(super) rebooted: bool,
     /// Where connections are kept for the next daemon.
     pub(super) survival: Arc<Survival>,
     /// Those of the last one, until there is a router that they fit into.
@@ -85,9 +89,16 @@ struct Picture {
 
 impl Writer {
     /// Starts the workers, and takes up again what the state directory remembers.
-    pub(super) fn start(config: &Config) -> Result<Self, ApiError> {
+    pub(super) fn start(config: &Config, remembered: Remembered) -> Result<Self, ApiError> {
         let [seed, secret] = random()?;
-        let (store, loaded, warnings) = Store::open(&config.state_dir, || State::new(seed))?;
+        let Remembered {
+            store,
+            state,
+            revision,
+            boot,
+            rebooted,
+            warnings,
+        } = remembered;
         let mut settings = dataplane::Config::default();
         if let Some(workers) = config.workers {
             settings.workers = workers.into();
@@ -101,9 +112,9 @@ impl Writer {
         let dataplane = Dataplane::start(settings)
             .map_err(|error| unavailable("cannot start the workers", &error))?;
         let (dataplane, started) = (Arc::new(dataplane), Instant::now());
-        let survival = Survival::new(&config.state_dir, &store.boot);
+        let survival = Survival::new(&config.state_dir, &boot);
         let mut writer = Self {
-            state: Arc::new(loaded),
+            state: Arc::new(state.unwrap_or_else(|| State::new(seed))),
             live: Live::new(secret),
             facts: UplinkFacts::default(),
             host_links: HostLinks::default(),
@@ -114,6 +125,8 @@ impl Writer {
             judged: None,
             dataplane: Arc::clone(&dataplane),
             store,
+            revision,
+            rebooted,
             survival: Arc::new(survival),
             survivors: Survivors::default(),
             open: BTreeMap::new(),
@@ -160,6 +173,7 @@ impl Writer {
 
     /// Makes the change and remembers it, or does nothing at all.
     pub(super) fn begin(&mut self, change: Change) -> Result<Begun, ApiError> {
+        let made = change.clone();
         let undo = self.commit(change);
         let begun = match self.picture() {
             Ok(picture) => Begun { picture, undo },
@@ -168,7 +182,7 @@ impl Writer {
                 return Err(error);
             }
         };
-        match self.store.write(&self.state) {
+        match self.remember(&made) {
             Ok(()) => Ok(begun),
             Err(error) => {
                 self.take_back(begun.undo);
@@ -177,6 +191,18 @@ impl Writer {
                 )))
             }
         }
+    }
+
+    /// Puts a change that was just made into the store.
+    fn remember(&mut self, change: &Change) -> Result<(), StoreError> {
+        self.revision = self.store.commit(self.revision, change, &self.state)?;
+        Ok(())
+    }
+
+    /// Puts the state as it is into the store, whatever is there.
+    pub(super) fn remember_all(&mut self) -> Result<(), StoreError> {
+        self.revision = self.store.replace(self.revision, &self.state)?;
+        Ok(())
     }
 
     /// Lets frames follow the change.
@@ -197,8 +223,9 @@ impl Writer {
 
     /// Makes everything as it was before the change was begun.
     pub(super) fn revert(&mut self, begun: Begun) {
+        let undo = begun.undo.clone();
         self.take_back(begun.undo);
-        if let Err(error) = self.store.write(&self.state) {
+        if let Err(error) = self.remember(&undo) {
             // The file now remembers what is not there; the next start finds out and says so.
             self.warn(format!(
                 "{error}: a change that was taken back is still in the state file"

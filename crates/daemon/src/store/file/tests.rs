@@ -1,0 +1,269 @@
+use super::*;
+use control::{NetworkRequest, UplinkRequest};
+
+/// A directory in memory: what is written byte by byte is forced to no disk.
+fn directory() -> tempfile::TempDir {
+    tempfile::tempdir_in("/dev/shm").unwrap()
+}
+
+/// The owner of a state, who changes it.
+struct Owner {
+    remembered: Remembered,
+    state: State,
+}
+
+impl Owner {
+    fn open(directory: &Path) -> Self {
+        let mut remembered = FileStore::open(directory).unwrap();
+        let state = remembered.state.take().unwrap_or_else(|| State::new(7));
+        Self { remembered, state }
+    }
+
+    fn try_commit(&mut self, change: &Change) -> Result<(), StoreError> {
+        let mut next = self.state.clone();
+        let _ = next.commit(change.clone());
+        let Remembered {
+            store, revision, ..
+        } = &mut self.remembered;
+        *revision = store.commit(*revision, change, &next)?;
+        self.state = next;
+        Ok(())
+    }
+
+    fn add_network(&mut self, name: &str) -> Result<(), StoreError> {
+        let request = NetworkRequest {
+            name: name.to_owned(),
+            ..NetworkRequest::default()
+        };
+        let (_, change) = self.state.add_network(&request, |_| None).unwrap();
+        self.try_commit(&change)
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.remembered.warnings
+    }
+}
+
+fn path(directory: &Path, name: &str) -> PathBuf {
+    directory.join(name)
+}
+
+/// A directory with a snapshot and `count` changes in the journal, and the states they made.
+fn written(directory: &Path, count: usize) -> Vec<State> {
+    let mut owner = Owner::open(directory);
+    owner.add_network("first").unwrap();
+    let mut states = vec![owner.state.clone()];
+    for n in 0..count {
+        owner.add_network(&format!("net{n}")).unwrap();
+        states.push(owner.state.clone());
+    }
+    states
+}
+
+#[test]
+fn every_change_is_remembered_and_the_snapshot_is_left_alone() {
+    let dir = directory();
+    let mut states = written(dir.path(), 1);
+    let snapshot = fs::read(path(dir.path(), SNAPSHOT)).unwrap();
+    let mut again = Owner::open(dir.path());
+    assert_eq!(again.warnings(), [""; 0]);
+    assert_eq!(Some(&again.state), states.last());
+    assert!(!again.remembered.rebooted);
+    assert_eq!(again.remembered.revision, Revision(2));
+    let (_, change) = again.state.add_uplink(&UplinkRequest::new("eth0")).unwrap();
+    again.try_commit(&change).unwrap();
+    states.push(again.state);
+    drop(again.remembered);
+    assert_eq!(Some(&Owner::open(dir.path()).state), states.last());
+    assert_eq!(fs::read(path(dir.path(), SNAPSHOT)).unwrap(), snapshot);
+}
+
+#[test]
+fn a_long_journal_becomes_a_snapshot() {
+    let dir = directory();
+    let mut owner = Owner::open(dir.path());
+    let len = |name| fs::metadata(path(dir.path(), name)).unwrap().len();
+    let mut longest = 0;
+    for n in 0..500 {
+        owner.add_network(&format!("net{n}")).unwrap();
+        longest = longest.max(len(JOURNAL));
+    }
+    assert!(
+        longest > SMALL / 2 && longest <= len(SNAPSHOT).max(SMALL),
+        "{longest}"
+    );
+    let state = owner.state.clone();
+    drop(owner);
+    assert_eq!(Owner::open(dir.path()).state, state);
+    assert!(!path(dir.path(), FRESH).exists());
+}
+
+#[test]
+fn what_a_snapshot_has_already_is_not_made_twice() {
+    let dir = directory();
+    let states = written(dir.path(), 3);
+    let journal = fs::read(path(dir.path(), JOURNAL)).unwrap();
+    let mut owner = Owner::open(dir.path());
+    let Remembered {
+        store, revision, ..
+    } = &mut owner.remembered;
+    store.replace(*revision, &owner.state).unwrap();
+    drop(owner);
+    // As if it had ended before the journal was emptied.
+    fs::write(path(dir.path(), JOURNAL), journal).unwrap();
+    let again = Owner::open(dir.path());
+    assert_eq!(
+        (Some(&again.state), again.warnings()),
+        (states.last(), &[][..])
+    );
+}
+
+#[test]
+fn a_journal_that_is_cut_off_anywhere_loses_what_was_never_answered_and_nothing_else() {
+    let dir = directory();
+    let states = written(dir.path(), 3);
+    let snapshot = fs::read(path(dir.path(), SNAPSHOT)).unwrap();
+    let journal = fs::read(path(dir.path(), JOURNAL)).unwrap();
+    for len in 0..=journal.len() {
+        let dir = directory();
+        fs::write(path(dir.path(), SNAPSHOT), &snapshot).unwrap();
+        fs::write(path(dir.path(), JOURNAL), &journal[..len]).unwrap();
+        let whole = journal[..len].iter().filter(|byte| **byte == b'\n').count();
+        let is_cut = len > 0 && journal[len - 1] != b'\n';
+        let mut owner = Owner::open(dir.path());
+        assert_eq!(owner.state, states[whole], "{len} bytes");
+        assert_eq!(owner.warnings().len(), usize::from(is_cut), "{len} bytes");
+        if is_cut {
+            let start = journal[..len].iter().rposition(|byte| *byte == b'\n');
+            let kept = fs::read(path(dir.path(), "state.journal.unreadable-1")).unwrap();
+            assert_eq!(kept, journal[start.map_or(0, |at| at + 1)..len]);
+        }
+        // And it goes on from there.
+        owner.add_network("last").unwrap();
+        let state = owner.state.clone();
+        drop(owner);
+        assert_eq!(Owner::open(dir.path()).state, state);
+    }
+}
+
+#[test]
+fn a_snapshot_that_is_cut_off_anywhere_is_kept_with_its_journal() {
+    let dir = directory();
+    written(dir.path(), 1);
+    let files = [SNAPSHOT, JOURNAL].map(|name| fs::read(path(dir.path(), name)).unwrap());
+    for len in 0..files[0].len() {
+        let dir = directory();
+        fs::write(path(dir.path(), SNAPSHOT), &files[0][..len]).unwrap();
+        fs::write(path(dir.path(), JOURNAL), &files[1]).unwrap();
+        let owner = Owner::open(dir.path());
+        assert_eq!((owner.warnings().len(), &owner.state), (1, &State::new(7)));
+        let kept = ["state.json.unreadable-1", "state.journal.unreadable-1"];
+        let kept = kept.map(|name| fs::read(path(dir.path(), name)).unwrap());
+        assert_eq!((&kept[0][..], &kept[1]), (&files[0][..len], &files[1]));
+    }
+}
+
+#[test]
+fn what_is_not_understood_is_kept_and_told() {
+    let dir = directory();
+    written(dir.path(), 2);
+    let [snapshot, journal] =
+        [SNAPSHOT, JOURNAL].map(|name| fs::read_to_string(path(dir.path(), name)).unwrap());
+    let newer = snapshot.replacen("\"version\":2", "\"version\":3", 1);
+    let extra = snapshot.replacen("\"boot\"", "\"colour\":1,\"boot\"", 1);
+    let deep = snapshot.replacen("\"mtu\"", "\"colour\":1,\"mtu\"", 1);
+    let record = journal.replacen("\"mtu\"", "\"colour\":1,\"mtu\"", 1);
+    let gap = journal.replacen("\"revision\":2", "\"revision\":9", 1);
+    let word = journal.replacen("put_network", "paint_network", 1);
+    let cases = [
+        (
+            &newer,
+            &journal,
+            "it has version 3, this daemon reads versions 1 to 2",
+        ),
+        (&extra, &journal, "the key colour is not known"),
+        (
+            &deep,
+            &journal,
+            "the key state.networks.0.colour is not known",
+        ),
+        (&snapshot, &record, "change 1: the key change."),
+        (&snapshot, &gap, "change 1: revision 9 follows 1"),
+        (
+            &snapshot,
+            &word,
+            "change 1: unknown variant `paint_network`",
+        ),
+    ];
+    for (snapshot, journal, why) in cases {
+        let dir = directory();
+        fs::write(path(dir.path(), SNAPSHOT), snapshot).unwrap();
+        fs::write(path(dir.path(), JOURNAL), journal).unwrap();
+        let owner = Owner::open(dir.path());
+        assert_eq!(owner.state, State::new(7), "{why}");
+        let [warning] = owner.warnings() else {
+            panic!("{:?}", owner.warnings())
+        };
+        assert!(
+            warning.contains(why) && warning.contains("unreadable-1"),
+            "{warning}"
+        );
+        let kept = fs::read_to_string(path(dir.path(), "state.journal.unreadable-1")).unwrap();
+        assert_eq!(&kept, journal);
+    }
+}
+
+#[test]
+fn a_file_of_the_version_before_is_read() {
+    let dir = directory();
+    let state = serde_json::to_string(&State::new(9)).unwrap();
+    let old = format!(r#"{{"version":1,"boot":"b","state":{state}}}"#);
+    fs::write(path(dir.path(), SNAPSHOT), old).unwrap();
+    let mut owner = Owner::open(dir.path());
+    assert_eq!((&owner.state, owner.warnings()), (&State::new(9), &[][..]));
+    assert!(owner.remembered.rebooted);
+    owner.add_network("blue").unwrap();
+    let state = owner.state.clone();
+    drop(owner);
+    assert_eq!(Owner::open(dir.path()).state, state);
+}
+
+#[test]
+fn a_second_writer_is_refused() {
+    let dir = directory();
+    let first = FileStore::open(dir.path()).unwrap();
+    let refused = FileStore::open(dir.path()).unwrap_err().to_string();
+    assert!(
+        refused.contains(&dir.path().display().to_string()),
+        "{refused}"
+    );
+    drop(first);
+    FileStore::open(dir.path()).unwrap();
+}
+
+#[test]
+fn a_change_for_another_revision_is_a_conflict() {
+    let dir = directory();
+    let mut owner = Owner::open(dir.path());
+    owner.add_network("blue").unwrap();
+    owner.remembered.revision = Revision(0);
+    let refused = owner.add_network("red").unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "the state has changed meanwhile: it has revision 1, the change was made for 0"
+    );
+}
+
+#[test]
+fn a_change_that_cannot_be_written_leaves_what_was_there() {
+    let dir = directory();
+    let mut owner = Owner::open(dir.path());
+    fs::create_dir(path(dir.path(), FRESH)).unwrap();
+    let refused = owner.add_network("blue").unwrap_err().to_string();
+    assert!(refused.starts_with("cannot write ") && refused.contains(SNAPSHOT));
+    fs::remove_dir(path(dir.path(), FRESH)).unwrap();
+    owner.add_network("blue").unwrap();
+    let state = owner.state.clone();
+    drop(owner);
+    assert_eq!(Owner::open(dir.path()).state, state);
+}
