@@ -3,8 +3,10 @@
 use crate::fixture::{Clearway, SOON};
 use api::{Detach, PortSet, PortState};
 use nix::sys::signal::Signal;
+use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use testbed::{Namespace, link, wait_until};
 
@@ -210,48 +212,75 @@ fn an_idle_daemon_sleeps() {
     containers[0].reaches(containers[1].ip(0));
     // New interfaces still talk for a while (router solicitations, multicast reports).
     let pid = clearway.daemon.id();
-    let mut before = Activity::of(pid);
-    wait_until("a quiet second", PATIENCE, || {
+    let (mut before, mut seconds) = (Activity::of(pid), Vec::new());
+    let quiet = wait_until("a quiet second", PATIENCE, || {
         let now = Activity::of(pid);
         if before.at.elapsed() < SECOND {
             return false;
         }
-        let (woken, ran) = (now.woken - before.woken, now.ran.saturating_sub(before.ran));
+        let threads = now.since(&before);
         before = now;
+        let woken: u64 = threads.iter().map(|thread| thread.woken).sum();
+        let ran: Duration = threads.iter().map(|thread| thread.ran).sum();
+        seconds.push(threads);
         // One look at the namespaces, which has one worker look at what is due. What a wake-up is
         // charged with is up to the machine (2 ms in some virtual ones), spinning is not.
         woken <= 6 && ran < SECOND / 5
-    })
-    .unwrap();
+    });
+    quiet.unwrap_or_else(|error| panic!("{error}: {seconds:#?}"));
 }
 
 /// What a process has done so far.
 struct Activity {
     at: Instant,
-    /// How often its threads have slept.
+    threads: BTreeMap<PathBuf, ThreadActivity>,
+}
+
+/// What one thread has done.
+#[derive(Debug, Clone, Default)]
+struct ThreadActivity {
+    name: String,
+    /// How often it has slept.
     woken: u64,
-    /// How long they have run.
+    /// How long it has run.
     ran: Duration,
 }
 
 impl Activity {
     /// As proc_pid_status(5) and sched-stats.rst tell of each thread.
     fn of(pid: u32) -> Self {
-        let (mut woken, mut nanos, at) = (0, 0, Instant::now());
+        let at = Instant::now();
+        let mut threads = BTreeMap::new();
         for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
-            let read = |name| std::fs::read_to_string(task.as_ref().unwrap().path().join(name));
-            let (status, times) = (read("status").unwrap(), read("schedstat").unwrap());
-            let slept = status
-                .lines()
-                .find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
-            woken += slept.unwrap().trim().parse::<u64>().unwrap();
-            nanos += times.split(' ').next().unwrap().parse::<u64>().unwrap();
+            let path = task.unwrap().path();
+            let read = |name| std::fs::read_to_string(path.join(name));
+            // One that has ended meanwhile sleeps no more.
+            if let (Ok(status), Ok(times)) = (read("status"), read("schedstat")) {
+                let word = |key| status.lines().find_map(|line| line.strip_prefix(key));
+                let slept = word("voluntary_ctxt_switches:").unwrap();
+                let activity = ThreadActivity {
+                    name: word("Name:").unwrap().trim().to_owned(),
+                    woken: slept.trim().parse().unwrap(),
+                    ran: Duration::from_nanos(times.split(' ').next().unwrap().parse().unwrap()),
+                };
+                threads.insert(path, activity);
+            }
         }
-        Self {
-            at,
-            woken,
-            ran: Duration::from_nanos(nanos),
-        }
+        Self { at, threads }
+    }
+
+    /// What each thread that did something has done after `before`.
+    fn since(&self, before: &Self) -> Vec<ThreadActivity> {
+        let nothing = ThreadActivity::default();
+        let each = self.threads.iter().map(|(path, now)| {
+            let then = before.threads.get(path).unwrap_or(&nothing);
+            ThreadActivity {
+                name: now.name.clone(),
+                woken: now.woken - then.woken,
+                ran: now.ran.saturating_sub(then.ran),
+            }
+        });
+        each.filter(|thread| thread.woken > 0).collect()
     }
 }
 

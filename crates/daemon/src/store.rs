@@ -42,6 +42,13 @@ pub(crate) trait Store: fmt::Debug + Send {
     /// # Errors
     /// Nothing is changed then.
     fn replace(&mut self, after: Revision, state: &State) -> Result<Revision, StoreError>;
+
+    /// Forgets how `state`, which is what is remembered, came about: no name that was removed from it
+    /// is kept. Does nothing when nothing is to be forgotten.
+    ///
+    /// # Errors
+    /// All is remembered as before.
+    fn fold(&mut self, state: &State) -> Result<(), StoreError>;
 }
 
 /// How many changes have led to a state.

@@ -6,6 +6,7 @@ use api::Dependence::{self, AddressAndPortDependent, AddressDependent, EndpointI
 use api::{NetworkSet, Preset};
 use std::net::IpAddr;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use testbed::{Child, Namespace, link, wait_until};
 
 /// What coturn found.
@@ -17,6 +18,10 @@ struct Class {
 
 /// Two addresses of each IP version, as RFC 5780 asks for.
 const SECOND: [&str; 2] = ["198.51.100.131", "2001:db8:fffe::3"];
+
+const PORTS_OF_A_RUN: u16 = 40;
+/// More than all tests together make.
+const RUNS_AT_MOST: u16 = 250;
 
 /// coturn at both addresses of one IP version.
 struct Server {
@@ -62,13 +67,19 @@ impl Server {
         }
     }
 
+    /// From ports that no run before had: a mapping of an earlier choice lives on in its port. Each is
+    /// one of the uplink's, too, so that it can be preserved.
     fn discover(&self, from: &Namespace, what: &[&str]) -> String {
+        static RUNS: AtomicU16 = AtomicU16::new(0);
+        let first = 50_000 + PORTS_OF_A_RUN * (RUNS.fetch_add(1, Relaxed) % RUNS_AT_MOST);
+        let last = first + PORTS_OF_A_RUN - 1;
+        let range = format!("net.ipv4.ip_local_port_range={first} {last}");
+        from.output("sysctl", &["-qw", &range]).unwrap();
         let address = self.address.to_string();
         let words = [what, &[address.as_str()]].concat();
         from.output("turnutils_natdiscovery", &words).unwrap()
     }
 
-    /// From sockets that nobody used before: their mappings are made anew.
     fn class(&self, from: &Namespace) -> Class {
         let mapping = self.discover(from, &["-m"]);
         // Nothing that it asks for is to be filtered: what it says of less is not said.
@@ -194,7 +205,6 @@ fn mapping_and_filtering_are_chosen_alone() {
 #[test]
 fn a_port_that_others_may_answer_to_is_not_shared() {
     let judged = Judged::start();
-    use_ports_of_the_uplink(&judged.container.ns);
     for filtering in [EndpointIndependent, AddressDependent] {
         judged.choose(AddressAndPortDependent, filtering);
         for server in &judged.servers {
@@ -203,12 +213,6 @@ fn a_port_that_others_may_answer_to_is_not_shared() {
             assert_eq!(class, Class { mapping, filtering });
         }
     }
-}
-
-/// So that they can be preserved.
-fn use_ports_of_the_uplink(ns: &Namespace) {
-    let range = "net.ipv4.ip_local_port_range=50000 60000";
-    ns.output("sysctl", &["-qw", range]).unwrap();
 }
 
 #[test]
@@ -249,7 +253,6 @@ fn linux_is_judged_as_linux_is() {
 
     judged.set(|set| set.preset = Some(Preset::Linux));
     for ns in [&client, &judged.container.ns] {
-        use_ports_of_the_uplink(ns);
         settled(ns);
     }
     settled(&router);
@@ -265,7 +268,6 @@ fn linux_is_judged_as_linux_is() {
 fn ports_are_kept_or_not_as_the_preset_says() {
     let judged = Judged::start();
     let ns = &judged.container.ns;
-    use_ports_of_the_uplink(ns);
     for (preset, kept) in [
         (Preset::Rfc, true),
         (Preset::FullCone, true),

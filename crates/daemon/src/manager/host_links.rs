@@ -213,7 +213,6 @@ impl Writer {
     }
 
     fn arrange_listeners(&mut self, troubles: &mut Vec<String>) {
-        self.close_listeners();
         let published: Vec<Publication> = self.state.publications().cloned().collect();
         for publication in published {
             if self.listeners.contains_key(&publication.id) {

@@ -101,6 +101,7 @@ impl Writer {
         self.retire_gone();
         self.dataplane.tick();
         self.follow_host();
+        self.tidy_store();
         let now = self.dataplane.now();
         for fdb in self.state.networks().filter_map(|n| self.live.fdb(n.id)) {
             fdb.expire(now, fdb.places().div_ceil(SWEEP));
@@ -175,7 +176,6 @@ impl Writer {
             Ok(begun) => {
                 self.publish(begun);
                 self.close_for_good(port);
-                self.close_listeners();
                 self.live.settle(&self.state);
                 tracing::info!(%endpoint, "dropped with its namespace");
             }

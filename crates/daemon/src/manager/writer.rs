@@ -55,6 +55,8 @@ pub(super) struct Writer {
     store: Box<dyn Store>,
     /// Of the state.
     revision: Revision,
+    /// The last change that the store may remember beside the state.
+    changed: Option<Instant>,
     /// Whether what was remembered is of another run of the kernel.
     pub(super) rebooted: bool,
     /// Where connections are kept for the next daemon.
@@ -126,6 +128,7 @@ impl Writer {
             dataplane: Arc::clone(&dataplane),
             store,
             revision,
+            changed: Some(started),
             rebooted,
             survival: Arc::new(survival),
             survivors: Survivors::default(),
@@ -196,7 +199,23 @@ impl Writer {
     /// Puts a change that was just made into the store.
     fn remember(&mut self, change: &Change) -> Result<(), StoreError> {
         self.revision = self.store.commit(self.revision, change, &self.state)?;
+        self.changed = Some(Instant::now());
         Ok(())
+    }
+
+    /// Has the store forget what is no longer in the state, once changes have ceased for a while.
+    pub(super) fn tidy_store(&mut self) {
+        let is_quiet = self.changed.is_some_and(|at| at.elapsed() >= QUIET);
+        if is_quiet {
+            self.fold_store();
+        }
+    }
+
+    fn fold_store(&mut self) {
+        self.changed = None;
+        if let Err(error) = self.store.fold(&self.state) {
+            tracing::warn!(%error, "the state file keeps what was removed");
+        }
     }
 
     /// Puts the state as it is into the store, whatever is there.
@@ -205,9 +224,11 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets frames follow the change.
+    /// Lets frames follow the change. What nobody publishes any more is free when this returns, so
+    /// that a reader who sees no publication may take its port.
     pub(super) fn publish(&mut self, begun: Begun) {
         self.show_frames(begun.picture);
+        self.close_listeners();
     }
 
     fn show_frames(&mut self, picture: Picture) {
@@ -326,9 +347,12 @@ impl Writer {
         self.open.clear();
         self.give_back_all();
         self.write_survivors(Gap::Silent);
+        self.fold_store();
     }
 }
 
+/// After this long without a change the store forgets those that led to the state.
+const QUIET: Duration = Duration::from_secs(5);
 /// Warnings kept at most.
 const MAX_WARNINGS: usize = 50;
 

@@ -7,7 +7,8 @@
 //! ```
 //! When the journal has grown larger than the snapshot a new snapshot is made: written beside its
 //! place, forced to the disk, and renamed into it, so a crash or a full disk leaves either the old one
-//! or the new one. So a change costs what it is large, not what the state is.
+//! or the new one. So a change costs what it is large, not what the state is. A daemon that had no
+//! change for a while makes one, too, because a journal names what was removed.
 //!
 //! Files that cannot be understood (cut short, edited, with keys nobody knows, of a newer version)
 //! are never overwritten: they are kept under other names, and the daemon starts with nothing and
@@ -217,6 +218,13 @@ impl Store for FileStore {
         let revision = after.next();
         self.write_snapshot(revision, state)?;
         Ok(revision)
+    }
+
+    fn fold(&mut self, state: &State) -> Result<(), StoreError> {
+        if self.journal.len() == 0 {
+            return Ok(());
+        }
+        self.write_snapshot(self.revision, state)
     }
 }
 

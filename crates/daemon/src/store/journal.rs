@@ -11,9 +11,9 @@ use super::Revision;
 use super::file::read_json;
 use control::{Change, State};
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The file of changes, open to add to it.
@@ -105,13 +105,18 @@ impl Journal {
         self.file.is_some()
     }
 
-    /// Adds a change, and waits until it is on the disk. On failure it is as it was.
+    /// Adds a change, and waits until it is on the disk. On failure it is as it was. A journal that
+    /// was moved or removed takes none: the next daemon would not find it.
     pub(super) fn append(&mut self, revision: Revision, change: &Change) -> io::Result<()> {
         let mut line = serde_json::to_vec(&Record { revision, change })?;
         line.push(b'\n');
         let Some(file) = &mut self.file else {
             return Err(io::Error::other("the journal is not sound"));
         };
+        let (ours, there) = (file.metadata()?, fs::metadata(&self.path)?);
+        if (ours.dev(), ours.ino()) != (there.dev(), there.ino()) {
+            return Err(io::Error::other("another file has taken its place"));
+        }
         let written = file.write_all(&line);
         let synced = written.and_then(|()| file.sync_data());
         match synced {

@@ -267,3 +267,52 @@ fn a_change_that_cannot_be_written_leaves_what_was_there() {
     drop(owner);
     assert_eq!(Owner::open(dir.path()).state, state);
 }
+
+#[test]
+fn what_was_removed_is_named_nowhere_once_changes_are_folded() {
+    let dir = directory();
+    let mut owner = Owner::open(dir.path());
+    owner.add_network("kept").unwrap();
+    owner.add_network("secret").unwrap();
+    let (_, change) = owner.state.remove_network("secret").unwrap();
+    owner.try_commit(&change).unwrap();
+    let names = |name| {
+        let text = |file| fs::read_to_string(path(dir.path(), file)).unwrap();
+        [SNAPSHOT, JOURNAL].map(text).concat().contains(name)
+    };
+    assert!(names("secret"));
+    owner.remembered.store.fold(&owner.state).unwrap();
+    assert!(!names("secret") && names("kept"));
+    // The next change follows the same revision.
+    owner.add_network("next").unwrap();
+    let state = owner.state.clone();
+    drop(owner);
+    let again = Owner::open(dir.path());
+    assert_eq!(
+        (again.state, again.remembered.revision),
+        (state, Revision(4))
+    );
+}
+
+#[test]
+fn a_directory_that_is_moved_away_takes_no_change_until_it_is_back() {
+    let outer = directory();
+    let (here, gone) = (outer.path().join("state"), outer.path().join("gone"));
+    fs::create_dir(&here).unwrap();
+    let mut owner = Owner::open(&here);
+    owner.add_network("one").unwrap();
+    owner.add_network("two").unwrap();
+    fs::rename(&here, &gone).unwrap();
+    let refused = owner.add_network("three").unwrap_err().to_string();
+    assert!(refused.contains(JOURNAL), "{refused}");
+    // Another journal is not ours.
+    fs::create_dir(&here).unwrap();
+    fs::write(here.join(JOURNAL), "").unwrap();
+    assert!(owner.add_network("three").is_err());
+    fs::remove_dir_all(&here).unwrap();
+    fs::rename(&gone, &here).unwrap();
+    owner.add_network("four").unwrap();
+    let state = owner.state.clone();
+    drop(owner);
+    assert_eq!(Owner::open(&here).state, state);
+}
