@@ -4,13 +4,13 @@
 //! is for the second frame of a burst; what a large table costs is measured in fdb.rs.
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use dataplane::{Against, Sinks, process};
+use dataplane::Line;
 use nat::{Outbox, Router};
-use pipeline::{Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId};
+use pipeline::{Context, Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId};
 use std::hint::black_box;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::{Effects, Lock, Network, Outputs, Port, Topology};
+use switch::{Lock, Network, Outputs, Port, Topology};
 use wire::checksum::Sum;
 use wire::craft::{self, Link, TcpSegment};
 use wire::{Headers, MacAddr, VlanId, VnetHeader};
@@ -75,6 +75,11 @@ fn parse(c: &mut Criterion) {
     }
 }
 
+/// What stages share for a frame that is really there, with nobody watching.
+fn live() -> Context<NoTrace> {
+    Context::live(NOW, NoTrace)
+}
+
 fn admit(c: &mut Criterion) {
     let headers = Headers::parse(&small(B)).expect("a sound frame");
     let mut group = c.benchmark_group("admit");
@@ -82,7 +87,7 @@ fn admit(c: &mut Criterion) {
         let topology = topology(locked);
         let ingress = topology.ingress(PortId(0)).expect("port 0");
         group.bench_function(name, |b| {
-            b.iter(|| switch::admit(black_box(ingress), black_box(&headers), &mut NoTrace));
+            b.iter(|| switch::admit(&mut live(), black_box(ingress), black_box(&headers)));
         });
     }
 }
@@ -93,23 +98,9 @@ fn learn_and_forward(c: &mut Criterion) {
     c.bench_function("learn + forward, known unicast", |b| {
         b.iter(|| {
             let (src, dst) = (black_box(A), black_box(B));
-            let learned = switch::learn(
-                ingress,
-                VlanId::DEFAULT,
-                src,
-                NOW,
-                Effects::Live,
-                &mut NoTrace,
-            );
-            let forward = switch::forward(
-                ingress,
-                VlanId::DEFAULT,
-                src,
-                dst,
-                NOW,
-                Effects::Live,
-                &mut NoTrace,
-            );
+            let context = &mut live();
+            let learned = switch::learn(context, ingress, VlanId::DEFAULT, src);
+            let forward = switch::forward(context, ingress, VlanId::DEFAULT, src, dst);
             (learned, forward)
         });
     });
@@ -124,22 +115,16 @@ fn whole_line(c: &mut Criterion) {
     ] {
         let (topology, bytes) = (topology(locked), small(dst));
         let (mut out, mut outbox) = (Outputs::default(), Outbox::default());
-        let against = Against {
+        let mut line = Line {
             topology: &topology,
             router: &Router::default(),
-            now: NOW,
-            effects: Effects::Live,
+            context: live(),
+            out: &mut out,
+            outbox: &mut outbox,
         };
         group.bench_function(name, |b| {
             with_frame(&bytes, VnetHeader::default(), |frame| {
-                b.iter(|| {
-                    let mut sinks = Sinks {
-                        out: &mut out,
-                        outbox: &mut outbox,
-                        trace: &mut NoTrace,
-                    };
-                    process(black_box(frame), PortId(0), &against, &mut sinks)
-                });
+                b.iter(|| line.process(black_box(frame), PortId(0)));
             });
         });
     }

@@ -9,17 +9,17 @@
 //! ```
 //! Network 1 has its gateway in VLAN 10.
 
-use dataplane::{Against, Outcome, Sinks, process};
+use dataplane::{Line, Outcome};
 use nat::{Outbox, Router};
 use pipeline::{
-    DropReason, Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId, Recorder,
+    Context, DropReason, Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId, Recorder,
 };
 use std::sync::Arc;
 use std::time::Duration;
 use switch::fdb::{Fdb, FdbConfig};
 use switch::{
-    Effects, Form, Gateway, Lock, Mirror, Native, Network, Outputs, Port, Topology, VlanMode,
-    VlanSet, reform,
+    Form, Gateway, Lock, Mirror, Native, Network, Outputs, Port, Topology, VlanMode, VlanSet,
+    reform,
 };
 use wire::{Headers, MacAddr, Net, VlanId, VlanTag, VnetHeader, check_vnet};
 
@@ -91,24 +91,22 @@ fn carry(topology: &Topology, record: &Record<'_>, now: Instant) {
     let (mut asked, mut out, mut trace) =
         (Outputs::default(), Outputs::default(), Recorder::default());
     let (router, mut outbox) = (Router::default(), Outbox::default());
-    let against = |effects| Against {
+    let mut question = Line {
         topology,
         router: &router,
-        now,
-        effects,
-    };
-    let mut sinks = Sinks {
+        context: Context::question(now, &mut trace),
         out: &mut asked,
         outbox: &mut outbox,
-        trace: &mut trace,
     };
-    let answer = process(&frame, record.from, &against(Effects::None), &mut sinks);
-    let mut sinks = Sinks {
+    let answer = question.process(&frame, record.from);
+    let mut line = Line {
+        topology,
+        router: &router,
+        context: Context::live(now, NoTrace),
         out: &mut out,
         outbox: &mut outbox,
-        trace: &mut NoTrace,
     };
-    let verdict = process(&frame, record.from, &against(Effects::Live), &mut sinks);
+    let verdict = line.process(&frame, record.from);
     let headers = Headers::parse(record.frame);
     assert_eq!(
         (answer, &asked.transmits),

@@ -17,16 +17,16 @@ pub(crate) mod site;
 mod tables;
 
 use crate::carry::Record;
-use dataplane::{Against, Outcome, Sinks, emit, process};
+use dataplane::{Line, Outcome};
 use ledger::Ledger;
 use nat::{Outbox, Post, Rewrite, Router};
 use pipeline::{
-    DropReason, Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId, Recorder,
+    Context, DropReason, Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId, Recorder,
 };
 use site::{INSIDE, PORTS, UPLINK};
 use std::net::IpAddr;
 use std::time::Duration;
-use switch::{Effects, Outputs, Topology};
+use switch::{Outputs, Topology};
 use wire::checksum::{Sum, Verified, verify_ipv4, verify_transport};
 use wire::{Headers, Net, VnetHeader, check_vnet};
 
@@ -94,12 +94,18 @@ impl Edge {
         }
     }
 
-    fn against(&self, effects: Effects) -> Against<'_> {
-        Against {
+    fn line<'l, T>(
+        &'l self,
+        context: Context<T>,
+        out: &'l mut Outputs,
+        outbox: &'l mut Outbox,
+    ) -> Line<'l, T> {
+        Line {
             topology: &self.topology,
             router: &self.router,
-            now: self.now,
-            effects,
+            context,
+            out,
+            outbox,
         }
     }
 
@@ -111,12 +117,8 @@ impl Edge {
         assert!(bytes.len() <= 1514, "{} bytes", bytes.len());
         let (mut out, mut room) = (Outputs::default(), room(bytes));
         let frame = frame(&mut room, VnetHeader::default());
-        let mut sinks = Sinks {
-            out: &mut out,
-            outbox,
-            trace: &mut NoTrace,
-        };
-        let sent = emit(&frame, network, &self.against(Effects::Live), &mut sinks);
+        let context = Context::live(self.now, NoTrace);
+        let sent = self.line(context, &mut out, outbox).emit(&frame, network);
         assert!(sent.is_ok() || out.transmits.is_empty());
         self.assert_within(network, &out);
     }
@@ -126,12 +128,8 @@ impl Edge {
         let mut frame = frame(&mut room, vnet);
         let (answer, asked, trace) = self.ask(from, &frame);
         let mut out = Outputs::default();
-        let mut sinks = Sinks {
-            out: &mut out,
-            outbox,
-            trace: &mut NoTrace,
-        };
-        let verdict = process(&frame, from, &self.against(Effects::Live), &mut sinks);
+        let context = Context::live(self.now, NoTrace);
+        let verdict = self.line(context, &mut out, outbox).process(&frame, from);
         // A question teaches nobody where its sender is, to whom the packet may be turned back.
         if comes_back(&verdict) {
             assert_eq!(
@@ -186,12 +184,9 @@ impl Edge {
     ) -> (Result<Outcome, DropReason>, Outputs, Recorder) {
         let (mut out, mut outbox) = (Outputs::default(), Outbox::default());
         let mut trace = Recorder::default();
-        let mut sinks = Sinks {
-            out: &mut out,
-            outbox: &mut outbox,
-            trace: &mut trace,
-        };
-        let answer = process(frame, from, &self.against(Effects::None), &mut sinks);
+        let context = Context::question(self.now, &mut trace);
+        let mut line = self.line(context, &mut out, &mut outbox);
+        let answer = line.process(frame, from);
         assert!(outbox.is_empty(), "a question says nothing");
         (answer, out, trace)
     }

@@ -18,7 +18,7 @@ use crate::leave::{flow, link, translator};
 use crate::outbox::Outbox;
 use crate::router::Router;
 use crate::tuple::{Kind, Tuple, classify};
-use pipeline::{DropReason, Effects, Instant, NetworkId, Trace};
+use pipeline::{Context, DropReason, NetworkId, Trace};
 use std::net::IpAddr;
 use wire::{Net, Transport};
 
@@ -28,30 +28,27 @@ use wire::{Net, Transport};
 /// [`DropReason::PolicyDenied`]; where rules are, those of a table of connections.
 #[inline]
 pub fn bridge<T: Trace>(
+    context: &mut Context<T>,
     router: &Router,
     arrival: &Arrival<'_>,
-    now: Instant,
-    effects: Effects,
-    trace: &mut T,
 ) -> Result<(), DropReason> {
     if !router.policy.concerns(arrival.network) {
         return Ok(());
     }
-    ruled(router, arrival, now, effects, trace)
+    ruled(context, router, arrival)
 }
 
 fn ruled<T: Trace>(
+    context: &mut Context<T>,
     router: &Router,
     arrival: &Arrival<'_>,
-    now: Instant,
-    effects: Effects,
-    trace: &mut T,
 ) -> Result<(), DropReason> {
     if matches!(arrival.headers.transport, Transport::Icmpv6(icmp) if icmp.nd.is_some()) {
         return Ok(());
     }
     let network = arrival.network;
-    let translator = translator(router, now, effects);
+    let translator = translator(router, context);
+    let trace = &mut context.trace;
     match classify(arrival.headers) {
         None => match arrival.headers.net {
             // Nobody could say what it is: not past rules.
@@ -110,15 +107,14 @@ fn is_group(ip: IpAddr) -> bool {
 }
 
 /// Looks at a frame that is flooded: it may say where a neighbour of the router's is now.
-pub fn observe(
+pub fn observe<T>(
+    context: &mut Context<T>,
     router: &Router,
     arrival: &Arrival<'_>,
-    now: Instant,
-    effects: Effects,
     outbox: &mut Outbox,
 ) {
     if let Some(face) = router.face(arrival.network) {
-        gateway::observe(link(router, face, now, effects), arrival, outbox);
+        gateway::observe(link(router, face, context), arrival, outbox);
     }
 }
 
@@ -127,7 +123,7 @@ mod tests {
     use super::*;
     use crate::config::{Action, Config, EndpointRules, Rule};
     use crate::{Live, PortRange};
-    use pipeline::{Frame, NoTrace, PortId};
+    use pipeline::{Frame, Instant, NoTrace, PortId};
     use std::net::Ipv4Addr;
     use std::sync::Arc;
     use wire::craft::{Link, TcpSegment};
@@ -169,7 +165,7 @@ mod tests {
             headers: &headers,
         };
         let now = Instant::from_secs(1);
-        bridge(router, &arrival, now, Effects::Live, &mut NoTrace)
+        bridge(&mut Context::live(now, NoTrace), router, &arrival)
     }
 
     fn router(otherwise: Action, rules: Vec<Rule>) -> Router {

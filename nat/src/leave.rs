@@ -16,7 +16,7 @@ use crate::router::Router;
 use crate::tcp;
 use crate::translate::Translator;
 use crate::tuple::{Inside, Kind, Tuple, classify};
-use pipeline::{Decision, DropReason, Effects, Instant, NetworkId, Trace};
+use pipeline::{Context, Decision, DropReason, Effects, NetworkId, Trace};
 use std::net::IpAddr;
 use wire::{MacAddr, Net, TcpFlags, Transport};
 
@@ -26,10 +26,8 @@ pub(crate) struct Passage<'p, T> {
     pub(crate) arrival: &'p Arrival<'p>,
     /// The interface it arrived at.
     pub(crate) face: &'p Face,
-    pub(crate) now: Instant,
-    pub(crate) effects: Effects,
+    pub(crate) context: &'p mut Context<T>,
     pub(crate) outbox: &'p mut Outbox,
-    pub(crate) trace: &'p mut T,
 }
 
 /// Into which network a packet goes, and to whom there.
@@ -97,7 +95,7 @@ impl<T: Trace> Passage<'_, T> {
     fn pass_whole(&mut self, how: How) -> Result<Routed, DropReason> {
         let ahead = match self.look_ahead(how)? {
             Some((_, Hop::Held)) => {
-                if self.effects == Effects::None {
+                if self.context.effects == Effects::None {
                     // What will become of it is told all the same.
                     let _ = self.decide(how);
                 }
@@ -145,13 +143,12 @@ impl<T: Trace> Passage<'_, T> {
         let Self {
             router,
             arrival,
-            trace,
-            now,
-            effects,
+            context,
             ..
         } = self;
         let from = arrival.network;
-        let translator = translator(router, *now, *effects);
+        let translator = translator(router, context);
+        let trace = &mut context.trace;
         let flow = flow(arrival, tuple);
         let sends = |tuple: &Tuple, trace: &mut T| {
             let out = Direction::Out;
@@ -205,7 +202,7 @@ impl<T: Trace> Passage<'_, T> {
             }
         };
         if let Some(outer) = decided.outer {
-            tell_translation(&tuple, &outer, *trace);
+            tell_translation(&tuple, &outer, trace);
         }
         Ok(decided)
     }
@@ -261,8 +258,8 @@ impl<T: Trace> Passage<'_, T> {
             return Ok(Hop::At(mac));
         }
         let next = face.next_hop(way.to).ok_or(DropReason::NoRoute)?;
-        let link = link(self.router, face, self.now, self.effects);
-        match link.next_hop(next, self.arrival, self.outbox, self.trace) {
+        let link = link(self.router, face, self.context);
+        match link.next_hop(next, self.arrival, self.outbox, &mut self.context.trace) {
             NextHop::At(mac) => Ok(Hop::At(mac)),
             NextHop::Held => Ok(Hop::Held),
             NextHop::Unknown => Err(DropReason::NextHopUnknown),
@@ -282,7 +279,7 @@ impl<T: Trace> Passage<'_, T> {
         if hops > 1 {
             return Ok(());
         }
-        self.trace.tell(Decision::HopsEnded { hops });
+        self.context.tell(Decision::HopsEnded { hops });
         self.complain(ErrorKind::TimeExceeded);
         Err(DropReason::TtlExceeded)
     }
@@ -296,10 +293,10 @@ impl<T: Trace> Passage<'_, T> {
         }
         let shown = u32::try_from(len).unwrap_or(u32::MAX);
         if self.fragment(mtu).is_some() {
-            self.trace.tell(Decision::CutToFit { len: shown, mtu });
+            self.context.tell(Decision::CutToFit { len: shown, mtu });
             return Ok(());
         }
-        self.trace.tell(Decision::TooLarge { len: shown, mtu });
+        self.context.tell(Decision::TooLarge { len: shown, mtu });
         self.complain(ErrorKind::FragmentationNeeded { mtu });
         Err(DropReason::FragmentationNeeded)
     }
@@ -336,13 +333,13 @@ impl<T: Trace> Passage<'_, T> {
     }
 
     pub(crate) fn translator(&self) -> Translator<'_> {
-        translator(self.router, self.now, self.effects)
+        translator(self.router, self.context)
     }
 
     /// Tells the sender why the packet did not go on.
     pub(crate) fn complain(&mut self, kind: ErrorKind) {
-        let link = link(self.router, self.face, self.now, self.effects);
-        let _ = link.tell(kind, self.arrival, self.outbox, self.trace);
+        let link = link(self.router, self.face, self.context);
+        let _ = link.tell(kind, self.arrival, self.outbox, &mut self.context.trace);
     }
 }
 
@@ -374,28 +371,23 @@ impl Way {
 }
 
 /// A link of the router's, for a packet that is not about the link itself.
-pub(crate) fn link<'r>(
-    router: &'r Router,
-    face: &'r Face,
-    now: Instant,
-    effects: Effects,
-) -> Link<'r> {
+pub(crate) fn link<'r, T>(router: &'r Router, face: &'r Face, context: &Context<T>) -> Link<'r> {
     Link {
         face,
         owns: &|_| false,
         live: &router.live.gateway,
-        now,
-        effects,
+        now: context.now,
+        effects: context.effects,
     }
 }
 
-pub(crate) fn translator(router: &Router, now: Instant, effects: Effects) -> Translator<'_> {
+pub(crate) fn translator<'r, T>(router: &'r Router, context: &Context<T>) -> Translator<'r> {
     Translator {
         tables: &router.live.tables,
         published: &router.published,
         settings: &router.settings,
-        now,
-        effects,
+        now: context.now,
+        effects: context.effects,
     }
 }
 

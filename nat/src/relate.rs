@@ -32,7 +32,7 @@ impl<T: Trace> Passage<'_, T> {
                 translator.related_hairpin(from, &quoted, &external(uplink)?)?
             }
         };
-        self.trace.tell(Decision::ErrorRelated {
+        self.context.tell(Decision::ErrorRelated {
             flow: quoted.src,
             ip: related.dst,
         });
@@ -83,11 +83,11 @@ impl<T: Trace> Passage<'_, T> {
         // Its first one may have had a hop more, and been shorter.
         self.check_hops()?;
         let fragments = &self.router.live.fragments;
-        match fragments.later(piece, self.arrival, self.now, self.effects)? {
+        match fragments.later(piece, self.arrival, self.context.now, self.context.effects)? {
             Later::Forward(network, rewrite) => {
                 let face = self.router.face(network).ok_or(DropReason::NoRoute)?;
                 self.check_fit(face.mtu)?;
-                self.trace.tell(Decision::FirstFragmentFollowed);
+                self.context.tell(Decision::FirstFragmentFollowed);
                 let fragment = self.fragment(face.mtu);
                 let rewrite = Rewrite {
                     fragment,
@@ -96,7 +96,7 @@ impl<T: Trace> Passage<'_, T> {
                 Ok(Routed::Forward(network, rewrite))
             }
             Later::Held => {
-                self.trace.tell(Decision::FirstFragmentAwaited);
+                self.context.tell(Decision::FirstFragmentAwaited);
                 Ok(Routed::Taken)
             }
         }
@@ -111,6 +111,12 @@ impl<T: Trace> Passage<'_, T> {
             Err(reason) => PacketVerdict::Drop(reason),
         };
         let fragments = &self.router.live.fragments;
-        fragments.first(piece, decision, self.now, self.effects, self.outbox);
+        fragments.first(
+            piece,
+            decision,
+            self.context.now,
+            self.context.effects,
+            self.outbox,
+        );
     }
 }

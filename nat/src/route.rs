@@ -25,7 +25,7 @@ use crate::outbox::Outbox;
 use crate::router::{Destination, Router};
 use crate::tuple::addresses;
 use crate::{TransportAddr, martian};
-use pipeline::{Decision, DropReason, Effects, Instant, NetworkId, Trace};
+use pipeline::{Context, Decision, DropReason, NetworkId, Trace};
 use std::net::IpAddr;
 use wire::{Headers, Icmp, Icmpv6, IpProtocol, Net, Transport, Udp};
 
@@ -34,30 +34,26 @@ use wire::{Headers, Icmp, Icmpv6, IpProtocol, Net, Transport, Udp};
 /// # Errors
 /// Why the frame goes nowhere. The sender is told by ICMP where a router should.
 pub fn route<T: Trace>(
+    context: &mut Context<T>,
     router: &Router,
     arrival: &Arrival<'_>,
-    now: Instant,
-    effects: Effects,
     outbox: &mut Outbox,
-    trace: &mut T,
 ) -> Result<Routed, DropReason> {
     let face = router.face(arrival.network).ok_or(DropReason::NoRoute)?;
     let mut passage = Passage {
         router,
         arrival,
         face,
-        now,
-        effects,
+        context,
         outbox,
-        trace,
     };
     if passage.is_local() {
         let owns = |ip| router.answers_for(face, ip);
         let link = Link {
             owns: &owns,
-            ..link(router, face, now, effects)
+            ..link(router, face, passage.context)
         };
-        gateway::local(link, arrival, passage.outbox, passage.trace)?;
+        gateway::local(link, arrival, passage.outbox, &mut passage.context.trace)?;
         return Ok(Routed::Taken);
     }
     let Some((src, dst, protocol)) = addresses(arrival.headers) else {
@@ -93,7 +89,7 @@ impl<T: Trace> Passage<'_, T> {
     ) -> Result<Routed, DropReason> {
         let own = self.face.network;
         if !self.face.addresses.iter().any(|net| net.contains(&src)) {
-            self.trace.tell(Decision::SourceNotInside { ip: src });
+            self.context.tell(Decision::SourceNotInside { ip: src });
             return Err(DropReason::Martian);
         }
         match self.router.place(self.face, dst) {
@@ -102,15 +98,15 @@ impl<T: Trace> Passage<'_, T> {
             Destination::External(uplink) => {
                 let to = TransportAddr::new(dst, self.dst_port());
                 if self.router.takes(uplink, protocol, to) {
-                    self.trace.tell(Decision::Hairpinned { to });
+                    self.context.tell(Decision::Hairpinned { to });
                     self.pass(How::Hairpin(uplink))
                 } else {
-                    self.trace.tell(Decision::ToHost { ip: dst });
+                    self.context.tell(Decision::ToHost { ip: dst });
                     self.reach_host(role, dst)
                 }
             }
             Destination::Inside(network) if network == own => {
-                self.trace.tell(Decision::SameNetwork);
+                self.context.tell(Decision::SameNetwork);
                 Err(DropReason::NetworkIsolated)
             }
             Destination::Inside(network) => {
@@ -131,7 +127,7 @@ impl<T: Trace> Passage<'_, T> {
     fn pass_prefixed(&mut self, network: NetworkId, dst: IpAddr) -> Result<Routed, DropReason> {
         let to = self.router.prefixes.inner(dst);
         let to = to.ok_or(DropReason::Untranslatable)?;
-        self.trace.tell(Decision::PrefixTranslated {
+        self.context.tell(Decision::PrefixTranslated {
             ip: dst,
             inside: to,
         });
@@ -148,7 +144,7 @@ impl<T: Trace> Passage<'_, T> {
         let dns = matches!(protocol, IpProtocol::UDP | IpProtocol::TCP) && self.dst_port() == DNS;
         let ours = self.face.owns(dst) && !role.overlapping;
         if let (true, true, Some(network)) = (dns, ours, self.router.services) {
-            self.trace.tell(Decision::ToNameServer);
+            self.context.tell(Decision::ToNameServer);
             return self.forward_untracked(Way { network, to: dst });
         }
         if role.internal {
@@ -160,7 +156,7 @@ impl<T: Trace> Passage<'_, T> {
     fn reach_host(&mut self, role: &InsideRole, dst: IpAddr) -> Result<Routed, DropReason> {
         let host = self.router.host.filter(|_| role.host_access);
         let Some(network) = host else {
-            self.trace.tell(Decision::NoHostAccess {
+            self.context.tell(Decision::NoHostAccess {
                 network: self.face.network,
             });
             self.refuse_connection();
@@ -178,10 +174,10 @@ impl<T: Trace> Passage<'_, T> {
             return Err(DropReason::NetworkInternal);
         }
         if role.peers.contains(&to) && theirs.peers.contains(&from) {
-            self.trace.tell(Decision::Peered { from, to });
+            self.context.tell(Decision::Peered { from, to });
             return Ok(());
         }
-        self.trace.tell(Decision::NotPeered { from, to });
+        self.context.tell(Decision::NotPeered { from, to });
         Err(DropReason::NetworkIsolated)
     }
 
@@ -192,12 +188,12 @@ impl<T: Trace> Passage<'_, T> {
         dst: IpAddr,
     ) -> Result<Routed, DropReason> {
         let Some(network) = role.uplink.filter(|up| self.has_way(*up, dst)) else {
-            self.trace.tell(Decision::NoUplink { ip: dst });
+            self.context.tell(Decision::NoUplink { ip: dst });
             self.complain(ErrorKind::NoRoute);
             return Err(DropReason::NoRoute);
         };
         let way = Way { network, to: dst };
-        self.trace.tell(Decision::ToUplink { network });
+        self.context.tell(Decision::ToUplink { network });
         self.pass(match role.exit(src) {
             Exit::Masqueraded => How::Outbound(way),
             Exit::Prefixed => How::Prefixed(way),
@@ -216,7 +212,7 @@ impl<T: Trace> Passage<'_, T> {
     /// network that the world knows addresses of. The world's packets come from the world.
     fn route_uplink(&mut self, src: IpAddr, dst: IpAddr) -> Result<Routed, DropReason> {
         if self.router.place(self.face, src) != Destination::World {
-            self.trace.tell(Decision::SourceNotOutside { ip: src });
+            self.context.tell(Decision::SourceNotOutside { ip: src });
             return Err(DropReason::Martian);
         }
         match self.router.place(self.face, dst) {
@@ -247,7 +243,7 @@ impl<T: Trace> Passage<'_, T> {
         };
         let role = self.router.face(network).and_then(Face::inside);
         if !role.is_some_and(|r| r.host_access && !r.internal) {
-            self.trace.tell(Decision::NoHostAccess { network });
+            self.context.tell(Decision::NoHostAccess { network });
             return Err(DropReason::HostDenied);
         }
         self.pass(How::Followed(Way { network, to: dst }))
@@ -265,9 +261,9 @@ impl<T: Trace> Passage<'_, T> {
 
     /// Says that nobody listens, as a host does: RST to TCP, port unreachable to UDP.
     fn refuse_connection(&mut self) {
-        let link = link(self.router, self.face, self.now, self.effects);
+        let link = link(self.router, self.face, self.context);
         // It never does anything but refuse here.
-        let _ = gateway::local(link, self.arrival, self.outbox, self.trace);
+        let _ = gateway::local(link, self.arrival, self.outbox, &mut self.context.trace);
     }
 
     /// Whether the frame is the router's own affair, not to be looked at as one on its way: what

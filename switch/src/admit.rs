@@ -7,7 +7,7 @@
 
 use crate::topology::{Ingress, Lock};
 use crate::vlan::Admitted;
-use pipeline::{Decision, DropReason, PortId, Trace};
+use pipeline::{Context, Decision, DropReason, PortId, Trace};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use wire::{Headers, Nd, Net, Transport, VlanTag};
 
@@ -16,9 +16,9 @@ use wire::{Headers, Nd, Net, Transport, VlanTag};
 /// # Errors
 /// Why it may not.
 pub fn admit<T: Trace>(
+    context: &mut Context<T>,
     ingress: Ingress<'_>,
     headers: &Headers,
-    trace: &mut T,
 ) -> Result<Admitted, DropReason> {
     let Ingress { port, network } = ingress;
     if !headers.src.is_valid_source() {
@@ -29,10 +29,10 @@ pub fn admit<T: Trace>(
     }
     if let Some(lock) = &port.lock {
         lock.check(headers)?;
-        lock.tell(port.id, headers, trace);
+        lock.tell(port.id, headers, &mut context.trace);
     }
     let admitted = port.vlan.admit(headers)?;
-    trace.tell(Decision::InVlan {
+    context.tell(Decision::InVlan {
         vlan: admitted.vlan,
     });
     Ok(admitted)

@@ -3,7 +3,7 @@
 use crate::forward::Forward;
 use crate::topology::{Ingress, Mirror, Port, Topology};
 use crate::vlan::{Admitted, Form};
-use pipeline::{Decision, DropReason, Frame, PortId, Trace};
+use pipeline::{Context, Decision, DropReason, Frame, PortId, Trace};
 use wire::Headers;
 
 /// One copy of a frame, to be sent.
@@ -48,17 +48,18 @@ impl Outputs {
 /// Notes the form in which a frame arrived and copies it at a mirrored port to the port's mirror, before anything is
 /// decided about it.
 pub fn arrive<T: Trace>(
+    context: &mut Context<T>,
     topology: &Topology,
-    port: &Port,
+    ingress: Ingress<'_>,
     headers: &Headers,
     out: &mut Outputs,
-    trace: &mut T,
 ) {
+    let port = ingress.port;
     out.arrived = port.vlan.arrived(headers);
     if let Some(mirror) = port.mirror.filter(|m| m.ingress) {
         let copied = copy(topology, mirror, out.arrived, out);
         let mirror = mirror.to;
-        trace.tell(if copied {
+        context.tell(if copied {
             Decision::IngressMirrored { mirror }
         } else {
             Decision::IngressMirrorDown { mirror }
@@ -72,20 +73,20 @@ pub fn arrive<T: Trace>(
 /// # Errors
 /// Why it leaves nowhere.
 pub fn egress<T: Trace>(
+    context: &mut Context<T>,
     topology: &Topology,
     ingress: Ingress<'_>,
     admitted: &Admitted,
     forward: Forward,
     packet_len: usize,
     out: &mut Outputs,
-    trace: &mut T,
 ) -> Result<(), DropReason> {
     let Ingress {
         port: from,
         network,
     } = ingress;
     if packet_len > usize::from(network.mtu) {
-        trace.tell(Decision::AboveMtu {
+        context.tell(Decision::AboveMtu {
             len: u32::try_from(packet_len).unwrap_or(u32::MAX),
             mtu: network.mtu,
         });
@@ -97,7 +98,7 @@ pub fn egress<T: Trace>(
             // takes its entries with it at once.
             let to = topology.member(network.id, to).ok_or(DropReason::TxGone)?;
             let form = leave(from, to, admitted)?;
-            push(topology, to, form, out, trace);
+            push(topology, to, form, out, &mut context.trace);
             Ok(())
         }
         // Nothing is left of it on layer 2.
@@ -113,7 +114,7 @@ pub fn egress<T: Trace>(
                 if to.id != from.id
                     && let Ok(form) = leave(from, to, admitted)
                 {
-                    push(topology, to, form, out, trace);
+                    push(topology, to, form, out, &mut context.trace);
                 }
             }
             if out.transmits.len() > before {

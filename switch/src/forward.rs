@@ -5,7 +5,7 @@
 
 use crate::fdb::Lookup;
 use crate::topology::{Ingress, Port};
-use pipeline::{Decision, DropReason, Effects, Instant, PortId, Trace};
+use pipeline::{Context, Decision, DropReason, Effects, PortId, Trace};
 use wire::{MacAddr, VlanId};
 
 /// Where a frame goes.
@@ -36,13 +36,11 @@ pub enum Flood {
 /// # Errors
 /// [`DropReason::ReservedAddress`], [`DropReason::SamePort`], or the limit that is used up.
 pub fn forward<T: Trace>(
+    context: &mut Context<T>,
     ingress: Ingress<'_>,
     vlan: VlanId,
     src: MacAddr,
     dst: MacAddr,
-    now: Instant,
-    effects: Effects,
-    trace: &mut T,
 ) -> Result<Forward, DropReason> {
     let Ingress { port, network } = ingress;
     let flood = if dst.is_group() {
@@ -60,42 +58,37 @@ pub fn forward<T: Trace>(
         .gateway
         .is_some_and(|g| g.mac == dst && g.vlan == vlan)
     {
-        trace.tell(Decision::ToGateway { mac: dst });
+        context.tell(Decision::ToGateway { mac: dst });
         return Ok(Forward::Gateway);
     } else {
-        match network.fdb.lookup(vlan, dst, now) {
+        match network.fdb.lookup(vlan, dst, context.now) {
             Lookup::Found { port: to, .. } if to == port.id => return Err(DropReason::SamePort),
             Lookup::Found { port: to, .. } => {
-                trace.tell(Decision::ToPort { mac: dst, port: to });
+                context.tell(Decision::ToPort { mac: dst, port: to });
                 return Ok(Forward::Unicast(to));
             }
             Lookup::Unknown => Flood::Unknown,
         }
     };
-    trace.tell(match flood {
+    context.tell(match flood {
         Flood::Broadcast => Decision::FloodBroadcast,
         Flood::Multicast => Decision::FloodMulticast { group: dst },
         Flood::Unknown => Decision::FloodUnknown { mac: dst },
     });
-    within_limit(port, flood, now, effects)?;
+    within_limit(context, port, flood)?;
     Ok(Forward::Flood(flood))
 }
 
-fn within_limit(
-    port: &Port,
-    flood: Flood,
-    now: Instant,
-    effects: Effects,
-) -> Result<(), DropReason> {
+fn within_limit<T>(context: &Context<T>, port: &Port, flood: Flood) -> Result<(), DropReason> {
     let (meter, reason) = match flood {
         Flood::Broadcast => (&port.storm.broadcast, DropReason::StormBroadcast),
         Flood::Multicast => (&port.storm.multicast, DropReason::StormMulticast),
         Flood::Unknown => (&port.storm.unknown, DropReason::StormUnknown),
     };
     let Some(meter) = meter else { return Ok(()) };
-    let allowed = match effects {
-        Effects::Live => meter.take(now),
-        Effects::None => meter.would_take(now),
+    let allowed = match context.effects {
+        Effects::Live => meter.take(context.now),
+        Effects::None => meter.would_take(context.now),
     };
     if allowed { Ok(()) } else { Err(reason) }
 }

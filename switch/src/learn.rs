@@ -2,7 +2,7 @@
 
 use crate::fdb::Learning;
 use crate::topology::Ingress;
-use pipeline::{Decision, DropReason, Effects, Instant, Trace};
+use pipeline::{Context, Decision, DropReason, Effects, Trace};
 use wire::{MacAddr, VlanId};
 
 /// Learns that `mac` is behind the ingress port in `vlan`.
@@ -10,19 +10,17 @@ use wire::{MacAddr, VlanId};
 /// # Errors
 /// [`DropReason::StaticElsewhere`]: the address has a static entry on another port.
 pub fn learn<T: Trace>(
+    context: &mut Context<T>,
     ingress: Ingress<'_>,
     vlan: VlanId,
     mac: MacAddr,
-    now: Instant,
-    effects: Effects,
-    trace: &mut T,
 ) -> Result<(), DropReason> {
     let (fdb, port) = (&ingress.network.fdb, ingress.port.id);
-    let learning = match effects {
-        Effects::Live => fdb.learn(vlan, mac, port, now),
-        Effects::None => fdb.assess(vlan, mac, port, now),
+    let learning = match context.effects {
+        Effects::Live => fdb.learn(vlan, mac, port, context.now),
+        Effects::None => fdb.assess(vlan, mac, port, context.now),
     };
-    trace.tell(match learning {
+    context.tell(match learning {
         Learning::Known => Decision::SourceKnown { mac, port },
         Learning::Refresh => Decision::SourceRefreshed { mac, port },
         Learning::New { .. } => Decision::SourceLearned { mac, port },

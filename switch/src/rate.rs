@@ -10,8 +10,8 @@
 
 use crate::egress::Outputs;
 use crate::forward::Forward;
-use crate::topology::{Port, Topology};
-use pipeline::{Decision, DropReason, Effects, Frame, Instant, Meter, Trace};
+use crate::topology::{Ingress, Topology};
+use pipeline::{Context, Decision, DropReason, Effects, Frame, Meter, Trace};
 use std::sync::Arc;
 
 /// A limit; none at all unless set.
@@ -42,7 +42,8 @@ impl Rate {
         self.bytes.is_none() && self.packets.is_none()
     }
 
-    fn lets_pass(&self, frame: &Frame<'_>, now: Instant, effects: Effects) -> bool {
+    fn lets_pass<T>(&self, context: &Context<T>, frame: &Frame<'_>) -> bool {
+        let Context { now, effects, .. } = *context;
         let packets = match usize::from(frame.vnet.gso_size) {
             size if frame.vnet.is_gso() && size > 0 => frame.len().div_ceil(size),
             _ => 1,
@@ -67,19 +68,20 @@ impl Rate {
     }
 }
 
-/// Whether `port` may send `frame` now.
+/// Whether the ingress port may send `frame` now.
 ///
 /// # Errors
 /// [`DropReason::RateLimited`].
-pub fn within_rate(
-    port: &Port,
+pub fn within_rate<T: Trace>(
+    context: &mut Context<T>,
+    ingress: Ingress<'_>,
     frame: &Frame<'_>,
-    now: Instant,
-    effects: Effects,
 ) -> Result<(), DropReason> {
-    if port.sends.is_unlimited() || port.sends.lets_pass(frame, now, effects) {
+    let port = ingress.port;
+    if port.sends.is_unlimited() || port.sends.lets_pass(context, frame) {
         return Ok(());
     }
+    context.tell(Decision::SenderLimited { port: port.id });
     Err(DropReason::RateLimited)
 }
 
@@ -89,13 +91,11 @@ pub fn within_rate(
 /// # Errors
 /// [`DropReason::RateLimited`] when that was the one receiver of `forward`.
 pub fn shape<T: Trace>(
+    context: &mut Context<T>,
     topology: &Topology,
     frame: &Frame<'_>,
     forward: Forward,
-    now: Instant,
-    effects: Effects,
     out: &mut Outputs,
-    trace: &mut T,
 ) -> Result<(), DropReason> {
     let (mut index, mut refused) = (0, None);
     let mirrored = out.as_arrived;
@@ -103,11 +103,11 @@ pub fn shape<T: Trace>(
         index += 1;
         let port = topology.port(copy.port).filter(|_| index > mirrored);
         let passes = port.is_none_or(|port| {
-            port.receives.is_unlimited() || port.receives.lets_pass(frame, now, effects)
+            port.receives.is_unlimited() || port.receives.lets_pass(context, frame)
         });
         if !passes {
             refused = Some(copy.port);
-            trace.tell(Decision::ReceiverLimited { port: copy.port });
+            context.tell(Decision::ReceiverLimited { port: copy.port });
         }
         passes
     });
@@ -120,7 +120,9 @@ pub fn shape<T: Trace>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pipeline::{NetworkId, PortId};
+    use crate::fdb::{Fdb, FdbConfig};
+    use crate::topology::{Network, Port};
+    use pipeline::{Instant, NetworkId, NoTrace, PortId};
     use wire::VnetHeader;
 
     fn sends(rate: Rate) -> Port {
@@ -130,11 +132,26 @@ mod tests {
         }
     }
 
+    fn network() -> Network {
+        Network {
+            id: NetworkId(0),
+            mtu: 1500,
+            forward_reserved: false,
+            fdb: Arc::new(Fdb::new(FdbConfig::default(), 1)),
+            gateway: None,
+        }
+    }
+
+    fn is_within_rate(port: &Port, frame: &Frame<'_>, mut context: Context<NoTrace>) -> bool {
+        let network = &network();
+        within_rate(&mut context, Ingress { port, network }, frame).is_ok()
+    }
+
     fn passed(port: &Port, len: usize, vnet: VnetHeader, frames: usize, now: Instant) -> usize {
         let mut room = vec![0; len];
         let frame = Frame::new(&mut room, 0, len, vnet);
         (0..frames)
-            .filter(|_| within_rate(port, &frame, now, Effects::Live).is_ok())
+            .filter(|_| is_within_rate(port, &frame, Context::live(now, NoTrace)))
             .count()
     }
 
@@ -186,8 +203,11 @@ mod tests {
         let mut room = [0; 60];
         let frame = Frame::new(&mut room, 0, 60, VnetHeader::default());
         for _ in 0..100 {
-            let answer = within_rate(&port, &frame, Instant::ZERO, Effects::None);
-            assert_eq!(answer, Ok(()));
+            assert!(is_within_rate(
+                &port,
+                &frame,
+                Context::question(Instant::ZERO, NoTrace)
+            ));
         }
         let free = sends(Rate::default());
         assert_eq!(

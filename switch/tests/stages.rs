@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use clearway_switch as switch;
-use pipeline::{DropReason, Instant, Meter, NetworkId, NoTrace, PortId};
+use pipeline::{Context, DropReason, Instant, Meter, NetworkId, NoTrace, PortId};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
@@ -61,10 +61,15 @@ fn network() -> Network {
     }
 }
 
+/// What stages share for a frame that is really there.
+fn live() -> Context<NoTrace> {
+    Context::live(NOW, NoTrace)
+}
+
 /// Whether `network` takes `frame` from `port`.
 fn admit(network: &Network, port: &Port, frame: &[u8]) -> Result<(), DropReason> {
     let headers = Headers::parse(frame).unwrap();
-    switch::admit(Ingress { port, network }, &headers, &mut NoTrace).map(drop)
+    switch::admit(&mut live(), Ingress { port, network }, &headers).map(drop)
 }
 
 /// The headers of a frame with these tags.
@@ -458,7 +463,7 @@ impl Six {
             port: &self.ports[from],
             network: &self.network,
         };
-        switch::forward(ingress, vlan, OWN, dst, NOW, Effects::Live, &mut NoTrace)
+        switch::forward(&mut live(), ingress, vlan, OWN, dst)
     }
 
     /// By which ports a frame from port `from` leaves, when it is to go to `forward`.
@@ -490,13 +495,13 @@ fn leaves(
     };
     let mut out = Outputs::default();
     switch::egress(
+        &mut live(),
         topology,
         ingress,
         &admitted,
         forward,
         packet_len,
         &mut out,
-        &mut NoTrace,
     )?;
     Ok(out.transmits.iter().map(|copy| copy.port.0).collect())
 }
@@ -678,16 +683,9 @@ fn a_question_leaves_no_trace_and_gets_the_live_answer() {
         network: &six.network,
     };
     let ask = |effects| {
-        let learned = switch::learn(ingress, VlanId::DEFAULT, OWN, NOW, effects, &mut NoTrace);
-        let forward = switch::forward(
-            ingress,
-            VlanId::DEFAULT,
-            OWN,
-            OTHER,
-            NOW,
-            effects,
-            &mut NoTrace,
-        );
+        let mut context = Context { effects, ..live() };
+        let learned = switch::learn(&mut context, ingress, VlanId::DEFAULT, OWN);
+        let forward = switch::forward(&mut context, ingress, VlanId::DEFAULT, OWN, OTHER);
         (learned, forward)
     };
     let before = (six.network.fdb.entries(NOW), format!("{meter:?}"));

@@ -1,16 +1,16 @@
 //! What would become of a frame?
 //!
-//! Runs [`process`] itself against the live tables, with nothing changed and everything told.
+//! Runs the line itself against the live tables, with nothing changed and everything told.
 
 use crate::answer::answer;
-use crate::process::{Outcome, Sinks, process};
+use crate::process::Outcome;
 use crate::view::View;
 use nat::{Arrival, Outbox};
 use pipeline::{
-    Decision, DropReason, Frame, HEADROOM, Instant, MAX_FRAME, PortId, Recorder, Trace,
+    Context, Decision, DropReason, Frame, HEADROOM, Instant, MAX_FRAME, PortId, Recorder, Trace,
 };
 use std::sync::Arc;
-use switch::{Effects, Forward, Outputs, Transmit};
+use switch::{Forward, Outputs, Transmit};
 use wire::{Headers, VnetHeader};
 
 /// The answer, with every decision that led to it.
@@ -50,16 +50,9 @@ pub fn explain(
     let end = room.len();
     let mut frame = Frame::new(&mut room, HEADROOM, end, vnet);
     let (mut out, mut outbox) = (Outputs::default(), Outbox::default());
-    let verdict = process(
-        &frame,
-        from,
-        &view.against(now, Effects::None),
-        &mut Sinks {
-            out: &mut out,
-            outbox: &mut outbox,
-            trace: &mut trace,
-        },
-    );
+    let context = Context::question(now, &mut trace);
+    let mut line = view.line(context, &mut out, &mut outbox);
+    let verdict = line.process(&frame, from);
     for copy in &out.transmits {
         if view.outlet(copy.port).is_none() {
             trace.tell(Decision::PortClosed { port: copy.port });

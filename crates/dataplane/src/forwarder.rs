@@ -5,16 +5,16 @@
 //! wait. It asks once a batch whether anybody watches: where nobody does, no record is made.
 
 use crate::finish::{self, Scratch};
-use crate::process::{Outcome, Sinks, emit, process};
+use crate::process::Outcome;
 use crate::view::{Outlet, View};
 use nat::{Outbox, Post, Rewrite};
 use observe::{Flow, Record, Verdict};
 use pipeline::{
-    Batch, BatchLimits, Decision, DropReason, Frame, HEADROOM, Instant, NetworkId, NoTrace,
-    PacketId, PortCounters, PortId, Trace, WorkerId,
+    Batch, BatchLimits, Context, Decision, DropReason, Frame, HEADROOM, Instant, NetworkId,
+    NoTrace, PacketId, PortCounters, PortId, Trace, WorkerId,
 };
 use port::{Gone, Rx};
-use switch::{Effects, Form, Forward, Ingress, Outputs, Transmit, VlanMode, reform};
+use switch::{Form, Forward, Ingress, Outputs, Transmit, VlanMode, reform};
 use wire::{Headers, MacAddr, VlanId, VlanTag, VnetHeader};
 
 /// The buffers and the identity with which frames are carried.
@@ -216,17 +216,11 @@ impl Lane {
         trace: &mut T,
     ) -> Result<Outcome, DropReason> {
         let Moment { view, now } = moment;
-        let against = view.against(now, Effects::Live);
-        let mut sinks = Sinks {
-            out: &mut self.out,
-            outbox: &mut self.outbox,
-            trace,
-        };
+        let context = Context::live(now, &mut *trace);
+        let mut line = view.line(context, &mut self.out, &mut self.outbox);
         let outcome = match source {
-            Source::Port(from) => process(frame, from, &against, &mut sinks),
-            Source::Router(network) => {
-                emit(frame, network, &against, &mut sinks).map(Outcome::Switched)
-            }
+            Source::Port(from) => line.process(frame, from),
+            Source::Router(network) => line.emit(frame, network).map(Outcome::Switched),
         };
         let rewrite = match &outcome {
             Ok(Outcome::Routed {

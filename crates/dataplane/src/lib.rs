@@ -16,6 +16,7 @@ mod answer;
 mod explain;
 mod finish;
 mod forwarder;
+mod parse;
 mod process;
 #[allow(unsafe_code, reason = "an allocator cannot be written without")]
 mod sys;
@@ -24,7 +25,7 @@ mod worker;
 
 pub use explain::{Explanation, Reply, explain, explain_reply};
 pub use forwarder::Forwarder;
-pub use process::{Against, Outcome, Sinks, emit, process};
+pub use process::{Line, Outcome};
 pub use sys::HugePages;
 pub use view::{Counted, Outlet, View};
 

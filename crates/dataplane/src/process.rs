@@ -3,7 +3,7 @@
 //! ```text
 //!   now, view      once per batch (forwarder.rs)
 //!      |
-//!   1  parse       headers, once
+//!   1  parse       headers, once (parse.rs)
 //!      arrive      in which form; the ingress mirror's copy
 //!   2  admit       may this port send it, in which VLAN?
 //!      rate        has the port allowance left?
@@ -19,37 +19,29 @@
 //!      |
 //!   transmit       forwarder.rs, which carries a rewrite out first
 //! ```
-//! The function is pure: it reads the frame and what it is held [`Against`], writes to its
-//! [`Sinks`], and changes the live tables only with [`Effects::Live`]. A live frame, `explain`
+//! The line is pure: it reads the frame, writes the copies and what the router says, and changes the
+//! live tables only where the context says that the frame is really there. A live frame, `explain`
 //! and the tests run this very code.
 
+use crate::parse::parse;
 use nat::{Arrival, Outbox, Rewrite, Routed, Router};
-use pipeline::{Decision, DropReason, Frame, Instant, MAX_FRAME, NetworkId, PortId, Trace};
-use switch::{Admitted, Effects, Forward, Ingress, Outputs, Topology};
-use wire::{Headers, VlanTag};
+use pipeline::{Context, Decision, DropReason, Frame, NetworkId, PortId, Trace};
+use switch::{Admitted, Forward, Ingress, Outputs, Topology};
+use wire::{Headers, MacAddr, VlanTag};
 
-/// What a frame is held against.
-#[derive(Debug, Clone, Copy)]
-pub struct Against<'v> {
-    /// The switch.
-    pub topology: &'v Topology,
-    /// The router.
-    pub router: &'v Router,
-    /// What time it is.
-    pub now: Instant,
-    /// Whether the frame is really there.
-    pub effects: Effects,
-}
-
-/// Where the line writes to.
+/// The straight line, for one frame.
 #[derive(Debug)]
-pub struct Sinks<'s, T> {
+pub struct Line<'l, T> {
+    /// The switch.
+    pub topology: &'l Topology,
+    /// The router.
+    pub router: &'l Router,
+    /// What all stages share.
+    pub context: Context<T>,
     /// The copies to send. After an error these are at most copies for a mirror.
-    pub out: &'s mut Outputs,
+    pub out: &'l mut Outputs,
     /// What the router sends of its own.
-    pub outbox: &'s mut Outbox,
-    /// What each stage says.
-    pub trace: &'s mut T,
+    pub outbox: &'l mut Outbox,
 }
 
 /// What becomes of a frame.
@@ -76,93 +68,131 @@ pub enum Outcome {
     Taken,
 }
 
-/// Decides what becomes of `frame`, which came from the port `from`.
-///
-/// # Errors
-/// Why the frame goes nowhere.
-pub fn process<T: Trace>(
-    frame: &Frame<'_>,
-    from: PortId,
-    against: &Against<'_>,
-    sinks: &mut Sinks<'_, T>,
-) -> Result<Outcome, DropReason> {
-    sinks.out.clear();
-    noted(line(frame, from, against, sinks), sinks.trace)
-}
-
-/// Decides where a frame goes that the router itself sends into `network`.
-///
-/// # Errors
-/// Why it goes nowhere.
-pub fn emit<T: Trace>(
-    frame: &Frame<'_>,
-    network: NetworkId,
-    against: &Against<'_>,
-    sinks: &mut Sinks<'_, T>,
-) -> Result<Forward, DropReason> {
-    sinks.out.clear();
-    let sent = parse(frame, sinks.trace).and_then(|headers| {
-        let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
-        from_gateway(network, headers.dst, packet_len, frame, against, sinks)
-    });
-    noted(sent, sinks.trace)
-}
-
-fn line<T: Trace>(
-    frame: &Frame<'_>,
-    from: PortId,
-    against: &Against<'_>,
-    sinks: &mut Sinks<'_, T>,
-) -> Result<Outcome, DropReason> {
-    let Against {
-        topology,
-        router,
-        now,
-        effects,
-    } = *against;
-    let headers = parse(frame, sinks.trace)?;
-    let Headers { src, dst, .. } = headers;
-    let ingress = topology.ingress(from)?;
-    switch::arrive(topology, ingress.port, &headers, sinks.out, sinks.trace);
-    let admitted = switch::admit(ingress, &headers, sinks.trace)?;
-    switch::within_rate(ingress.port, frame, now, effects)?;
-    switch::learn(ingress, admitted.vlan, src, now, effects, sinks.trace)?;
-    let forward = switch::forward(ingress, admitted.vlan, src, dst, now, effects, sinks.trace)?;
-    let arrival = Arrival {
-        network: ingress.network.id,
-        from,
-        frame,
-        headers: &headers,
-    };
-    match forward {
-        Forward::Gateway => return route(&arrival, against, sinks),
-        Forward::Flood(_) if claims(router, ingress, &admitted, &arrival) => {
-            return route(&arrival, against, sinks);
-        }
-        Forward::Flood(_) => nat::observe(router, &arrival, now, effects, sinks.outbox),
-        Forward::Unicast(_) => {}
+impl<T: Trace> Line<'_, T> {
+    /// Decides what becomes of `frame`, which came from the port `from`.
+    ///
+    /// # Errors
+    /// Why the frame goes nowhere.
+    pub fn process(&mut self, frame: &Frame<'_>, from: PortId) -> Result<Outcome, DropReason> {
+        self.out.clear();
+        let verdict = self.run(frame, from);
+        self.noted(verdict)
     }
-    nat::bridge(router, &arrival, now, effects, sinks.trace)?;
-    let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
-    switch::egress(
-        topology,
-        ingress,
-        &admitted,
-        forward,
-        packet_len,
-        sinks.out,
-        sinks.trace,
-    )?;
-    switch::shape(
-        topology,
-        frame,
-        forward,
-        now,
-        effects,
-        sinks.out,
-        sinks.trace,
-    )?;
-    Ok(Outcome::Switched(forward))
+
+    /// Decides where a frame goes that the router itself sends into `network`.
+    ///
+    /// # Errors
+    /// Why it goes nowhere.
+    pub fn emit(&mut self, frame: &Frame<'_>, network: NetworkId) -> Result<Forward, DropReason> {
+        self.out.clear();
+        let sent = parse(&mut self.context, frame).and_then(|headers| {
+            let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
+            self.enter(frame, network, headers.dst, packet_len)
+        });
+        self.noted(sent)
+    }
+
+    fn run(&mut self, frame: &Frame<'_>, from: PortId) -> Result<Outcome, DropReason> {
+        let Self {
+            topology,
+            router,
+            context,
+            out,
+            outbox,
+        } = self;
+        let headers = parse(context, frame)?;
+        let ingress = topology.ingress(from)?;
+        switch::arrive(context, topology, ingress, &headers, out);
+        let admitted = switch::admit(context, ingress, &headers)?;
+        switch::within_rate(context, ingress, frame)?;
+        switch::learn(context, ingress, admitted.vlan, headers.src)?;
+        let forward = switch::forward(context, ingress, admitted.vlan, headers.src, headers.dst)?;
+        let arrival = Arrival {
+            network: ingress.network.id,
+            from,
+            frame,
+            headers: &headers,
+        };
+        match forward {
+            Forward::Gateway => return self.route(&arrival),
+            Forward::Flood(_) if claims(router, ingress, &admitted, &arrival) => {
+                return self.route(&arrival);
+            }
+            Forward::Flood(_) => nat::observe(context, router, &arrival, outbox),
+            Forward::Unicast(_) => {}
+        }
+        nat::bridge(context, router, &arrival)?;
+        let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
+        self.leave(frame, ingress, &admitted, forward, packet_len)?;
+        Ok(Outcome::Switched(forward))
+    }
+
+    /// Route and translate; then forward again, in the network that the packet goes to.
+    fn route(&mut self, arrival: &Arrival<'_>) -> Result<Outcome, DropReason> {
+        match nat::route(&mut self.context, self.router, arrival, self.outbox)? {
+            Routed::Taken => Ok(Outcome::Taken),
+            Routed::Forward(network, rewrite) => {
+                let Arrival { headers, frame, .. } = *arrival;
+                let whole = || wire::wire_mtu(&frame.vnet, headers, frame.len());
+                let packet_len = rewrite.fragment.map_or_else(whole, usize::from);
+                let forward = self.enter(frame, network, rewrite.dst_mac, packet_len)?;
+                Ok(Outcome::Routed {
+                    network,
+                    forward,
+                    rewrite,
+                    headers: *headers,
+                })
+            }
+        }
+    }
+
+    /// Forward and egress of a frame that enters `network` through its gateway, to `dst`.
+    fn enter(
+        &mut self,
+        frame: &Frame<'_>,
+        network: NetworkId,
+        dst: MacAddr,
+        packet_len: usize,
+    ) -> Result<Forward, DropReason> {
+        let gateway = self.topology.gateway(network);
+        let (ingress, gateway) = gateway.ok_or(DropReason::NoRoute)?;
+        let admitted = Admitted {
+            vlan: gateway.vlan,
+            tag: None,
+            tpid: VlanTag::CTAG,
+        };
+        let context = &mut self.context;
+        let forward = switch::forward(context, ingress, gateway.vlan, gateway.mac, dst)?;
+        self.leave(frame, ingress, &admitted, forward, packet_len)?;
+        Ok(forward)
+    }
+
+    fn leave(
+        &mut self,
+        frame: &Frame<'_>,
+        ingress: Ingress<'_>,
+        admitted: &Admitted,
+        forward: Forward,
+        packet_len: usize,
+    ) -> Result<(), DropReason> {
+        let Self {
+            topology,
+            context,
+            out,
+            ..
+        } = self;
+        switch::egress(
+            context, topology, ingress, admitted, forward, packet_len, out,
+        )?;
+        switch::shape(context, topology, frame, forward, out)
+    }
+
+    fn noted<V>(&mut self, verdict: Result<V, DropReason>) -> Result<V, DropReason> {
+        if let Err(reason) = verdict {
+            self.context.tell(Decision::Dropped { reason });
+        }
+        verdict
+    }
 }
 
 /// Whether a frame that would be flooded is the router's business: a question for its address.
@@ -175,114 +205,4 @@ fn claims(
     let gateway = ingress.network.gateway;
     gateway.is_some_and(|g| g.vlan == admitted.vlan)
         && router.claims(arrival.network, arrival.headers)
-}
-
-fn route<T: Trace>(
-    arrival: &Arrival<'_>,
-    against: &Against<'_>,
-    sinks: &mut Sinks<'_, T>,
-) -> Result<Outcome, DropReason> {
-    let (router, now, effects) = (against.router, against.now, against.effects);
-    match nat::route(router, arrival, now, effects, sinks.outbox, sinks.trace)? {
-        Routed::Taken => Ok(Outcome::Taken),
-        Routed::Forward(network, rewrite) => {
-            let Arrival { headers, frame, .. } = *arrival;
-            let whole = || wire::wire_mtu(&frame.vnet, headers, frame.len());
-            let packet_len = rewrite.fragment.map_or_else(whole, usize::from);
-            let forward =
-                from_gateway(network, rewrite.dst_mac, packet_len, frame, against, sinks)?;
-            Ok(Outcome::Routed {
-                network,
-                forward,
-                rewrite,
-                headers: *headers,
-            })
-        }
-    }
-}
-
-/// Forward and egress of a frame that enters `network` through its gateway, to `dst`.
-fn from_gateway<T: Trace>(
-    network: NetworkId,
-    dst: wire::MacAddr,
-    packet_len: usize,
-    frame: &Frame<'_>,
-    against: &Against<'_>,
-    sinks: &mut Sinks<'_, T>,
-) -> Result<Forward, DropReason> {
-    let Against {
-        topology,
-        now,
-        effects,
-        ..
-    } = *against;
-    let (ingress, gateway) = topology.gateway(network).ok_or(DropReason::NoRoute)?;
-    let admitted = Admitted {
-        vlan: gateway.vlan,
-        tag: None,
-        tpid: VlanTag::CTAG,
-    };
-    let forward = switch::forward(
-        ingress,
-        gateway.vlan,
-        gateway.mac,
-        dst,
-        now,
-        effects,
-        sinks.trace,
-    )?;
-    switch::egress(
-        topology,
-        ingress,
-        &admitted,
-        forward,
-        packet_len,
-        sinks.out,
-        sinks.trace,
-    )?;
-    switch::shape(
-        topology,
-        frame,
-        forward,
-        now,
-        effects,
-        sinks.out,
-        sinks.trace,
-    )?;
-    Ok(forward)
-}
-
-fn noted<V, T: Trace>(verdict: Result<V, DropReason>, trace: &mut T) -> Result<V, DropReason> {
-    if let Err(reason) = verdict {
-        trace.tell(Decision::Dropped { reason });
-    }
-    verdict
-}
-
-/// Parses the headers and holds the virtio header against them.
-fn parse<T: Trace>(frame: &Frame<'_>, trace: &mut T) -> Result<Headers, DropReason> {
-    if frame.len() >= MAX_FRAME {
-        return Err(DropReason::FrameTooLong);
-    }
-    let headers = Headers::parse(frame.bytes()).map_err(|_| DropReason::FrameTooShort)?;
-    tell_headers(&headers, frame, trace);
-    wire::check_vnet(&frame.vnet, &headers, frame.len()).map_err(|_| DropReason::VnetInvalid)?;
-    Ok(headers)
-}
-
-fn tell_headers<T: Trace>(headers: &Headers, frame: &Frame<'_>, trace: &mut T) {
-    trace.tell(Decision::Parsed {
-        src: headers.src,
-        dst: headers.dst,
-        ethertype: headers.ethertype,
-        len: u32::try_from(frame.len()).unwrap_or(u32::MAX),
-    });
-    if let Some(tag) = headers.outer {
-        trace.tell(Decision::Tagged { vid: tag.vid() });
-    }
-    if frame.vnet.is_gso() {
-        trace.tell(Decision::Superframe {
-            segment: frame.vnet.gso_size,
-        });
-    }
 }

@@ -5,14 +5,14 @@
 //! one (a pointer comparison) and then uses it for the whole batch. An old view dies with its last
 //! reader, so whoever closes a port wakes every worker and waits until each looked again.
 
-use crate::process::Against;
+use crate::process::Line;
 use arc_swap::ArcSwap;
-use nat::Router;
+use nat::{Outbox, Router};
 use observe::{Watch, Watches};
-use pipeline::{DropReason, Effects, Instant, PortCounters, PortId, PortTotals, WorkerId};
+use pipeline::{Context, DropReason, PortCounters, PortId, PortTotals, WorkerId};
 use port::Tx;
 use std::sync::Arc;
-use switch::Topology;
+use switch::{Outputs, Topology};
 
 /// An open port, as every worker sees it.
 #[derive(Debug)]
@@ -183,14 +183,19 @@ impl View {
         totals
     }
 
-    /// What a frame is held against at `now`.
-    #[must_use]
-    pub fn against(&self, now: Instant, effects: Effects) -> Against<'_> {
-        Against {
+    /// The line for a frame.
+    pub fn line<'l, T>(
+        &'l self,
+        context: Context<T>,
+        out: &'l mut Outputs,
+        outbox: &'l mut Outbox,
+    ) -> Line<'l, T> {
+        Line {
             topology: &self.topology,
             router: &self.router,
-            now,
-            effects,
+            context,
+            out,
+            outbox,
         }
     }
 }

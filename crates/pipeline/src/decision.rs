@@ -76,6 +76,7 @@ decisions! {
     202 LockedMac            Admit     "locked_mac"            { mac: MacAddr, port: PortId }            "{mac} is the MAC address that {port} is locked to"
     203 LockedAddress        Admit     "locked_address"        { ip: IpAddr, port: PortId }              "{ip} is an address that {port} is locked to"
     204 InVlan               Admit     "in_vlan"               { vlan: VlanId }                          "in VLAN {vlan}"
+    205 SenderLimited        Admit     "sender_limited"        { port: PortId }                          "the send limit of {port} is used up"
 
     300 SourceKnown          Learn     "source_known"          { mac: MacAddr, port: PortId }            "{mac} is known on {port}"
     301 SourceRefreshed      Learn     "source_refreshed"      { mac: MacAddr, port: PortId }            "{mac} is known on {port}, its age starts anew"

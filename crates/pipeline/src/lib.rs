@@ -5,6 +5,7 @@
 //! verdicts, name every drop with a [`DropReason`] and tell each [`Decision`] to a [`Trace`].
 
 mod batch;
+mod context;
 mod counters;
 mod decision;
 mod drop_reason;
@@ -17,6 +18,7 @@ mod time;
 mod trace;
 
 pub use batch::{Batch, BatchLimits, Received};
+pub use context::Context;
 pub use counters::{PortCounters, PortTotals};
 pub use decision::{Decision, Field, Ids, Names, Sentence};
 pub use drop_reason::DropReason;

@@ -12,6 +12,13 @@ pub trait Trace {
     fn tell(&mut self, decision: Decision);
 }
 
+impl<T: Trace + ?Sized> Trace for &mut T {
+    #[inline(always)]
+    fn tell(&mut self, decision: Decision) {
+        (**self).tell(decision);
+    }
+}
+
 /// Nobody listens.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoTrace;
