@@ -17,11 +17,11 @@
 //!   else runs on the core counts.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use nat::config::{Action, EndpointRules, InsideRole, Masquerade, UplinkRole};
+use nat::config::{Action, EndpointRules, InsideRole, UplinkRole};
 use nat::{
-    Behaviour, Config, External, Flow, Inside, Interface, Live, NatSettings, PortRange, Preset,
-    Publication, Published, Rewrite, Role, Router, Segment, Settings, Tables, Translation,
-    Translator, TransportAddr, Tuple,
+    Behaviour, Config, External, Flow, Inside, Interface, Live, Nat, NatSettings, PortRange,
+    Preset, Publication, Published, Rewrite, Role, Router, Routing, Segment, Settings, Tables,
+    Translation, Translator, TransportAddr, Tuple,
 };
 use pipeline::{DropReason, Effects, Frame, Instant, NetworkId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -327,17 +327,17 @@ fn router(live: &Arc<Live>, otherwise: Action, peers: &[NetworkId]) -> Router {
     let inside = |network: NetworkId, address: &str| Interface {
         network,
         role: Role::Inside(InsideRole {
-            internal: false,
+            settings: Routing {
+                nat: Nat {
+                    preset: Preset::Linux,
+                    quota: u32::MAX,
+                    ..Nat::default()
+                },
+                ..Routing::default()
+            },
             overlapping: false,
             peers: peers.to_vec(),
             uplink: Some(UPLINK),
-            masquerade: Masquerade::On,
-            prefix: None,
-            host_access: true,
-            behaviour: behaviour(),
-            quota: u32::MAX,
-            slaac: false,
-            dhcp: false,
             leases: BTreeMap::new(),
         }),
         mac: MacAddr([2; 6]),

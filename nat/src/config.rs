@@ -14,8 +14,9 @@
 //! These are plain records; [`crate::Router::new`] checks them and makes the tables for the hot
 //! path of them.
 
-use crate::{Behaviour, Inside};
-use ipnet::{IpNet, Ipv6Net};
+use crate::Inside;
+use ipnet::IpNet;
+use model::Routing;
 use pipeline::NetworkId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -75,8 +76,8 @@ pub struct HostRole {
 /// How a network of containers is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InsideRole {
-    /// Nothing is routed into it or out of it.
-    pub internal: bool,
+    /// What was said of the network, as it applies: what it names is resolved in the other fields.
+    pub settings: Routing,
     /// Other networks may have the same addresses: nobody finds an address of it by routing, and no
     /// answer of a server would find its way back. What is left is the way out and what it opens.
     pub overlapping: bool,
@@ -84,49 +85,8 @@ pub struct InsideRole {
     pub peers: Vec<NetworkId>,
     /// Where packets for the world leave; `None` for nowhere.
     pub uplink: Option<NetworkId>,
-    /// Which of them leave with the uplink's address; the others with their own.
-    pub masquerade: Masquerade,
-    /// The prefix that the world knows the network's IPv6 addresses by (RFC 6296): they leave with
-    /// one address each instead.
-    pub prefix: Option<Ipv6Net>,
-    /// Whether the host and the containers reach each other.
-    pub host_access: bool,
-    /// How its NAT behaves.
-    pub behaviour: Behaviour,
-    /// Connections one address may hold.
-    pub quota: u32,
-    /// Whether hosts are told by router advertisements to make addresses of their own (SLAAC).
-    pub slaac: bool,
-    /// Whether the gateway leases the addresses of `leases` (DHCP).
-    pub dhcp: bool,
     /// What DHCP answers: the addresses of each MAC.
     pub leases: BTreeMap<MacAddr, Lease>,
-}
-
-/// Packets that leave with the uplink's address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Masquerade {
-    /// None.
-    Off,
-    /// Those of IPv4.
-    Ipv4,
-    /// Those of IPv6.
-    Ipv6,
-    /// All.
-    On,
-}
-
-impl Masquerade {
-    /// Whether packets from `ip` are among them.
-    #[must_use]
-    pub const fn covers(self, ip: IpAddr) -> bool {
-        match self {
-            Self::Off => false,
-            Self::Ipv4 => ip.is_ipv4(),
-            Self::Ipv6 => ip.is_ipv6(),
-            Self::On => true,
-        }
-    }
 }
 
 /// As whom a packet leaves for the world.
@@ -143,9 +103,9 @@ pub(crate) enum Exit {
 impl InsideRole {
     /// As whom packets from `ip` leave.
     pub(crate) const fn exit(&self, ip: IpAddr) -> Exit {
-        match (ip, self.prefix) {
+        match (ip, self.settings.nptv6.get()) {
             (IpAddr::V6(_), Some(_)) => Exit::Prefixed,
-            _ if self.masquerade.covers(ip) => Exit::Masqueraded,
+            _ if self.settings.masquerade.covers(ip) => Exit::Masqueraded,
             _ => Exit::Routed,
         }
     }

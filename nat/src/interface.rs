@@ -63,7 +63,7 @@ impl Face {
 
     /// What the network's own prefix and the one that the world knows it by make together.
     pub(crate) fn prefixes(&self) -> Option<Result<(NetworkId, PrefixPair), PrefixError>> {
-        let outside = self.inside()?.prefix?;
+        let outside = self.inside()?.settings.nptv6.get()?;
         let inside = self.addresses.iter().find_map(|net| match net {
             IpNet::V6(net) => Some(*net),
             IpNet::V4(_) => None,

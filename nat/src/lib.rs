@@ -22,7 +22,6 @@
 //! locks.
 
 mod arrival;
-mod behaviour;
 mod bridge;
 pub mod config;
 mod flow;
@@ -50,13 +49,16 @@ mod translate;
 mod tuple;
 
 pub use arrival::{Arrival, Routed};
-pub use behaviour::{Behaviour, Filtering, Mapping, PortChoice, Preset, Timeouts, UnknownPreset};
 pub use bridge::{bridge, observe};
 pub use config::{Config, Interface, PortRange, Publication, Role};
 pub use flow::{Flow, Segment};
 pub use fragments::{Fragments, Later, Lost, PacketVerdict, Piece};
-pub use gateway::{Gateway, Neighbour, NeighbourState, Neighbours};
+pub use gateway::{Gateway, Neighbour, Neighbours};
 pub use icmp::{Translations, quoted_tuple, translations};
+pub use model::{
+    Behaviour, Dependence, ExternalPrefix, Masquerade, Nat, NeighbourState, PortChoice, Preset,
+    Routing, Timeouts,
+};
 pub use nptv6::{PrefixError, PrefixPair};
 pub use outbox::{Origin, Outbox, Post};
 pub use published::{PublishError, Published};

@@ -105,20 +105,20 @@ impl Router {
         match (&from.role, &to.role) {
             (Role::Inside(a), Role::Inside(b)) => {
                 let peers = a.peers.contains(&to.network) && b.peers.contains(&from.network);
-                !a.internal && !b.internal && (peers || hairpin)
+                !a.settings.internal && !b.settings.internal && (peers || hairpin)
             }
             (Role::Inside(inside), Role::Host(_)) | (Role::Host(_), Role::Inside(inside)) => {
-                inside.host_access && !inside.internal
+                inside.settings.host_access && !inside.settings.internal
             }
             (Role::Inside(inside), Role::Uplink(_)) => {
-                !inside.internal
+                !inside.settings.internal
                     && inside.uplink == Some(to.network)
                     && masqueraded(inside, initiator) == initiator.seen_as.is_some()
             }
             (Role::Uplink(_), Role::Inside(inside)) => {
                 let reached =
                     inside.uplink == Some(from.network) && !masqueraded(inside, responder);
-                !inside.internal && (reached || responder.seen_as.is_some())
+                !inside.settings.internal && (reached || responder.seen_as.is_some())
             }
             (Role::Services, _) | (_, Role::Services) => true,
             (Role::Uplink(_) | Role::Host(_), Role::Uplink(_) | Role::Host(_)) => false,

@@ -94,7 +94,7 @@ impl<T: Trace> Passage<'_, T> {
         }
         match self.router.place(self.face, dst) {
             Destination::Gateway => self.reach_gateway(role, dst, protocol),
-            _ if role.internal => Err(DropReason::NetworkInternal),
+            _ if role.settings.internal => Err(DropReason::NetworkInternal),
             Destination::External(uplink) => {
                 let to = TransportAddr::new(dst, self.dst_port());
                 if self.router.takes(uplink, protocol, to) {
@@ -147,14 +147,14 @@ impl<T: Trace> Passage<'_, T> {
             self.context.tell(Decision::ToNameServer);
             return self.forward_untracked(Way { network, to: dst });
         }
-        if role.internal {
+        if role.settings.internal {
             return Err(DropReason::NetworkInternal);
         }
         self.reach_host(role, dst)
     }
 
     fn reach_host(&mut self, role: &InsideRole, dst: IpAddr) -> Result<Routed, DropReason> {
-        let host = self.router.host.filter(|_| role.host_access);
+        let host = self.router.host.filter(|_| role.settings.host_access);
         let Some(network) = host else {
             self.context.tell(Decision::NoHostAccess {
                 network: self.face.network,
@@ -170,7 +170,7 @@ impl<T: Trace> Passage<'_, T> {
         let from = self.face.network;
         let theirs = self.router.face(to).and_then(Face::inside);
         let theirs = theirs.ok_or(DropReason::NoRoute)?;
-        if theirs.internal {
+        if theirs.settings.internal {
             return Err(DropReason::NetworkInternal);
         }
         if role.peers.contains(&to) && theirs.peers.contains(&from) {
@@ -233,7 +233,8 @@ impl<T: Trace> Passage<'_, T> {
     fn check_exit(&self, network: NetworkId, dst: IpAddr, exit: Exit) -> Result<(), DropReason> {
         let role = self.router.face(network).and_then(Face::inside);
         let own = Some(self.face.network);
-        let fits = role.is_some_and(|r| !r.internal && r.uplink == own && r.exit(dst) == exit);
+        let fits =
+            role.is_some_and(|r| !r.settings.internal && r.uplink == own && r.exit(dst) == exit);
         fits.then_some(()).ok_or(DropReason::NetworkIsolated)
     }
 
@@ -242,7 +243,7 @@ impl<T: Trace> Passage<'_, T> {
             return Err(DropReason::NoRoute);
         };
         let role = self.router.face(network).and_then(Face::inside);
-        if !role.is_some_and(|r| r.host_access && !r.internal) {
+        if !role.is_some_and(|r| r.settings.host_access && !r.settings.internal) {
             self.context.tell(Decision::NoHostAccess { network });
             return Err(DropReason::HostDenied);
         }
@@ -276,7 +277,7 @@ impl<T: Trace> Passage<'_, T> {
             (_, Transport::Icmp(icmp)) => icmp.kind == Icmp::ECHO_REQUEST && self.is_for_us(),
             (_, Transport::Icmpv6(icmp)) => icmp.kind == Icmpv6::ECHO_REQUEST && self.is_for_us(),
             (_, Transport::Udp(udp)) => {
-                is_dhcp(udp) && self.face.inside().is_some_and(|role| role.dhcp)
+                is_dhcp(udp) && self.face.inside().is_some_and(|role| role.settings.dhcp)
             }
             (
                 _,

@@ -326,8 +326,8 @@ fn local(faces: &[Option<Face>]) -> HashMap<IpAddr, ()> {
 impl InsideRole {
     fn settings(&self) -> NatSettings {
         NatSettings {
-            behaviour: self.behaviour,
-            quota: self.quota,
+            behaviour: self.settings.nat.behaviour(),
+            quota: self.settings.nat.quota,
         }
     }
 }

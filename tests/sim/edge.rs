@@ -171,7 +171,7 @@ impl Both {
             Step::Preset(network, preset) => {
                 self.dumb.behaviours.insert(network, preset.behaviour());
                 let site = std::mem::replace(&mut self.site, Site::new());
-                self.site = site.inside(network, |role| role.behaviour = preset.behaviour());
+                self.site = site.inside(network, |role| role.settings.nat.preset = preset);
                 self.real.route(self.site.router_on(&self.live));
                 // Shorter timers: a port that many shared is known to be free once it was swept.
                 self.real.poll(self.now);

@@ -15,7 +15,7 @@ const NOW: Instant = Instant::from_secs(5);
 fn twins() -> Site {
     let flag = |role: &mut InsideRole| {
         role.overlapping = true;
-        role.host_access = false;
+        role.settings.host_access = false;
     };
     let mut web = Vec::new();
     let site = Site::new()

@@ -3,7 +3,8 @@
 
 use crate::site::{A, B, C, Guest, HOP, OURS, Site, WEB, WORLD, WORLD6, packet};
 use dataplane::Outcome;
-use nat::config::{Action, Direction, EndpointRules, Masquerade, Rule};
+use nat::config::{Action, Direction, EndpointRules, Rule};
+use nat::{ExternalPrefix, Masquerade};
 use pipeline::{DropReason, Instant};
 use wire::craft::TcpSegment;
 use wire::{IpProtocol, TcpFlags, VnetHeader};
@@ -80,9 +81,11 @@ fn the_answer_to_a_new_connection_comes_back() {
 fn also_where_prefixes_or_nothing_is_translated() {
     let prefix = "2001:db8:aaaa::/64".parse().unwrap();
     let out = syn(&packet(A, A.v6.into(), WORLD6.into()), 443);
-    let prefixed = Site::new().inside(WEB, |web| web.prefix = Some(prefix));
+    let prefixed = Site::new().inside(WEB, |web| {
+        web.settings.nptv6 = ExternalPrefix::Prefix(prefix);
+    });
     assert_eq!(holds(&prefixed, A, &out), Ok(()));
-    let routed = Site::new().inside(WEB, |web| web.masquerade = Masquerade::Off);
+    let routed = Site::new().inside(WEB, |web| web.settings.masquerade = Masquerade::Off);
     assert_eq!(holds(&routed, A, &out), Ok(()));
 }
 

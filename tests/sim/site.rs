@@ -10,9 +10,10 @@
 //! Every neighbour is known, and every MAC has a static entry: nothing is flooded or asked for.
 
 use crate::rig::Rig;
-use nat::config::{HostRole, InsideRole, Masquerade, UplinkRole};
+use nat::config::{HostRole, InsideRole, UplinkRole};
 use nat::{
-    Behaviour, Config, Inside, Interface, Live, PortRange, Publication, Role, Router, TransportAddr,
+    Config, Inside, Interface, Live, Nat, PortRange, Publication, Role, Router, Routing,
+    TransportAddr,
 };
 use pipeline::{NetworkId, PortId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -205,17 +206,16 @@ impl Site {
 /// A network that masquerades, as a configuration says nothing else.
 fn role() -> InsideRole {
     InsideRole {
-        internal: false,
+        settings: Routing {
+            nat: Nat {
+                quota: 10_000,
+                ..Nat::default()
+            },
+            ..Routing::default()
+        },
         overlapping: false,
         peers: Vec::new(),
         uplink: Some(UP),
-        masquerade: Masquerade::On,
-        prefix: None,
-        host_access: true,
-        behaviour: Behaviour::default(),
-        quota: 10_000,
-        slaac: false,
-        dhcp: false,
         leases: BTreeMap::new(),
     }
 }

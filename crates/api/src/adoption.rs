@@ -1,8 +1,8 @@
 //! Adoptions: bridges of the host's whose containers are on a network of ours.
 
-use crate::port::check_ifname;
-use crate::{ApiError, Name};
+use crate::{Invalid, Name};
 use ipnet::IpNet;
+use model::check_ifname;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -20,8 +20,8 @@ impl Adopt {
     /// Compares every value with its range.
     ///
     /// # Errors
-    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
-    pub fn check(&self) -> Result<(), ApiError> {
+    /// [`Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), Invalid> {
         check_ifname("bridge", self.bridge.as_str())
     }
 }

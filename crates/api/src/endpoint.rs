@@ -1,132 +1,11 @@
 //! Endpoints: a container's interface on a network.
 
-use crate::error::in_range;
-use crate::port::check_ifname;
-use crate::{ApiError, Mac, Name, Netns, NetworkCreate, Rate, VlanId};
+use crate::{Mac, Name, Netns, Via, VlanId};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use utoipa::ToSchema;
-
-/// An endpoint to be made. With a namespace it is joined at once: a TAP is made there, given its
-/// addresses and set up.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Attach {
-    /// The network to attach to.
-    pub network: Name,
-    /// The container's network namespace. `null`: the endpoint has no interface until it is joined.
-    #[serde(default)]
-    pub netns: Option<Netns>,
-    /// The interface's name inside, 1 to 15 bytes without `/` and space.
-    #[serde(default = "default_ifname")]
-    #[schema(default = "eth0")]
-    pub ifname: String,
-    /// The interface's MAC address. `null`: made from the address, else at random.
-    #[serde(default)]
-    pub mac: Option<Mac>,
-    /// Addresses with prefix length. Empty: one is taken from each of the network's subnets.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>, example = json!(["10.1.0.2/16"]))]
-    pub addresses: Vec<IpNet>,
-    /// Default gateways, at most one a family. `null`: the network's.
-    #[serde(default)]
-    #[schema(value_type = Option<Vec<String>>)]
-    pub gateways: Option<Vec<IpAddr>>,
-    /// The VLAN the container is in. `null`: the network's default.
-    #[serde(default)]
-    pub vlan: Option<VlanId>,
-    /// The interface's MTU in bytes, 576 to the network's. `null`: the network's.
-    #[serde(default)]
-    #[schema(minimum = 576, maximum = 65535)]
-    pub mtu: Option<u16>,
-    /// What others in the network find it by, unique there: a container's name. The port has it,
-    /// too, unless another port does. `null`: it has none, and the daemon names the port.
-    #[serde(default)]
-    pub name: Option<Name>,
-    /// Further names; several endpoints may share one.
-    #[serde(default)]
-    pub aliases: Vec<Name>,
-    /// Whether the port refuses frames from other MAC and IP addresses than the given ones.
-    #[serde(default = "yes")]
-    #[schema(default = true)]
-    pub locked: bool,
-    /// Whether the port is protected, where the network's `icc` does not say so already: protected
-    /// ports do not talk to each other.
-    #[serde(default)]
-    pub isolated: bool,
-    /// How much it may send, and as much receive. `null`: any.
-    #[serde(default)]
-    pub rate: Option<Rate>,
-    /// Queues of the TAP, 1 to 16.
-    #[serde(default = "one")]
-    #[schema(minimum = 1, maximum = 16, default = 1)]
-    pub queues: u8,
-    /// Free words for whoever attached it.
-    #[serde(default)]
-    pub labels: BTreeMap<String, String>,
-}
-
-impl Attach {
-    /// Attaches `netns` to `network` with every default.
-    #[must_use]
-    pub fn new(network: Name, netns: Netns) -> Self {
-        Self {
-            netns: Some(netns),
-            ..Self::unjoined(network)
-        }
-    }
-
-    /// An endpoint of `network` that waits for its sandbox, with every default.
-    #[must_use]
-    pub fn unjoined(network: Name) -> Self {
-        Self {
-            network,
-            netns: None,
-            ifname: default_ifname(),
-            mac: None,
-            addresses: Vec::new(),
-            gateways: None,
-            vlan: None,
-            mtu: None,
-            name: None,
-            aliases: Vec::new(),
-            locked: yes(),
-            isolated: false,
-            rate: None,
-            queues: one(),
-            labels: BTreeMap::new(),
-        }
-    }
-
-    /// Compares every value with its range.
-    ///
-    /// # Errors
-    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
-    pub fn check(&self) -> Result<(), ApiError> {
-        check_ifname("ifname", &self.ifname)?;
-        in_range("queues", self.queues, &(1..=16))?;
-        if let Some(mtu) = self.mtu {
-            in_range("mtu", mtu, &NetworkCreate::MTU)?;
-        }
-        self.rate.map_or(Ok(()), |rate| rate.check())?;
-        match self.mac {
-            Some(mac) => check_host_mac("mac", mac),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Refuses a group address and all zeros: no host may send from them.
-pub(crate) fn check_host_mac(key: &str, mac: Mac) -> Result<(), ApiError> {
-    if mac.0[0] & 1 == 1 || mac.0 == [0; 6] {
-        return Err(ApiError::invalid(format!(
-            "{key} is {mac}; allowed is an individual address that is not all zeros"
-        )));
-    }
-    Ok(())
-}
 
 /// Which endpoint to take away.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -141,71 +20,6 @@ pub enum Detach {
         /// The interface's name inside.
         ifname: String,
     },
-}
-
-/// A sandbox for an endpoint: the endpoint gets its interface.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Join {
-    /// The container's network namespace.
-    pub netns: Netns,
-    /// The interface's name, 1 to 15 bytes without `/` and space: inside the namespace, or, with
-    /// `via` `moved_tap`, in the daemon's until it is moved.
-    #[serde(default = "default_ifname")]
-    #[schema(default = "eth0")]
-    pub ifname: String,
-    /// How the interface gets there.
-    #[serde(default)]
-    pub via: Via,
-}
-
-impl Join {
-    /// Compares every value with its range.
-    ///
-    /// # Errors
-    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
-    pub fn check(&self) -> Result<(), ApiError> {
-        check_ifname("ifname", &self.ifname)?;
-        match &self.via {
-            Via::Veth { host: Some(host) } => check_ifname("via.veth.host", host),
-            Via::Veth { host: None } | Via::Tap | Via::MovedTap => Ok(()),
-        }
-    }
-}
-
-/// How an endpoint's interface gets into its sandbox.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Via {
-    /// A TAP is made there, given its addresses and routes, and set up.
-    #[default]
-    Tap,
-    /// A TAP is made in the daemon's namespace with its MAC address and MTU. Whoever joins the
-    /// endpoint moves it, names it, gives it its addresses and sets it up, as Docker does.
-    MovedTap,
-    /// It is there already: one end of a veth pair. The other is taken off the bridge it is a port
-    /// of, if it is, and given back when the endpoint is left.
-    Veth {
-        /// The other end, in the daemon's namespace. `null`: that of the veth in the sandbox which
-        /// has the endpoint's MAC address.
-        #[serde(default)]
-        host: Option<String>,
-    },
-}
-
-/// Changes to an endpoint: an absent field stays.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct EndpointSet {
-    /// What others in the network find it by. The port gets the name, too, if it is free.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub name: Option<Name>,
-    /// Further names: all of them anew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub aliases: Option<Vec<Name>>,
-    /// Free words: all of them anew.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub labels: Option<BTreeMap<String, String>>,
 }
 
 /// A container's interface on a network, as it is.
@@ -245,57 +59,9 @@ pub struct Endpoint {
     pub labels: BTreeMap<String, String>,
 }
 
-fn default_ifname() -> String {
-    "eth0".to_owned()
-}
-
-const fn yes() -> bool {
-    true
-}
-
-const fn one() -> u8 {
-    1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn network_and_namespace_are_enough() {
-        let attach: Attach =
-            serde_json::from_str(r#"{"network":"blue","netns":{"name":"web"}}"#).unwrap();
-        assert_eq!(
-            attach,
-            Attach::new("blue".parse().unwrap(), "web".parse().unwrap())
-        );
-        assert_eq!(attach.check(), Ok(()));
-        for (attach, wrong) in [
-            (
-                Attach {
-                    queues: 0,
-                    ..attach.clone()
-                },
-                "queues is 0; allowed are 1 to 16",
-            ),
-            (
-                Attach {
-                    mtu: Some(100),
-                    ..attach.clone()
-                },
-                "mtu is 100; allowed are 576 to 65535",
-            ),
-            (
-                Attach {
-                    mac: Some(Mac([1, 0, 0, 0, 0, 0])),
-                    ..attach.clone()
-                },
-                "mac is 01:00:00:00:00:00; allowed is an individual address that is not all zeros",
-            ),
-        ] {
-            assert_eq!(attach.check().unwrap_err().message, wrong);
-        }
-    }
 
     #[test]
     fn detach_names_one_thing() {

@@ -69,6 +69,12 @@ constructors! {
     internal Internal "A fault of the daemon's own."
 }
 
+impl From<model::Invalid> for ApiError {
+    fn from(error: model::Invalid) -> Self {
+        Self::invalid(error.to_string())
+    }
+}
+
 /// Refuses a `value` of `key` outside `range`.
 pub(crate) fn in_range<T: PartialOrd + Display + Copy>(
     key: &str,

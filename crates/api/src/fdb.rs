@@ -1,7 +1,7 @@
 //! The table of MAC addresses: which port each is behind.
 
-use crate::endpoint::check_host_mac;
-use crate::{ApiError, Mac, Name, VlanId};
+use crate::{Invalid, Mac, Name, VlanId};
+use model::check_host_mac;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -51,8 +51,8 @@ impl FdbAdd {
     /// Refuses a MAC address no host can have.
     ///
     /// # Errors
-    /// [`crate::ErrorCode::Invalid`] names the address.
-    pub fn check(&self) -> Result<(), ApiError> {
+    /// [`Invalid`] names the address.
+    pub fn check(&self) -> Result<(), Invalid> {
         check_host_mac("mac", self.mac)
     }
 }

@@ -2,8 +2,9 @@
 //!
 //! Every request is a plain value with a `check` that compares it with the ranges its fields name;
 //! the daemon checks again what only it can know (does the network exist, is the name free).
-//! Words that have a form of their own (a name, a MAC address, a VLAN) are types that cannot hold
-//! anything else, so a path such as `../../etc` never gets as far as a file name.
+//! The nouns that users name are `model`'s: those that have a form of their own (a name, a MAC
+//! address, a VLAN) cannot hold anything else, so a path such as `../../etc` never gets as far as a
+//! file name. What is added here is what the daemon answers: things as they are.
 //!
 //! The crate knows nothing of the dataplane: these types are the interface's, and stay when the
 //! inside changes. `calls.rs` is the one table of calls, which the server, the client and the OpenAPI
@@ -18,12 +19,9 @@ mod error;
 mod explain;
 mod fdb;
 mod nat;
-mod net_words;
 mod network;
-mod policy;
 mod port;
 mod publish;
-mod routing;
 #[cfg(feature = "server")]
 pub mod server;
 mod status;
@@ -31,7 +29,6 @@ mod status;
 mod stub;
 mod trace;
 mod uplink;
-mod words;
 
 mod endpoint;
 
@@ -44,7 +41,7 @@ pub use calls::{
 };
 pub use client::{Client, ClientError, Stream};
 pub use doctor::{Cleaned, Finding};
-pub use endpoint::{Attach, Detach, Endpoint, EndpointSet, Join, Via};
+pub use endpoint::{Detach, Endpoint};
 pub use error::{ApiError, ErrorCode};
 pub use explain::{
     ArpFields, ArpOperation, DropInfo, ExplainRequest, Explanation, FrameSpec, IcmpFields,
@@ -52,24 +49,23 @@ pub use explain::{
     parse_hex,
 };
 pub use fdb::{FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed};
-pub use nat::*;
-pub use net_words::{AddressRange, PortRange, Protocol};
-pub use network::{Network, NetworkCreate, StormLimits};
-pub use policy::{Action, Policy, Rule, Way};
-pub use port::{
-    AdminState, Counters, Direction, Lock, Mirror, PcapSpeed, Port, PortAdd, PortKind, PortSet,
-    PortState, Rate, VlanMode,
+pub use model::{
+    Action, AddressRange, AdminState, Attach, Dependence, Direction, EndpointSet, ExternalPrefix,
+    Invalid, Join, Listener, Lock, MacAddr as Mac, Masquerade, Mirror, Name, Nat, NatChange,
+    NatState, NeighbourState, Netns, NetworkCreate, NetworkSet, Outside, ParseMacError, PcapSpeed,
+    Policy, PortAdd, PortKind, PortRange, PortSet, Preset, Protocol, PublicationCreate, Rate,
+    Routing, Rule, SETTINGS, Setting, StormLimits, UplinkAdd, UplinkChoice, Via, VlanId, VlanMode,
+    Way, on_or_off,
 };
-pub use publish::{Listener, Outside, Publication, PublicationCreate};
-pub use routing::{
-    Dependence, ExternalPrefix, Masquerade, Nat, NetworkSet, Preset, Routing, UplinkChoice,
-};
+pub use nat::{NatCount, NatEntry, NatEvent, NatFilter, NatTuple, Neighbour};
+pub use network::Network;
+pub use port::{Counters, Port, PortState};
+pub use publish::Publication;
 pub use status::{DropRow, Drops, PortDrops, PortsStatus, Status, WorkerStatus};
 #[cfg(feature = "stub")]
 pub use stub::{Asked, Stub};
 pub use trace::{TraceCount, TraceEvent, TraceRequest, TracedFrame};
-pub use uplink::{Uplink, UplinkAdd, UplinkState};
-pub use words::{Mac, Name, Netns, ParseWordError, VlanId};
+pub use uplink::{Uplink, UplinkState};
 
 /// Where the daemon listens when nothing else is said.
 pub const DEFAULT_SOCKET: &str = "/run/clearway/clearway.sock";

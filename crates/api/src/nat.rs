@@ -1,7 +1,6 @@
 //! What the NAT follows: connections, and what happens to them.
 
-use crate::net_words::closed_words;
-use crate::{Mac, Name, Protocol};
+use crate::{Mac, Name, NatChange, NatState, NeighbourState, Protocol};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -50,22 +49,6 @@ pub struct NatCount {
     /// Their bytes from the IP header on.
     pub bytes: u64,
 }
-
-/// How far a connection has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum NatState {
-    /// Only one side has spoken.
-    Opening,
-    /// Both have.
-    Established,
-    /// It was closed or reset, and is kept for stragglers.
-    Closing,
-}
-
-closed_words!(NatState, "state of a connection", [
-    Opening "opening", Established "established", Closing "closing",
-]);
 
 /// Which connections; absent is any.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams, ToSchema)]
@@ -143,26 +126,6 @@ pub struct Neighbour {
     pub age_seconds: u64,
 }
 
-/// How sure the MAC address of a neighbour is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum NeighbourState {
-    /// It is being asked for.
-    Incomplete,
-    /// It answered a short while ago.
-    Reachable,
-    /// It was not heard of for a while, or spoke without being asked.
-    Stale,
-    /// It is in use, and asked again.
-    Probe,
-    /// It did not answer.
-    Failed,
-}
-
-closed_words!(NeighbourState, "state of a neighbour", [
-    Incomplete "incomplete", Reachable "reachable", Stale "stale", Probe "probe", Failed "failed",
-]);
-
 /// Something that happened to a connection: one line of the watch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NatEvent {
@@ -174,20 +137,6 @@ pub struct NatEvent {
     #[serde(default)]
     pub lost: u64,
 }
-
-/// What happened to a connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum NatChange {
-    /// Its first packet came.
-    New,
-    /// It came to another state.
-    Update,
-    /// It was forgotten.
-    Destroy,
-}
-
-closed_words!(NatChange, "event", [New "new", Update "update", Destroy "destroy"]);
 
 #[cfg(test)]
 mod tests {

@@ -3,9 +3,9 @@
 use crate::failure::{Failure, for_each};
 use crate::output::{Output, list, pairs, table, word};
 use crate::parse;
-use crate::routing::{RoutingArgs, prefix_text, uplink_text};
+use crate::routing::RoutingArgs;
 use api::{
-    AddressRange, Client, Name, Nat, Network, NetworkCreate, NetworkSet, StormLimits, VlanId,
+    AddressRange, Client, Name, Network, NetworkCreate, NetworkSet, SETTINGS, StormLimits, VlanId,
 };
 use ipnet::IpNet;
 use std::io::Write;
@@ -201,8 +201,10 @@ fn listed(networks: &[Network]) -> String {
 }
 
 fn inspected(network: &Network) -> String {
-    let (spec, routing) = (&network.spec, &network.spec.routing);
-    pairs([
+    let spec = &network.spec;
+    let settings = SETTINGS.iter();
+    let settings = settings.map(|setting| (setting.key, setting.show(&spec.routing)));
+    let before = [
         ("name", spec.name.to_string()),
         ("id", network.id.to_string()),
         ("subnets", list(&spec.subnets)),
@@ -210,23 +212,9 @@ fn inspected(network: &Network) -> String {
         ("overlapping", yes_no(spec.overlapping)),
         ("gateway", list(&network.gateways)),
         ("gateway mac", word(network.gateway_mac)),
-        ("internal", yes_no(routing.internal)),
-        ("icc", yes_no(routing.icc)),
-        ("peers", list(&routing.peers)),
-        (
-            "uplink",
-            format!(
-                "{} ({})",
-                word(network.uplink.as_ref()),
-                uplink_text(&routing.uplink)
-            ),
-        ),
-        ("masquerade", routing.masquerade.to_string()),
-        ("nptv6", prefix_text(&routing.nptv6)),
-        ("nat", nat(&routing.nat)),
-        ("host access", yes_no(routing.host_access)),
-        ("slaac", yes_no(routing.slaac)),
-        ("dhcp", yes_no(routing.dhcp)),
+        ("leaves through", word(network.uplink.as_ref())),
+    ];
+    let after = [
         ("mtu", format!("{} bytes", spec.mtu)),
         ("default vlan", spec.default_vlan.to_string()),
         (
@@ -266,32 +254,18 @@ fn inspected(network: &Network) -> String {
                     .map(|(key, value)| format!("{key}={value}")),
             ),
         ),
-    ])
+    ];
+    pairs(before.into_iter().chain(settings).chain(after))
 }
 
 fn yes_no(yes: bool) -> String {
     if yes { "yes" } else { "no" }.to_owned()
 }
 
-/// The preset and what differs from it: `rfc, mapping address-dependent, quota 65536`.
-fn nat(nat: &Nat) -> String {
-    let mut words = vec![nat.preset.to_string()];
-    words.extend(nat.mapping.map(|mapping| format!("mapping {mapping}")));
-    words.extend(
-        nat.filtering
-            .map(|filtering| format!("filtering {filtering}")),
-    );
-    words.extend(
-        nat.tcp_liberal
-            .map(|liberal| format!("tcp liberal {}", yes_no(liberal))),
-    );
-    words.push(format!("quota {}", nat.quota));
-    words.join(", ")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::Setting;
 
     fn blue() -> Network {
         let mut spec = NetworkCreate::new("blue".parse().unwrap());
@@ -330,25 +304,26 @@ mod tests {
 
     #[test]
     fn inspection_says_everything() {
+        let spec = blue().spec;
+        let setting =
+            |s: &Setting| format!("{:<20} {}\n", format!("{}:", s.key), s.show(&spec.routing));
+        let settings: String = SETTINGS.iter().map(setting).collect();
+        assert!(
+            settings.contains("mapping:             address-dependent\n"),
+            "{settings}"
+        );
         assert_eq!(
             inspected(&blue()),
-            "name:                blue\n\
+            format!(
+                "name:                blue\n\
              id:                  3\n\
              subnets:             10.1.0.0/16,2001:db8:1::/64\n\
              reserved:            -\n\
              overlapping:         no\n\
              gateway:             10.1.0.1\n\
              gateway mac:         02:00:00:00:00:01\n\
-             internal:            no\n\
-             icc:                 yes\n\
-             peers:               -\n\
-             uplink:              up (auto)\n\
-             masquerade:          on\n\
-             nptv6:               none\n\
-             nat:                 rfc, mapping address-dependent, quota 65536\n\
-             host access:         yes\n\
-             slaac:               no\n\
-             dhcp:                no\n\
+             leaves through:      up\n\
+             {settings}\
              mtu:                 1500 bytes\n\
              default vlan:        1\n\
              reserved addresses:  not forwarded\n\
@@ -359,6 +334,7 @@ mod tests {
              endpoints:           1\n\
              publications:        8080/tcp->web:80\n\
              labels:              -\n"
+            )
         );
     }
 }

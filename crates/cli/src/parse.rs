@@ -64,7 +64,7 @@ pub(crate) fn lock(text: &str) -> Result<Lock, String> {
         .next()
         .unwrap_or_default()
         .parse()
-        .map_err(|error: api::ParseWordError| error.to_string())?;
+        .map_err(|error: api::ParseMacError| error.to_string())?;
     let ip = |word: &str| {
         word.parse::<IpAddr>()
             .map_err(|_| format!("`{word}` is not an IP address"))
@@ -211,7 +211,7 @@ mod tests {
         assert_eq!(text("3-1"), Err("`3-1` runs backwards".into()));
         assert_eq!(
             text("1-4095"),
-            Err("VLAN 4095 does not exist: allowed are 1 to 4094".into())
+            Err("`4095` is not a VLAN: allowed are 1 to 4094".into())
         );
         assert_eq!(text("1-4094"), Ok("1-4094".into()));
         assert!(text("").is_err() && text("1,").is_err() && text("a").is_err());

@@ -6,7 +6,6 @@ use crate::endpoint::NetnsArgs;
 use crate::failure::{Failure, for_each};
 use crate::output::Output;
 use crate::parse::{self, Vlans};
-use crate::routing::Switch;
 use api::{
     AdminState, Client, Direction, Lock, Mirror, Name, Netns, PcapSpeed, PortAdd, PortKind,
     PortSet, Rate, StormLimits, VlanId, VlanMode,
@@ -290,8 +289,8 @@ pub struct Set {
     #[arg(long, conflicts_with_all = ["access", "trunk", "tunnel"])]
     no_vlan: bool,
     /// Protect it, or not: protected ports do not talk to each other
-    #[arg(long, value_name = "on|off")]
-    isolated: Option<Switch>,
+    #[arg(long, value_name = "on|off", value_parser = api::on_or_off)]
+    isolated: Option<bool>,
     #[command(flatten)]
     rate: RateArgs,
     #[command(flatten)]
@@ -324,7 +323,7 @@ impl Set {
             network: change(self.network.clone(), self.no_network),
             admin,
             vlan: change(self.vlan.get()?, self.no_vlan),
-            isolated: self.isolated.map(Switch::is_on),
+            isolated: self.isolated,
             lock: change(self.rules.lock.clone(), self.no_lock),
             max_macs: change(self.rules.max_macs, self.no_max_macs),
             storm: change(self.rules.storm, self.no_storm),

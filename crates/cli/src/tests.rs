@@ -110,16 +110,22 @@ fn what_makes_no_sense_is_refused_with_what_is_allowed() {
         ),
         (
             "network create blue --reserve 10.1.0.9-10.1.0.1",
-            "is no range of addresses",
+            "is not a range of addresses",
         ),
         (
-            "network create blue --nat symmetric",
-            "is no NAT preset: rfc, linux",
+            "network create blue --nat x",
+            "unknown NAT preset `x`: allowed are rfc, linux",
         ),
-        ("network set blue --icc maybe", "possible values: on, off"),
+        (
+            "network set blue --icc maybe",
+            "unknown switch `maybe`: allowed are on, off",
+        ),
         ("publish add 8080", "is no publication"),
         ("policy set web permit", "is no rule"),
-        ("nat ls --state open", "opening, established, closing are"),
+        (
+            "nat ls --state open",
+            "allowed are opening, established, closing",
+        ),
         ("nat ls --src web", "is neither IP nor CIDR"),
         ("port set p --no-rate --rate-bits 1m", "cannot be used with"),
         ("attach --network blue", "--netns"),

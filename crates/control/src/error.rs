@@ -30,6 +30,9 @@ pub enum Error {
         /// Bytes at most.
         max: usize,
     },
+    /// A value that can be nobody's.
+    #[error(transparent)]
+    Invalid(#[from] model::Invalid),
     /// A number outside its range.
     #[error("{what} is {value}; allowed are {min} to {max}")]
     OutOfRange {

@@ -5,9 +5,9 @@
 
 use crate::ipam::AddressRange;
 use crate::policy::Policy;
-use crate::routing::Routing;
 use crate::stored;
 use ipnet::IpNet;
+use model::Routing;
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

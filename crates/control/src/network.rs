@@ -3,9 +3,9 @@
 use crate::ipam::AddressRange;
 use crate::model::{Bridge, FdbLimits, Network, Port, StormLimits, Subnet};
 use crate::names::{check_ifname, check_name};
-use crate::routing::Routing;
 use crate::{Change, Error, State};
 use ipnet::IpNet;
+use model::Routing;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -220,7 +220,7 @@ impl State {
     /// addresses by.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (&str, IpNet)> {
         self.networks().flat_map(|n| {
-            let prefix = n.routing.prefix.map(IpNet::V6);
+            let prefix = n.routing.nptv6.get().map(IpNet::V6);
             let nets = n.subnets.iter().filter(|_| !n.overlapping).map(|s| s.net);
             nets.chain(prefix).map(|net| (n.name.as_str(), net))
         })

@@ -6,12 +6,12 @@
 use crate::ipam::hashed_mac;
 use crate::model::{Endpoint, Network};
 use crate::policy::Policy;
-use crate::routing::Routing;
 use crate::uplink::{Attachment, Hidden, Uplink};
 use crate::{Live, State};
 use ipnet::IpNet;
+use model::{Masquerade, Routing};
 use nat::Interface;
-use nat::config::{EndpointRules, HostRole, InsideRole, Lease, Masquerade, Role, UplinkRole};
+use nat::config::{EndpointRules, HostRole, InsideRole, Lease, Role, UplinkRole};
 use pipeline::NetworkId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -120,9 +120,8 @@ impl Network {
     /// stands for one, unless all of them hide behind the uplink's address.
     #[must_use]
     pub fn known_to_the_world(&self) -> Vec<IpNet> {
-        let Routing {
-            masquerade, prefix, ..
-        } = self.routing;
+        let masquerade = self.routing.masquerade;
+        let prefix = self.routing.nptv6.get();
         let subnets = self.subnets.iter().map(|s| s.net);
         let routed = subnets.filter(|net| {
             let is_prefixed = prefix.is_some() && net.addr().is_ipv6();
@@ -155,9 +154,17 @@ fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> Interface {
     let peers = routing
         .peers
         .iter()
-        .filter_map(|name| state.network_named(name).ok());
+        .filter_map(|name| state.network_named(name.as_str()).ok());
     let role = InsideRole {
-        internal: routing.internal,
+        settings: Routing {
+            masquerade: if network.overlapping {
+                Masquerade::On
+            } else {
+                routing.masquerade
+            },
+            host_access: network.reaches_host(),
+            ..routing.clone()
+        },
         overlapping: network.overlapping,
         peers: peers
             .filter(|_| !network.overlapping)
@@ -167,17 +174,6 @@ fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> Interface {
             .uplink_of(network)
             .filter(known)
             .map(|u| u.place.network),
-        masquerade: if network.overlapping {
-            Masquerade::On
-        } else {
-            routing.masquerade
-        },
-        prefix: routing.prefix,
-        host_access: network.reaches_host(),
-        behaviour: routing.nat.behaviour(),
-        quota: routing.nat.quota,
-        slaac: routing.slaac,
-        dhcp: routing.dhcp,
         leases: members().map(|e| (e.mac, lease(e))).collect(),
     };
     Interface {

@@ -3,116 +3,11 @@
 
 use crate::names::check_name;
 use crate::network::apart;
-use crate::network::check_range;
 use crate::state::not_found;
-use crate::{Change, Error, Network, State, Subnet, stored};
+use crate::{Change, Error, Network, State, Subnet};
 use ipnet::{IpNet, Ipv6Net};
-use nat::config::Masquerade;
-use nat::{Behaviour, Filtering, Mapping, PrefixPair, Preset};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
-
-/// What a network's gateway does, and who talks to whom.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Routing {
-    /// Nothing is routed into the network or out of it; the gateway itself still answers.
-    pub internal: bool,
-    /// Whether endpoints of the network talk to each other.
-    pub icc: bool,
-    /// The names of networks it may exchange packets with; only those count that name it as well.
-    pub peers: BTreeSet<String>,
-    /// Where packets for the world leave.
-    pub uplink: UplinkChoice,
-    /// Which of them leave with the uplink's address; the others with their own.
-    #[serde(with = "stored::word")]
-    pub masquerade: Masquerade,
-    /// The prefix that the world knows the network's IPv6 addresses by instead (RFC 6296).
-    pub prefix: Option<Ipv6Net>,
-    /// How its NAT behaves.
-    pub nat: Nat,
-    /// Whether the host and the containers reach each other, where there is a gateway.
-    pub host_access: bool,
-    /// Whether router advertisements tell hosts to make addresses of their own (SLAAC).
-    pub slaac: bool,
-    /// Whether the gateway leases endpoints their addresses (DHCP).
-    pub dhcp: bool,
-}
-
-impl Default for Routing {
-    fn default() -> Self {
-        Self {
-            internal: false,
-            icc: true,
-            peers: BTreeSet::new(),
-            uplink: UplinkChoice::Auto,
-            masquerade: Masquerade::On,
-            prefix: None,
-            nat: Nat::default(),
-            host_access: true,
-            slaac: false,
-            dhcp: false,
-        }
-    }
-}
-
-/// Where a network's packets for the world leave.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum UplinkChoice {
-    /// Through the first uplink there is.
-    #[default]
-    Auto,
-    /// Nowhere.
-    None,
-    /// Through the one of this name.
-    Named(String),
-}
-
-/// A preset and what differs from it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Nat {
-    /// The named behaviour.
-    #[serde(with = "stored::word")]
-    pub preset: Preset,
-    /// Whether the external port depends on the peer; as the preset has it if `None`.
-    #[serde(with = "stored::word_option")]
-    pub mapping: Option<Mapping>,
-    /// Who may answer; as the preset has it if `None`.
-    #[serde(with = "stored::word_option")]
-    pub filtering: Option<Filtering>,
-    /// Whether TCP segments outside the window pass; as the preset has it if `None`.
-    pub tcp_liberal: Option<bool>,
-    /// Connections one address may hold.
-    pub quota: u32,
-}
-
-impl Default for Nat {
-    fn default() -> Self {
-        Self {
-            preset: Preset::default(),
-            mapping: None,
-            filtering: None,
-            tcp_liberal: None,
-            quota: 65_536,
-        }
-    }
-}
-
-impl Nat {
-    /// The preset's behaviour with the differences.
-    #[must_use]
-    pub fn behaviour(&self) -> Behaviour {
-        let preset = self.preset.behaviour();
-        Behaviour {
-            mapping: self.mapping.unwrap_or(preset.mapping),
-            filtering: self.filtering.unwrap_or(preset.filtering),
-            tcp_liberal: self.tcp_liberal.unwrap_or(preset.tcp_liberal),
-            ..preset
-        }
-    }
-}
+use model::{Name, Routing, UplinkChoice};
+use nat::PrefixPair;
 
 impl State {
     /// Checks new settings of a network.
@@ -150,6 +45,7 @@ impl State {
             name: new.to_owned(),
             ..network.clone()
         };
+        let peer: Name = new.parse()?;
         let befriended = |other: &&Network| other.routing.peers.contains(old);
         let mut changes: Vec<_> = self
             .networks()
@@ -157,7 +53,7 @@ impl State {
             .map(|other| {
                 let mut other = other.clone();
                 other.routing.peers.remove(old);
-                other.routing.peers.insert(new.to_owned());
+                other.routing.peers.insert(peer.clone());
                 Change::put_network(other)
             })
             .collect();
@@ -172,16 +68,16 @@ impl State {
         subnets: &[Subnet],
         routing: &Routing,
     ) -> Result<(), Error> {
-        check_range("quota", routing.nat.quota.into(), QUOTA)?;
+        routing.check()?;
         if routing.peers.contains(name) {
             return Err(Error::OwnPeer(name.to_owned()));
         }
-        if let Some(prefix) = routing.prefix {
+        if let Some(prefix) = routing.nptv6.get() {
             self.check_prefix(name, subnets, prefix)?;
         }
         match &routing.uplink {
-            UplinkChoice::Named(uplink) if self.uplink_named(uplink).is_none() => {
-                Err(not_found("uplink", uplink))
+            UplinkChoice::Named(uplink) if self.uplink_named(uplink.as_str()).is_none() => {
+                Err(not_found("uplink", uplink.as_str()))
             }
             UplinkChoice::Named(_) | UplinkChoice::Auto | UplinkChoice::None => Ok(()),
         }
@@ -205,5 +101,3 @@ impl State {
         apart(prefix.into(), others.chain(own))
     }
 }
-
-const QUOTA: std::ops::RangeInclusive<u64> = 1..=1 << 24;

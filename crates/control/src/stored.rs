@@ -4,8 +4,8 @@
 //! id that claims another; a repeated id is refused.
 
 use ipnet::IpNet;
-use nat::config::{Action, Direction, Masquerade, Rule};
-use nat::{Filtering, Mapping, PortRange, Preset};
+use nat::PortRange;
+use nat::config::{Action, Direction, Rule};
 use pipeline::{NetworkId, PortId};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -259,35 +259,6 @@ pub(crate) mod vlan_mode {
 /// A closed list of values, each of which has a word.
 pub(crate) trait Word: Copy + PartialEq + 'static {
     const WORDS: &'static [(Self, &'static str)];
-}
-
-impl Word for Preset {
-    const WORDS: &'static [(Self, &'static str)] = Self::ALL;
-}
-
-impl Word for Mapping {
-    const WORDS: &'static [(Self, &'static str)] = &[
-        (Self::EndpointIndependent, "endpoint-independent"),
-        (Self::AddressDependent, "address-dependent"),
-        (Self::AddressAndPortDependent, "address-and-port-dependent"),
-    ];
-}
-
-impl Word for Filtering {
-    const WORDS: &'static [(Self, &'static str)] = &[
-        (Self::EndpointIndependent, "endpoint-independent"),
-        (Self::AddressDependent, "address-dependent"),
-        (Self::AddressAndPortDependent, "address-and-port-dependent"),
-    ];
-}
-
-impl Word for Masquerade {
-    const WORDS: &'static [(Self, &'static str)] = &[
-        (Self::Off, "off"),
-        (Self::Ipv4, "ipv4"),
-        (Self::Ipv6, "ipv6"),
-        (Self::On, "on"),
-    ];
 }
 
 impl Word for Action {

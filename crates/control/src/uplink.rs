@@ -6,9 +6,9 @@
 
 use crate::model::FdbLimits;
 use crate::names::{check_ifname, check_name};
-use crate::routing::UplinkChoice;
 use crate::state::not_found;
 use crate::{Change, Error, State, stored};
+use model::UplinkChoice;
 use nat::PortRange;
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
@@ -98,7 +98,7 @@ impl State {
         match &network.routing.uplink {
             UplinkChoice::Auto => self.uplinks.first(),
             UplinkChoice::None => None,
-            UplinkChoice::Named(name) => self.uplink_named(name),
+            UplinkChoice::Named(name) => self.uplink_named(name.as_str()),
         }
     }
 
@@ -145,10 +145,13 @@ impl State {
         let uplink = self
             .uplink_named(name)
             .ok_or_else(|| not_found("uplink", name))?;
-        let named = UplinkChoice::Named(name.to_owned());
+        let is_named = |choice: &UplinkChoice| match choice {
+            UplinkChoice::Named(uplink) => uplink.as_str() == name,
+            UplinkChoice::Auto | UplinkChoice::None => false,
+        };
         let networks: Vec<_> = self
             .networks()
-            .filter(|n| n.routing.uplink == named)
+            .filter(|n| is_named(&n.routing.uplink))
             .map(|n| n.name.clone())
             .collect();
         if !networks.is_empty() {

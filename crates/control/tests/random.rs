@@ -4,9 +4,10 @@
 use clearway_control::{
     AttachRequest, Change, EndpointChange, Gateway, Hidden, JoinRequest, LinkFacts, Listener, Live,
     Mirror, Namespace, NamespaceId, NetworkRequest, Policy, PortKind, PortRequest, PortSettings,
-    PublicationRequest, Routing, Sandbox, State, StaticEntry, Step, SubnetRequest, UplinkChoice,
-    UplinkFacts, UplinkRequest, Via,
+    PublicationRequest, Sandbox, State, StaticEntry, Step, SubnetRequest, UplinkFacts,
+    UplinkRequest, Via,
 };
+use model::{Routing, UplinkChoice};
 use nat::PortRange;
 use nat::config::{Action, Direction, Role, Rule};
 use pipeline::{Instant, PortId};
@@ -281,12 +282,15 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             let uplink = match uplink {
                 None => UplinkChoice::Auto,
                 Some(0) => UplinkChoice::None,
-                Some(n) => UplinkChoice::Named(format!("up{n}")),
+                Some(n) => UplinkChoice::Named(format!("up{n}").parse().expect("a name")),
             };
             let routing = Routing {
                 internal: flags & 1 > 0,
                 icc: flags & 2 > 0,
-                peers: peer.iter().map(|n| format!("n{n}")).collect(),
+                peers: peer
+                    .iter()
+                    .map(|n| format!("n{n}").parse().expect("a name"))
+                    .collect(),
                 uplink,
                 ..Routing::default()
             };

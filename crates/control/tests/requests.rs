@@ -2,9 +2,10 @@
 
 use clearway_control::{
     AttachRequest, Change, Endpoint, EndpointChange, Error, Gateway, JoinRequest, Mirror,
-    Namespace, NamespaceId, NetworkRequest, PortKind, PortRequest, PortSettings, Routing, Sandbox,
-    State, StaticEntry, Step, StormLimits, SubnetRequest, Via,
+    Namespace, NamespaceId, NetworkRequest, PortKind, PortRequest, PortSettings, Sandbox, State,
+    StaticEntry, Step, StormLimits, SubnetRequest, Via,
 };
+use model::Routing;
 use pipeline::PortId;
 use switch::VlanMode;
 use wire::{MacAddr, VlanId};
@@ -379,7 +380,7 @@ fn an_endpoint_waits_is_joined_left_and_renamed() {
 fn a_network_has_another_name_for_its_peers_as_well() {
     let mut state = with_networks(&[network("blue", &[]), network("red", &[])]);
     let peers = |name: &str| Routing {
-        peers: [name.to_owned()].into(),
+        peers: [name.parse().unwrap()].into(),
         ..Routing::default()
     };
     let (_, change) = state.set_network("blue", peers("red")).unwrap();

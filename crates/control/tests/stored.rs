@@ -1,28 +1,36 @@
-//! State files that released daemons wrote are read, as what they said.
+//! State files that daemons of older versions wrote are read, as what they said.
 
-use clearway_control::{Isolation, State};
+use clearway_control::{Isolation, State, VERSION};
+use model::{Dependence, Masquerade, Preset, UplinkChoice};
 use serde_json::Value;
 
 /// The state of a file, which has a version and a boot beside it.
-fn state_in(file: &str) -> Value {
-    let mut file: Value = serde_json::from_str(file).expect("JSON");
-    file["state"].take()
-}
-
 fn read(file: &str) -> State {
-    let state: State = serde_json::from_value(state_in(file)).expect("it is read");
-    state.check().expect("it is sound");
-    state
+    let mut file: Value = serde_json::from_str(file).expect("JSON");
+    let version = file["version"].as_u64().and_then(|v| v.try_into().ok());
+    State::read(version.expect("a version"), file["state"].take()).expect("it is read")
 }
 
+/// It has a value of every kind.
 const EVERYTHING: &str = include_str!("state/version-1.json");
 const EARLY: &str = include_str!("state/version-1-early.json");
 
-/// The file has a value of every kind.
 #[test]
-fn what_version_1_wrote_is_written_again() {
-    let written = serde_json::to_value(read(EVERYTHING)).unwrap();
-    assert_eq!(written, state_in(EVERYTHING));
+fn a_file_of_version_1_says_what_it_said() {
+    let state = read(EVERYTHING);
+    let web = state.network_named("web").unwrap();
+    let routing = &web.routing;
+    assert!(!routing.icc && !routing.host_access && routing.slaac && routing.dhcp);
+    assert_eq!(
+        routing.uplink,
+        UplinkChoice::Named("world".parse().unwrap())
+    );
+    assert_eq!(routing.masquerade, Masquerade::Ipv4);
+    assert_eq!(routing.nptv6.to_string(), "2001:db8:1::/64");
+    let nat = &routing.nat;
+    assert_eq!((nat.preset, nat.quota), (Preset::FullCone, 500));
+    assert_eq!(nat.mapping, Some(Dependence::AddressDependent));
+    assert_eq!(state.network_named("db").unwrap().routing.nptv6.get(), None);
 }
 
 #[test]
@@ -33,4 +41,27 @@ fn what_the_first_files_did_not_say_is_the_default() {
     let port = state.port_named("ep-1").unwrap();
     assert_eq!(port.settings.isolated, Isolation::On);
     assert_eq!((port.settings.rate, state.uplinks().count()), (None, 0));
+}
+
+#[test]
+fn what_is_read_is_written_and_read_again() {
+    for file in [EVERYTHING, EARLY] {
+        let state = read(file);
+        let written = serde_json::to_value(&state).unwrap();
+        assert_eq!(State::read(VERSION, written).unwrap(), state);
+    }
+}
+
+#[test]
+fn another_version_and_an_unknown_key_are_refused() {
+    let refused = |version, state: Value| State::read(version, state).unwrap_err().to_string();
+    let good = serde_json::to_value(read(EARLY)).unwrap();
+    assert_eq!(
+        refused(VERSION + 1, good.clone()),
+        "it has version 3, this daemon reads versions 1 to 2"
+    );
+    let mut unknown = good;
+    unknown["networks"][0]["routing"]["mtv"] = 9.into();
+    let says = refused(VERSION, unknown);
+    assert!(says.starts_with("unknown field `mtv`"), "{says}");
 }

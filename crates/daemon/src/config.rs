@@ -3,7 +3,7 @@
 //! A key that does not exist is refused, as is a value outside its range: a misspelt limit that is
 //! silently ignored is a limit that is not there. Command line options win over the file.
 
-use api::{ApiError, NetworkCreate, PortAdd, UplinkAdd};
+use api::{Invalid, NetworkCreate, PortAdd, UplinkAdd};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -201,7 +201,7 @@ fn within<T: PartialOrd + Display>(
     }
 }
 
-fn named(kind: &str, name: &str, checked: Result<(), ApiError>) -> Result<(), String> {
+fn named(kind: &str, name: &str, checked: Result<(), Invalid>) -> Result<(), String> {
     checked.map_err(|error| format!("{kind} {name}: {error}"))
 }
 

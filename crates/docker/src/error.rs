@@ -1,7 +1,7 @@
 //! What goes wrong: for whoever starts the plugin, and for whoever waits at `docker run`.
 
 use crate::portmap::Ports;
-use api::{ApiError, ClientError, ErrorCode};
+use api::{ApiError, ClientError, ErrorCode, Invalid};
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -113,6 +113,12 @@ pub(crate) enum Refusal {
 impl From<ApiError> for Refusal {
     fn from(error: ApiError) -> Self {
         Self::Clearway(error.into())
+    }
+}
+
+impl From<Invalid> for Refusal {
+    fn from(error: Invalid) -> Self {
+        ApiError::from(error).into()
     }
 }
 

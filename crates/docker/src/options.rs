@@ -1,4 +1,5 @@
-//! What users say with `docker network create -o` and `--driver-opt`, each in one row.
+//! What users say with `docker network create -o` and `--driver-opt`, each in one row. The settings
+//! of a network have theirs in [`SETTINGS`].
 //!
 //! Docker's own options of its bridge mean here what they mean there; others of Docker's are
 //! ignored, as they are about things that do not exist here. Ours begin with `clearway.`. An
@@ -8,10 +9,9 @@
 use crate::error::Refusal;
 use crate::labels;
 use api::{
-    Attach, Dependence, ExternalPrefix, Mac, Masquerade, Nat, NetworkCreate, Preset, Rate,
-    StormLimits, UplinkChoice, VlanId,
+    Attach, Invalid, Mac, Masquerade, NetworkCreate, NetworkSet, Rate, SETTINGS, Setting,
+    StormLimits, VlanId, on_or_off,
 };
-use ipnet::Ipv6Net;
 use serde_json::{Map, Value};
 use std::fmt::Display;
 use std::net::Ipv4Addr;
@@ -35,8 +35,38 @@ impl NetworkDraft {
     /// # Errors
     /// [`Refusal::Option`] names the option, its value and what is allowed.
     pub(crate) fn apply(&mut self, options: &Map<String, Value>) -> Result<(), Refusal> {
-        apply(NETWORK, self, options)
+        check_known(NETWORK, SETTINGS, options)?;
+        apply(NETWORK, self, options)?;
+        let mut changes = NetworkSet::default();
+        for setting in SETTINGS {
+            let key = key_of(setting);
+            let Some(value) = options.get(&key) else {
+                continue;
+            };
+            let said = said(setting, &mut changes, &text_of(value));
+            said.map_err(|why| Refusal::Option {
+                key,
+                why: why.to_string(),
+            })?;
+        }
+        self.network.routing = changes.applied_to(&self.network.routing);
+        Ok(())
     }
+}
+
+/// A driver option has one value: several stand in it with commas between.
+fn said(setting: &Setting, changes: &mut NetworkSet, text: &str) -> Result<(), Invalid> {
+    if setting.repeats {
+        return text
+            .split(',')
+            .try_for_each(|one| setting.set(changes, one));
+    }
+    setting.set(changes, text)
+}
+
+/// Returns Docker's name of a setting.
+fn key_of(setting: &Setting) -> String {
+    format!("clearway.{}", setting.key)
 }
 
 impl From<NetworkCreate> for NetworkDraft {
@@ -57,6 +87,7 @@ pub(crate) fn apply_to_endpoint(
     attach: &mut Attach,
     options: &Map<String, Value>,
 ) -> Result<(), Refusal> {
+    check_known(ENDPOINT, &[], options)?;
     apply(ENDPOINT, attach, options)
 }
 
@@ -135,55 +166,10 @@ const NETWORK: &[Row<NetworkDraft>] = &[
     row("clearway.vlan", |draft, text| {
         set(&mut draft.network.default_vlan, vlan(text))
     }),
-    row("clearway.icc", |draft, text| {
-        set(&mut draft.network.routing.icc, flag(text))
-    }),
     row("clearway.isolated", |draft, text| {
         set(
             &mut draft.network.routing.icc,
             flag(text).map(|isolated| !isolated),
-        )
-    }),
-    row("clearway.nat", |draft, text| {
-        set(
-            &mut draft.network.routing.nat.preset,
-            own_word::<Preset>(text),
-        )
-    }),
-    row("clearway.mapping", |draft, text| {
-        set_some(
-            &mut draft.network.routing.nat.mapping,
-            own_word::<Dependence>(text),
-        )
-    }),
-    row("clearway.filtering", |draft, text| {
-        set_some(
-            &mut draft.network.routing.nat.filtering,
-            own_word::<Dependence>(text),
-        )
-    }),
-    row("clearway.quota", |draft, text| {
-        set(
-            &mut draft.network.routing.nat.quota,
-            number(text, &Nat::QUOTA),
-        )
-    }),
-    row("clearway.uplink", |draft, text| {
-        let uplink = match text {
-            "auto" => Ok(UplinkChoice::Auto),
-            "none" => Ok(UplinkChoice::None),
-            name => own_word(name).map(UplinkChoice::Named),
-        };
-        set(&mut draft.network.routing.uplink, uplink)
-    }),
-    row("clearway.host-access", |draft, text| {
-        set(&mut draft.network.routing.host_access, flag(text))
-    }),
-    row("clearway.nptv6", |draft, text| {
-        let prefix: Result<Ipv6Net, _> = word(text, "an IPv6 prefix such as 2001:db8:1::/64");
-        set(
-            &mut draft.network.routing.nptv6,
-            prefix.map(ExternalPrefix::Prefix),
         )
     }),
     row("clearway.ageing", |draft, text| {
@@ -262,7 +248,6 @@ const ANY_RATE: Rate = Rate {
 };
 
 fn apply<T>(table: &[Row<T>], draft: &mut T, options: &Map<String, Value>) -> Result<(), Refusal> {
-    check_known(table, options)?;
     for row in table {
         let Some(value) = options.get(row.key) else {
             continue;
@@ -275,16 +260,21 @@ fn apply<T>(table: &[Row<T>], draft: &mut T, options: &Map<String, Value>) -> Re
     Ok(())
 }
 
-fn check_known<T>(table: &[Row<T>], options: &Map<String, Value>) -> Result<(), Refusal> {
+fn check_known<T>(
+    table: &[Row<T>],
+    settings: &[Setting],
+    options: &Map<String, Value>,
+) -> Result<(), Refusal> {
+    let rows = table.iter().map(|row| row.key.to_owned());
+    let ours: Vec<_> = rows.chain(settings.iter().map(key_of)).collect();
     for (key, value) in options {
-        if table.iter().any(|row| row.key == key) {
+        if ours.contains(key) {
             continue;
         }
         if key.starts_with("com.docker.") {
             tracing::debug!(key, %value, "an option of Docker's has no meaning here");
             continue;
         }
-        let ours: Vec<_> = table.iter().map(|row| row.key).collect();
         return Err(Refusal::Option {
             key: key.clone(),
             why: format!(
@@ -320,13 +310,8 @@ fn not_allowed(text: &str, allowed: impl Display) -> String {
     format!("`{text}` is not allowed; allowed are {allowed}")
 }
 
-/// As Go's `strconv.ParseBool`, which Docker reads flags with, and the words of our command line.
 fn flag(text: &str) -> Result<bool, String> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" | "on" => Ok(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" | "off" => Ok(false),
-        _ => Err(not_allowed(text, "true and false")),
-    }
+    on_or_off(text).map_err(|error| error.to_string())
 }
 
 fn number<T: FromStr + PartialOrd + Display>(
@@ -343,7 +328,7 @@ fn word<T: FromStr>(text: &str, allowed: &str) -> Result<T, String> {
 }
 
 /// A word that says itself what is allowed.
-fn own_word<T: FromStr<Err = api::ParseWordError>>(text: &str) -> Result<T, String> {
+fn own_word<T: FromStr<Err: Display>>(text: &str) -> Result<T, String> {
     text.parse().map_err(|error: T::Err| error.to_string())
 }
 
@@ -409,6 +394,7 @@ fn iface_prefix(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::{Dependence, ExternalPrefix, Preset, UplinkChoice};
     use serde_json::json;
 
     fn network(options: &Value) -> Result<NetworkDraft, String> {
@@ -544,7 +530,7 @@ mod tests {
             (
                 "clearway.vlan",
                 "5000",
-                "option clearway.vlan: VLAN 5000 does not exist: allowed are 1 to 4094",
+                "option clearway.vlan: `5000` is not a VLAN: allowed are 1 to 4094",
             ),
             (
                 "clearway.mtu",
@@ -554,17 +540,17 @@ mod tests {
             (
                 "clearway.icc",
                 "maybe",
-                "option clearway.icc: `maybe` is not allowed; allowed are true and false",
+                "option clearway.icc: unknown switch `maybe`: allowed are on, off",
             ),
             (
                 "clearway.nat",
                 "x",
-                "option clearway.nat: `x` is no NAT preset: rfc,",
+                "option clearway.nat: unknown NAT preset `x`: allowed are rfc,",
             ),
             (
                 "clearway.quota",
                 "0",
-                "option clearway.quota: `0` is not allowed; allowed are 1 to 16777216",
+                "option clearway.quota: quota is 0; allowed are 1 to 16777216",
             ),
             (
                 "clearway.uplink",
@@ -574,7 +560,7 @@ mod tests {
             (
                 "clearway.nptv6",
                 "10.0.0.0/8",
-                "option clearway.nptv6: `10.0.0.0/8` is not allowed; allowed is an IPv6 prefix",
+                "option clearway.nptv6: `10.0.0.0/8` is not an IPv6 prefix: none is allowed, or",
             ),
             ("clearway.storm-unknown", "-1", "allowed are 0 to 100000000"),
             (

@@ -293,7 +293,7 @@ fn what_cannot_be_read_is_refused_in_a_sentence() {
         (
             "NetworkDriver.CreateNetwork",
             r#"{"NetworkID":"n","Options":{"com.docker.network.generic":{"clearway.vlan":"0"}}}"#,
-            "option clearway.vlan: VLAN 0 does not exist: allowed are 1 to 4094",
+            "option clearway.vlan: `0` is not a VLAN: allowed are 1 to 4094",
         ),
     ] {
         let answer = bench.text(method, body);

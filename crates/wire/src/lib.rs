@@ -60,5 +60,5 @@ pub use segment::{SegmentError, segment};
 pub use tcp_options::{Mss, TcpOptions};
 pub use transport::{Sctp, Tcp, TcpFlags, Transport, Udp};
 pub use tuple::{TransportAddr, Tuple};
-pub use vlan::{VlanId, VlanTag};
+pub use vlan::{ParseVlanError, VlanId, VlanTag};
 pub use vnet::{GsoKind, VnetHeader};

@@ -1,9 +1,20 @@
 //! VLAN tags (IEEE 802.1Q, 802.1ad).
 
 use std::fmt;
+use std::str::FromStr;
 
 /// A VLAN identifier, 1 to 4094.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "schema",
+    schema(value_type = u16, minimum = 1, maximum = 4094, example = 10)
+)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(try_from = "u16", into = "u16")
+)]
 pub struct VlanId(u16);
 
 impl VlanId {
@@ -28,6 +39,40 @@ impl VlanId {
     #[must_use]
     pub const fn get(self) -> u16 {
         self.0
+    }
+}
+
+impl Default for VlanId {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}
+
+/// The number or the text names no VLAN.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a VLAN: allowed are 1 to 4094")]
+pub struct ParseVlanError(String);
+
+impl TryFrom<u16> for VlanId {
+    type Error = ParseVlanError;
+
+    fn try_from(id: u16) -> Result<Self, Self::Error> {
+        Self::new(id).ok_or_else(|| ParseVlanError(id.to_string()))
+    }
+}
+
+impl From<VlanId> for u16 {
+    fn from(vlan: VlanId) -> Self {
+        vlan.0
+    }
+}
+
+impl FromStr for VlanId {
+    type Err = ParseVlanError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let id = text.parse().ok().and_then(Self::new);
+        id.ok_or_else(|| ParseVlanError(text.to_owned()))
     }
 }
 
@@ -102,6 +147,11 @@ mod tests {
     #[test]
     fn identifiers_are_1_to_4094() {
         assert_eq!([0, 4095, u16::MAX].map(VlanId::new), [None; 3]);
+        assert_eq!("4094".parse(), Ok(VlanId(4094)));
+        assert_eq!(
+            "4095".parse::<VlanId>().unwrap_err().to_string(),
+            "`4095` is not a VLAN: allowed are 1 to 4094"
+        );
         assert_eq!(
             [1, 4094].map(|id| VlanId::new(id).unwrap().get()),
             [1, 4094]

@@ -1,10 +1,9 @@
 //! The router the target asks, and the switch around it.
 
-use nat::config::{
-    Action, Direction, EndpointRules, HostRole, InsideRole, Masquerade, Rule, UplinkRole,
-};
+use nat::config::{Action, Direction, EndpointRules, HostRole, InsideRole, Rule, UplinkRole};
 use nat::{
-    Config, Inside, Interface, Live, PortRange, Preset, Publication, Role, Router, TransportAddr,
+    Config, Inside, Interface, Live, Nat, PortRange, Preset, Publication, Role, Router, Routing,
+    TransportAddr,
 };
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
@@ -217,20 +216,22 @@ fn role(network: NetworkId) -> InsideRole {
         Preset::Linux
     };
     InsideRole {
-        internal: false,
+        settings: Routing {
+            nat: Nat {
+                preset,
+                quota: QUOTA,
+                ..Nat::default()
+            },
+            slaac: network == INSIDE[0],
+            dhcp: network == INSIDE[1],
+            ..Routing::default()
+        },
         overlapping: false,
         peers: INSIDE
             .into_iter()
             .filter(|other| *other != network)
             .collect(),
         uplink: Some(UPLINK),
-        masquerade: Masquerade::On,
-        prefix: None,
-        host_access: true,
-        behaviour: preset.behaviour(),
-        quota: QUOTA,
-        slaac: network == INSIDE[0],
-        dhcp: network == INSIDE[1],
         leases: BTreeMap::new(),
     }
 }

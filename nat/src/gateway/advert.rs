@@ -142,13 +142,15 @@ impl<'a> Advert<'a> {
             return None;
         };
         let dns = global(face).next()?.addr();
-        (role.slaac || role.dhcp).then_some(Self { face, role, dns })
+        let settings = &role.settings;
+        (settings.slaac || settings.dhcp).then_some(Self { face, role, dns })
     }
 
     fn fingerprint(&self) -> u64 {
         let Self { face, role, .. } = self;
         let addresses: Vec<IpAddr> = face.addresses.iter().map(ipnet::IpNet::addr).collect();
-        let kind = (role.slaac, role.dhcp, role.internal);
+        let settings = &role.settings;
+        let kind = (settings.slaac, settings.dhcp, settings.internal);
         FixedState::default().hash_one((face.mac.0, face.mtu, addresses, kind)) | 1
     }
 
@@ -164,8 +166,13 @@ impl<'a> Advert<'a> {
     fn emit(&self, out: &mut Vec<u8>) {
         let Self { face, role, dns } = *self;
         // RFC 4861, 4.2: M and O.
-        let flags = if role.dhcp && !role.slaac { 0xc0 } else { 0 };
-        let lifetime = if role.internal { 0 } else { LIFETIME };
+        let settings = &role.settings;
+        let flags = if settings.dhcp && !settings.slaac {
+            0xc0
+        } else {
+            0
+        };
+        let lifetime = if settings.internal { 0 } else { LIFETIME };
         out.extend_from_slice(&[Icmpv6::ROUTER_ADVERT, 0, 0, 0, 64, flags]);
         out.extend_from_slice(&lifetime.to_be_bytes());
         // Reachable time and retransmission timer: not ours to say.
@@ -175,7 +182,7 @@ impl<'a> Advert<'a> {
         // RFC 4861, 4.6.4.
         out.extend_from_slice(&[5, 1, 0, 0]);
         out.extend_from_slice(&u32::from(face.mtu).to_be_bytes());
-        global(face).for_each(|net| prefix(out, net, role.slaac));
+        global(face).for_each(|net| prefix(out, net, settings.slaac));
         // RFC 8106, 5.1.
         out.extend_from_slice(&[25, 3, 0, 0]);
         out.extend_from_slice(&u32::from(LIFETIME).to_be_bytes());

@@ -240,7 +240,7 @@ impl<'a> Known<'a> {
             lease,
             net,
             server: face.ipv4_towards(net.addr())?,
-            internal: role.internal,
+            internal: role.settings.internal,
         })
     }
 }
@@ -332,7 +332,7 @@ fn option(out: &mut Vec<u8>, code: u8, value: &[u8]) {
 /// The leases of a link, where there are some.
 pub(super) fn leases(face: &Face) -> Option<&InsideRole> {
     match &face.role {
-        Role::Inside(role) if role.dhcp => Some(role),
+        Role::Inside(role) if role.settings.dhcp => Some(role),
         Role::Inside(_) | Role::Uplink(_) | Role::Host(_) | Role::Services => None,
     }
 }

@@ -188,7 +188,7 @@ impl Face {
     /// Whether hosts may send the router packets for others.
     pub(super) fn is_gateway(&self) -> bool {
         match &self.role {
-            Role::Inside(role) => !role.internal,
+            Role::Inside(role) => !role.settings.internal,
             Role::Uplink(_) => false,
             Role::Host(_) | Role::Services => true,
         }

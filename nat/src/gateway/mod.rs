@@ -41,7 +41,6 @@ mod tests;
 pub(crate) use error::{ErrorKind, Reported};
 pub(crate) use link::Link;
 pub use neighbour::{Neighbour, Neighbours};
-pub use table::NeighbourState;
 
 use crate::arrival::Arrival;
 use crate::interface::Face;

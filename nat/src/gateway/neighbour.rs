@@ -33,11 +33,12 @@
 
 use super::held::{Held, PendingPacket};
 use super::link::Link;
-use super::table::{Age, Entry, Heard, NeighbourState, Phase, Resolution, Room, Table};
+use super::table::{Age, Entry, Heard, Phase, Resolution, Room, Table};
 use crate::interface::Face;
 use crate::outbox::Outbox;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use model::NeighbourState;
 use pipeline::{Effects, Instant, NetworkId, PortId};
 use std::net::IpAddr;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};

@@ -2,26 +2,12 @@
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
+use model::NeighbourState;
 use pipeline::{Effects, Instant, PortId};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 use wire::MacAddr;
-
-/// How sure a neighbour's MAC is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum NeighbourState {
-    /// It is being asked for.
-    Incomplete,
-    /// It answered in the last 30 seconds.
-    Reachable,
-    /// It was not heard of for a while, or spoke without being asked.
-    Stale,
-    /// It is in use and asked again.
-    Probe,
-    /// It did not answer.
-    Failed,
-}
 
 /// What is known of a next hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,9 +14,9 @@ mod ndp;
 mod neighbour;
 
 use super::{Gateway, Link, NextHop, claims, local, observe};
-use crate::Behaviour;
+use crate::Routing;
 use crate::arrival::Arrival;
-use crate::config::{HostRole, InsideRole, Interface, Lease, Masquerade, Role};
+use crate::config::{HostRole, InsideRole, Interface, Lease, Role};
 use crate::interface::Face;
 use crate::outbox::{Outbox, Post};
 use ipnet::IpNet;
@@ -50,17 +50,10 @@ pub(super) struct Lab {
 
 pub(super) fn role() -> InsideRole {
     InsideRole {
-        internal: false,
+        settings: Routing::default(),
         overlapping: false,
         peers: Vec::new(),
         uplink: None,
-        masquerade: Masquerade::On,
-        prefix: None,
-        host_access: true,
-        behaviour: Behaviour::default(),
-        quota: 100,
-        slaac: false,
-        dhcp: false,
         leases: BTreeMap::new(),
     }
 }
@@ -79,10 +72,10 @@ pub(super) fn leasing_with(change: impl FnOnce(&mut InsideRole)) -> Lab {
         hostname: Some("web-1".to_owned()),
     };
     let mut role = InsideRole {
-        dhcp: true,
         leases: [(PEER, lease)].into(),
         ..role()
     };
+    role.settings.dhcp = true;
     change(&mut role);
     Lab::with(Role::Inside(role))
 }

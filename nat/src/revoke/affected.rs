@@ -86,13 +86,14 @@ fn join_alike(before: Option<&Face>, after: Option<&Face>) -> bool {
 
 /// What of a network's treatment decides whom it reaches.
 fn reach(role: &InsideRole) -> impl PartialEq + use<'_> {
+    let settings = &role.settings;
     (
-        role.internal,
-        role.host_access,
+        settings.internal,
+        settings.host_access,
         &role.peers,
         role.uplink,
-        role.masquerade,
-        role.prefix,
+        settings.masquerade,
+        settings.nptv6,
     )
 }
 

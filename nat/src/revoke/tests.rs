@@ -2,10 +2,11 @@
 
 use super::*;
 use crate::config::{
-    Action, Config, EndpointRules, HostRole, Interface, Masquerade, Publication, Rule, UplinkRole,
+    Action, Config, EndpointRules, HostRole, Interface, Publication, Rule, UplinkRole,
 };
 use crate::{
-    Gap, Hold, Holder, Live, PortRange, Preset, Published, Stored, Traffic, TransportAddr,
+    ExternalPrefix, Gap, Hold, Holder, Live, Masquerade, Nat, PortRange, Preset, Published,
+    Routing, Stored, Traffic, TransportAddr,
 };
 use pipeline::NetworkId;
 use proptest::collection::{btree_set, vec};
@@ -58,35 +59,45 @@ fn interface(network: u32, role: Role, addresses: &[String]) -> Interface {
     }
 }
 
+/// Settings with the NAT of Linux.
+fn linux() -> Routing {
+    let nat = Nat {
+        preset: Preset::Linux,
+        quota: 100,
+        ..Nat::default()
+    };
+    Routing {
+        nat,
+        ..Routing::default()
+    }
+}
+
 fn inside(network: u32) -> impl Strategy<Value = Interface> {
-    let masquerade = [
-        Masquerade::Off,
-        Masquerade::Ipv4,
-        Masquerade::Ipv6,
-        Masquerade::On,
-    ];
+    let masquerade: Vec<_> = Masquerade::ALL.iter().map(|(value, _)| *value).collect();
     let reach = (
         prop::bool::weighted(0.1),
         prop::bool::weighted(0.8),
         subsequence(INSIDE.to_vec(), 0..=3),
         option::weighted(0.9, select(UPLINKS.to_vec())),
-        select(masquerade.to_vec()),
+        select(masquerade),
         any::<bool>(),
     );
     reach.prop_map(
         move |(internal, host_access, peers, uplink, masquerade, prefix)| {
             let role = Role::Inside(InsideRole {
-                internal,
+                settings: Routing {
+                    internal,
+                    masquerade,
+                    nptv6: match prefix {
+                        true => format!("2001:db8:{network}::/64").parse().unwrap(),
+                        false => ExternalPrefix::None,
+                    },
+                    host_access,
+                    ..linux()
+                },
                 overlapping: false,
                 peers: peers.into_iter().map(NetworkId).collect(),
                 uplink: uplink.map(NetworkId),
-                masquerade,
-                prefix: prefix.then(|| format!("2001:db8:{network}::/64").parse().unwrap()),
-                host_access,
-                behaviour: Preset::Linux.behaviour(),
-                quota: 100,
-                slaac: false,
-                dhcp: false,
                 leases: BTreeMap::new(),
             });
             let own = [
@@ -286,7 +297,7 @@ fn what_the_router_does_not_read_touches_nothing() {
             interface.mtu = 9_000;
             interface.neighbours.insert(ip("10.0.0.2"), MacAddr([2; 6]));
             if let Role::Inside(role) = &mut interface.role {
-                (role.quota, role.dhcp) = (7, true);
+                (role.settings.nat.quota, role.settings.dhcp) = (7, true);
             }
         }
         let (before, after) = (router(before), router(after));
@@ -298,17 +309,10 @@ fn what_the_router_does_not_read_touches_nothing() {
 fn open() -> Config {
     let inside = |network| {
         let role = Role::Inside(InsideRole {
-            internal: false,
+            settings: linux(),
             overlapping: false,
             peers: INSIDE.map(NetworkId).into(),
             uplink: None,
-            masquerade: Masquerade::On,
-            prefix: None,
-            host_access: true,
-            behaviour: Preset::Linux.behaviour(),
-            quota: 100,
-            slaac: false,
-            dhcp: false,
             leases: BTreeMap::new(),
         });
         interface(network, role, &[format!("10.{network}.0.1/24")])

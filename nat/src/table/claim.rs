@@ -25,9 +25,7 @@ use super::mapping::Owned;
 use super::session::{Class, External, Hold, Session};
 use super::shard::{Shard, View};
 use crate::ports::{Holder, Parity, Pool};
-use crate::{
-    Behaviour, Filtering, Inside, Mapping, PortChoice, PortRange, Published, TransportAddr,
-};
+use crate::{Behaviour, Dependence, Inside, PortChoice, PortRange, Published, TransportAddr};
 use pipeline::{DropReason, NetworkId};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -343,12 +341,12 @@ fn parity(protocol: IpProtocol, port: u16) -> Parity {
 /// What a new mapping holds of its external port.
 pub(crate) fn hold_of(behaviour: &Behaviour) -> Hold {
     match (behaviour.mapping, behaviour.filtering) {
-        (Mapping::EndpointIndependent, _) => Hold::Endpoint,
-        (Mapping::AddressDependent, _) => Hold::Address,
-        (Mapping::AddressAndPortDependent, Filtering::AddressAndPortDependent) => Hold::Shared,
+        (Dependence::EndpointIndependent, _) => Hold::Endpoint,
+        (Dependence::AddressDependent, _) => Hold::Address,
+        (Dependence::AddressAndPortDependent, Dependence::AddressAndPortDependent) => Hold::Shared,
         (
-            Mapping::AddressAndPortDependent,
-            Filtering::EndpointIndependent | Filtering::AddressDependent,
+            Dependence::AddressAndPortDependent,
+            Dependence::EndpointIndependent | Dependence::AddressDependent,
         ) => Hold::Alone,
     }
 }

@@ -17,7 +17,7 @@ use super::events::Ending;
 use super::key::{Addr, IndexEntry, Ip, hash_of};
 use super::session::{External, Hold, Link, NIL, Session};
 use super::shard::{Shard, View};
-use crate::Filtering;
+use crate::Dependence;
 use crate::ports::{Holder, Pool};
 use foldhash::fast::FixedState;
 use hashbrown::{HashMap, HashTable};
@@ -182,8 +182,8 @@ impl Shard {
         let opens = match view.rules(session).behaviour.filtering {
             // A mapping of one peer's address is never anybody else's.
             _ if session.hold == Hold::Address && !is_peer(session) => false,
-            Filtering::EndpointIndependent => siblings.take(LOOKS).any(|at| alive(&at)),
-            Filtering::AddressDependent => {
+            Dependence::EndpointIndependent => siblings.take(LOOKS).any(|at| alive(&at)),
+            Dependence::AddressDependent => {
                 let permit = Permit {
                     place,
                     port,
@@ -193,7 +193,7 @@ impl Shard {
                 self.mappings.permits.contains_key(&permit)
                     && siblings.any(|at| alive(&at) && self.get(at).is_some_and(is_peer))
             }
-            Filtering::AddressAndPortDependent => false,
+            Dependence::AddressAndPortDependent => false,
         };
         if opens {
             Admission::Open(first)

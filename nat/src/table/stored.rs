@@ -12,7 +12,7 @@ use super::{
     Traffic, View,
 };
 use crate::tcp::{Phase, Side, Tracker};
-use crate::{Filtering, Inside, Published};
+use crate::{Dependence, Inside, Published};
 use pipeline::{Effects, Instant, NetworkId};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -236,7 +236,7 @@ impl Shard {
                 Holder::Responder => Side::Responder,
             },
             answered: stored.answered,
-            permits: behaviour.filtering == Filtering::AddressDependent
+            permits: behaviour.filtering == Dependence::AddressDependent
                 && stored.hold.is_exclusive(),
         })
     }

@@ -10,7 +10,7 @@ use crate::table::{
     Party, Session, Shard, Tally, Traffic, View,
 };
 use crate::tcp::{Side, Tracker};
-use crate::{Filtering, Inside, Published, Translation, TransportAddr, Tuple};
+use crate::{Dependence, Inside, Published, Translation, TransportAddr, Tuple};
 use pipeline::{DropReason, NetworkId};
 
 /// A session that may begin.
@@ -115,7 +115,7 @@ pub(super) fn open(
     };
     if view.is_live() {
         let permits =
-            rules.behaviour.filtering == Filtering::AddressDependent && draft.hold.is_exclusive();
+            rules.behaviour.filtering == Dependence::AddressDependent && draft.hold.is_exclusive();
         let session = draft
             .session(shard, asked, tracker, permits)
             .ok_or(DropReason::NatTableFull)?;

@@ -4,7 +4,7 @@ use super::tcp::{Seg, Tcp};
 use super::{NAMES, WEBSITE, at};
 use crate::site::{A, B, DB, OURS, UP, WEB};
 use nat::tcp::Phase;
-use nat::{Behaviour, Entry, Filtering, Inside, Mapping, PortChoice, PortRange, TransportAddr};
+use nat::{Behaviour, Dependence, Entry, Inside, PortChoice, PortRange, TransportAddr};
 use pipeline::{DropReason, Instant, NetworkId};
 use std::collections::BTreeMap;
 use wire::{IpProtocol, TcpFlags};
@@ -171,7 +171,7 @@ impl Reference {
             return Ok((at(OURS, port), Port::Published));
         }
         let mut port = Port::Shared;
-        if behaviour.mapping == Mapping::EndpointIndependent {
+        if behaviour.mapping == Dependence::EndpointIndependent {
             // RFC 4787 REQ-1.
             port = Port::Endpoints;
             let same =
@@ -298,11 +298,11 @@ impl Reference {
         };
         let mut mapping = self.conns.iter().filter(own);
         let opens = match self.behaviours[&inside.network].filtering {
-            Filtering::EndpointIndependent => mapping.any(Conn::is_wanted),
-            Filtering::AddressDependent => {
+            Dependence::EndpointIndependent => mapping.any(Conn::is_wanted),
+            Dependence::AddressDependent => {
                 mapping.any(|conn| conn.is_wanted() && conn.called.ip == peer.addr.ip)
             }
-            Filtering::AddressAndPortDependent => false,
+            Dependence::AddressAndPortDependent => false,
         };
         // The two talk already, by another external port: answers would be that connection's.
         let talk =

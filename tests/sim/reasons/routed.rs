@@ -35,20 +35,20 @@ pub(super) fn scenarios() -> Vec<(DropReason, Scenario)> {
             after(&site, &[(A, to(A, WORLD).udp(1, 2, b""))])
         }),
         (R::NetworkInternal, || {
-            let site = Site::new().inside(WEB, |web| web.internal = true);
+            let site = Site::new().inside(WEB, |web| web.settings.internal = true);
             after(&site, &[(A, to(A, WORLD).udp(1, 2, b""))])
         }),
         (R::NetworkIsolated, || {
             after(&Site::new(), &[(A, to(A, B.v4).udp(1, 2, b""))])
         }),
         (R::HostDenied, || {
-            let site = Site::new().inside(WEB, |web| web.host_access = false);
+            let site = Site::new().inside(WEB, |web| web.settings.host_access = false);
             after(&site, &[(A, to(A, GATEWAY).udp(1, 2, b""))])
         }),
         (R::GatewayClosed, || {
             // Where addresses are leased, the servers' ports are the gateway's own; this one is
             // that of the other family.
-            let site = Site::new().inside(WEB, |web| web.dhcp = true);
+            let site = Site::new().inside(WEB, |web| web.settings.dhcp = true);
             after(&site, &[(A, to(A, GATEWAY).udp(546, 547, b""))])
         }),
         (R::GatewayIgnored, || {
@@ -107,7 +107,7 @@ pub(super) fn scenarios() -> Vec<(DropReason, Scenario)> {
             after(&site, &[(A, first), (HOP, answer), (A, second)])
         }),
         (R::QuotaExceeded, || {
-            let site = Site::new().inside(WEB, |web| web.quota = 1);
+            let site = Site::new().inside(WEB, |web| web.settings.nat.quota = 1);
             let [first, second] = [50_000, 50_032].map(|port| to(A, WORLD).udp(port, 53, b""));
             after(&site, &[(A, first), (A, second)])
         }),

@@ -3,8 +3,8 @@
 
 use super::{finish, lan, seed};
 use crate::site::{DB, OURS, OURS6, Site, UP, WEB, WORLD, WORLD6, bare_network};
-use nat::config::{Action, Direction, EndpointRules, Masquerade, Rule};
-use nat::{Behaviour, Inside, PortRange, PrefixPair, Preset, Publication, TransportAddr};
+use nat::config::{Action, Direction, EndpointRules, Rule};
+use nat::{Inside, Masquerade, PortRange, PrefixPair, Preset, Publication, TransportAddr};
 use pipeline::{DropReason, Instant, NetworkId, PortId};
 use sim::{
     Bulk, Complaint, HostConfig, Packet, Ping, Probe, Reach, Report, Talker, TcpReceive, TcpSend,
@@ -385,7 +385,7 @@ fn networks_meet_only_where_both_say_so() {
 
 #[test]
 fn a_network_that_is_not_masqueraded_is_one_of_many() {
-    let site = site().inside(WEB, |web| web.masquerade = Masquerade::Off);
+    let site = site().inside(WEB, |web| web.settings.masquerade = Masquerade::Off);
     let mut world = edge(&site, BAD);
     let (id, config) = plug(&mut world, WEB, 2);
     let far: [IpAddr; 2] = [WORLD.into(), WORLD6.into()];
@@ -414,7 +414,7 @@ fn a_network_that_is_not_masqueraded_is_one_of_many() {
 #[test]
 fn the_world_knows_a_network_by_its_other_prefix() {
     const ELSEWHERE: &str = "2001:db8:aaaa::/64";
-    let site = site().inside(WEB, |web| web.prefix = Some(ELSEWHERE.parse().unwrap()));
+    let site = site().inside(WEB, |web| web.settings.nptv6 = ELSEWHERE.parse().unwrap());
     let pair = PrefixPair::new(
         "2001:db8:1::/64".parse().unwrap(),
         ELSEWHERE.parse().unwrap(),
@@ -606,7 +606,7 @@ fn who_takes_every_port_takes_none_of_those_in_use() {
 #[test]
 fn a_hundred_thousand_connections_of_one_endpoint_stop_at_its_quota() {
     let reasons = [DropReason::QuotaExceeded];
-    let quota = site().inside(WEB, |web| web.quota = 1000);
+    let quota = site().inside(WEB, |web| web.settings.nat.quota = 1000);
     let (report, flooder) = flooded(quota, 100_000, Duration::from_micros(40), &reasons);
     let dropped = report.totals(flooder).dropped(DropReason::QuotaExceeded);
     assert_eq!(dropped, 99_000);
@@ -616,8 +616,8 @@ fn a_hundred_thousand_connections_of_one_endpoint_stop_at_its_quota() {
 fn a_hundred_thousand_connections_of_one_endpoint_push_out_their_own() {
     // Ports are shared, so that the table is what becomes full.
     let full = site().capacity(4096).inside(WEB, |web| {
-        web.quota = 1_000_000;
-        web.behaviour = Preset::Linux.behaviour();
+        web.settings.nat.quota = 1_000_000;
+        web.settings.nat.preset = Preset::Linux;
     });
     let (report, flooder) = flooded(full, 100_000, Duration::from_micros(40), &[]);
     assert_eq!(report.totals(flooder).rx_frames, 100_000);
@@ -656,9 +656,8 @@ fn thousands_of_connections_of_many_hosts_work_at_once() {
 fn every_preset_carries_honest_traffic() {
     for (preset, name) in Preset::ALL {
         println!("{name}");
-        let behaviour: Behaviour = preset.behaviour();
         let site = [WEB, DB].into_iter().fold(site(), |site, net| {
-            site.inside(net, |role| role.behaviour = behaviour)
+            site.inside(net, |role| role.settings.nat.preset = *preset)
         });
         let mut world = edge(&site, BAD);
         world.start(NIC, UdpEcho::new(7));

@@ -63,7 +63,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
             text.map_err(|error: PathRejection| ApiError::invalid(error.body_text()))?;
         text.parse()
             .map(Self)
-            .map_err(|error: crate::ParseWordError| ApiError::invalid(error.to_string()).into())
+            .map_err(|error: crate::Invalid| ApiError::invalid(error.to_string()).into())
     }
 }
 
@@ -93,7 +93,7 @@ macro_rules! checks {
     ($($own:ty),+; $($always_good:ty),+) => {
         $(impl Check for $own {
             fn check(&self) -> Result<(), ApiError> {
-                Self::check(self)
+                Ok(Self::check(self)?)
             }
         })+
         $(impl Check for $always_good {

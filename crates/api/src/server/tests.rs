@@ -226,7 +226,7 @@ async fn bad_requests_say_what_was_wrong() {
             "/v1/nat/watch?state=open",
             "",
             400,
-            "unknown variant `open`",
+            "unknown state of a connection `open`: allowed are opening,",
         ),
         ("GET", "/v1/networks/a%2Fb", "", 400, "`a/b` is not a name"),
         (

@@ -5,12 +5,13 @@ mod bridges;
 
 use clearway_control::{
     AddressRange, AttachRequest, Bridge, Endpoint, Error, Gateway, Hidden, Isolation, LinkFacts,
-    Listener, Live, Namespace, NamespaceId, Nat, NetworkRequest, Policy, PortSettings,
-    PublicationRequest, Rate, Routing, Sandbox, State, StaticEntry, SubnetRequest, UplinkChoice,
-    UplinkFacts, UplinkRequest,
+    Listener, Live, Namespace, NamespaceId, NetworkRequest, Policy, PortSettings,
+    PublicationRequest, Rate, Sandbox, State, StaticEntry, SubnetRequest, UplinkFacts,
+    UplinkRequest,
 };
-use nat::config::{Action, Direction, InsideRole, Masquerade, Role, Rule};
-use nat::{Filtering, Mapping, PortRange, Preset};
+use model::{Dependence, ExternalPrefix, Masquerade, Nat, Preset, Routing, UplinkChoice};
+use nat::PortRange;
+use nat::config::{Action, Direction, InsideRole, Role, Rule};
 use std::collections::BTreeMap;
 use wire::{IpProtocol, MacAddr, VlanId};
 
@@ -166,7 +167,7 @@ fn an_internal_network_has_a_gateway_and_no_way_on() {
     let endpoint = attach(&mut state, &request(1, "inner", "db"));
     assert!(endpoint.gateways.is_empty());
     let config = Live::router_config(&state, &UplinkFacts::default());
-    assert!(inside(&config, 2).internal);
+    assert!(inside(&config, 2).settings.internal);
     assert_eq!(
         config.interfaces[2].addresses,
         ["10.3.0.1/24".parse().unwrap()]
@@ -316,11 +317,11 @@ fn a_network_is_changed_while_it_is_used() {
         "quota is 0; allowed are 1 to 16777216"
     );
     assert_eq!(
-        with(|r| r.peers = ["blue".to_owned()].into()),
+        with(|r| r.peers = ["blue".parse().unwrap()].into()),
         "network `blue` cannot be its own peer"
     );
     assert_eq!(
-        with(|r| r.uplink = UplinkChoice::Named("up".into())),
+        with(|r| r.uplink = UplinkChoice::Named("up".parse().unwrap())),
         "there is no uplink `up`"
     );
 }
@@ -386,7 +387,7 @@ fn uplinks_have_networks_of_their_own_and_are_not_listed_with_the_others() {
         assert!(got.contains(wanted), "{got}\n  should say: {wanted}");
     }
     let named = Routing {
-        uplink: UplinkChoice::Named("eth0".into()),
+        uplink: UplinkChoice::Named("eth0".parse().unwrap()),
         ..Routing::default()
     };
     let (_, change) = state.set_network("blue", named).unwrap();
@@ -594,7 +595,7 @@ fn a_prefix_stands_for_the_network_s_own_and_for_nothing_else() {
     made(&mut state, &network("inner", &["10.9.0.0/24", "fd01::/64"]));
     made(&mut state, &network("other", &["fd02::/64"]));
     let with = |prefix: &str| Routing {
-        prefix: Some(prefix.parse().unwrap()),
+        nptv6: ExternalPrefix::Prefix(prefix.parse().unwrap()),
         ..Routing::default()
     };
     let tried = |state: &State, name: &str, prefix: &str| {
@@ -640,13 +641,13 @@ fn the_router_is_told_everything() {
     let mut state = state();
     let up = uplink(&mut state, "eth0");
     let routing = Routing {
-        peers: ["plain".to_owned(), "later".to_owned()].into(),
+        peers: ["plain", "later"].map(|peer| peer.parse().unwrap()).into(),
         masquerade: Masquerade::Ipv6,
         dhcp: true,
         nat: Nat {
             preset: Preset::Corporate,
-            mapping: Some(Mapping::AddressDependent),
-            filtering: Some(Filtering::EndpointIndependent),
+            mapping: Some(Dependence::AddressDependent),
+            filtering: Some(Dependence::EndpointIndependent),
             tcp_liberal: Some(true),
             quota: 7,
         },
@@ -671,15 +672,14 @@ fn the_router_is_told_everything() {
     let role = inside(&config, 0);
     assert_eq!(role.peers, [plain.network]);
     assert_eq!(
-        (role.uplink, role.masquerade),
+        (role.uplink, role.settings.masquerade),
         (Some(up.place.network), Masquerade::Ipv6)
     );
     assert_eq!(
-        (role.behaviour.mapping, role.quota),
-        (Mapping::AddressDependent, 7)
+        (role.settings.nat.mapping, role.settings.nat.quota),
+        (Some(Dependence::AddressDependent), 7)
     );
-    assert_eq!(role.behaviour.ports, Preset::Corporate.behaviour().ports);
-    assert!(role.behaviour.tcp_liberal && role.dhcp && role.host_access);
+    assert!(role.settings.dhcp && role.settings.host_access);
     assert_eq!(role.leases[&web.mac].hostname.as_deref(), Some("web"));
     assert_eq!(role.leases[&web.mac].addresses, web.addresses);
     assert_eq!(blue.neighbours.len(), 2);
@@ -853,7 +853,7 @@ fn a_damaged_file_is_refused() {
         (
             "\"preset\":\"rfc\"",
             "\"preset\":\"nat\"",
-            "`nat` is none of rfc, linux",
+            "unknown NAT preset `nat`: allowed are rfc, linux",
         ),
         (
             "\"isolated\":false",

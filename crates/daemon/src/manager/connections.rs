@@ -14,9 +14,7 @@ use api::{
 };
 use arc_swap::ArcSwap;
 use control::Endpoint;
-use nat::{
-    Change, Entry, Event, Filter, Holder, Neighbour, NeighbourState, Party, Phase, TransportAddr,
-};
+use nat::{Change, Entry, Event, Filter, Holder, Neighbour, Party, Phase, TransportAddr};
 use pipeline::NetworkId;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -299,14 +297,8 @@ fn shown_neighbour(link: Name, neighbour: &Neighbour) -> api::Neighbour {
     api::Neighbour {
         network: link,
         address: neighbour.ip,
-        mac: neighbour.mac.map(|mac| api::Mac(mac.0)),
-        state: match neighbour.state {
-            NeighbourState::Incomplete => api::NeighbourState::Incomplete,
-            NeighbourState::Reachable => api::NeighbourState::Reachable,
-            NeighbourState::Stale => api::NeighbourState::Stale,
-            NeighbourState::Probe => api::NeighbourState::Probe,
-            NeighbourState::Failed => api::NeighbourState::Failed,
-        },
+        mac: neighbour.mac,
+        state: neighbour.state,
         age_seconds: neighbour.age.as_secs(),
     }
 }

@@ -2,7 +2,7 @@
 
 use super::refuse::refused;
 use super::snapshot::Snapshot;
-use super::translate::{drop_info, mac, name, owner};
+use super::translate::{drop_info, name, owner};
 use crate::craft;
 use api::{
     ApiError, ExplainRequest, Explanation, FrameSpec, Mac, Output, Reply, Step, TagType, Verdict,
@@ -24,7 +24,7 @@ impl Snapshot {
             .map_err(|error| refused(&error))?;
         let lock = port.settings.lock.as_ref().map(|lock| lock.mac);
         let own = self.state.endpoint_of(port).map(|e| e.mac).or(lock);
-        let src = own.map_or(Mac([2, 0, 0, 0, 0, 1]), mac);
+        let src = own.unwrap_or(Mac([2, 0, 0, 0, 0, 1]));
         let dst = self.next_hop(port, &request.frame);
         let bytes = craft::frame(&request.frame, src, dst)?;
         let explained = self
@@ -42,7 +42,7 @@ impl Snapshot {
         let address = craft::destination(frame)?;
         let network = self.state.network(port.network?)?;
         if let Some(neighbour) = owner(&self.state, network.id, address) {
-            return Some(mac(neighbour.mac));
+            return Some(neighbour.mac);
         }
         let is_gateway = match network.subnets.iter().find(|s| s.net.contains(&address)) {
             Some(near) => near.gateway == Some(address),
@@ -52,7 +52,7 @@ impl Snapshot {
             }
         };
         let asks = matches!(frame, FrameSpec::Arp(_));
-        (is_gateway && !asks).then(|| mac(self.state.gateway_mac(network.id)))
+        (is_gateway && !asks).then(|| self.state.gateway_mac(network.id))
     }
 
     fn reply(&self, reply: &Answered) -> Option<Reply> {

@@ -58,7 +58,7 @@ impl Snapshot {
         Some(FdbEntry {
             network: translate::name(&network.name),
             vlan: VlanId::try_from(entry.vlan.get()).ok()?,
-            mac: translate::mac(entry.mac),
+            mac: entry.mac,
             port: translate::name(&self.state.port(entry.port)?.name),
             kind,
             age_seconds,
@@ -73,20 +73,20 @@ impl Writer {
             .state
             .network_named(entry.network.as_str())
             .map_err(|error| refused(&error))?;
-        let vlan = entry.vlan.map_or(network.default_vlan, translate::vlan_id);
+        let vlan = entry.vlan.unwrap_or(network.default_vlan);
         let port = self
             .state
             .port_named(entry.port.as_str())
             .map_err(|error| refused(&error))?;
         let entry = StaticEntry {
             vlan,
-            mac: translate::mac_addr(entry.mac),
+            mac: entry.mac,
             port: port.id,
         };
         let answer = FdbEntry {
             network: translate::name(&network.name),
-            vlan: translate::vlan(vlan),
-            mac: translate::mac(entry.mac),
+            vlan,
+            mac: entry.mac,
             port: translate::name(&port.name),
             kind: FdbKind::Static,
             age_seconds: None,
@@ -105,8 +105,8 @@ impl Writer {
             .state
             .network_named(key.network.as_str())
             .map_err(|error| refused(&error))?;
-        let (id, mac) = (network.id, translate::mac_addr(key.mac));
-        let vlan = key.vlan.map_or(network.default_vlan, translate::vlan_id);
+        let (id, mac) = (network.id, key.mac);
+        let vlan = key.vlan.unwrap_or(network.default_vlan);
         let change = self
             .state
             .remove_static(key.network.as_str(), vlan, mac)
@@ -126,7 +126,7 @@ impl Writer {
     /// Forgets entries. Those of endpoints stay: they go with the endpoint.
     pub(super) fn fdb_flush(&mut self, flush: &FdbFlush) -> Result<Flushed, ApiError> {
         let port = port_id(&self.state, flush.port.as_ref())?;
-        let vlan = flush.vlan.map(translate::vlan_id);
+        let vlan = flush.vlan;
         let meant = |s: &StaticEntry| {
             port.is_none_or(|id| s.port == id) && vlan.is_none_or(|v| s.vlan == v)
         };

@@ -146,7 +146,7 @@ impl Snapshot {
                 None => UplinkState::Down,
             },
             why: self.down.get(&uplink.name).cloned(),
-            mac: facts.map(|link| translate::mac(link.mac)),
+            mac: facts.map(|link| link.mac),
             addresses: facts.map_or_else(Vec::new, |link| link.addresses.clone()),
             gateways: facts.map_or_else(Vec::new, |link| link.gateways.clone()),
             networks: networks.map(|n| translate::name(&n.name)).collect(),

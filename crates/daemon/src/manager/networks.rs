@@ -56,10 +56,10 @@ impl Writer {
             .state
             .network_named(name.as_str())
             .map_err(|error| refused(&error))?;
-        let routing = set.applied_to(&translate::api_routing(&old.routing));
+        let routing = set.applied_to(&old.routing);
         let (network, change) = self
             .state
-            .set_network(name.as_str(), translate::routing(&routing))
+            .set_network(name.as_str(), routing)
             .map_err(|error| refused(&error))?;
         let (network, change) = match &set.name {
             Some(new) => self
@@ -120,7 +120,7 @@ impl Snapshot {
             macs: self.fdb_of(network.id).map_or(0, |fdb| fdb.len() as u64),
             gateway_mac: network
                 .has_gateway()
-                .then(|| translate::mac(self.state.gateway_mac(network.id))),
+                .then(|| self.state.gateway_mac(network.id)),
             gateways: network.gateways().iter().map(IpNet::addr).collect(),
             uplink: self
                 .state

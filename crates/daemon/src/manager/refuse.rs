@@ -29,7 +29,8 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::EndpointStays { .. } => ApiError::in_use(message),
         E::SubnetFull(..) | E::TableFull(..) => ApiError::unavailable(message),
         E::Contradiction(_) => ApiError::internal(message),
-        E::BadName { .. }
+        E::Invalid(_)
+        | E::BadName { .. }
         | E::BadIfname { .. }
         | E::OutOfRange { .. }
         | E::NotInNetwork { .. }

@@ -1,6 +1,6 @@
 //! The interface's words and the state's. Pure.
 
-use api::{AdminState, ApiError, Direction, Mac, Name, Netns, PcapSpeed, PortAdd};
+use api::{AdminState, ApiError, Direction, Name, Netns, PcapSpeed, PortAdd};
 use control::{
     AddressRange, Endpoint, FdbLimits, Gateway, Isolation, Lock, Mirror, Namespace, Network, Port,
     PortKind, PortSettings, Sandbox, State, Via,
@@ -10,37 +10,20 @@ use ipnet::IpNet;
 use pipeline::{DropReason, PortId};
 use std::net::IpAddr;
 use switch::{Native, VlanMode, VlanSet};
-use wire::{MacAddr, VlanId};
+use wire::VlanId;
 
 use super::refuse::refused;
 
 mod gateway;
 
 pub(super) use gateway::{
-    api_policy, api_routing, policy, port_range, publication, publication_request, routing,
-    uplink_request,
+    api_policy, policy, port_range, publication, publication_request, uplink_request,
 };
 
 /// A name of the state's: what is a name there is one here.
 pub(super) fn name(text: &str) -> Name {
     text.parse()
         .expect("the state's names obey the interface's rule")
-}
-
-pub(super) fn mac(mac: MacAddr) -> Mac {
-    Mac(mac.0)
-}
-
-pub(super) fn mac_addr(mac: Mac) -> MacAddr {
-    MacAddr(mac.0)
-}
-
-pub(super) fn vlan(vlan: VlanId) -> api::VlanId {
-    vlan.get().try_into().expect("both are 1 to 4094")
-}
-
-pub(super) fn vlan_id(vlan: api::VlanId) -> VlanId {
-    VlanId::new(vlan.get()).expect("both are 1 to 4094")
 }
 
 pub(super) fn place(netns: &Netns) -> NamespaceRef {
@@ -105,7 +88,7 @@ pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkR
         subnets: subnets.collect(),
         mtu: network.mtu.into(),
         forward_reserved: network.forward_reserved,
-        default_vlan: vlan_id(network.default_vlan),
+        default_vlan: network.default_vlan,
         fdb: FdbLimits {
             max_entries: network.max_macs,
             max_per_port: network.max_macs_per_port,
@@ -113,7 +96,7 @@ pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkR
         },
         storm: storm_limits(&network.storm),
         reserved: network.reserved.iter().map(reserved).collect(),
-        routing: routing(&network.routing),
+        routing: network.routing.clone(),
         bridge: None,
         allow_overlap: network.allow_overlap,
         overlapping: network.overlapping,
@@ -135,13 +118,13 @@ pub(super) fn network_spec(network: &Network) -> api::NetworkCreate {
         allow_overlap: false,
         overlapping: network.overlapping,
         mtu: network.mtu,
-        default_vlan: vlan(network.default_vlan),
+        default_vlan: network.default_vlan,
         forward_reserved: network.forward_reserved,
         ageing_seconds: network.fdb.ageing_secs,
         max_macs: network.fdb.max_entries,
         max_macs_per_port: network.fdb.max_per_port,
         storm: api_storm(&network.storm),
-        routing: api_routing(&network.routing),
+        routing: network.routing.clone(),
         labels: network.labels.clone(),
     }
 }
@@ -157,8 +140,8 @@ pub(super) fn attach_request(
         ifname: attach.ifname.clone(),
         addresses: attach.addresses.clone(),
         gateways: attach.gateways.clone(),
-        mac: attach.mac.map(mac_addr),
-        vlan: attach.vlan.map(vlan_id),
+        mac: attach.mac,
+        vlan: attach.vlan,
         mtu: attach.mtu,
         name: attach.name.as_ref().map(|n| n.as_str().to_owned()),
         locked: attach.locked,
@@ -185,10 +168,10 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
         netns: endpoint.sandbox.as_ref().map(|s| netns(&s.namespace)),
         ifname: endpoint.ifname.clone(),
         via: api_via(&endpoint.via),
-        mac: mac(endpoint.mac),
+        mac: endpoint.mac,
         addresses: endpoint.addresses.clone(),
         gateways: endpoint.gateways.clone(),
-        vlan: vlan(native),
+        vlan: native,
         mtu: endpoint.mtu,
         locked: port.settings.lock.is_some(),
         port: name(&port.name),
@@ -265,7 +248,7 @@ pub(super) fn port_spec(state: &State, port: &Port) -> PortAdd {
             Isolation::Off => Some(false),
         },
         lock: settings.lock.as_ref().map(|l| api::Lock {
-            mac: mac(l.mac),
+            mac: l.mac,
             ips: l.addresses.clone(),
         }),
         max_macs: settings.max_macs,
@@ -333,7 +316,7 @@ pub(super) fn settings(state: &State, port: &PortAdd) -> Result<PortSettings, Ap
         isolated: isolation(port.isolated),
         rate: port.rate.map(rate),
         lock: port.lock.as_ref().map(|l| Lock {
-            mac: mac_addr(l.mac),
+            mac: l.mac,
             addresses: l.ips.clone(),
         }),
         max_macs: port.max_macs,
@@ -366,8 +349,8 @@ fn direction(mirror: &Mirror) -> Direction {
 
 fn vlan_mode(mode: &api::VlanMode) -> VlanMode {
     match mode {
-        api::VlanMode::Access { vid } => VlanMode::Access(vlan_id(*vid)),
-        api::VlanMode::Dot1qTunnel { vid } => VlanMode::Tunnel(vlan_id(*vid)),
+        api::VlanMode::Access { vid } => VlanMode::Access(*vid),
+        api::VlanMode::Dot1qTunnel { vid } => VlanMode::Tunnel(*vid),
         api::VlanMode::Trunk {
             allowed,
             native,
@@ -376,10 +359,10 @@ fn vlan_mode(mode: &api::VlanMode) -> VlanMode {
             allowed: if allowed.is_empty() {
                 VlanSet::all()
             } else {
-                allowed.iter().copied().map(vlan_id).collect()
+                allowed.iter().copied().collect()
             },
             native: native.map(|vid| Native {
-                vid: vlan_id(vid),
+                vid,
                 tagged: *native_tagged,
             }),
         },
@@ -388,15 +371,15 @@ fn vlan_mode(mode: &api::VlanMode) -> VlanMode {
 
 fn api_vlan_mode(mode: &VlanMode) -> api::VlanMode {
     match mode {
-        VlanMode::Access(vid) => api::VlanMode::Access { vid: vlan(*vid) },
-        VlanMode::Tunnel(vid) => api::VlanMode::Dot1qTunnel { vid: vlan(*vid) },
+        VlanMode::Access(vid) => api::VlanMode::Access { vid: *vid },
+        VlanMode::Tunnel(vid) => api::VlanMode::Dot1qTunnel { vid: *vid },
         VlanMode::Trunk { allowed, native } => api::VlanMode::Trunk {
             allowed: if *allowed == VlanSet::all() {
                 Vec::new()
             } else {
-                allowed.iter().map(vlan).collect()
+                allowed.iter().collect()
             },
-            native: native.map(|n| vlan(n.vid)),
+            native: native.map(|n| n.vid),
             native_tagged: native.is_some_and(|n| n.tagged),
         },
     }

@@ -20,9 +20,8 @@
 use super::journal::{Journal, Replayed, replay};
 use super::{Remembered, Revision, Store, StoreError, write_new};
 use crate::socket::{SocketError, lock_state};
-use control::{Change, State};
+use control::{Change, FileError, State, read_json};
 use nix::fcntl::Flock;
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
@@ -102,7 +101,7 @@ impl FileStore {
                 set_aside(&files)?
             )));
         }
-        let whole = found.as_ref().map_or(0, |(_, replayed)| replayed.whole);
+        let whole = found.as_ref().map_or(0, |found| found.replayed.whole);
         if found.is_some() && whole < journal.len() {
             warnings.push(told(&cut_short(&files[1], &journal[whole..])?));
         }
@@ -110,12 +109,13 @@ impl FileStore {
             .map_err(|source| failed("cannot write", &files[1], source))?;
         let revision = found
             .as_ref()
-            .map_or_else(Revision::default, |(_, r)| r.revision);
+            .map_or_else(Revision::default, |found| found.replayed.revision);
+        // A daemon that reads an older form looks for no journal: a snapshot comes before it.
         let len = match (&found, &snapshot) {
-            (Some(_), Some(bytes)) => bytes.len() as u64,
-            (None, _) | (_, None) => 0,
+            (Some(found), Some(bytes)) if found.version == control::VERSION => bytes.len() as u64,
+            (Some(_) | None, Some(_)) | (_, None) => 0,
         };
-        let rebooted = found.as_ref().is_some_and(|(written, _)| *written != boot);
+        let rebooted = found.as_ref().is_some_and(|found| found.boot != boot);
         let store = Self {
             directory: directory.to_owned(),
             boot: boot.clone(),
@@ -126,7 +126,7 @@ impl FileStore {
         };
         Ok(Remembered {
             store: Box::new(store),
-            state: found.map(|(_, replayed)| replayed.state),
+            state: found.map(|found| found.replayed.state),
             revision,
             boot,
             rebooted,
@@ -165,7 +165,7 @@ impl FileStore {
 
     fn write_fresh(&self, fresh: &Path, revision: Revision, state: &State) -> io::Result<u64> {
         let bytes = serde_json::to_vec(&Snapshot {
-            version: VERSION,
+            version: control::VERSION,
             boot: self.boot.clone(),
             revision,
             state,
@@ -236,34 +236,31 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, OpenError> {
     }
 }
 
-/// The state of a snapshot and a journal, and the boot it was written in.
-fn understand(snapshot: &[u8], journal: &[u8]) -> Result<(String, Replayed), String> {
-    let Versioned { version } =
-        serde_json::from_slice(snapshot).map_err(|error| error.to_string())?;
-    if !(OLDEST..=VERSION).contains(&version) {
-        return Err(format!(
-            "it has version {version}, this daemon reads versions {OLDEST} to {VERSION}"
-        ));
-    }
-    let written: Snapshot<State> = read_json(snapshot)?;
-    let replayed = replay(written.state, written.revision, journal)?;
-    replayed.state.check().map_err(|error| error.to_string())?;
-    Ok((written.boot, replayed))
+/// What a snapshot and a journal say.
+struct Understood {
+    version: u32,
+    boot: String,
+    replayed: Replayed,
 }
 
-/// Reads a value. A key that is not known is an error: whoever wrote it meant something by it.
-pub(super) fn read_json<T: DeserializeOwned>(text: &[u8]) -> Result<T, String> {
-    let mut unknown = None;
-    let mut reader = serde_json::Deserializer::from_slice(text);
-    let value = serde_ignored::deserialize(&mut reader, |path| {
-        unknown.get_or_insert_with(|| path.to_string());
-    });
-    let value = value.map_err(|error| error.to_string())?;
-    reader.end().map_err(|error| error.to_string())?;
-    match unknown {
-        Some(key) => Err(format!("the key {key} is not known")),
-        None => Ok(value),
-    }
+fn understand(snapshot: &[u8], journal: &[u8]) -> Result<Understood, String> {
+    let read = || {
+        let Versioned { version } = serde_json::from_slice(snapshot)?;
+        if !(1..=control::VERSION).contains(&version) {
+            return Err(FileError::Version(version));
+        }
+        let found: Snapshot<serde_json::Value> = read_json(snapshot)?;
+        let state = State::read(version, found.state)?;
+        Ok((version, found.boot, found.revision, state))
+    };
+    let (version, boot, revision, state) = read().map_err(|error| error.to_string())?;
+    let replayed = replay(state, revision, journal)?;
+    replayed.state.check().map_err(|error| error.to_string())?;
+    Ok(Understood {
+        version,
+        boot,
+        replayed,
+    })
 }
 
 /// Keeps files under names that no file has yet. Returns the names.
@@ -313,10 +310,6 @@ const SNAPSHOT: &str = "state.json";
 const FRESH: &str = "state.json.new";
 const JOURNAL: &str = "state.journal";
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
-/// Raised when a file of the new form would be misunderstood by an older daemon. Version 1 had no
-/// journal beside it.
-const VERSION: u32 = 2;
-const OLDEST: u32 = 1;
 /// A journal of so many bytes is no reason for a snapshot, however small that is.
 const SMALL: u64 = 64 * 1024;
 

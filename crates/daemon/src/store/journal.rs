@@ -8,8 +8,7 @@
 //! cannot be read is damage.
 
 use super::Revision;
-use super::file::read_json;
-use control::{Change, State};
+use control::{Change, State, read_json};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};

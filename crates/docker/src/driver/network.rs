@@ -172,7 +172,7 @@ pub(super) fn name_of(id: &str) -> Result<Name, Refusal> {
     }
     format!("docker-{short}")
         .parse()
-        .map_err(|error: api::ParseWordError| bad(&error))
+        .map_err(|error: api::Invalid| bad(&error))
 }
 
 #[cfg(test)]

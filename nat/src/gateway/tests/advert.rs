@@ -2,6 +2,7 @@
 
 use super::ndp::{all_nodes, ip, read, solicitation, us};
 use super::{GATEWAY, Lab, OTHER, PEER, role};
+use crate::Routing;
 use crate::config::{InsideRole, Role, UplinkRole};
 use pipeline::DropReason;
 use pnet::packet::Packet as _;
@@ -11,12 +12,13 @@ use wire::craft::Link;
 use wire::{Headers, Icmpv6, MacAddr};
 
 fn advertising(slaac: bool, dhcp: bool, internal: bool) -> Lab {
-    Lab::with(Role::Inside(InsideRole {
+    let settings = Routing {
         slaac,
         dhcp,
         internal,
-        ..role()
-    }))
+        ..Routing::default()
+    };
+    Lab::with(Role::Inside(InsideRole { settings, ..role() }))
 }
 
 #[test]

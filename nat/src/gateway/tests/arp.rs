@@ -1,7 +1,7 @@
 //! RFC 826 and RFC 5227.
 
 use super::{GATEWAY, Lab, NETWORK, OTHER, PEER};
-use crate::gateway::NeighbourState;
+use crate::NeighbourState;
 use pipeline::DropReason;
 use smoltcp::wire::{ArpOperation, ArpPacket, EthernetFrame};
 use std::net::Ipv4Addr;

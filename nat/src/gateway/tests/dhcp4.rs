@@ -223,7 +223,7 @@ fn release_and_decline_change_nothing() {
 
 #[test]
 fn an_internal_network_s_lease_has_no_router() {
-    let mut lab = super::leasing_with(|role| role.internal = true);
+    let mut lab = super::leasing_with(|role| role.settings.internal = true);
     assert_eq!(lab.hear(&frame(&request(Kind::Discover))), Ok(()));
     answer(&mut lab, |_, _, _, repr| {
         assert_eq!((repr.router, repr.your_ip), (None, LEASED));

@@ -8,7 +8,7 @@ use wire::craft::{Link, TcpSegment};
 use wire::{EtherType, IpProtocol, MacAddr, TcpFlags, VnetHeader};
 
 fn lab() -> Lab {
-    leasing_with(|role| role.slaac = true)
+    leasing_with(|role| role.settings.slaac = true)
 }
 
 /// A DHCP discovery, then one solicitation of DHCPv6.

@@ -1,8 +1,9 @@
 //! RFC 4861 7, RFC 4862 5.4, RFC 6980.
 
 use super::{GATEWAY, Lab, NETWORK, OTHER, PEER, PORT, role};
-use crate::config::{InsideRole, Role};
-use crate::gateway::{NeighbourState, NextHop};
+use crate::NeighbourState;
+use crate::config::Role;
+use crate::gateway::NextHop;
 use crate::outbox::{Origin, Post};
 use pipeline::DropReason;
 use smoltcp::phy::ChecksumCapabilities;
@@ -128,10 +129,9 @@ fn rfc_4861_7_2_4_a_solicitation_for_our_address_is_answered() {
 
 #[test]
 fn an_internal_network_s_gateway_does_not_call_itself_a_router() {
-    let mut lab = Lab::with(Role::Inside(InsideRole {
-        internal: true,
-        ..role()
-    }));
+    let mut internal = role();
+    internal.settings.internal = true;
+    let mut lab = Lab::with(Role::Inside(internal));
     let asks = link(PEER).neighbour_solicit(them(), group(), us());
     assert_eq!(lab.hear(&asks), Ok(()));
     let flags = NdiscNeighborFlags::SOLICITED | NdiscNeighborFlags::OVERRIDE;

@@ -1,9 +1,10 @@
 //! RFC 1122 2.3.2 and RFC 4861 7.3: a neighbour's life, and a container that scans.
 
 use super::{GATEWAY, Lab, NETWORK, OTHER, PEER, PORT};
+use crate::NeighbourState;
 use crate::gateway::held::PendingPacket;
 use crate::gateway::table::{Heard, MAX_KNOWN, MAX_OPEN, MAX_OPEN_OF_A_PORT};
-use crate::gateway::{Link, NeighbourState, NextHop};
+use crate::gateway::{Link, NextHop};
 use crate::outbox::{Origin, Outbox, Post};
 use pipeline::{Effects, PacketId, PortId};
 use proptest::prelude::*;

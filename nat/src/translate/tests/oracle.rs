@@ -5,7 +5,7 @@
 
 use super::rig::*;
 use crate::table::Tables;
-use crate::{Behaviour, Filtering, Mapping, PortChoice, TransportAddr, Tuple};
+use crate::{Behaviour, Dependence, PortChoice, TransportAddr, Tuple};
 use pipeline::{DropReason, Effects, Instant};
 use proptest::prelude::*;
 use std::time::Duration;
@@ -52,8 +52,8 @@ impl Oracle {
     }
 
     fn shares(&self) -> bool {
-        self.behaviour.mapping == Mapping::AddressAndPortDependent
-            && self.behaviour.filtering == Filtering::AddressAndPortDependent
+        self.behaviour.mapping == Dependence::AddressAndPortDependent
+            && self.behaviour.filtering == Dependence::AddressAndPortDependent
     }
 
     fn is_free(&self, port: u16, peer: TransportAddr) -> bool {
@@ -84,9 +84,9 @@ impl Oracle {
         let joins = |known: &&Known| {
             known.inside == inside
                 && match mapping {
-                    Mapping::EndpointIndependent => true,
-                    Mapping::AddressDependent => known.peer.ip == peer.ip,
-                    Mapping::AddressAndPortDependent => false,
+                    Dependence::EndpointIndependent => true,
+                    Dependence::AddressDependent => known.peer.ip == peer.ip,
+                    Dependence::AddressAndPortDependent => false,
                 }
         };
         let joined = self.known.iter().find(joins).map(|known| known.external);
@@ -133,13 +133,13 @@ impl Oracle {
         let mut mapping = self.known.iter().filter(|known| known.external == external);
         let first = *mapping.clone().next().ok_or(DropReason::NoMapping)?;
         let strange =
-            self.behaviour.mapping == Mapping::AddressDependent && first.peer.ip != peer.ip;
+            self.behaviour.mapping == Dependence::AddressDependent && first.peer.ip != peer.ip;
         let opens = match self.behaviour.filtering {
-            Filtering::EndpointIndependent => mapping.any(Known::is_wanted),
-            Filtering::AddressDependent => {
+            Dependence::EndpointIndependent => mapping.any(Known::is_wanted),
+            Dependence::AddressDependent => {
                 mapping.any(|known| known.is_wanted() && known.peer.ip == peer.ip)
             }
-            Filtering::AddressAndPortDependent => false,
+            Dependence::AddressAndPortDependent => false,
         };
         let talks = |known: &Known| known.inside == first.inside && known.peer == peer;
         if strange || !opens || self.known.iter().any(talks) {
@@ -179,17 +179,17 @@ fn any_step() -> impl Strategy<Value = Step> {
 
 fn any_behaviour() -> impl Strategy<Value = Behaviour> {
     let mappings = vec![
-        Mapping::EndpointIndependent,
-        Mapping::AddressDependent,
-        Mapping::AddressAndPortDependent,
+        Dependence::EndpointIndependent,
+        Dependence::AddressDependent,
+        Dependence::AddressAndPortDependent,
     ];
     let filterings = vec![
-        Filtering::EndpointIndependent,
-        Filtering::AddressDependent,
-        Filtering::AddressAndPortDependent,
+        Dependence::EndpointIndependent,
+        Dependence::AddressDependent,
+        Dependence::AddressAndPortDependent,
     ];
     let ports = vec![PortChoice::Preserve, PortChoice::Random];
-    let select = proptest::sample::select::<Mapping>;
+    let select = proptest::sample::select::<Dependence>;
     (
         select(mappings),
         proptest::sample::select(filterings),

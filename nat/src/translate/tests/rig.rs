@@ -2,7 +2,7 @@
 
 use crate::tcp;
 use crate::{
-    Behaviour, Entry, External, Filter, Filtering, Flow, Inside, Mapping, NatSettings, PortChoice,
+    Behaviour, Dependence, Entry, External, Filter, Flow, Inside, NatSettings, PortChoice,
     PortRange, Publication, Published, Segment, Settings, Tables, Translation, Translator,
     TransportAddr, Tuple,
 };
@@ -19,28 +19,32 @@ pub(super) const UDP: IpProtocol = IpProtocol::UDP;
 pub(super) const TCP: IpProtocol = IpProtocol::TCP;
 pub(super) const ICMP: IpProtocol = IpProtocol::ICMP;
 
-pub(super) const EIM_EIF: Behaviour =
-    behaviour(Mapping::EndpointIndependent, Filtering::EndpointIndependent);
-pub(super) const EIM_ADF: Behaviour =
-    behaviour(Mapping::EndpointIndependent, Filtering::AddressDependent);
+pub(super) const EIM_EIF: Behaviour = behaviour(
+    Dependence::EndpointIndependent,
+    Dependence::EndpointIndependent,
+);
+pub(super) const EIM_ADF: Behaviour = behaviour(
+    Dependence::EndpointIndependent,
+    Dependence::AddressDependent,
+);
 pub(super) const EIM_APDF: Behaviour = behaviour(
-    Mapping::EndpointIndependent,
-    Filtering::AddressAndPortDependent,
+    Dependence::EndpointIndependent,
+    Dependence::AddressAndPortDependent,
 );
 pub(super) const ADM_APDF: Behaviour = behaviour(
-    Mapping::AddressDependent,
-    Filtering::AddressAndPortDependent,
+    Dependence::AddressDependent,
+    Dependence::AddressAndPortDependent,
 );
 pub(super) const APDM_APDF: Behaviour = behaviour(
-    Mapping::AddressAndPortDependent,
-    Filtering::AddressAndPortDependent,
+    Dependence::AddressAndPortDependent,
+    Dependence::AddressAndPortDependent,
 );
 pub(super) const APDM_EIF: Behaviour = behaviour(
-    Mapping::AddressAndPortDependent,
-    Filtering::EndpointIndependent,
+    Dependence::AddressAndPortDependent,
+    Dependence::EndpointIndependent,
 );
 
-const fn behaviour(mapping: Mapping, filtering: Filtering) -> Behaviour {
+const fn behaviour(mapping: Dependence, filtering: Dependence) -> Behaviour {
     Behaviour {
         mapping,
         filtering,

@@ -1,18 +1,14 @@
-//! Words of layers 3 and 4: a protocol, a range of ports, a range of addresses.
+//! What layers 3 and 4 are named by: a protocol, a range of ports, a range of addresses.
 
-use crate::ParseWordError;
-use serde::{Deserialize, Serialize};
+use crate::Invalid;
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use utoipa::ToSchema;
 
 /// An IP protocol: `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or its number.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
-#[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, example = "tcp")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = String, example = "tcp"))]
 pub struct Protocol(pub u8);
 
 impl Protocol {
@@ -43,15 +39,17 @@ impl Protocol {
 }
 
 impl FromStr for Protocol {
-    type Err = ParseWordError;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let named = Self::NAMED.iter().find(|(_, name)| *name == text);
         let number = || text.parse().ok().map(Self);
         named.map(|(own, _)| *own).or_else(number).ok_or_else(|| {
-            ParseWordError(format!(
-                "`{text}` is no protocol: tcp, udp, sctp, icmp, icmpv6 and numbers up to 255 are"
-            ))
+            Invalid::form(
+                "a protocol",
+                text,
+                "tcp, udp, sctp, icmp, icmpv6 and numbers up to 255 are",
+            )
         })
     }
 }
@@ -66,11 +64,9 @@ impl fmt::Display for Protocol {
 }
 
 /// Ports, both ends included: `80` or `8000-8099`.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema,
-)]
-#[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, pattern = "^[0-9]+(-[0-9]+)?$", example = "8000-8099")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = String, pattern = "^[0-9]+(-[0-9]+)?$", example = "8000-8099"))]
 pub struct PortRange(Span<u16>);
 
 impl PortRange {
@@ -112,7 +108,7 @@ impl PortRange {
 }
 
 impl FromStr for PortRange {
-    type Err = ParseWordError;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
@@ -121,9 +117,11 @@ impl FromStr for PortRange {
             (Ok(_) | Err(_), _) => None,
         };
         range.ok_or_else(|| {
-            ParseWordError(format!(
-                "`{text}` is no range of ports: PORT or FIRST-LAST is, of 1 to 65535"
-            ))
+            Invalid::form(
+                "a range of ports",
+                text,
+                "PORT or FIRST-LAST is, of 1 to 65535",
+            )
         })
     }
 }
@@ -139,9 +137,9 @@ impl fmt::Display for PortRange {
 }
 
 /// Addresses of one family, both ends included: `10.1.0.5` or `10.1.0.100-10.1.0.120`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(try_from = "String", into = "String")]
-#[schema(value_type = String, example = "10.1.0.100-10.1.0.120")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "schema", schema(value_type = String, example = "10.1.0.100-10.1.0.120"))]
 pub struct AddressRange(Span<IpAddr>);
 
 /// Both ends of a range.
@@ -173,7 +171,7 @@ impl AddressRange {
 }
 
 impl FromStr for AddressRange {
-    type Err = ParseWordError;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let (first, last) = text.split_once('-').unwrap_or((text, text));
@@ -182,9 +180,11 @@ impl FromStr for AddressRange {
             (Ok(_) | Err(_), _) => None,
         };
         range.ok_or_else(|| {
-            ParseWordError(format!(
-                "`{text}` is no range of addresses: IP or FIRST-LAST is, of one family"
-            ))
+            Invalid::form(
+                "a range of addresses",
+                text,
+                "IP or FIRST-LAST is, of one family",
+            )
         })
     }
 }
@@ -199,67 +199,9 @@ impl fmt::Display for AddressRange {
     }
 }
 
-macro_rules! words {
-    ($($word:ty),+) => {$(
-        impl TryFrom<String> for $word {
-            type Error = ParseWordError;
-
-            fn try_from(text: String) -> Result<Self, Self::Error> {
-                text.parse()
-            }
-        }
-
-        impl From<$word> for String {
-            fn from(word: $word) -> Self {
-                word.to_string()
-            }
-        }
-    )+};
-}
-
-words!(Protocol, PortRange, AddressRange);
-
-/// An enum whose values are words, in text as in JSON.
-macro_rules! closed_words {
-    ($type:ty, $what:literal, [$($value:ident $word:literal),+ $(,)?]) => {
-        impl $type {
-            /// Every value with its word.
-            pub const ALL: &'static [(Self, &'static str)] = &[$((Self::$value, $word)),+];
-
-            /// Its word.
-            #[must_use]
-            pub const fn word(self) -> &'static str {
-                match self {
-                    $(Self::$value => $word),+
-                }
-            }
-        }
-
-        impl std::str::FromStr for $type {
-            type Err = $crate::ParseWordError;
-
-            fn from_str(text: &str) -> Result<Self, Self::Err> {
-                let known = Self::ALL.iter().find(|(_, word)| *word == text);
-                known.map(|(value, _)| *value).ok_or_else(|| {
-                    let words: Vec<_> = Self::ALL.iter().map(|(_, word)| *word).collect();
-                    $crate::words::ParseWordError(format!(
-                        concat!("`{}` is no ", $what, ": {} are"),
-                        text,
-                        words.join(", ")
-                    ))
-                })
-            }
-        }
-
-        impl std::fmt::Display for $type {
-            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-                f.pad(self.word())
-            }
-        }
-    };
-}
-
-pub(crate) use closed_words;
+text_in_json!(Protocol);
+text_in_json!(PortRange);
+text_in_json!(AddressRange);
 
 #[cfg(test)]
 mod tests {
@@ -284,7 +226,7 @@ mod tests {
         for wrong in ["", "0", "0-5", "9-8", "1-65536", "a", "1-2-3"] {
             let error = wrong.parse::<PortRange>().unwrap_err().to_string();
             assert!(
-                error.contains("is no range of ports: PORT or FIRST-LAST is"),
+                error.contains("is not a range of ports: PORT or FIRST-LAST is"),
                 "{error}"
             );
         }
@@ -294,7 +236,6 @@ mod tests {
         for wrong in ["", "gre", "256", "TCP"] {
             assert!(wrong.parse::<Protocol>().is_err(), "{wrong}");
         }
-        assert!(serde_json::from_str::<PortRange>("\"5-4\"").is_err());
     }
 
     #[test]

@@ -1,24 +1,23 @@
 //! Policies: what an endpoint may send and receive.
 
-use crate::net_words::closed_words;
-use crate::{ApiError, ParseWordError, PortRange, Protocol};
+use crate::{Invalid, PortRange, Protocol};
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use utoipa::ToSchema;
 
 /// The rules of one endpoint, in order: the first that matches a connection's first packet
 /// decides. Answers always pass.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Policy {
     /// What is done with what no rule matches.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub default: Action,
     /// The rules, 1024 at most.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub rules: Vec<Rule>,
 }
 
@@ -29,10 +28,10 @@ impl Policy {
     /// Compares every value with its range.
     ///
     /// # Errors
-    /// [`crate::ErrorCode::Invalid`] names the rule and what is wrong with it.
-    pub fn check(&self) -> Result<(), ApiError> {
+    /// [`Invalid`] names the rule and what is wrong with it.
+    pub fn check(&self) -> Result<(), Invalid> {
         if self.rules.len() > Self::RULES {
-            return Err(ApiError::invalid(format!(
+            return Err(Invalid::Conflict(format!(
                 "there are {} rules; allowed are {} at most",
                 self.rules.len(),
                 Self::RULES
@@ -40,28 +39,30 @@ impl Policy {
         }
         self.rules.iter().enumerate().try_for_each(|(i, rule)| {
             rule.check()
-                .map_err(|why| ApiError::invalid(format!("rule {}, `{rule}`: {why}", i + 1)))
+                .map_err(|why| Invalid::Conflict(format!("rule {}, `{rule}`: {why}", i + 1)))
         })
     }
 }
 
 /// One rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Rule {
     /// What is done with what matches.
     pub action: Action,
     /// Whether it is about what the endpoint sends or receives.
     pub direction: Way,
     /// The protocol. `null`: every one.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub protocol: Option<Protocol>,
     /// The peer's addresses. `null`: every one.
-    #[serde(default)]
-    #[schema(value_type = Option<String>)]
+    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
     pub peer: Option<IpNet>,
     /// The destination ports, of `tcp`, `udp` or `sctp`. `null`: every one.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub ports: Option<PortRange>,
 }
 
@@ -80,30 +81,27 @@ impl Rule {
     }
 }
 
-/// What a rule does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Action {
-    /// Lets pass.
-    #[default]
-    Allow,
-    /// Drops.
-    Deny,
+words! {
+    /// What a rule does.
+    #[derive(Default)]
+    pub enum Action ("action") {
+        /// Lets pass.
+        #[default]
+        Allow = "allow",
+        /// Drops.
+        Deny = "deny",
+    }
 }
 
-closed_words!(Action, "action", [Allow "allow", Deny "deny"]);
-
-/// A direction, seen from the endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Way {
-    /// What it receives.
-    In,
-    /// What it sends.
-    Out,
+words! {
+    /// A direction, seen from the endpoint.
+    pub enum Way ("direction") {
+        /// What it receives.
+        In = "in",
+        /// What it sends.
+        Out = "out",
+    }
 }
-
-closed_words!(Way, "direction", [In "in", Out "out"]);
 
 /// `allow out tcp 10.0.0.0/8:443`, `deny in any`.
 impl fmt::Display for Rule {
@@ -127,11 +125,11 @@ impl fmt::Display for Rule {
 /// `ACTION DIRECTION any`, or `ACTION DIRECTION [PROTOCOL] [ADDRESSES][:PORTS]`, IPv6 addresses
 /// before ports in brackets.
 impl FromStr for Rule {
-    type Err = ParseWordError;
+    type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = |why: &str| {
-            ParseWordError(format!(
+            Invalid::Conflict(format!(
                 "`{text}` is no rule: {why}; allow|deny in|out any is, or allow|deny in|out [PROTOCOL] [CIDR][:PORTS]"
             ))
         };
@@ -164,12 +162,12 @@ impl FromStr for Rule {
 }
 
 /// `CIDR`, `CIDR:PORTS`, `[CIDR]:PORTS`, `:PORTS`; `any` for every address.
-fn target_of(text: &str) -> Result<(Option<IpNet>, Option<PortRange>), ParseWordError> {
+fn target_of(text: &str) -> Result<(Option<IpNet>, Option<PortRange>), Invalid> {
     if let Some(net) = net_of(text) {
         return Ok((net, None));
     }
     let wrong = || {
-        ParseWordError(format!(
+        Invalid::Conflict(format!(
             "`{text}` is neither a protocol nor addresses and ports: CIDR, CIDR:PORTS, [CIDR]:PORTS and :PORTS are"
         ))
     };
@@ -226,15 +224,18 @@ mod tests {
         for (text, why) in [
             ("", "its action or its direction is missing"),
             ("allow in", "it does not say about what"),
-            ("permit in any", "`permit` is no action: allow, deny are"),
-            ("allow up any", "`up` is no direction"),
+            (
+                "permit in any",
+                "unknown action `permit`: allowed are allow, deny",
+            ),
+            ("allow up any", "unknown direction `up`"),
             ("allow in any :80", "only tcp, udp and sctp have ports"),
             ("allow in tcp 10.0.0.1/8", "10.0.0.0/8 is a range"),
             (
                 "allow in tcp x:80",
                 "CIDR, CIDR:PORTS, [CIDR]:PORTS and :PORTS are",
             ),
-            ("allow in tcp :0", "is no range of ports"),
+            ("allow in tcp :0", "`0` is not a range of ports"),
             ("allow in tcp a b", "it has too many words"),
         ] {
             let error = text.parse::<Rule>().unwrap_err().to_string();
@@ -249,7 +250,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(
-            policy.check().unwrap_err().message,
+            policy.check().unwrap_err().to_string(),
             "rule 1, `allow in any`: only tcp, udp and sctp have ports"
         );
         assert_eq!(Policy::default().check(), Ok(()));

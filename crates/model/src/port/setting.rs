@@ -1,34 +1,36 @@
 //! What a port can be told: what is behind it, how it treats tags, what it may send.
 
-use crate::endpoint::check_host_mac;
-use crate::error::in_range;
-use crate::{ApiError, Mac, Name, Netns, NetworkCreate, StormLimits, VlanId};
-use serde::{Deserialize, Serialize};
+use crate::name::check_ifname;
+use crate::{Invalid, MacAddr, Name, Netns, NetworkCreate, StormLimits, VlanId};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
-use utoipa::ToSchema;
 
 /// What is behind a port.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "serde",
+    serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum PortKind {
     /// A TAP that the daemon makes: the fast way into a namespace.
     Tap {
         /// The namespace it is made in. `null`: the daemon's own.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         netns: Option<Netns>,
         /// Its name there, 1 to 15 bytes without `/` and space.
         ifname: String,
         /// Its queues, 1 to 16.
-        #[serde(default = "one")]
-        #[schema(minimum = 1, maximum = 16, default = 1)]
+        #[cfg_attr(feature = "serde", serde(default = "one"))]
+        #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 16, default = 1))]
         queues: u8,
     },
     /// An interface that exists, a veth or a NIC, opened with AF_PACKET.
     Packet {
         /// The namespace it is in. `null`: the daemon's own.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         netns: Option<Netns>,
         /// Its name there, 1 to 15 bytes without `/` and space.
         interface: String,
@@ -36,15 +38,15 @@ pub enum PortKind {
     /// Capture files: frames come from one and go to the other. At least one is named.
     Pcap {
         /// The pcap or pcapng file frames come from.
-        #[serde(default)]
-        #[schema(value_type = Option<String>)]
+        #[cfg_attr(feature = "serde", serde(default))]
+        #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
         read: Option<PathBuf>,
         /// The pcapng file frames go to; made anew.
-        #[serde(default)]
-        #[schema(value_type = Option<String>)]
+        #[cfg_attr(feature = "serde", serde(default))]
+        #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
         write: Option<PathBuf>,
         /// How fast frames come.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         speed: PcapSpeed,
     },
 }
@@ -60,19 +62,19 @@ impl PortKind {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), ApiError> {
+    pub(super) fn check(&self) -> Result<(), Invalid> {
         match self {
             Self::Tap { ifname, queues, .. } => {
                 check_ifname("kind.ifname", ifname)?;
-                in_range("kind.queues", *queues, &(1..=16))
+                Invalid::unless_in("kind.queues", *queues, &(1..=16))
             }
             Self::Packet { interface, .. } => check_ifname("kind.interface", interface),
             Self::Pcap {
                 read: None,
                 write: None,
                 ..
-            } => Err(ApiError::invalid(
-                "a pcap port needs kind.read, kind.write or both",
+            } => Err(Invalid::Conflict(
+                "a pcap port needs kind.read, kind.write or both".to_owned(),
             )),
             Self::Pcap { .. } => Ok(()),
         }
@@ -80,8 +82,10 @@ impl PortKind {
 }
 
 /// How fast frames come out of a capture file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum PcapSpeed {
     /// With the pauses that were recorded.
     #[default]
@@ -91,8 +95,10 @@ pub enum PcapSpeed {
 }
 
 /// Whether a port is meant to carry frames.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum AdminState {
     /// It carries frames.
     #[default]
@@ -102,8 +108,13 @@ pub enum AdminState {
 }
 
 /// How a port treats VLAN tags.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(
+    feature = "serde",
+    serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)
+)]
 pub enum VlanMode {
     /// Untagged frames belong to one VLAN; tagged ones are refused.
     Access {
@@ -113,13 +124,13 @@ pub enum VlanMode {
     /// Tagged frames of several VLANs.
     Trunk {
         /// The VLANs it carries; empty is all 4094.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         allowed: Vec<VlanId>,
         /// The VLAN of untagged frames. `null`: they are refused.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         native: Option<VlanId>,
         /// Whether frames of the native VLAN leave with a tag.
-        #[serde(default)]
+        #[cfg_attr(feature = "serde", serde(default))]
         native_tagged: bool,
     },
     /// Whatever arrives, tagged or not, is wrapped in a service tag (802.1ad).
@@ -130,29 +141,36 @@ pub enum VlanMode {
 }
 
 /// The only addresses a port may send from: anti-spoofing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Lock {
     /// The source MAC address.
-    pub mac: Mac,
+    pub mac: MacAddr,
     /// Source IP addresses, in IP headers, ARP and neighbour messages. Empty: any.
-    #[serde(default)]
-    #[schema(value_type = Vec<String>)]
+    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "schema", schema(value_type = Vec<String>))]
     pub ips: Vec<IpAddr>,
 }
 
 /// How much passes in one direction: a token bucket for each number that is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Rate {
     /// Bits a second, Ethernet headers included, 1200 to 34000000000. `null`: any.
-    #[serde(default)]
-    #[schema(minimum = 1200, maximum = 34_000_000_000_u64)]
+    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(
+        feature = "schema",
+        schema(minimum = 1200, maximum = 34_000_000_000_u64)
+    )]
     pub bits_per_second: Option<u64>,
     /// Packets a second, 1 to 100000000; a superframe counts as the packets it stands for.
     /// `null`: any.
-    #[serde(default)]
-    #[schema(minimum = 1, maximum = 100_000_000)]
+    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 100_000_000))]
     pub packets_per_second: Option<u32>,
 }
 
@@ -165,31 +183,35 @@ impl Rate {
     /// Compares both numbers with their ranges.
     ///
     /// # Errors
-    /// [`crate::ErrorCode::Invalid`] names the field, its value and what is allowed.
-    pub fn check(&self) -> Result<(), ApiError> {
+    /// [`Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), Invalid> {
         if let Some(bits) = self.bits_per_second {
-            in_range("rate.bits_per_second", bits, &Self::BITS)?;
+            Invalid::unless_in("rate.bits_per_second", bits, &Self::BITS)?;
         }
         self.packets_per_second.map_or(Ok(()), |packets| {
-            in_range("rate.packets_per_second", packets, &Self::PACKETS)
+            Invalid::unless_in("rate.packets_per_second", packets, &Self::PACKETS)
         })
     }
 }
 
 /// What a mirror's destination gets copies of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "serde", serde(deny_unknown_fields))]
 pub struct Mirror {
     /// The watched ports, at least one, not the port itself.
     pub of: Vec<Name>,
     /// Which of their frames.
-    #[serde(default)]
+    #[cfg_attr(feature = "serde", serde(default))]
     pub direction: Direction,
 }
 
 /// A direction, seen from the switch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Direction {
     /// Frames the switch receives from the port.
     Rx,
@@ -200,52 +222,49 @@ pub enum Direction {
     Both,
 }
 
-/// Refuses what the kernel would not take as an interface's name.
-pub(crate) fn check_ifname(key: &str, name: &str) -> Result<(), ApiError> {
-    let good = (1..=15).contains(&name.len())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"/:%".contains(&b))
-        && name != "."
-        && name != "..";
-    if good {
-        return Ok(());
+/// Refuses a group address and all zeros: no host may send from them.
+///
+/// # Errors
+/// [`Invalid`] names the value and what is allowed.
+pub fn check_host_mac(key: &str, mac: MacAddr) -> Result<(), Invalid> {
+    if !mac.is_valid_source() {
+        return Err(Invalid::Conflict(format!(
+            "{key} is {mac}; allowed is an individual address that is not all zeros"
+        )));
     }
-    Err(ApiError::invalid(format!(
-        "{key} is `{}`; allowed are 1 to 15 printable letters without `/`, `:`, `%` and space",
-        name.escape_debug()
-    )))
+    Ok(())
 }
 
-pub(super) fn check_lock(lock: Option<&Lock>) -> Result<(), ApiError> {
+pub(super) fn check_lock(lock: Option<&Lock>) -> Result<(), Invalid> {
     lock.map_or(Ok(()), |lock| check_host_mac("lock.mac", lock.mac))
 }
 
 pub(super) fn check_limits(
     max_macs: Option<u32>,
     storm: Option<&StormLimits>,
-) -> Result<(), ApiError> {
+) -> Result<(), Invalid> {
     max_macs.map_or(Ok(()), |max| {
-        in_range("max_macs", max, &NetworkCreate::MACS)
+        Invalid::unless_in("max_macs", max, &NetworkCreate::MACS)
     })?;
     storm.map_or(Ok(()), StormLimits::check)
 }
 
-pub(super) fn check_mirror(name: &Name, mirror: Option<&Mirror>) -> Result<(), ApiError> {
+pub(super) fn check_mirror(name: &Name, mirror: Option<&Mirror>) -> Result<(), Invalid> {
     let Some(mirror) = mirror else { return Ok(()) };
     if mirror.of.is_empty() {
-        return Err(ApiError::invalid(
-            "mirror.of is empty; at least one port is needed",
+        return Err(Invalid::Conflict(
+            "mirror.of is empty; at least one port is needed".to_owned(),
         ));
     }
     if mirror.of.contains(name) {
-        return Err(ApiError::invalid(format!(
+        return Err(Invalid::Conflict(format!(
             "port {name} cannot mirror itself"
         )));
     }
     Ok(())
 }
 
+#[cfg(feature = "serde")]
 const fn one() -> u8 {
     1
 }

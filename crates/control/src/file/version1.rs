@@ -1,0 +1,41 @@
+//! From version 1 to version 2: the nouns that users name stand in the file as they do in the HTTP
+//! interface.
+//!
+//! What is not as it should be is left as it is, and refused when the state is made of it.
+
+use serde_json::{Map, Value, json};
+
+/// Turns a state of version 1 into one of version 2.
+pub(super) fn upgrade(state: &mut Value) {
+    for network in records(state, "networks") {
+        if let Some(routing) = network.get_mut("routing").and_then(Value::as_object_mut) {
+            rename(routing, "prefix", "nptv6", |prefix| {
+                if prefix.is_null() {
+                    return json!("none");
+                }
+                json!({ "prefix": prefix })
+            });
+        }
+    }
+}
+
+/// The records of a table.
+fn records<'a>(
+    state: &'a mut Value,
+    table: &str,
+) -> impl Iterator<Item = &'a mut Map<String, Value>> {
+    let table = state.get_mut(table).and_then(Value::as_array_mut);
+    table.into_iter().flatten().filter_map(Value::as_object_mut)
+}
+
+/// Gives a key another name, and its value another form.
+fn rename(
+    record: &mut Map<String, Value>,
+    old: &str,
+    new: &str,
+    form: impl FnOnce(Value) -> Value,
+) {
+    if let Some(value) = record.remove(old) {
+        record.insert(new.to_owned(), form(value));
+    }
+}

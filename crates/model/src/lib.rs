@@ -1,0 +1,41 @@
+//! The nouns that users name, declared once: what a value may be, how it is spelled, and what is
+//! said when it is wrong.
+//!
+//! The HTTP interface, the state, the command line, Docker's options and the dataplane use these
+//! types. A value of one of them that was parsed is well formed; what is compared with other values
+//! (does the network exist, is the address free) is `control`'s to check.
+//!
+//! Nothing here does I/O. `serde` adds the form in JSON, `schema` its description in OpenAPI.
+
+mod invalid;
+#[macro_use]
+mod word;
+
+mod connection;
+mod endpoint;
+mod name;
+mod nat;
+mod network;
+mod policy;
+mod port;
+mod publication;
+mod range;
+mod routing;
+mod uplink;
+
+pub use connection::{NatChange, NatState, NeighbourState};
+pub use endpoint::{Attach, EndpointSet, Join, Via};
+pub use invalid::Invalid;
+pub use name::{Name, Netns, check_ifname};
+pub use nat::{Behaviour, Dependence, Nat, PortChoice, Preset, Timeouts};
+pub use network::{NetworkCreate, StormLimits};
+pub use policy::{Action, Policy, Rule, Way};
+pub use port::{
+    AdminState, Direction, Lock, Mirror, PcapSpeed, PortAdd, PortKind, PortSet, Rate, VlanMode,
+    check_host_mac,
+};
+pub use publication::{Listener, Outside, PublicationCreate};
+pub use range::{AddressRange, PortRange, Protocol};
+pub use routing::*;
+pub use uplink::{ExternalPrefix, Masquerade, UplinkAdd, UplinkChoice};
+pub use wire::{MacAddr, ParseMacError, ParseVlanError, VlanId};
