@@ -9,6 +9,7 @@
 //! | `cgnat` | endpoint-independent | endpoint-independent | random | 7440 s | 300 s | 60 s |
 //! | `cloud` | address and port | address and port | random | 7440 s | 350 s | 60 s |
 //! | `full-cone` | endpoint-independent | endpoint-independent | preserved | 7440 s | 300 s | 60 s |
+//! | `symmetric` | address and port | address and port | random | 7440 s | 300 s | 60 s |
 //!
 //! A new preset is a value of [`Preset`] and an arm in [`Preset::behaviour`].
 
@@ -35,6 +36,9 @@ words! {
         Cloud = "cloud",
         /// Everybody may answer.
         FullCone = "full-cone",
+        /// The worst case for peer-to-peer programs: a port for each peer, not to be guessed, and no
+        /// way back in.
+        Symmetric = "symmetric",
     }
 }
 
@@ -192,6 +196,12 @@ impl Preset {
             },
             Self::FullCone => Behaviour {
                 filtering: Dependence::EndpointIndependent,
+                ..rfc
+            },
+            Self::Symmetric => Behaviour {
+                mapping: Dependence::AddressAndPortDependent,
+                ports: PortChoice::Random,
+                hairpin: false,
                 ..rfc
             },
         }

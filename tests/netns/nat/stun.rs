@@ -171,6 +171,11 @@ fn each_preset_is_what_it_says() {
             AddressAndPortDependent,
             AddressAndPortDependent,
         ),
+        (
+            Preset::Symmetric,
+            AddressAndPortDependent,
+            AddressAndPortDependent,
+        ),
         (Preset::Rfc, EndpointIndependent, AddressAndPortDependent),
     ] {
         judged.set(|set| set.preset = Some(preset));
@@ -274,6 +279,7 @@ fn ports_are_kept_or_not_as_the_preset_says() {
         (Preset::Corporate, false),
         (Preset::Cgnat, false),
         (Preset::Cloud, false),
+        (Preset::Symmetric, false),
     ] {
         judged.set(|set| set.preset = Some(preset));
         for server in &judged.servers {
@@ -297,6 +303,7 @@ fn a_neighbour_reaches_a_mapping_from_within_where_the_preset_says_so() {
         (Preset::FullCone, true),
         (Preset::Cgnat, true),
         (Preset::Cloud, false),
+        (Preset::Symmetric, false),
     ] {
         judged.set(|set| set.preset = Some(preset));
         for server in &judged.servers {
