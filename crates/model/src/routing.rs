@@ -8,6 +8,8 @@
 use crate::invalid::listed;
 use crate::{Dependence, ExternalPrefix, Invalid, Masquerade, Name, Nat, Preset, UplinkChoice};
 use std::collections::BTreeSet;
+use std::fmt;
+use std::str::FromStr;
 
 /// What a network's gateway does, and who talks to whom: all of it may be changed while containers
 /// are attached.
@@ -43,6 +45,10 @@ pub struct Routing {
     /// Whether the gateway leases containers their addresses (DHCP).
     #[cfg_attr(feature = "schema", schema(default = false))]
     pub dhcp: bool,
+    /// The domain that containers complete short names with: announced by DHCP and router
+    /// advertisements, and names answer under it.
+    #[cfg_attr(feature = "schema", schema(value_type = String, default = "none"))]
+    pub search_domain: SearchDomain,
 }
 
 impl Default for Routing {
@@ -58,6 +64,7 @@ impl Default for Routing {
             host_access: true,
             slaac: false,
             dhcp: false,
+            search_domain: SearchDomain::default(),
         }
     }
 }
@@ -71,6 +78,64 @@ impl Routing {
         self.nat.check()
     }
 }
+
+/// A domain that short names are completed with, or none.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Hash)]
+pub struct SearchDomain(Option<String>);
+
+impl SearchDomain {
+    /// Returns the domain, in lower case and without a last dot.
+    #[must_use]
+    pub fn get(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+
+    /// Returns the domain as messages carry it (RFC 1035 3.1), uncompressed.
+    #[must_use]
+    pub fn encoded(&self) -> Option<Vec<u8>> {
+        let mut bytes = Vec::new();
+        for label in self.get()?.split('.') {
+            bytes.push(u8::try_from(label.len()).expect("a label has 63 bytes at most"));
+            bytes.extend_from_slice(label.as_bytes());
+        }
+        bytes.push(0);
+        Some(bytes)
+    }
+}
+
+impl FromStr for SearchDomain {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let allowed = |c: char| c.is_ascii_alphanumeric() || c == '-';
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.chars().all(allowed)
+                && !label.starts_with('-')
+                && !label.ends_with('-')
+        };
+        let domain = text.strip_suffix('.').unwrap_or(text);
+        if domain.len() <= 253 && domain.split('.').all(is_label) {
+            return Ok(Self(Some(domain.to_ascii_lowercase())));
+        }
+        Err(Invalid::form(
+            "a domain",
+            text,
+            "none is allowed, or labels of letters, digits and `-` joined by dots, as in corp.example",
+        ))
+    }
+}
+
+impl fmt::Display for SearchDomain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.get().unwrap_or("none"))
+    }
+}
+
+text_in_json!(SearchDomain);
 
 /// Changes to a network: an absent field stays.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -125,6 +190,10 @@ pub struct NetworkSet {
     /// Whether its gateway leases containers their addresses.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub dhcp: Option<bool>,
+    /// The domain that containers complete short names with; `none` for none.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>, example = "corp.example"))]
+    pub search_domain: Option<SearchDomain>,
 }
 
 impl NetworkSet {
@@ -156,6 +225,11 @@ impl NetworkSet {
             host_access: self.host_access.unwrap_or(old.host_access),
             slaac: self.slaac.unwrap_or(old.slaac),
             dhcp: self.dhcp.unwrap_or(old.dhcp),
+            search_domain: self
+                .search_domain
+                .as_ref()
+                .unwrap_or(&old.search_domain)
+                .clone(),
         }
     }
 
@@ -349,6 +423,13 @@ pub const SETTINGS: &[Setting] = &[
         |set| &mut set.dhcp,
         |routing| routing.dhcp,
     ),
+    text(
+        "search-domain",
+        "DOMAIN",
+        "Let containers complete short names with this domain, or none",
+        |set, text| put(&mut set.search_domain, text.parse()),
+        |routing| routing.search_domain.to_string(),
+    ),
 ];
 
 /// Reads a switch: `on` and `off`, or what Go's `strconv.ParseBool` reads, which Docker's users
@@ -498,6 +579,7 @@ mod tests {
             ("host-access", "off"),
             ("slaac", "on"),
             ("dhcp", "on"),
+            ("search-domain", "corp.example"),
         ] {
             assert_eq!(set(key, value).as_deref(), Ok(value), "{key}");
         }
@@ -536,6 +618,12 @@ mod tests {
             ),
             ("nptv6", "x", "`x` is not an IPv6 prefix: none"),
             ("peer", "a/b", "`a/b` is not a name"),
+            ("search-domain", "a..b", "`a..b` is not a domain: none is"),
+            (
+                "search-domain",
+                "-a.example",
+                "`-a.example` is not a domain",
+            ),
         ] {
             let refused = set(key, value).unwrap_err();
             assert!(refused.starts_with(says), "{refused}");
@@ -547,6 +635,17 @@ mod tests {
     fn a_switch_has_dockers_words_too() {
         assert_eq!(set("dhcp", "true").as_deref(), Ok("on"));
         assert_eq!(set("masquerade", "0").as_deref(), Ok("off"));
+    }
+
+    #[test]
+    fn a_domain_is_encoded_label_by_label() {
+        let domain: SearchDomain = "Corp.Example.".parse().unwrap();
+        assert_eq!(domain.get(), Some("corp.example"));
+        assert_eq!(domain.encoded().unwrap(), b"\x04corp\x07example\x00");
+        assert_eq!(SearchDomain::default().encoded(), None);
+        let long = ["x".repeat(63), "y".repeat(64)];
+        assert!(long[0].parse::<SearchDomain>().is_ok());
+        assert!(long[1].parse::<SearchDomain>().is_err());
     }
 
     #[test]

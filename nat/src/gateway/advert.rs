@@ -151,7 +151,8 @@ impl<'a> Advert<'a> {
         let addresses: Vec<IpAddr> = face.addresses.iter().map(ipnet::IpNet::addr).collect();
         let settings = &role.settings;
         let kind = (settings.slaac, settings.dhcp, settings.internal);
-        FixedState::default().hash_one((face.mac.0, face.mtu, addresses, kind)) | 1
+        let search = &settings.search_domain;
+        FixedState::default().hash_one((face.mac.0, face.mtu, addresses, kind, search)) | 1
     }
 
     /// False when there was no room.
@@ -187,7 +188,20 @@ impl<'a> Advert<'a> {
         out.extend_from_slice(&[25, 3, 0, 0]);
         out.extend_from_slice(&u32::from(LIFETIME).to_be_bytes());
         out.extend_from_slice(&dns.octets());
+        if let Some(domain) = settings.search_domain.encoded() {
+            search_list(out, &domain);
+        }
     }
+}
+
+/// RFC 8106, 5.2: the length counts eights of bytes, and zeros fill the last.
+fn search_list(out: &mut Vec<u8>, domain: &[u8]) {
+    let eights = domain.len().div_ceil(8);
+    let length = u8::try_from(1 + eights).expect("a domain has 255 bytes at most");
+    out.extend_from_slice(&[31, length, 0, 0]);
+    out.extend_from_slice(&u32::from(LIFETIME).to_be_bytes());
+    out.extend_from_slice(domain);
+    out.resize(out.len() + eights * 8 - domain.len(), 0);
 }
 
 /// RFC 4861, 4.6.2. Addresses are only made in a prefix of 64 bits (RFC 4862, 5.5.3 d; RFC 2464).

@@ -16,6 +16,7 @@
 
 use super::link::{HOPS, Link};
 use super::{datagram, sound};
+use crate::Routing;
 use crate::arrival::Arrival;
 use crate::config::{InsideRole, Lease, Role};
 use crate::interface::Face;
@@ -124,7 +125,7 @@ struct Known<'a> {
     lease: &'a Lease,
     net: Ipv4Net,
     server: Ipv4Addr,
-    internal: bool,
+    settings: &'a Routing,
 }
 
 /// What becomes of a request.
@@ -240,7 +241,7 @@ impl<'a> Known<'a> {
             lease,
             net,
             server: face.ipv4_towards(net.addr())?,
-            internal: role.settings.internal,
+            settings: &role.settings,
         })
     }
 }
@@ -311,11 +312,17 @@ fn emit(out: &mut Vec<u8>, request: &Request<'_>, known: &Known<'_>, verdict: Ve
 
 fn settings(out: &mut Vec<u8>, known: &Known<'_>) {
     option(out, 1, &known.net.netmask().octets());
-    if !known.internal {
+    if !known.settings.internal {
         option(out, 3, &known.server.octets());
     }
     option(out, 6, &known.server.octets());
     option(out, 26, &known.face.mtu.to_be_bytes());
+    // RFC 2132, 3.17 and RFC 3397.
+    let search = &known.settings.search_domain;
+    if let (Some(domain), Some(encoded)) = (search.get(), search.encoded()) {
+        option(out, 15, domain.as_bytes());
+        option(out, 119, &encoded);
+    }
     if let Some(name) = known.lease.hostname.as_deref().filter(|n| !n.is_empty()) {
         option(out, 12, name.as_bytes());
     }

@@ -59,6 +59,7 @@ mod code {
     pub(super) const STATUS: u16 = 13;
     pub(super) const RAPID_COMMIT: u16 = 14;
     pub(super) const DNS: u16 = 23;
+    pub(super) const DOMAIN_LIST: u16 = 24;
     pub(super) const IA_PD: u16 = 25;
 }
 
@@ -241,6 +242,10 @@ impl<'a> Server<'a> {
         option(out, code::DNS, |out| {
             out.extend_from_slice(&self.dns().octets());
         });
+        let search = leases(self.face).and_then(|role| role.settings.search_domain.encoded());
+        if let Some(domain) = search {
+            option(out, code::DOMAIN_LIST, |out| out.extend_from_slice(&domain));
+        }
     }
 
     /// Whether all the client's addresses fit the link (18.3.3).

@@ -124,6 +124,31 @@ fn containers_are_found_by_name_and_by_address() {
     }
 }
 
+/// The world has the domain, too: what no container is called is asked outside.
+#[test]
+fn containers_are_found_under_the_search_domain() {
+    let asking = Asking::start(&[WORLD[0]]);
+    let resolver = asking.resolver(WORLD[0], ADDRESS);
+    let clearway = &asking.outside.clearway;
+    let web = clearway.network_with("web", 1, |network| {
+        network.routing.search_domain = "corp.example.com".parse().unwrap();
+    });
+    let db = named(clearway, &web, "db");
+    let client = clearway.container(&web);
+    let server = gateway(1)[0];
+    client.reaches(server);
+    let ask = |name: &str| dig(&client.ns, server, name);
+    assert_eq!(ask("db.corp.example.com A").only(), db.ip(0).to_string());
+    assert_eq!(ask("db A").only(), db.ip(0).to_string());
+    assert_eq!(resolver.asked(), 0);
+    assert_eq!(ask("ldap.corp.example.com A").only(), ADDRESS.to_string());
+    asking.outside.set(&web, |set| {
+        set.search_domain = Some("other.example.com".parse().unwrap());
+    });
+    assert_eq!(ask("db.other.example.com A").only(), db.ip(0).to_string());
+    assert_eq!(ask("db.corp.example.com A").only(), ADDRESS.to_string());
+}
+
 #[test]
 fn the_c_library_finds_a_container() {
     let clearway = Clearway::start();

@@ -45,7 +45,7 @@ impl Writer {
             .state
             .endpoints()
             .filter(named)
-            .map(endpoint_of)
+            .filter_map(|e| Some(endpoint_of(e, self.state.network(e.network)?)))
             .collect();
         let zones = Zones::new(None, networks, endpoints);
         self.servers.names.publish(zones);
@@ -131,8 +131,22 @@ fn network_of(network: &Network) -> names::Network {
     }
 }
 
-fn endpoint_of(endpoint: &Endpoint) -> names::Endpoint {
-    let all = endpoint.name.iter().chain(&endpoint.aliases);
+/// Its names stand alone and under its network's search domain, which is the world's where nobody
+/// here has the name.
+fn endpoint_of(endpoint: &Endpoint, network: &Network) -> names::Endpoint {
+    let short: Vec<HostName> = endpoint
+        .name
+        .iter()
+        .chain(&endpoint.aliases)
+        // What is no host name was refused when it was given.
+        .filter_map(|name| name.parse().ok())
+        .collect();
+    let domain = network.routing.search_domain.get();
+    let domain: Option<HostName> = domain.and_then(|domain| domain.parse().ok());
+    let full: Vec<HostName> = short
+        .iter()
+        .filter_map(|name| name.join(domain.as_ref()?))
+        .collect();
     let sandbox = endpoint
         .sandbox
         .as_ref()
@@ -140,10 +154,7 @@ fn endpoint_of(endpoint: &Endpoint) -> names::Endpoint {
     names::Endpoint {
         network: NetworkKey(endpoint.network.0),
         sandbox: sandbox.map(|id| SandboxKey(id.inode ^ id.device.rotate_left(32))),
-        // What is no host name was refused when it was given.
-        names: all
-            .filter_map(|name| name.parse::<HostName>().ok())
-            .collect(),
+        names: [short, full].concat(),
         addresses: endpoint.addresses.iter().map(ipnet::IpNet::addr).collect(),
     }
 }

@@ -98,6 +98,25 @@ fn rfc_8106_5_1_the_dns_server_is_the_gateway() {
 }
 
 #[test]
+fn rfc_8106_5_2_the_search_domain_is_advertised() {
+    let settings = Routing {
+        slaac: true,
+        search_domain: "corp.example".parse().unwrap(),
+        ..Routing::default()
+    };
+    let mut lab = Lab::with(Role::Inside(InsideRole { settings, ..role() }));
+    assert_eq!(lab.hear(&solicitation(ip("fe80::9"))), Ok(()));
+    let frame = lab.answer();
+    let packet = RouterAdvertPacket::new(&frame[54..]).unwrap();
+    let options = packet.get_options();
+    let list = options.last().unwrap();
+    assert_eq!((list.option_type.0, list.length), (31, 3));
+    assert_eq!(list.data[2..6], 1800_u32.to_be_bytes());
+    assert_eq!(list.data[6..], *b"\x04corp\x07example\x00\x00\x00");
+    assert_eq!(frame.len() % 8, 54 % 8, "zeros fill the last eight");
+}
+
+#[test]
 fn what_is_configured_from_outside_is_not_advertised() {
     let v4_only = {
         let mut lab = advertising(true, true, false);

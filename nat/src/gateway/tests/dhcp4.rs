@@ -231,6 +231,24 @@ fn an_internal_network_s_lease_has_no_router() {
 }
 
 #[test]
+fn rfc_2132_3_17_and_rfc_3397_the_search_domain_is_told() {
+    let mut lab = super::leasing_with(|role| {
+        role.settings.search_domain = "corp.example".parse().unwrap();
+    });
+    assert_eq!(lab.hear(&frame(&request(Kind::Discover))), Ok(()));
+    answer(&mut lab, |_, _, packet, _| {
+        let data = |kind: u8| packet.options().find(|o| o.kind == kind).map(|o| o.data);
+        assert_eq!(data(15), Some(&b"corp.example"[..]));
+        assert_eq!(data(119), Some(&b"\x04corp\x07example\x00"[..]));
+    });
+    let mut lab = leasing();
+    assert_eq!(lab.hear(&frame(&request(Kind::Discover))), Ok(()));
+    answer(&mut lab, |_, _, packet, _| {
+        assert!(packet.options().all(|o| o.kind != 15 && o.kind != 119));
+    });
+}
+
+#[test]
 fn who_gets_no_answer() {
     let sound = request(Kind::Discover);
     let other = DhcpRepr {

@@ -111,6 +111,20 @@ fn status(options: &DhcpOptions) -> Option<Status> {
 }
 
 #[test]
+fn rfc_3646_4_the_search_domain_is_told() {
+    let mut lab = super::leasing_with(|role| {
+        role.settings.search_domain = "corp.example".parse().unwrap();
+    });
+    let answer = ask(&mut lab, Kind::InformationRequest, &[client()]);
+    let told = answer.opts().iter().find_map(|o| match o {
+        DhcpOption::DomainSearchList(names) => Some(names.clone()),
+        _ => None,
+    });
+    let told: Vec<_> = told.unwrap().iter().map(ToString::to_string).collect();
+    assert_eq!(told, ["corp.example."]);
+}
+
+#[test]
 fn rfc_8415_18_3_1_a_solicitation_is_advertised_to() {
     let mut lab = leasing();
     let answer = ask(&mut lab, Kind::Solicit, &[client(), ia(5, &[])]);
