@@ -1,8 +1,6 @@
 //! The one shape of a refusal.
 
 use serde::{Deserialize, Serialize};
-use std::fmt::Display;
-use std::ops::RangeInclusive;
 use utoipa::ToSchema;
 
 /// What went wrong, for a program. The list is closed.
@@ -75,22 +73,6 @@ impl From<model::Invalid> for ApiError {
     }
 }
 
-/// Refuses a `value` of `key` outside `range`.
-pub(crate) fn in_range<T: PartialOrd + Display + Copy>(
-    key: &str,
-    value: T,
-    range: &RangeInclusive<T>,
-) -> Result<(), ApiError> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(ApiError::invalid(format!(
-        "{key} is {value}; allowed are {} to {}",
-        range.start(),
-        range.end()
-    )))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -114,16 +96,5 @@ mod tests {
             ],
             [404, 409, 400, 409, 503, 500]
         );
-    }
-
-    #[test]
-    fn a_range_is_named_with_the_value() {
-        assert_eq!(
-            in_range("mtu", 70_000u32, &(576..=65_535))
-                .unwrap_err()
-                .message,
-            "mtu is 70000; allowed are 576 to 65535"
-        );
-        assert!(in_range("mtu", 576u32, &(576..=65_535)).is_ok());
     }
 }

@@ -1,7 +1,6 @@
 //! What would happen to a frame, stage by stage, without its happening.
 
-use crate::error::in_range;
-use crate::{ApiError, Mac, Name, VlanId};
+use crate::{ApiError, Invalid, Mac, Name, VlanId};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::IpAddr;
@@ -357,7 +356,8 @@ pub fn parse_hex(text: &str) -> Result<Vec<u8>, ApiError> {
             digits.len()
         ))
     })?;
-    in_range("the frame's length", bytes.len(), &(1..=65_535))?;
+    let length = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+    Invalid::unless_in("the frame's length", length, &(1..=65_535))?;
     Ok(bytes)
 }
 
@@ -367,7 +367,7 @@ fn check_ip(src: IpAddr, dst: IpAddr, payload: u16) -> Result<(), ApiError> {
             "{src} and {dst} are of different families"
         )));
     }
-    in_range("payload", payload, &(0..=65_000))
+    Ok(Invalid::unless_in("payload", payload, &(0..=65_000))?)
 }
 
 const fn ephemeral() -> u16 {

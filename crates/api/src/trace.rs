@@ -1,7 +1,6 @@
 //! The live trace: each frame that a filter matches, with the decisions about it.
 
-use crate::error::in_range;
-use crate::{ApiError, DropInfo, Step};
+use crate::{DropInfo, Invalid, Step};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -31,13 +30,13 @@ impl TraceRequest {
     /// Compares the numbers with their ranges.
     ///
     /// # Errors
-    /// [`crate::ErrorCode::Invalid`] names the field, its value and the range.
-    pub fn check(&self) -> Result<(), ApiError> {
+    /// [`Invalid`] names the field, its value and the range.
+    pub fn check(&self) -> Result<(), Invalid> {
         if let Some(frames) = self.frames {
-            in_range("frames", frames, &(1..=1_000_000))?;
+            Invalid::unless_in("frames", frames, &(1..=1_000_000))?;
         }
         if let Some(seconds) = self.seconds {
-            in_range("seconds", seconds, &(1..=86_400))?;
+            Invalid::unless_in("seconds", seconds, &(1..=86_400))?;
         }
         Ok(())
     }

@@ -77,7 +77,10 @@ impl Invalid {
     }
 
     /// Refuses a `value` of the setting `key` outside `range`.
-    pub(crate) fn unless_in<T: Into<u64> + Copy>(
+    ///
+    /// # Errors
+    /// [`Invalid::Range`] names the setting, its value and the range.
+    pub fn unless_in<T: Into<u64> + Copy>(
         key: &'static str,
         value: T,
         range: &RangeInclusive<T>,
@@ -105,4 +108,19 @@ fn shortened(text: &str) -> String {
 pub(crate) fn listed(words: impl IntoIterator<Item: Display>) -> String {
     let words: Vec<_> = words.into_iter().map(|word| word.to_string()).collect();
     words.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_is_named_with_the_value() {
+        let mtu = |value: u32| Invalid::unless_in("mtu", value, &(576..=65_535));
+        assert_eq!(
+            mtu(70_000).unwrap_err().to_string(),
+            "mtu is 70000; allowed are 576 to 65535"
+        );
+        assert_eq!(mtu(576), Ok(()));
+    }
 }
