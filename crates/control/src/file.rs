@@ -37,7 +37,12 @@ impl State {
             VERSION => {}
             0 | 3.. => return Err(FileError::Version(version)),
         }
-        let state: Self = read_known(state)?;
+        let state: Self = read_known(state).map_err(|error| match error {
+            FileError::UnknownKey(key) => FileError::UnknownKey(format!("state.{key}")),
+            other @ (FileError::Version(_) | FileError::Form(_) | FileError::Contradiction(_)) => {
+                other
+            }
+        })?;
         state.check()?;
         Ok(state)
     }
