@@ -336,9 +336,6 @@ pub enum Error {
         /// Why not.
         why: &'static str,
     },
-    /// A port of capture files without a file.
-    #[error("a capture port needs a file to read or a file to write")]
-    NoFile,
     /// A forwarding database without room for a static entry.
     #[error("the forwarding database of network `{0}` has {1}")]
     TableFull(String, String),

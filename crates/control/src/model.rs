@@ -244,44 +244,15 @@ pub struct Port {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum PortKind {
-    /// An endpoint's TAP.
+    /// An endpoint's interface.
     Endpoint(EndpointId),
-    /// A TAP of its own.
-    Tap {
-        /// The interface's name.
-        ifname: String,
-        /// The namespace it is made in; the daemon's own if none.
-        sandbox: Option<Sandbox>,
-        /// Its queues.
-        queues: u8,
-    },
-    /// An interface that exists already: a veth, a NIC.
-    Packet {
-        /// The interface's name.
-        ifname: String,
-        /// The namespace it is in; the daemon's own if none.
+    /// What was asked for.
+    Own {
+        /// As it was asked for.
+        kind: model::PortKind,
+        /// The namespace that it names; the daemon's own if none.
         sandbox: Option<Sandbox>,
     },
-    /// Capture files.
-    Pcap {
-        /// The file whose frames arrive from the port.
-        read: Option<PathBuf>,
-        /// The file that frames sent to the port are written to.
-        write: Option<PathBuf>,
-        /// Whether frames arrive at the pace they were recorded at, not as fast as they can.
-        paced: bool,
-    },
-}
-
-impl PortKind {
-    /// The namespace the port's interface is in, where it has one of its own.
-    #[must_use]
-    pub fn sandbox(&self) -> Option<&Sandbox> {
-        match self {
-            Self::Tap { sandbox, .. } | Self::Packet { sandbox, .. } => sandbox.as_ref(),
-            Self::Endpoint(_) | Self::Pcap { .. } => None,
-        }
-    }
 }
 
 /// What may be changed while a port lives.

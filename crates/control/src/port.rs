@@ -1,7 +1,7 @@
 //! Requests about ports.
 
-use crate::model::{Port, PortKind, PortSettings, Rate};
-use crate::names::{check_ifname, check_name};
+use crate::model::{Port, PortKind, PortSettings, Rate, Sandbox};
+use crate::names::check_name;
 use crate::network::{MACS_PER_PORT, check_range};
 use crate::{Change, Error, State};
 use pipeline::{NetworkId, PortId};
@@ -12,8 +12,10 @@ use std::ops::RangeInclusive;
 pub struct PortRequest {
     /// Its name.
     pub name: String,
-    /// What is behind it: anything but [`PortKind::Endpoint`].
-    pub kind: PortKind,
+    /// What is to be behind it.
+    pub kind: model::PortKind,
+    /// The namespace that the kind names; the daemon's own if none.
+    pub sandbox: Option<Sandbox>,
     /// The network it joins; a port of none carries nothing but a mirror's copies.
     pub network: Option<NetworkId>,
     /// Everything else.
@@ -37,7 +39,10 @@ impl State {
         let port = Port {
             id: self.free_port_id(),
             name: request.name.clone(),
-            kind: request.kind.clone(),
+            kind: PortKind::Own {
+                kind: request.kind.clone(),
+                sandbox: request.sandbox.clone(),
+            },
             network: request.network,
             settings: request.settings.clone(),
         };
@@ -117,30 +122,10 @@ impl State {
     }
 
     fn check_kind(&self, request: &PortRequest) -> Result<(), Error> {
-        match &request.kind {
-            PortKind::Endpoint(endpoint) => Err(Error::PortOfEndpoint {
-                name: request.name.clone(),
-                endpoint: endpoint.to_string(),
-            }),
-            PortKind::Tap {
-                ifname,
-                sandbox,
-                queues,
-            } => {
-                check_range("queues", (*queues).into(), 1..=16)?;
-                check_ifname(ifname)?;
-                self.check_interface_free(sandbox.as_ref(), ifname)
-            }
-            PortKind::Packet { ifname, sandbox } => {
-                check_ifname(ifname)?;
-                self.check_interface_free(sandbox.as_ref(), ifname)
-            }
-            PortKind::Pcap {
-                read: None,
-                write: None,
-                ..
-            } => Err(Error::NoFile),
-            PortKind::Pcap { .. } => Ok(()),
+        request.kind.check()?;
+        match request.kind.ifname() {
+            Some(ifname) => self.check_interface_free(request.sandbox.as_ref(), ifname),
+            None => Ok(()),
         }
     }
 

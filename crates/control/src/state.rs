@@ -158,16 +158,16 @@ impl State {
     pub fn endpoint_of(&self, port: &Port) -> Option<&Endpoint> {
         match port.kind {
             PortKind::Endpoint(id) => self.endpoint(id),
-            PortKind::Tap { .. } | PortKind::Packet { .. } | PortKind::Pcap { .. } => None,
+            PortKind::Own { .. } => None,
         }
     }
 
     /// The namespace whose end is the port's; none for one that ends with the daemon only.
     #[must_use]
     pub fn sandbox_of<'a>(&'a self, port: &'a Port) -> Option<&'a Sandbox> {
-        match self.endpoint_of(port) {
-            Some(endpoint) => endpoint.sandbox.as_ref(),
-            None => port.kind.sandbox(),
+        match &port.kind {
+            PortKind::Endpoint(id) => self.endpoint(*id)?.sandbox.as_ref(),
+            PortKind::Own { sandbox, .. } => sandbox.as_ref(),
         }
     }
 
@@ -177,11 +177,7 @@ impl State {
     pub fn interface_of<'a>(&'a self, port: &'a Port) -> Option<(Option<&'a Sandbox>, &'a str)> {
         match &port.kind {
             PortKind::Endpoint(id) => self.endpoint(*id).and_then(Endpoint::interface),
-            PortKind::Tap {
-                ifname, sandbox, ..
-            }
-            | PortKind::Packet { ifname, sandbox } => Some((sandbox.as_ref(), ifname.as_str())),
-            PortKind::Pcap { .. } => None,
+            PortKind::Own { kind, sandbox } => Some((sandbox.as_ref(), kind.ifname()?)),
         }
     }
 

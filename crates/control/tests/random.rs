@@ -3,7 +3,7 @@
 
 use clearway_control::{
     AttachRequest, Change, EndpointChange, Gateway, Hidden, JoinRequest, LinkFacts, Listener, Live,
-    Mirror, Namespace, NamespaceId, NetworkRequest, Policy, PortKind, PortRequest, PortSettings,
+    Mirror, Namespace, NamespaceId, NetworkRequest, Policy, PortRequest, PortSettings,
     PublicationRequest, Sandbox, State, StaticEntry, Step, SubnetRequest, UplinkFacts,
     UplinkRequest, Via,
 };
@@ -232,11 +232,12 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             });
             let request = PortRequest {
                 name: format!("p{name}"),
-                kind: PortKind::Pcap {
+                kind: model::PortKind::Pcap {
                     read: None,
                     write: Some("x".into()),
-                    paced: false,
+                    speed: model::PcapSpeed::Full,
                 },
+                sandbox: None,
                 network: network.and_then(nth_network),
                 settings: PortSettings {
                     mirror,

@@ -2,8 +2,8 @@
 
 use clearway_control::{
     AttachRequest, Change, Endpoint, EndpointChange, Error, Gateway, JoinRequest, Mirror,
-    Namespace, NamespaceId, NetworkRequest, PortKind, PortRequest, PortSettings, Sandbox, State,
-    StaticEntry, Step, StormLimits, SubnetRequest, Via,
+    Namespace, NamespaceId, NetworkRequest, PortRequest, PortSettings, Sandbox, State, StaticEntry,
+    Step, StormLimits, SubnetRequest, Via,
 };
 use model::Routing;
 use pipeline::PortId;
@@ -443,14 +443,15 @@ fn a_network_in_use_stays_and_an_unused_one_goes() {
 }
 
 fn pcap(name: &str, settings: PortSettings) -> PortRequest {
-    let kind = PortKind::Pcap {
+    let kind = model::PortKind::Pcap {
         read: None,
         write: Some("/tmp/x".into()),
-        paced: false,
+        speed: model::PcapSpeed::Full,
     };
     PortRequest {
         name: name.to_owned(),
         kind,
+        sandbox: None,
         network: None,
         settings,
     }

@@ -1,6 +1,6 @@
 //! State files that daemons of older versions wrote are read, as what they said.
 
-use clearway_control::{Isolation, State, VERSION};
+use clearway_control::{Isolation, PortKind, State, VERSION};
 use model::{Dependence, Masquerade, Preset, UplinkChoice};
 use serde_json::Value;
 
@@ -64,4 +64,21 @@ fn another_version_and_an_unknown_key_are_refused() {
     unknown["networks"][0]["routing"]["mtv"] = 9.into();
     let says = refused(VERSION, unknown);
     assert!(says.starts_with("unknown field `mtv`"), "{says}");
+}
+
+#[test]
+fn ports_of_version_1_are_what_was_asked_for() {
+    let state = read(EVERYTHING);
+    let kind = |name: &str| match &state.ports().find(|port| port.name == name)?.kind {
+        PortKind::Own { kind, sandbox } => Some((kind.to_string(), sandbox.is_some())),
+        PortKind::Endpoint(_) => None,
+    };
+    let names: Vec<_> = state.ports().map(|port| port.name.as_str()).collect();
+    let own: Vec<_> = names.iter().filter_map(|name| kind(name)).collect();
+    let want = [
+        ("packet veth0", false),
+        ("pcap to /tmp/span.pcapng", false),
+        ("tap tap0 in pid 4711, 4 queue(s)", true),
+    ];
+    assert_eq!(own, want.map(|(kind, named)| (kind.to_owned(), named)));
 }

@@ -151,6 +151,15 @@ fn frames_that_a_slow_reader_misses_are_counted_exactly() {
     let web = outside.clearway.network("web", 1);
     let [shop, peer] = [(); 2].map(|()| outside.clearway.container(&web));
     shop.reaches(peer.ip(0));
+    // From now on the container sends nothing of its own: what its interface refuses are datagrams.
+    let quiet = "net.ipv6.conf.eth0.disable_ipv6=1";
+    shop.ns.output("sysctl", &["-qw", quiet]).unwrap();
+    let known = format!(
+        "neigh replace {} lladdr {} dev eth0 nud permanent",
+        peer.ip(0),
+        peer.endpoint.mac
+    );
+    shop.ns.ip(&known).unwrap();
     // The interface's queue was full: such a datagram never came to the switch.
     let refused = || {
         let shown = shop.ns.ip("-s -j link show dev eth0").unwrap();

@@ -2,7 +2,7 @@
 
 use crate::output::{list, pairs, table, word};
 use crate::parse;
-use api::{Direction, Lock, Mirror, Netns, PcapSpeed, Port, PortKind, PortState, VlanMode};
+use api::{Direction, Lock, Mirror, Port, PortState, VlanMode};
 
 /// A line each.
 pub(super) fn listed(ports: &[Port]) -> String {
@@ -42,7 +42,7 @@ pub(super) fn shown(port: &Port) -> String {
     let mut lines = vec![
         ("name", spec.name.to_string()),
         ("id", port.id.to_string()),
-        ("kind", kind(&spec.kind)),
+        ("kind", spec.kind.to_string()),
         ("network", word(spec.network.as_ref())),
         (
             "endpoint",
@@ -125,38 +125,6 @@ fn state(state: PortState) -> &'static str {
     }
 }
 
-fn kind(kind: &PortKind) -> String {
-    let inside = |netns: &Option<Netns>| {
-        netns
-            .as_ref()
-            .map(|netns| format!(" in {netns}"))
-            .unwrap_or_default()
-    };
-    match kind {
-        PortKind::Tap {
-            netns,
-            ifname,
-            queues,
-        } => format!("tap {ifname}{}, {queues} queue(s)", inside(netns)),
-        PortKind::Packet { netns, interface } => format!("packet {interface}{}", inside(netns)),
-        PortKind::Pcap { read, write, speed } => {
-            let speed = match speed {
-                PcapSpeed::Recorded => "at recorded speed",
-                PcapSpeed::Full => "at full speed",
-            };
-            let read = read
-                .as_ref()
-                .map(|file| format!(" from {} {speed}", file.display()));
-            let write = write.as_ref().map(|file| format!(" to {}", file.display()));
-            format!(
-                "pcap{}{}",
-                read.unwrap_or_default(),
-                write.unwrap_or_default()
-            )
-        }
-    }
-}
-
 fn vlan(mode: Option<&VlanMode>) -> String {
     match mode {
         None => "default".to_owned(),
@@ -198,7 +166,7 @@ fn mirror(mirror: &Mirror) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::{Counters, PortAdd};
+    use api::{Counters, PortAdd, PortKind};
 
     fn web() -> Port {
         let kind = PortKind::Tap {
@@ -276,15 +244,5 @@ mod tests {
              \x20 drops:       2 spoofed_mac\n\
              \x20 drops:       1 tx_full\n"
         );
-    }
-
-    #[test]
-    fn a_capture_says_its_files() {
-        let pcap = PortKind::Pcap {
-            read: Some("a.pcap".into()),
-            write: Some("b.pcapng".into()),
-            speed: PcapSpeed::Full,
-        };
-        assert_eq!(kind(&pcap), "pcap from a.pcap at full speed to b.pcapng");
     }
 }

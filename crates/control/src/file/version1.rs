@@ -17,6 +17,40 @@ pub(super) fn upgrade(state: &mut Value) {
             });
         }
     }
+    for port in records(state, "ports") {
+        let own = port
+            .get("kind")
+            .filter(|kind| kind.get("endpoint").is_none());
+        if let Some(kind) = own.and_then(port_kind) {
+            port.insert("kind".to_owned(), kind);
+        }
+    }
+}
+
+/// What was asked for stands as it was asked for, the namespace that was found beside it.
+fn port_kind(kind: &Value) -> Option<Value> {
+    let (label, old) = kind.as_object()?.iter().next()?;
+    let sandbox = old.get("sandbox").cloned().unwrap_or(Value::Null);
+    let netns = sandbox.get("namespace").cloned().unwrap_or(Value::Null);
+    let mut kind = json!({ "type": label });
+    let fields = kind.as_object_mut()?;
+    for (key, value) in old.as_object()? {
+        let (key, value) = match (label.as_str(), key.as_str()) {
+            (_, "sandbox") => ("netns", netns.clone()),
+            ("packet", "ifname") => ("interface", value.clone()),
+            (_, "paced") => {
+                let speed = if value == &json!(true) {
+                    "recorded"
+                } else {
+                    "full"
+                };
+                ("speed", json!(speed))
+            }
+            (_, key) => (key, value.clone()),
+        };
+        fields.insert(key.to_owned(), value);
+    }
+    Some(json!({ "own": { "kind": kind, "sandbox": sandbox } }))
 }
 
 /// The records of a table.

@@ -149,7 +149,7 @@ impl Writer {
         };
         let strangers = self.state.ports_of(network).filter(|port| match port.kind {
             PortKind::Endpoint(id) => is_stranger(id),
-            PortKind::Tap { .. } | PortKind::Packet { .. } | PortKind::Pcap { .. } => true,
+            PortKind::Own { .. } => true,
         });
         strangers.map(|port| port.name.clone()).collect()
     }

@@ -202,13 +202,24 @@ impl Writer {
         }
         tracing::warn!(port = %port.name, "{why}");
         match why {
-            Gone::EndOfFile if matches!(port.kind, PortKind::Pcap { write: Some(_), .. }) => {
+            Gone::EndOfFile if writes(port) => {
                 Arc::make_mut(&mut open.status).condition = Condition::Ended(why.to_string());
             }
             Gone::EndOfFile | Gone::Down => self.close_as(id, Condition::Down(why.to_string())),
             Gone::Removed | Gone::Io(_) => self.close_as(id, Condition::Dead(why.to_string())),
         }
     }
+}
+
+/// Whether frames go to a file there.
+const fn writes(port: &Port) -> bool {
+    matches!(
+        &port.kind,
+        PortKind::Own {
+            kind: api::PortKind::Pcap { write: Some(_), .. },
+            ..
+        }
+    )
 }
 
 /// The namespace of an endpoint's sandbox, whose end is the endpoint's; none before it is there.
@@ -385,22 +396,22 @@ pub(super) fn open_port(
         Some(sandbox) => Ok(netns_of(sandbox)),
         None => Netns::find(NamespaceRef::Own),
     };
-    match &port.kind {
-        PortKind::Tap {
-            ifname,
-            sandbox,
-            queues,
-        } => {
+    let PortKind::Own { kind, sandbox } = &port.kind else {
+        unreachable!("an endpoint's port is made with its endpoint")
+    };
+    match kind {
+        api::PortKind::Tap { ifname, queues, .. } => {
             let netns = place(sandbox)?;
             let tap = netns.run(|inside| plain_tap(inside, &netns, ifname, *queues, mtu, fresh))?;
             Ok((tap.into(), Some(netns)))
         }
-        PortKind::Packet { ifname, sandbox } => {
+        api::PortKind::Packet { interface, .. } => {
             let netns = place(sandbox)?;
-            Ok((open_packet(&netns, ifname)?, Some(netns)))
+            Ok((open_packet(&netns, interface)?, Some(netns)))
         }
-        PortKind::Pcap { read, write, paced } => {
-            let port = open_capture(read.as_deref(), write.as_ref(), *paced)?;
+        api::PortKind::Pcap { read, write, speed } => {
+            let paced = *speed == api::PcapSpeed::Recorded;
+            let port = open_capture(read.as_deref(), write.as_ref(), paced)?;
             Ok((
                 Opened {
                     port,
@@ -409,7 +420,6 @@ pub(super) fn open_port(
                 None,
             ))
         }
-        PortKind::Endpoint(_) => unreachable!("an endpoint's port is made with its endpoint"),
     }
 }
 

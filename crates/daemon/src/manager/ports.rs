@@ -7,7 +7,7 @@ use super::snapshot::Snapshot;
 use super::writer::Writer;
 use super::{Manager, translate};
 use api::{AdminState, ApiError, Name, PortAdd, PortCalls, PortSet, PortState};
-use control::{Port, PortKind, PortRequest, Sandbox, TAP_MTU_MAX};
+use control::{Port, PortKind, PortRequest, TAP_MTU_MAX};
 use host::Netns;
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
@@ -39,7 +39,8 @@ impl Writer {
     pub(super) fn port_add(&mut self, port: &PortAdd) -> Result<api::Port, ApiError> {
         let request = PortRequest {
             name: port.name.as_str().to_owned(),
-            kind: kind(&port.kind)?,
+            kind: port.kind.clone(),
+            sandbox: port.kind.netns().map(find).transpose()?,
             network: self.network_id(port.network.as_ref())?,
             settings: translate::settings(&self.state, port)?,
         };
@@ -212,31 +213,4 @@ impl Snapshot {
         }
         macs
     }
-}
-
-/// What is to be behind a port; a namespace that is named is looked up.
-fn kind(kind: &api::PortKind) -> Result<PortKind, ApiError> {
-    let sandbox = |netns: &Option<api::Netns>| -> Result<Option<Sandbox>, ApiError> {
-        netns.as_ref().map(find).transpose()
-    };
-    Ok(match kind {
-        api::PortKind::Tap {
-            netns,
-            ifname,
-            queues,
-        } => PortKind::Tap {
-            ifname: ifname.clone(),
-            sandbox: sandbox(netns)?,
-            queues: *queues,
-        },
-        api::PortKind::Packet { netns, interface } => PortKind::Packet {
-            ifname: interface.clone(),
-            sandbox: sandbox(netns)?,
-        },
-        api::PortKind::Pcap { read, write, speed } => PortKind::Pcap {
-            read: read.clone(),
-            write: write.clone(),
-            paced: *speed == api::PcapSpeed::Recorded,
-        },
-    })
 }

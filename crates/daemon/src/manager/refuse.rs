@@ -50,8 +50,7 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::Unpublishable(_)
         | E::BadHost(_)
         | E::NotRouted { .. }
-        | E::BadRule { .. }
-        | E::NoFile => ApiError::invalid(message),
+        | E::BadRule { .. } => ApiError::invalid(message),
     }
 }
 

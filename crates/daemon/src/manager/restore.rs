@@ -19,7 +19,7 @@ impl Writer {
         let dropped = self.drop_endpoints_of_the_past(&unseen);
         let ports: Vec<Port> = self.state.ports().cloned().collect();
         for port in &ports {
-            if matches!(port.kind, PortKind::Pcap { .. }) {
+            if matches!(&port.kind, PortKind::Own { kind, .. } if !kind.outlives_the_daemon()) {
                 self.open.insert(
                     port.id,
                     OpenPort::down("the daemon was restarted; set it up to begin anew"),

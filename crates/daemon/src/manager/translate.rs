@@ -1,6 +1,6 @@
 //! The interface's words and the state's. Pure.
 
-use api::{AdminState, ApiError, Direction, Name, Netns, PcapSpeed, PortAdd};
+use api::{AdminState, ApiError, Direction, Name, Netns, PortAdd};
 use control::{
     AddressRange, Endpoint, FdbLimits, Gateway, Isolation, Lock, Mirror, Namespace, Network, Port,
     PortKind, PortSettings, Sandbox, State, Via,
@@ -265,8 +265,8 @@ pub(super) fn port_spec(state: &State, port: &Port) -> PortAdd {
 }
 
 fn api_kind(state: &State, port: &Port) -> api::PortKind {
-    let at = |sandbox: &Option<Sandbox>| sandbox.as_ref().map(|s| netns(&s.namespace));
     match &port.kind {
+        PortKind::Own { kind, .. } => kind.clone(),
         PortKind::Endpoint(_) => {
             let endpoint = state.endpoint_of(port);
             let sandbox = endpoint.and_then(|e| e.sandbox.as_ref());
@@ -282,28 +282,6 @@ fn api_kind(state: &State, port: &Port) -> api::PortKind {
                 },
             }
         }
-        PortKind::Tap {
-            ifname,
-            sandbox,
-            queues,
-        } => api::PortKind::Tap {
-            netns: at(sandbox),
-            ifname: ifname.clone(),
-            queues: *queues,
-        },
-        PortKind::Packet { ifname, sandbox } => api::PortKind::Packet {
-            netns: at(sandbox),
-            interface: ifname.clone(),
-        },
-        PortKind::Pcap { read, write, paced } => api::PortKind::Pcap {
-            read: read.clone(),
-            write: write.clone(),
-            speed: if *paced {
-                PcapSpeed::Recorded
-            } else {
-                PcapSpeed::Full
-            },
-        },
     }
 }
 

@@ -150,7 +150,7 @@ impl Writer {
         );
         let endpoint = match port.kind {
             PortKind::Endpoint(endpoint) => Some(endpoint),
-            PortKind::Tap { .. } | PortKind::Packet { .. } | PortKind::Pcap { .. } => None,
+            PortKind::Own { .. } => None,
         };
         let dead = Condition::Dead(why.clone());
         if self

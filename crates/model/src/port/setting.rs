@@ -2,6 +2,7 @@
 
 use crate::name::check_ifname;
 use crate::{Invalid, MacAddr, Name, Netns, NetworkCreate, StormLimits, VlanId};
+use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
@@ -62,7 +63,42 @@ impl PortKind {
         }
     }
 
-    pub(super) fn check(&self) -> Result<(), Invalid> {
+    /// The name of the interface behind it, where there is one.
+    #[must_use]
+    pub fn ifname(&self) -> Option<&str> {
+        match self {
+            Self::Tap { ifname: name, .. }
+            | Self::Packet {
+                interface: name, ..
+            } => Some(name),
+            Self::Pcap { .. } => None,
+        }
+    }
+
+    /// The namespace of that interface, where one is named.
+    #[must_use]
+    pub const fn netns(&self) -> Option<&Netns> {
+        match self {
+            Self::Tap { netns, .. } | Self::Packet { netns, .. } => netns.as_ref(),
+            Self::Pcap { .. } => None,
+        }
+    }
+
+    /// Whether it is opened again, as it was, when the daemon was restarted. A capture file would be
+    /// read again from its beginning, and written anew.
+    #[must_use]
+    pub const fn outlives_the_daemon(&self) -> bool {
+        match self {
+            Self::Tap { .. } | Self::Packet { .. } => true,
+            Self::Pcap { .. } => false,
+        }
+    }
+
+    /// Refuses values that no such port has.
+    ///
+    /// # Errors
+    /// The value, and what is allowed.
+    pub fn check(&self) -> Result<(), Invalid> {
         match self {
             Self::Tap { ifname, queues, .. } => {
                 check_ifname("kind.ifname", ifname)?;
@@ -81,6 +117,31 @@ impl PortKind {
     }
 }
 
+impl fmt::Display for PortKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.label())?;
+        if let Some(ifname) = self.ifname() {
+            write!(f, " {ifname}")?;
+        }
+        if let Some(netns) = self.netns() {
+            write!(f, " in {netns}")?;
+        }
+        match self {
+            Self::Tap { queues, .. } => write!(f, ", {queues} queue(s)"),
+            Self::Packet { .. } => Ok(()),
+            Self::Pcap { read, write, speed } => {
+                if let Some(read) = read {
+                    write!(f, " from {} at {} speed", read.display(), speed.label())?;
+                }
+                match write {
+                    Some(write) => write!(f, " to {}", write.display()),
+                    None => Ok(()),
+                }
+            }
+        }
+    }
+}
+
 /// How fast frames come out of a capture file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -92,6 +153,17 @@ pub enum PcapSpeed {
     Recorded,
     /// As fast as they can be read.
     Full,
+}
+
+impl PcapSpeed {
+    /// The speed's name.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Recorded => "recorded",
+            Self::Full => "full",
+        }
+    }
 }
 
 /// Whether a port is meant to carry frames.
@@ -267,4 +339,37 @@ pub(super) fn check_mirror(name: &Name, mirror: Option<&Mirror>) -> Result<(), I
 #[cfg(feature = "serde")]
 const fn one() -> u8 {
     1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kind_says_what_is_behind_the_port() {
+        let netns = Some(Netns::Pid(7));
+        let tap = PortKind::Tap {
+            netns: netns.clone(),
+            ifname: "tap0".to_owned(),
+            queues: 2,
+        };
+        let packet = PortKind::Packet {
+            netns: None,
+            interface: "veth0".to_owned(),
+        };
+        let pcap = PortKind::Pcap {
+            read: Some("a.pcap".into()),
+            write: Some("b.pcapng".into()),
+            speed: PcapSpeed::Full,
+        };
+        let said = [&tap, &packet, &pcap].map(ToString::to_string);
+        let want = [
+            "tap tap0 in pid 7, 2 queue(s)",
+            "packet veth0",
+            "pcap from a.pcap at full speed to b.pcapng",
+        ];
+        assert_eq!(said, want);
+        assert_eq!((tap.netns(), tap.ifname()), (netns.as_ref(), Some("tap0")));
+        assert_eq!((pcap.netns(), pcap.ifname()), (None, None));
+    }
 }
