@@ -104,6 +104,29 @@ fn a_mirror_writes_what_a_container_sends_and_gets() {
 }
 
 #[test]
+fn a_null_port_counts_what_it_is_sent_also_after_a_restart() {
+    let mut clearway = Clearway::start();
+    let net = clearway.network("blue", 10);
+    let (a, b) = (clearway.container(&net), clearway.container(&net));
+    let mut sink = PortAdd::new(name("sink"), PortKind::Null);
+    sink.network = Some(net.clone());
+    clearway.client().port_add(&sink).unwrap();
+    let counted = |clearway: &Clearway| {
+        let sink = clearway.client().port(&name("sink")).unwrap();
+        assert_eq!(sink.state, api::PortState::Up);
+        (sink.counters.tx_frames, sink.counters.rx_frames)
+    };
+    // Each of the two asks everybody for the other.
+    a.reaches(b.ip(0));
+    wait_until("broadcasts", SOON, || counted(&clearway).0 > 0).unwrap();
+    clearway.restart();
+    a.ns.ip("neigh flush all").unwrap();
+    a.reaches(b.ip(0));
+    wait_until("broadcasts again", SOON, || counted(&clearway).0 > 0).unwrap();
+    assert_eq!(counted(&clearway).1, 0);
+}
+
+#[test]
 fn multicast_reaches_every_member_and_reserved_groups_nobody() {
     let clearway = Clearway::start();
     let net = clearway.network("blue", 10);

@@ -74,7 +74,7 @@ impl PortCommand {
 
 /// A port to be added.
 #[derive(Debug, Clone, clap::Args)]
-#[command(group(clap::ArgGroup::new("kind").args(["tap", "packet", "read", "write"]).multiple(true).required(true)))]
+#[command(group(clap::ArgGroup::new("kind").args(["tap", "packet", "read", "write", "null"]).multiple(true).required(true)))]
 pub struct Add {
     /// Its name
     #[arg(value_name = "PORT")]
@@ -91,6 +91,9 @@ pub struct Add {
     /// Write frames to this capture file
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
+    /// Have nothing behind it: count frames and drop them
+    #[arg(long, conflicts_with_all = ["tap", "packet", "read", "write"])]
+    null: bool,
     /// Take the capture file's frames as fast as they can be read
     #[arg(long, requires = "read")]
     full_speed: bool,
@@ -147,6 +150,7 @@ impl Add {
                 netns,
                 interface: interface.clone(),
             },
+            (None, None) if self.null => PortKind::Null,
             (None, None) => PortKind::Pcap {
                 read: self.read.clone(),
                 write: self.write.clone(),
@@ -399,6 +403,7 @@ mod tests {
             speed: PcapSpeed::Full,
         };
         assert_eq!(add("--read a --write b --full-speed").kind, pcap);
+        assert_eq!(add("--null").kind, PortKind::Null);
     }
 
     #[test]

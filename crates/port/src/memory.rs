@@ -1,4 +1,5 @@
-//! A port made of two queues: for tests, benches, fuzzing and simulation.
+//! Ports without an interface: one made of two queues, for tests, benches, fuzzing and simulation,
+//! and [`null`], which has no other end.
 //!
 //! ```text
 //!   Peer::send  --> [ bounded queue + eventfd ] --> Rx::receive
@@ -68,6 +69,50 @@ pub fn pair_with(config: MemoryConfig) -> Result<(Port, Peer), PortError> {
     Ok((port, Peer { inward, outward }))
 }
 
+/// A port from which nothing comes, and which takes every frame, in any form, and drops it: what the
+/// port counts is what was carried so far.
+///
+/// # Errors
+/// [`PortError::Event`] when the process has no descriptors left.
+pub fn null() -> Result<Port, PortError> {
+    Ok(Port {
+        queues: vec![Box::new(NullRx(new_event()?))],
+        tx: Arc::new(NullTx),
+    })
+}
+
+/// Never readable.
+#[derive(Debug)]
+struct NullRx(EventFd);
+
+impl Rx for NullRx {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+
+    fn receive(&mut self, _: &mut Batch) -> Result<(), Gone> {
+        Ok(())
+    }
+}
+
+#[derive(Debug)]
+struct NullTx;
+
+impl Tx for NullTx {
+    fn offloads(&self) -> Offloads {
+        Offloads::ALL
+    }
+
+    fn transmit(&self, _: &mut Frame<'_>) -> Result<(), DropReason> {
+        Ok(())
+    }
+}
+
+fn new_event() -> Result<EventFd, PortError> {
+    let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
+    EventFd::from_flags(flags).map_err(|error| PortError::Event(error.into()))
+}
+
 /// The far end of a memory port's wire: what would be the container. Dropping it closes the port.
 #[derive(Debug)]
 pub struct Peer {
@@ -131,10 +176,9 @@ struct Lane {
 
 impl Lane {
     fn new(capacity: usize) -> Result<Self, PortError> {
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK;
         Ok(Self {
             frames: ArrayQueue::new(capacity.max(1)),
-            event: EventFd::from_flags(flags).map_err(|error| PortError::Event(error.into()))?,
+            event: new_event()?,
             signalled: AtomicBool::new(false),
             closed: AtomicBool::new(false),
         })
@@ -252,6 +296,23 @@ mod tests {
     fn readable(rx: &dyn Rx, limit: Duration) -> bool {
         let mut fds = [PollFd::new(rx.as_fd(), PollFlags::POLLIN)];
         poll(&mut fds, PollTimeout::try_from(limit.as_millis()).unwrap()).unwrap() > 0
+    }
+
+    #[test]
+    fn null_takes_every_frame_and_gives_none() {
+        let mut port = null().unwrap();
+        let unfinished = VnetHeader {
+            gso_type: VnetHeader::GSO_TCPV4,
+            gso_size: 1448,
+            ..VnetHeader::default()
+        };
+        for _ in 0..3 {
+            assert_eq!(transmit(&port, &[0x5a; 9000], unfinished), Ok(()));
+        }
+        let mut batch = Batch::new(BatchLimits::default());
+        let rx = &mut port.queues[0];
+        assert_eq!(rx.receive(&mut batch), Ok(()));
+        assert!(batch.is_empty() && !readable(&**rx, NO_WAIT));
     }
 
     fn transmit(port: &Port, bytes: &[u8], vnet: VnetHeader) -> Result<(), DropReason> {

@@ -87,6 +87,15 @@ pub(super) struct Opened {
     persistence: Option<Persistence>,
 }
 
+impl From<port::Port> for Opened {
+    fn from(port: port::Port) -> Self {
+        Self {
+            port,
+            persistence: None,
+        }
+    }
+}
+
 impl From<Tap> for Opened {
     fn from(tap: Tap) -> Self {
         let persistence = Some(tap.persistence());
@@ -412,14 +421,9 @@ pub(super) fn open_port(
         api::PortKind::Pcap { read, write, speed } => {
             let paced = *speed == api::PcapSpeed::Recorded;
             let port = open_capture(read.as_deref(), write.as_ref(), paced)?;
-            Ok((
-                Opened {
-                    port,
-                    persistence: None,
-                },
-                None,
-            ))
+            Ok((port.into(), None))
         }
+        api::PortKind::Null => Ok((port::memory::null()?.into(), None)),
     }
 }
 

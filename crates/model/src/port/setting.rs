@@ -50,6 +50,9 @@ pub enum PortKind {
         #[cfg_attr(feature = "serde", serde(default))]
         speed: PcapSpeed,
     },
+    /// Nothing: no frame comes from it, and each that is sent to it is counted and dropped. For
+    /// measurements without a receiver.
+    Null,
 }
 
 impl PortKind {
@@ -60,6 +63,7 @@ impl PortKind {
             Self::Tap { .. } => "tap",
             Self::Packet { .. } => "packet",
             Self::Pcap { .. } => "pcap",
+            Self::Null => "null",
         }
     }
 
@@ -71,7 +75,7 @@ impl PortKind {
             | Self::Packet {
                 interface: name, ..
             } => Some(name),
-            Self::Pcap { .. } => None,
+            Self::Pcap { .. } | Self::Null => None,
         }
     }
 
@@ -80,7 +84,7 @@ impl PortKind {
     pub const fn netns(&self) -> Option<&Netns> {
         match self {
             Self::Tap { netns, .. } | Self::Packet { netns, .. } => netns.as_ref(),
-            Self::Pcap { .. } => None,
+            Self::Pcap { .. } | Self::Null => None,
         }
     }
 
@@ -89,7 +93,7 @@ impl PortKind {
     #[must_use]
     pub const fn outlives_the_daemon(&self) -> bool {
         match self {
-            Self::Tap { .. } | Self::Packet { .. } => true,
+            Self::Tap { .. } | Self::Packet { .. } | Self::Null => true,
             Self::Pcap { .. } => false,
         }
     }
@@ -112,7 +116,7 @@ impl PortKind {
             } => Err(Invalid::Conflict(
                 "a pcap port needs kind.read, kind.write or both".to_owned(),
             )),
-            Self::Pcap { .. } => Ok(()),
+            Self::Pcap { .. } | Self::Null => Ok(()),
         }
     }
 }
@@ -128,7 +132,7 @@ impl fmt::Display for PortKind {
         }
         match self {
             Self::Tap { queues, .. } => write!(f, ", {queues} queue(s)"),
-            Self::Packet { .. } => Ok(()),
+            Self::Packet { .. } | Self::Null => Ok(()),
             Self::Pcap { read, write, speed } => {
                 if let Some(read) = read {
                     write!(f, " from {} at {} speed", read.display(), speed.label())?;
@@ -362,11 +366,12 @@ mod tests {
             write: Some("b.pcapng".into()),
             speed: PcapSpeed::Full,
         };
-        let said = [&tap, &packet, &pcap].map(ToString::to_string);
+        let said = [&tap, &packet, &pcap, &PortKind::Null].map(ToString::to_string);
         let want = [
             "tap tap0 in pid 7, 2 queue(s)",
             "packet veth0",
             "pcap from a.pcap at full speed to b.pcapng",
+            "null",
         ];
         assert_eq!(said, want);
         assert_eq!((tap.netns(), tap.ifname()), (netns.as_ref(), Some("tap0")));
