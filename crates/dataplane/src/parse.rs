@@ -7,6 +7,7 @@ use wire::Headers;
 ///
 /// # Errors
 /// [`DropReason::FrameTooLong`], [`DropReason::FrameTooShort`], [`DropReason::VnetInvalid`].
+#[inline(always)]
 pub(crate) fn parse<T: Trace>(
     context: &mut Context<T>,
     frame: &Frame<'_>,

@@ -36,7 +36,7 @@ pub struct Line<'l, T> {
     pub topology: &'l Topology,
     /// The router.
     pub router: &'l Router,
-    /// What all stages share.
+    /// The context that all stages share.
     pub context: Context<T>,
     /// The copies to send. After an error these are at most copies for a mirror.
     pub out: &'l mut Outputs,
@@ -92,6 +92,7 @@ impl<T: Trace> Line<'_, T> {
         self.noted(sent)
     }
 
+    #[inline]
     fn run(&mut self, frame: &Frame<'_>, from: PortId) -> Result<Outcome, DropReason> {
         let Self {
             topology,
@@ -167,6 +168,7 @@ impl<T: Trace> Line<'_, T> {
         Ok(forward)
     }
 
+    #[inline]
     fn leave(
         &mut self,
         frame: &Frame<'_>,
