@@ -75,7 +75,7 @@ fn parse(c: &mut Criterion) {
     }
 }
 
-/// What stages share for a frame that is really there, with nobody watching.
+/// The context of a frame that is really there, with nobody watching.
 fn live() -> Context<NoTrace> {
     Context::live(NOW, NoTrace)
 }

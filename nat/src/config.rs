@@ -76,7 +76,7 @@ pub struct HostRole {
 /// How a network of containers is treated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InsideRole {
-    /// What was said of the network, as it applies: what it names is resolved in the other fields.
+    /// The network's settings, as they apply: the names in them are resolved in the other fields.
     pub settings: Routing,
     /// Other networks may have the same addresses: nobody finds an address of it by routing, and no
     /// answer of a server would find its way back. What is left is the way out and what it opens.

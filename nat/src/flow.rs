@@ -8,13 +8,13 @@ use crate::tuple::Tuple;
 pub struct Flow {
     /// Who sends it to whom.
     pub tuple: Tuple,
-    /// What its protocol says of the connection.
+    /// The state of the connection by its protocol.
     pub segment: Segment,
     /// Its bytes on the wire, for the counters.
     pub len: usize,
 }
 
-/// What a packet's protocol says of the connection.
+/// The facts about the connection in a packet's protocol.
 #[derive(Debug, Clone, Copy)]
 pub enum Segment {
     /// TCP says it all.

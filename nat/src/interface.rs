@@ -61,7 +61,7 @@ impl Face {
         }
     }
 
-    /// What the network's own prefix and the one that the world knows it by make together.
+    /// The translation between the network's own prefix and the one that the world knows it by.
     pub(crate) fn prefixes(&self) -> Option<Result<(NetworkId, PrefixPair), PrefixError>> {
         let outside = self.inside()?.settings.nptv6.get()?;
         let inside = self.addresses.iter().find_map(|net| match net {

@@ -61,7 +61,7 @@ fn network() -> Network {
     }
 }
 
-/// What stages share for a frame that is really there.
+/// The context of a frame that is really there.
 fn live() -> Context<NoTrace> {
     Context::live(NOW, NoTrace)
 }

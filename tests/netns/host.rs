@@ -1,4 +1,4 @@
-//! What the daemon does to the host's network: links, routes, bridges, each in a namespace that
+//! The daemon's effects on the host's network: links, routes, bridges, each in a namespace that
 //! stands for the host's.
 
 mod bridge;

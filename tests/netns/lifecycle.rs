@@ -236,7 +236,7 @@ struct Activity {
     threads: BTreeMap<PathBuf, ThreadActivity>,
 }
 
-/// What one thread has done.
+/// The activity of one thread.
 #[derive(Debug, Clone, Default)]
 struct ThreadActivity {
     name: String,
@@ -269,7 +269,7 @@ impl Activity {
         Self { at, threads }
     }
 
-    /// What each thread that did something has done after `before`.
+    /// Returns the activity since `before` of each thread that slept meanwhile.
     fn since(&self, before: &Self) -> Vec<ThreadActivity> {
         let nothing = ThreadActivity::default();
         let each = self.threads.iter().map(|(path, now)| {

@@ -80,7 +80,7 @@ calls! {
         /// Detaches a container by its endpoint's id or its interface; answers what the endpoint was.
         post "/v1/detach" detach(body which: Detach) -> ok Endpoint | invalid | missing;
 
-        /// What an endpoint may send and receive.
+        /// Returns the rules about an endpoint: which packets it may send and receive.
         get "/v1/endpoints/{name}/policy" policy(path endpoint: "the name")
             -> ok Policy | invalid | missing;
 
@@ -189,10 +189,10 @@ calls! {
 
     /// Calls that look at the whole.
     WatchCalls "watch" {
-        /// What was dropped, reason by reason.
+        /// Returns the number of dropped frames, reason by reason.
         get "/v1/drops" drops() -> ok Drops;
 
-        /// What is not as it should be.
+        /// Returns the faults that were found.
         get "/v1/doctor" doctor() -> ok Vec<Finding>;
 
         /// Puts right what is not as it should be; answers what was found, and what is still there.

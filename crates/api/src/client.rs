@@ -88,7 +88,7 @@ impl Client {
     }
 }
 
-/// What [`calls!`](crate::declare) needs to make a call.
+/// The means by which [`calls!`](crate::declare) makes a call.
 impl Client {
     /// The interface's own description.
     ///

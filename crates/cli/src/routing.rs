@@ -1,4 +1,4 @@
-//! What `network create` and `network set` say of a network's gateway: an option for each of
+//! The options of `network create` and `network set` about a network's gateway: one for each of
 //! [`api::SETTINGS`].
 
 use api::{NetworkSet, Routing, SETTINGS, Setting};

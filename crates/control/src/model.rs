@@ -246,7 +246,7 @@ pub struct Port {
 pub enum PortKind {
     /// An endpoint's interface.
     Endpoint(EndpointId),
-    /// What was asked for.
+    /// A port that a user asked for.
     Own {
         /// As it was asked for.
         kind: model::PortKind,

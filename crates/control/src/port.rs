@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 pub struct PortRequest {
     /// Its name.
     pub name: String,
-    /// What is to be behind it.
+    /// Its kind, and with it the interface or files behind it.
     pub kind: model::PortKind,
     /// The namespace that the kind names; the daemon's own if none.
     pub sandbox: Option<Sandbox>,

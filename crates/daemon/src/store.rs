@@ -80,7 +80,7 @@ impl fmt::Display for Revision {
     }
 }
 
-/// What a store remembered.
+/// The contents of a store that was opened.
 #[derive(Debug)]
 pub(crate) struct Remembered {
     pub(crate) store: Box<dyn Store>,
@@ -91,7 +91,7 @@ pub(crate) struct Remembered {
     pub(crate) boot: String,
     /// Whether what is remembered was written during another run of the kernel.
     pub(crate) rebooted: bool,
-    /// What a person should know of it.
+    /// Warnings about it, each for a person to read.
     pub(crate) warnings: Vec<String>,
 }
 
@@ -113,7 +113,7 @@ pub(crate) enum StoreError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

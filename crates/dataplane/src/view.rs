@@ -23,12 +23,12 @@ pub struct Outlet {
     home: Vec<WorkerId>,
 }
 
-/// What the workers count at a port, to be read at any time, also when the port is closed.
+/// The workers' counters of a port, to be read at any time, also when the port is closed.
 #[derive(Debug, Clone)]
 pub struct Counted(Arc<[PortCounters]>);
 
 impl Counted {
-    /// What all workers counted.
+    /// Returns the sum over all workers.
     #[must_use]
     pub fn totals(&self) -> PortTotals {
         let mut totals = PortTotals::default();
@@ -67,13 +67,13 @@ impl Outlet {
         &self.counters.0[worker.index()]
     }
 
-    /// What all workers count.
+    /// Returns the counters of all workers.
     #[must_use]
     pub fn counted(&self) -> &Counted {
         &self.counters
     }
 
-    /// What all workers counted.
+    /// Returns the sum over all workers.
     #[must_use]
     pub fn totals(&self) -> PortTotals {
         self.counters.totals()

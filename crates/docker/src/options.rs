@@ -1,4 +1,4 @@
-//! What users say with `docker network create -o` and `--driver-opt`, each in one row. The settings
+//! The options of `docker network create -o` and `--driver-opt`, each in one row. The settings
 //! of a network have theirs in [`SETTINGS`].
 //!
 //! Docker's own options of its bridge mean here what they mean there; others of Docker's are

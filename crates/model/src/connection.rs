@@ -13,7 +13,7 @@ words! {
 }
 
 words! {
-    /// What happened to a connection.
+    /// An event of a connection.
     pub enum NatChange ("event") {
         /// Its first packet came.
         New = "new",

@@ -40,7 +40,7 @@ pub struct Attach {
     #[cfg_attr(feature = "serde", serde(default))]
     #[cfg_attr(feature = "schema", schema(minimum = 576, maximum = 65535))]
     pub mtu: Option<u16>,
-    /// What others in the network find it by, unique there: a container's name. The port has it,
+    /// The name by which others in the network find it, unique there: a container's name. The port has it,
     /// too, unless another port does. `null`: it has none, and the daemon names the port.
     #[cfg_attr(feature = "serde", serde(default))]
     pub name: Option<Name>,
@@ -177,7 +177,7 @@ pub enum Via {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "serde", serde(default, deny_unknown_fields))]
 pub struct EndpointSet {
-    /// What others in the network find it by. The port gets the name, too, if it is free.
+    /// The name by which others in the network find it. The port gets the name, too, if it is free.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub name: Option<Name>,
     /// Further names: all of them anew.

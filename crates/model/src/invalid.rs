@@ -9,7 +9,7 @@ pub enum Invalid {
     /// A word that is in no list.
     #[error("unknown {what} `{word}`: allowed are {allowed}")]
     Word {
-        /// What it should be.
+        /// The values that are allowed.
         what: &'static str,
         /// The word.
         word: String,
@@ -19,7 +19,7 @@ pub enum Invalid {
     /// Text of another form.
     #[error("`{text}` is not {what}: {form}")]
     Form {
-        /// What it should be.
+        /// The values that are allowed.
         what: &'static str,
         /// The text, cut short where it is long.
         text: String,

@@ -21,7 +21,7 @@ words! {
     /// A named behaviour of a NAT.
     #[derive(Default)]
     pub enum Preset ("NAT preset") {
-        /// What RFC 4787, 5382 and 5508 ask for.
+        /// The behaviour that RFC 4787, 5382 and 5508 ask for.
         #[default]
         Rfc = "rfc",
         /// Linux conntrack with MASQUERADE.
@@ -43,7 +43,7 @@ words! {
 }
 
 words! {
-    /// What of the peer a NAT looks at when it maps a port, or filters an answer.
+    /// The part of the peer's address that a NAT compares when it maps a port, or filters an answer.
     pub enum Dependence ("kind of mapping or filtering") {
         /// Nothing.
         EndpointIndependent = "endpoint-independent",

@@ -71,10 +71,10 @@ pub struct NetworkCreate {
         schema(minimum = 1, maximum = 16_777_216, default = 4096)
     )]
     pub max_macs_per_port: u32,
-    /// What each port may flood; a port may say otherwise.
+    /// The limits of floods of each port; a port may say otherwise.
     #[cfg_attr(feature = "serde", serde(default))]
     pub storm: StormLimits,
-    /// What its gateway does, and who talks to whom.
+    /// The settings of its gateway.
     #[cfg_attr(feature = "serde", serde(default))]
     pub routing: Routing,
     /// Free words for whoever made the network.

@@ -82,7 +82,7 @@ impl Rule {
 }
 
 words! {
-    /// What a rule does.
+    /// The action of a rule.
     #[derive(Default)]
     pub enum Action ("action") {
         /// Lets pass.
@@ -96,9 +96,9 @@ words! {
 words! {
     /// A direction, seen from the endpoint.
     pub enum Way ("direction") {
-        /// What it receives.
+        /// Packets that it receives.
         In = "in",
-        /// What it sends.
+        /// Packets that it sends.
         Out = "out",
     }
 }

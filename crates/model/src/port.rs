@@ -17,7 +17,7 @@ use setting::{check_limits, check_lock, check_mirror};
 pub struct PortAdd {
     /// Its name, free until now.
     pub name: Name,
-    /// What is behind it.
+    /// Its kind, and with it the interface or files behind it.
     pub kind: PortKind,
     /// The network it belongs to. `null`: none, and its frames are dropped (`no_network`).
     #[cfg_attr(feature = "serde", serde(default))]
@@ -39,7 +39,7 @@ pub struct PortAdd {
     #[cfg_attr(feature = "serde", serde(default))]
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 16_777_216))]
     pub max_macs: Option<u32>,
-    /// What it may flood. `null`: the network's limits.
+    /// The limits of its floods. `null`: the network's limits.
     #[cfg_attr(feature = "serde", serde(default))]
     pub storm: Option<StormLimits>,
     /// How much it may send, and as much receive. `null`: any.
@@ -144,7 +144,7 @@ pub struct PortSet {
     )]
     #[cfg_attr(feature = "schema", schema(value_type = Option<u32>, minimum = 1, maximum = 16_777_216))]
     pub max_macs: Option<Option<u32>>,
-    /// What it may flood.
+    /// The limits of its floods.
     #[cfg_attr(
         feature = "serde",
         serde(

@@ -128,7 +128,7 @@ fn outside_of(text: &str) -> Result<(Option<IpAddr>, PortRange), Invalid> {
     Ok((Some(host), ports.parse()?))
 }
 
-/// What stands before the arrow: `[HOST:]PORTS/PROTOCOL`. It belongs to one publication only.
+/// The part before the arrow: `[HOST:]PORTS/PROTOCOL`. It belongs to one publication only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outside {
     /// The external address.
@@ -140,7 +140,7 @@ pub struct Outside {
 }
 
 impl PublicationCreate {
-    /// What stands before the arrow.
+    /// The part before the arrow.
     #[must_use]
     pub const fn outside(&self) -> Outside {
         Outside {

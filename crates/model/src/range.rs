@@ -1,4 +1,4 @@
-//! What layers 3 and 4 are named by: a protocol, a range of ports, a range of addresses.
+//! Names of layers 3 and 4: a protocol, a range of ports, a range of addresses.
 
 use crate::Invalid;
 use std::fmt;

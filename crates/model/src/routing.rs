@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
 
-/// What a network's gateway does, and who talks to whom: all of it may be changed while containers
+/// The settings of a network's gateway, and of who talks to whom: all may be changed while containers
 /// are attached.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -255,9 +255,9 @@ impl NetworkSet {
 pub struct Setting {
     /// Its name.
     pub key: &'static str,
-    /// What stands for its value in a synopsis.
+    /// The placeholder of its value in a synopsis.
     pub value: &'static str,
-    /// What it does, as an order.
+    /// Its effect, as an order.
     pub help: &'static str,
     /// Its words, where they are too many for a synopsis.
     pub words: &'static [&'static str],

@@ -118,13 +118,13 @@ impl Masquerade {
     }
 }
 
-/// What the world knows a network's IPv6 addresses by, one to one.
+/// The prefix by which the world knows a network's IPv6 addresses, one to one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum ExternalPrefix {
-    /// What `masquerade` says.
+    /// The value of `masquerade`.
     #[default]
     None,
     /// Addresses in this prefix, which the world's routers send here; as long as that of the

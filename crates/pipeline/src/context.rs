@@ -1,11 +1,11 @@
-//! What all stages of one frame share.
+//! The context of a frame, which all its stages share.
 
 use crate::{Decision, Effects, Instant, Trace};
 
 /// The time, whether the frame is really there, and who listens. Each stage takes it first.
 #[derive(Debug, Clone, Copy)]
 pub struct Context<T> {
-    /// What time it is.
+    /// The time.
     pub now: Instant,
     /// Whether the frame is really there.
     pub effects: Effects,

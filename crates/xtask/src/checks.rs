@@ -1,4 +1,4 @@
-//! What holds without a test being run. None of it needs root, and nothing is installed.
+//! Checks that run no test. None of them needs root, and nothing is installed.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! What a dependency may be, and which of them may be in the binary.
+//! Rules about dependencies: which may be there, and which of them in the binary.
 //!
 //! * None asks for a newer Rust than `rust-version` promises. Only one toolchain is at hand, so this
 //!   is read from `cargo metadata`; clippy's `incompatible_msrv` looks at what our own code calls.
@@ -41,7 +41,7 @@ struct Package {
     license: Option<String>,
 }
 
-/// What is read of `deny.toml`.
+/// The part of `deny.toml` that is read.
 #[derive(Deserialize)]
 struct Allowed {
     licenses: Licences,

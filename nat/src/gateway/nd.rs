@@ -1,4 +1,4 @@
-//! What all messages of neighbour discovery share (RFC 4861).
+//! The form that all messages of neighbour discovery share (RFC 4861).
 
 use std::net::Ipv6Addr;
 use wire::MacAddr;

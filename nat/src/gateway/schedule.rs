@@ -1,10 +1,10 @@
-//! What was said on a link unasked, and when more of it is due.
+//! Messages that were sent on a link unasked, and when more are due.
 
 use pipeline::Instant;
 use std::net::IpAddr;
 use wire::MacAddr;
 
-/// What was announced on a link.
+/// Addresses that were announced on a link.
 #[derive(Debug, Default)]
 pub(super) struct Announcements {
     pub(super) mac: Option<MacAddr>,
@@ -22,7 +22,7 @@ pub(super) struct Announced {
 /// When a link is advertised to everybody.
 #[derive(Debug, Default)]
 pub(super) struct Advertisements {
-    /// What was told, as a hash.
+    /// The content that was sent, as a hash.
     pub(super) told: u64,
     /// How often, since it became that.
     pub(super) times: u32,

@@ -84,7 +84,7 @@ fn join_alike(before: Option<&Face>, after: Option<&Face>) -> bool {
     }
 }
 
-/// What of a network's treatment decides whom it reaches.
+/// The part of a network's configuration that decides whom it reaches.
 fn reach(role: &InsideRole) -> impl PartialEq + use<'_> {
     let settings = &role.settings;
     (

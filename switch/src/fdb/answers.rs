@@ -111,7 +111,7 @@ pub struct Entry {
     pub age: Duration,
 }
 
-/// What [`Fdb::remove`](super::Fdb::remove) did.
+/// The outcome of [`Fdb::remove`](super::Fdb::remove).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Removal {
     /// The entry is gone.

@@ -1,4 +1,4 @@
-//! What is read of a NIC and of the host's sockets.
+//! Facts that are read of a NIC and of the host's sockets.
 
 use super::{found, joined, with_links};
 use host::Ports;

@@ -1,7 +1,7 @@
 //! From version 1 to version 2: the nouns that users name stand in the file as they do in the HTTP
 //! interface.
 //!
-//! What is not as it should be is left as it is, and refused when the state is made of it.
+//! A value of a wrong form is left as it is, and refused when the state is made of it.
 
 use serde_json::{Map, Value, json};
 

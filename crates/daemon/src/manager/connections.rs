@@ -67,7 +67,7 @@ impl NatCalls for Manager {
 }
 
 impl Watchers {
-    /// Nobody yet. What they will follow stands in `nat`.
+    /// Makes an empty list; the connections to follow stand in `nat`.
     pub(super) fn new(nat: Arc<nat::Live>) -> Self {
         Self {
             all: Mutex::default(),
@@ -76,7 +76,7 @@ impl Watchers {
         }
     }
 
-    /// What happens to the connections that pass a filter of [`Snapshot::nat_filter`], from now on.
+    /// Follows the connections that pass a filter of [`Snapshot::nat_filter`], from now on.
     pub(super) fn add(&self, filter: NatFilter) -> mpsc::Receiver<NatEvent> {
         let (events, receiver) = mpsc::channel(ROOM);
         let mut all = self.all();

@@ -112,7 +112,7 @@ impl Writer {
 }
 
 impl Snapshot {
-    /// What an endpoint may send and receive.
+    /// Returns the rules about an endpoint.
     pub(super) fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
         self.state
             .endpoint_named(endpoint.as_str())

@@ -80,7 +80,7 @@ impl Manager {
     /// Starts the workers, and takes up again what was remembered.
     ///
     /// # Errors
-    /// What keeps the dataplane from running.
+    /// The reason for which the dataplane cannot run.
     pub(crate) async fn start(config: &Config, remembered: Remembered) -> Result<Self, ApiError> {
         let config = config.clone();
         let start = move || Writer::start(&config, remembered);

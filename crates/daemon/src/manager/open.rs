@@ -42,7 +42,7 @@ pub(super) struct PortStatus {
     pub(super) condition: Condition,
     /// What it counted before it was last opened.
     earlier: Counters,
-    /// What it has counted since.
+    /// The counters since it was opened.
     counted: Option<Counted>,
 }
 
@@ -55,7 +55,7 @@ impl PortStatus {
         })
     }
 
-    /// What was ever counted at it.
+    /// Returns all that was ever counted at it.
     pub(super) fn counters(&self) -> Counters {
         let mut counters = self.earlier.clone();
         if let Some(counted) = &self.counted {

@@ -1,4 +1,4 @@
-//! What readers see: everything the daemon knows at one moment, and nothing that could change it.
+//! The snapshot that readers see: everything the daemon knows at one moment, and nothing that could change it.
 //!
 //! ```text
 //!   change ──> writer (one, behind a lock) ──> show() ──> Snapshot ──> status, ports, drops, nat, ...
@@ -25,15 +25,15 @@ use switch::fdb::Fdb;
 #[derive(Debug)]
 pub(super) struct Snapshot {
     pub(super) state: Arc<State>,
-    /// What the host says of its uplinks.
+    /// The host's facts about its uplinks.
     pub(super) facts: UplinkFacts,
     /// Why the other uplinks are down.
     pub(super) down: BTreeMap<String, String>,
     /// One for each port of the state, and of the router's own links.
     pub(super) ports: BTreeMap<PortId, Arc<PortStatus>>,
-    /// What ports counted that are no more.
+    /// The counters of ports that were removed.
     pub(super) past: Counters,
-    /// What needs a person's attention.
+    /// Warnings, each for a person to read.
     pub(super) warnings: Vec<String>,
     pub(super) dataplane: Arc<Dataplane>,
     pub(super) started: Instant,
@@ -62,7 +62,7 @@ impl Snapshot {
             .map(|network| Arc::clone(&network.fdb))
     }
 
-    /// What was counted at a port.
+    /// Returns the counters of a port.
     pub(super) fn counted(&self, id: PortId) -> Counters {
         let status = self.ports.get(&id);
         status.map_or_else(Counters::default, |status| status.counters())

@@ -1,4 +1,4 @@
-//! What is looked after once a second, and whenever a port dies.
+//! The watcher: looks after the state once a second, and whenever a port dies.
 //!
 //! A TAP's descriptor keeps its namespace alive, so no event tells of a container's end: its
 //! namespace's path is looked at instead (one stat(2) a port), and the descriptor closed when the
@@ -25,7 +25,7 @@ pub(super) struct Watcher {
     _wanted: Sender<()>,
 }
 
-/// What the thread is woken for.
+/// The reason for which the thread wakes.
 #[derive(Debug, PartialEq, Eq)]
 enum Wake {
     Ended,

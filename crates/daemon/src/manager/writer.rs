@@ -47,7 +47,7 @@ pub(super) struct Writer {
     pub(super) servers: Servers,
     /// Connections, neighbours, pieces of packets.
     pub(super) nat: Arc<nat::Live>,
-    /// What the published router was made of; `None` before there is one of ours.
+    /// The configuration of the published router; `None` before there is one of ours.
     routed: Option<nat::Config>,
     /// The router that every connection was judged by last; `None` when some were never judged.
     judged: Option<Arc<Router>>,
@@ -71,7 +71,7 @@ pub(super) struct Writer {
     pub(super) warnings: Vec<String>,
     started: Instant,
     stopped: bool,
-    /// What readers see.
+    /// The snapshot that readers take.
     shown: Arc<ArcSwap<Snapshot>>,
 }
 

@@ -48,7 +48,7 @@ struct Snapshot<S> {
     state: S,
 }
 
-/// What can be known of a file of any version.
+/// The part of a file that is the same in every version.
 #[derive(Deserialize)]
 struct Versioned {
     version: u32,
@@ -63,11 +63,11 @@ pub(crate) enum OpenError {
     /// The file system refuses.
     #[error("{what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The attempt, in words.
         what: &'static str,
         /// With which file.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
@@ -236,7 +236,7 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, OpenError> {
     }
 }
 
-/// What a snapshot and a journal say.
+/// The contents of a snapshot and its journal.
 struct Understood {
     version: u32,
     boot: String,

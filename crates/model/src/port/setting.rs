@@ -1,4 +1,4 @@
-//! What a port can be told: what is behind it, how it treats tags, what it may send.
+//! The settings of a port: its kind, its VLANs, the frames that it may send.
 
 use crate::name::check_ifname;
 use crate::{Invalid, MacAddr, Name, Netns, NetworkCreate, StormLimits, VlanId};
@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
-/// What is behind a port.
+/// The kind of a port, with the interface or files behind it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
@@ -209,7 +209,7 @@ pub enum VlanMode {
         #[cfg_attr(feature = "serde", serde(default))]
         native_tagged: bool,
     },
-    /// Whatever arrives, tagged or not, is wrapped in a service tag (802.1ad).
+    /// Wraps each frame that arrives, tagged or not, in a service tag (802.1ad).
     Dot1qTunnel {
         /// The service VLAN.
         vid: VlanId,
@@ -270,7 +270,7 @@ impl Rate {
     }
 }
 
-/// What a mirror's destination gets copies of.
+/// The ports whose frames are copied to a mirror's destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]

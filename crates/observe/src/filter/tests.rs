@@ -337,7 +337,7 @@ fn words() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// Whatever is written is refused with a sentence or answers, and its negation answers the
+    /// Any text is refused with a sentence or answers, and its negation answers the
     /// opposite.
     #[test]
     fn any_words_are_a_filter_or_refused(text in words()) {

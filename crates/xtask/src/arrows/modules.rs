@@ -154,7 +154,7 @@ impl Tree {
         Some(module)
     }
 
-    /// What `name` is in `module`; `None` for what another crate defines.
+    /// Returns what `name` is in `module`; `None` for what another crate defines.
     fn enter(&self, module: &[String], name: &str, hops: usize) -> Option<Entered> {
         let child = below(module, name);
         if self.modules.contains_key(&child) {
@@ -177,7 +177,7 @@ impl Tree {
     }
 }
 
-/// What a name turned out to be.
+/// The meaning of a name.
 enum Entered {
     Module(ModulePath),
     /// An item, defined in this module.
@@ -254,7 +254,7 @@ fn reachable<'l>(level: &'l Level, from: &String) -> BTreeSet<&'l String> {
     reached
 }
 
-/// What contradicts the tables of [`LAYERS`] and [`KNOWN_CYCLES`] in the crate `package`.
+/// Returns everything in the crate `package` that contradicts the tables of [`LAYERS`] and [`KNOWN_CYCLES`].
 pub(super) fn check(package: &str, tree: &Tree) -> Vec<String> {
     let levels = tree.levels();
     let layers = LAYERS.iter().find(|layers| layers.package == package);

@@ -1,4 +1,4 @@
-//! What the rules need to know of a Rust file, read from its tokens: a word in a comment or in a
+//! Facts about a Rust file for the rules, read from its tokens: a word in a comment or in a
 //! string is none, and items under `#[cfg(test)]` are left out. Macro calls are read like the rest.
 
 use proc_macro2::{Delimiter, Spacing, TokenStream, TokenTree};
@@ -16,7 +16,7 @@ pub(super) struct Path {
 pub(super) struct Import {
     /// The name that it brings into scope; `*` for a glob.
     pub(super) name: String,
-    /// What the name stands for.
+    /// The path that the name stands for.
     pub(super) path: Path,
 }
 

@@ -30,7 +30,7 @@ pub(super) enum Tier {
     Docker,
 }
 
-/// What the tests of the kernel call.
+/// The programs that the kernel's tests call.
 const KERNEL: &[Need] = &[
     need("ip", "iproute2"),
     need("bridge", "iproute2"),
@@ -55,7 +55,7 @@ const KERNEL: &[Need] = &[
     need("setpriv", "util-linux"),
 ];
 
-/// What those of Docker call beside it.
+/// The programs that Docker's tests call beside them.
 const DOCKER: &[Need] = &[
     need("dockerd", "docker.io"),
     need("docker", "docker.io"),
@@ -94,7 +94,7 @@ impl Tier {
         }
     }
 
-    /// What runs them. `--workspace` everywhere: with other packages, dependencies would have other
+    /// The arguments of cargo. `--workspace` everywhere: with other packages, dependencies would have other
     /// features and be built again.
     pub(super) fn runs(self) -> Vec<Run> {
         let run = |targets, tests| Run {
