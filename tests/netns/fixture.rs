@@ -2,6 +2,7 @@
 
 use crate::binary::binary;
 use api::{Attach, Client, Endpoint, Name, Netns, NetworkCreate, PortAdd, PortKind, PortState};
+use nix::sys::signal::Signal;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::Duration;
@@ -68,6 +69,12 @@ impl Clearway {
         let it = Self { host, dir, daemon };
         it.await_ready();
         it
+    }
+
+    /// Ends the daemon as a service manager does, and waits until it has ended.
+    pub(crate) fn stop(&mut self) {
+        self.daemon.signal(Signal::SIGTERM).unwrap();
+        assert!(self.daemon.wait_within(SOON).unwrap().success());
     }
 
     /// Starts the daemon anew on the same socket and state.

@@ -3,7 +3,6 @@
 use crate::binary::binary;
 use crate::fixture::{Clearway, SOON};
 use api::{PortSet, StormLimits};
-use nix::sys::signal::Signal;
 use std::process::Command;
 use testbed::traffic::{UdpLoad, tcp_exact, udp_count};
 use testbed::{Namespace, link, wait_until};
@@ -296,8 +295,7 @@ fn a_full_disk_is_a_clear_error_and_nothing_is_left_half_made() {
 fn a_damaged_state_file_is_kept_aside_and_reported() {
     let mut clearway = Clearway::start();
     clearway.network("blue", 10);
-    clearway.daemon.signal(Signal::SIGTERM).unwrap();
-    clearway.daemon.wait_within(SOON).unwrap();
+    clearway.stop();
     let state = clearway.dir.path().join("state");
     let file = std::fs::read_dir(&state)
         .unwrap()

@@ -194,8 +194,7 @@ fn a_clean_end_is_clean() {
     let mut clearway = Clearway::start();
     let net = clearway.network("blue", 10);
     let a = clearway.container(&net);
-    clearway.daemon.signal(Signal::SIGTERM).unwrap();
-    assert!(clearway.daemon.wait_within(SOON).unwrap().success());
+    clearway.stop();
     assert!(!clearway.socket().exists(), "the socket is removed");
     // A restart is not a loss: the interface waits for the next daemon.
     assert!(a.ns.ip("-o link").unwrap().contains("eth0"));

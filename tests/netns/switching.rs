@@ -2,7 +2,6 @@
 
 use crate::fixture::{Clearway, SOON, name};
 use api::{FdbFilter, FdbKind, PortAdd, PortKind, PortSet};
-use nix::sys::signal::Signal;
 use testbed::traffic::{UdpLoad, udp_count};
 use testbed::{link, wait_until};
 
@@ -120,8 +119,7 @@ fn a_null_port_counts_what_it_is_sent_also_after_a_restart() {
     // Each of the two asks everybody for the other.
     a.reaches(b.ip(0));
     wait_until("broadcasts", SOON, || counted(&clearway).0 > 0).unwrap();
-    clearway.daemon.signal(Signal::SIGTERM).unwrap();
-    assert!(clearway.daemon.wait_within(SOON).unwrap().success());
+    clearway.stop();
     clearway.restart();
     a.ns.ip("neigh flush all").unwrap();
     a.reaches(b.ip(0));

@@ -1,7 +1,9 @@
 //! Tables for people, JSON for programs.
 
 use crate::failure::Failure;
+use api::Step;
 use serde::Serialize;
+use std::fmt::Write as _;
 use std::io::Write;
 
 /// How an answer is printed.
@@ -53,6 +55,21 @@ pub(crate) fn table<const N: usize>(
     rows: impl IntoIterator<Item = [String; N]>,
 ) -> String {
     columns(std::iter::once(header.map(str::to_owned)).chain(rows))
+}
+
+/// The reason for which writing to a text cannot fail.
+pub(crate) const INFALLIBLE: &str = "a String takes every write";
+
+/// Decisions, a line each, those of one stage under its name.
+pub(crate) fn by_stage(steps: &[Step], indent: &str) -> String {
+    let mut text = String::new();
+    let mut last = "";
+    for step in steps {
+        let stage = if last == step.stage { "" } else { &step.stage };
+        last = &step.stage;
+        writeln!(text, "{indent}{stage:9} {}", step.sentence).expect(INFALLIBLE);
+    }
+    text
 }
 
 /// A line each of a name and what it is; what has nothing to say is left out.

@@ -1,7 +1,7 @@
 //! `clearway trace`: the frames that a filter matches, as they pass, with the decisions about them.
 
 use crate::failure::Failure;
-use crate::output::{Format, Output};
+use crate::output::{Format, INFALLIBLE, Output, by_stage};
 use api::{Client, TraceCount, TraceEvent, TraceRequest, TracedFrame};
 use std::fmt::Write as _;
 use std::io::Write;
@@ -96,12 +96,7 @@ fn told(frame: &TracedFrame, brief: bool) -> String {
         frame.summary
     );
     if !brief {
-        let mut last = "";
-        for step in &frame.steps {
-            let stage = if last == step.stage { "" } else { &step.stage };
-            last = &step.stage;
-            writeln!(text, "    {stage:9} {}", step.sentence).expect(INFALLIBLE);
-        }
+        text.push_str(&by_stage(&frame.steps, "    "));
         if frame.omitted > 0 {
             writeln!(text, "    and {} decisions more", frame.omitted).expect(INFALLIBLE);
         }
@@ -119,8 +114,6 @@ fn clock(unix: f64) -> String {
     let (hours, minutes) = ((of_day / 3600.0).floor(), (of_day / 60.0).floor() % 60.0);
     format!("{hours:02}:{minutes:02}:{:09.6}", of_day % 60.0)
 }
-
-const INFALLIBLE: &str = "a String takes every write";
 
 #[cfg(test)]
 mod tests {

@@ -145,7 +145,7 @@ impl State {
             )));
         }
         let interfaces = self.ports().filter_map(|p| self.interface_of(p));
-        let named = interfaces.map(|(s, name)| (s.map(|s| s.identity), name.to_owned()));
+        let named = interfaces.map(|(namespace, name)| (namespace, name.to_owned()));
         unique_debug::<(Option<Option<NamespaceId>>, String)>("interface", named)
     }
 }

@@ -56,8 +56,8 @@ pub use ipam::AddressRange;
 pub use join::{EndpointChange, JoinRequest};
 pub use live::Live;
 pub use model::{
-    Bridge, Endpoint, EndpointId, FdbLimits, Isolation, Lock, Mirror, Namespace, NamespaceId,
-    Network, Port, PortKind, PortSettings, Rate, Sandbox, StaticEntry, StormLimits, Subnet, Via,
+    Bridge, Endpoint, EndpointId, FdbLimits, Isolation, Lock, Mirror, NamespaceId, Network, Port,
+    PortKind, PortSettings, Rate, Sandbox, StaticEntry, StormLimits, Subnet, Via,
 };
 pub use network::{Gateway, NetworkRequest, SubnetRequest};
 pub use plan::{Plan, Step, TAP_MTU_MAX};

@@ -7,13 +7,12 @@ use crate::ipam::AddressRange;
 use crate::policy::Policy;
 use crate::stored;
 use ipnet::IpNet;
-use model::Routing;
+use model::{Netns, Routing};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use std::path::PathBuf;
 use switch::VlanMode;
 use wire::{MacAddr, VlanId};
 
@@ -186,32 +185,10 @@ pub enum Via {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Sandbox {
     /// How to find it.
-    pub namespace: Namespace,
+    pub namespace: Netns,
     /// Which one it was when it was named; `None` while it is not there yet. Docker makes a
     /// container's namespace when its endpoints have been joined.
     pub identity: Option<NamespaceId>,
-}
-
-/// How a namespace is named.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Namespace {
-    /// By a name under /run/netns.
-    Name(String),
-    /// By a file that stands for it.
-    Path(PathBuf),
-    /// The one a process lives in.
-    Pid(u32),
-}
-
-impl fmt::Display for Namespace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Name(name) => f.write_str(name),
-            Self::Path(path) => path.display().fmt(f),
-            Self::Pid(pid) => write!(f, "pid {pid}"),
-        }
-    }
 }
 
 /// The kernel's identity of a namespace: two names of one namespace have the same.
@@ -250,8 +227,8 @@ pub enum PortKind {
     Own {
         /// As it was asked for.
         kind: model::PortKind,
-        /// The namespace that it names; the daemon's own if none.
-        sandbox: Option<Sandbox>,
+        /// The namespace that the kind names, as it was when it was asked for.
+        identity: Option<NamespaceId>,
     },
 }
 

@@ -1,6 +1,6 @@
 //! Requests about ports.
 
-use crate::model::{Port, PortKind, PortSettings, Rate, Sandbox};
+use crate::model::{NamespaceId, Port, PortKind, PortSettings, Rate, Sandbox};
 use crate::names::check_name;
 use crate::network::{MACS_PER_PORT, check_range};
 use crate::{Change, Error, State};
@@ -14,8 +14,8 @@ pub struct PortRequest {
     pub name: String,
     /// Its kind, and with it the interface or files behind it.
     pub kind: model::PortKind,
-    /// The namespace that the kind names; the daemon's own if none.
-    pub sandbox: Option<Sandbox>,
+    /// The namespace that the kind names.
+    pub identity: Option<NamespaceId>,
     /// The network it joins; a port of none carries nothing but a mirror's copies.
     pub network: Option<NetworkId>,
     /// Everything else.
@@ -41,7 +41,7 @@ impl State {
             name: request.name.clone(),
             kind: PortKind::Own {
                 kind: request.kind.clone(),
-                sandbox: request.sandbox.clone(),
+                identity: request.identity,
             },
             network: request.network,
             settings: request.settings.clone(),
@@ -122,11 +122,16 @@ impl State {
     }
 
     fn check_kind(&self, request: &PortRequest) -> Result<(), Error> {
-        request.kind.check()?;
-        match request.kind.ifname() {
-            Some(ifname) => self.check_interface_free(request.sandbox.as_ref(), ifname),
-            None => Ok(()),
-        }
+        let PortRequest { kind, identity, .. } = request;
+        kind.check()?;
+        let Some(ifname) = kind.ifname() else {
+            return Ok(());
+        };
+        let sandbox = kind.netns().map(|netns| Sandbox {
+            namespace: netns.clone(),
+            identity: *identity,
+        });
+        self.check_interface_free(sandbox.as_ref(), ifname)
     }
 
     pub(crate) fn check_settings(&self, port: &Port) -> Result<(), Error> {

@@ -164,20 +164,32 @@ impl State {
 
     /// The namespace whose end is the port's; none for one that ends with the daemon only.
     #[must_use]
-    pub fn sandbox_of<'a>(&'a self, port: &'a Port) -> Option<&'a Sandbox> {
+    pub fn sandbox_of(&self, port: &Port) -> Option<Sandbox> {
         match &port.kind {
-            PortKind::Endpoint(id) => self.endpoint(*id)?.sandbox.as_ref(),
-            PortKind::Own { sandbox, .. } => sandbox.as_ref(),
+            PortKind::Endpoint(id) => self.endpoint(*id)?.sandbox.clone(),
+            PortKind::Own { kind, identity } => Some(Sandbox {
+                namespace: kind.netns()?.clone(),
+                identity: *identity,
+            }),
         }
     }
 
     /// The namespace and name of the interface behind `port`, as we know it. No namespace is the
-    /// daemon's own; `None` in all is a port without an interface.
+    /// daemon's own, one without identity is not there yet; `None` in all is a port without an
+    /// interface.
     #[must_use]
-    pub fn interface_of<'a>(&'a self, port: &'a Port) -> Option<(Option<&'a Sandbox>, &'a str)> {
+    pub fn interface_of<'a>(
+        &'a self,
+        port: &'a Port,
+    ) -> Option<(Option<Option<NamespaceId>>, &'a str)> {
         match &port.kind {
-            PortKind::Endpoint(id) => self.endpoint(*id).and_then(Endpoint::interface),
-            PortKind::Own { kind, sandbox } => Some((sandbox.as_ref(), kind.ifname()?)),
+            PortKind::Endpoint(id) => {
+                let (sandbox, ifname) = self.endpoint(*id)?.interface()?;
+                Some((sandbox.map(|sandbox| sandbox.identity), ifname))
+            }
+            PortKind::Own { kind, identity } => {
+                Some((kind.netns().map(|_| *identity), kind.ifname()?))
+            }
         }
     }
 
@@ -201,12 +213,8 @@ impl State {
         sandbox: Option<&Sandbox>,
         ifname: &str,
     ) -> Result<(), Error> {
-        let identity = |s: Option<&Sandbox>| s.map(|s| s.identity);
-        let wanted = (identity(sandbox), ifname);
-        let owner = self.ports.values().find(|p| {
-            self.interface_of(p)
-                .is_some_and(|(s, name)| (identity(s), name) == wanted)
-        });
+        let wanted = Some((sandbox.map(|s| s.identity), ifname));
+        let owner = self.ports.values().find(|p| self.interface_of(p) == wanted);
         let Some(owner) = owner else { return Ok(()) };
         let sandbox = sandbox.map_or_else(
             || "the daemon's namespace".to_owned(),

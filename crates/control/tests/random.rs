@@ -3,11 +3,10 @@
 
 use clearway_control::{
     AttachRequest, Change, EndpointChange, Gateway, Hidden, JoinRequest, LinkFacts, Listener, Live,
-    Mirror, Namespace, NamespaceId, NetworkRequest, Policy, PortRequest, PortSettings,
-    PublicationRequest, Sandbox, State, StaticEntry, Step, SubnetRequest, UplinkFacts,
-    UplinkRequest, Via,
+    Mirror, NamespaceId, NetworkRequest, Policy, PortRequest, PortSettings, PublicationRequest,
+    Sandbox, State, StaticEntry, Step, SubnetRequest, UplinkFacts, UplinkRequest, Via,
 };
-use model::{Routing, UplinkChoice};
+use model::{Netns, Routing, UplinkChoice};
 use nat::PortRange;
 use nat::config::{Action, Direction, Role, Rule};
 use pipeline::{Instant, PortId};
@@ -109,7 +108,7 @@ fn request() -> impl Strategy<Value = Request> {
 
 fn nth_sandbox(n: u8) -> Sandbox {
     Sandbox {
-        namespace: Namespace::Pid(n.into()),
+        namespace: Netns::Pid(n.into()),
         identity: Some(NamespaceId {
             device: 4,
             inode: n.into(),
@@ -237,7 +236,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
                     write: Some("x".into()),
                     speed: model::PcapSpeed::Full,
                 },
-                sandbox: None,
+                identity: None,
                 network: network.and_then(nth_network),
                 settings: PortSettings {
                     mirror,

@@ -2,10 +2,10 @@
 
 use clearway_control::{
     AttachRequest, Change, Endpoint, EndpointChange, Error, Gateway, JoinRequest, Mirror,
-    Namespace, NamespaceId, NetworkRequest, PortRequest, PortSettings, Sandbox, State, StaticEntry,
-    Step, StormLimits, SubnetRequest, Via,
+    NamespaceId, NetworkRequest, PortRequest, PortSettings, Sandbox, State, StaticEntry, Step,
+    StormLimits, SubnetRequest, Via,
 };
-use model::Routing;
+use model::{Netns, Routing};
 use pipeline::PortId;
 use switch::VlanMode;
 use wire::{MacAddr, VlanId};
@@ -25,7 +25,7 @@ fn network(name: &str, subnets: &[&str]) -> NetworkRequest {
 fn sandbox(inode: u64) -> Sandbox {
     let identity = NamespaceId { device: 4, inode };
     Sandbox {
-        namespace: Namespace::Name(format!("ns{inode}")),
+        namespace: Netns::Name(format!("ns{inode}").parse().expect("a name")),
         identity: Some(identity),
     }
 }
@@ -451,7 +451,7 @@ fn pcap(name: &str, settings: PortSettings) -> PortRequest {
     PortRequest {
         name: name.to_owned(),
         kind,
-        sandbox: None,
+        identity: None,
         network: None,
         settings,
     }

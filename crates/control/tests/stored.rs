@@ -70,7 +70,7 @@ fn another_version_and_an_unknown_key_are_refused() {
 fn ports_of_version_1_are_what_was_asked_for() {
     let state = read(EVERYTHING);
     let kind = |name: &str| match &state.ports().find(|port| port.name == name)?.kind {
-        PortKind::Own { kind, sandbox } => Some((kind.to_string(), sandbox.is_some())),
+        PortKind::Own { kind, identity } => Some((kind.to_string(), identity.is_some())),
         PortKind::Endpoint(_) => None,
     };
     let names: Vec<_> = state.ports().map(|port| port.name.as_str()).collect();

@@ -111,11 +111,7 @@ impl FromStr for PortRange {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let range = match (first.parse(), last.parse()) {
-            (Ok(first), Ok(last)) => Self::new(first, last),
-            (Ok(_) | Err(_), _) => None,
-        };
+        let range = ends(text).and_then(|(first, last)| Self::new(first, last));
         range.ok_or_else(|| {
             Invalid::form(
                 "a range of ports",
@@ -128,11 +124,22 @@ impl FromStr for PortRange {
 
 impl fmt::Display for PortRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.first == self.0.last {
-            f.pad(&self.0.first.to_string())
-        } else {
-            f.pad(&format!("{}-{}", self.0.first, self.0.last))
-        }
+        f.pad(&from_to(&self.0.first, &self.0.last))
+    }
+}
+
+/// Reads `FIRST-LAST`, or one value that is both.
+fn ends<T: FromStr>(text: &str) -> Option<(T, T)> {
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    Some((first.parse().ok()?, last.parse().ok()?))
+}
+
+/// Writes what [`ends`] reads.
+fn from_to<T: fmt::Display + PartialEq>(first: &T, last: &T) -> String {
+    if first == last {
+        first.to_string()
+    } else {
+        format!("{first}-{last}")
     }
 }
 
@@ -174,11 +181,7 @@ impl FromStr for AddressRange {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (first, last) = text.split_once('-').unwrap_or((text, text));
-        let range = match (first.parse(), last.parse()) {
-            (Ok(first), Ok(last)) => Self::new(first, last),
-            (Ok(_) | Err(_), _) => None,
-        };
+        let range = ends(text).and_then(|(first, last)| Self::new(first, last));
         range.ok_or_else(|| {
             Invalid::form(
                 "a range of addresses",
@@ -191,11 +194,7 @@ impl FromStr for AddressRange {
 
 impl fmt::Display for AddressRange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.first == self.0.last {
-            f.pad(&self.0.first.to_string())
-        } else {
-            f.pad(&format!("{}-{}", self.0.first, self.0.last))
-        }
+        f.pad(&from_to(&self.0.first, &self.0.last))
     }
 }
 

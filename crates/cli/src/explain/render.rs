@@ -1,5 +1,6 @@
 //! An explanation as text.
 
+use crate::output::{INFALLIBLE, by_stage};
 use api::{DropInfo, Explanation, Name, Output, TagType, Verdict, VlanTag};
 use std::fmt::Write;
 
@@ -23,16 +24,7 @@ fn told(what: &str, port: &Name, explanation: &Explanation) -> String {
         (Verdict::Dropped, Some(drop)) => format!("dropped: {}", reason(drop)),
     };
     let mut text = format!("{what} from port {port}: {verdict}\n\n");
-    let mut last = None;
-    for step in &explanation.steps {
-        let stage = if last == Some(&step.stage) {
-            ""
-        } else {
-            &step.stage
-        };
-        last = Some(&step.stage);
-        writeln!(text, "  {stage:9} {}", step.sentence).expect(INFALLIBLE);
-    }
+    text.push_str(&by_stage(&explanation.steps, "  "));
     if !explanation.outputs.is_empty() {
         text.push('\n');
     }
@@ -77,8 +69,6 @@ fn tag(tag: &VlanTag) -> String {
 fn reason(drop: &DropInfo) -> String {
     format!("{} ({})", drop.label, drop.sentence)
 }
-
-const INFALLIBLE: &str = "a String takes every write";
 
 #[cfg(test)]
 mod tests {

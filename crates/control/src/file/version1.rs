@@ -27,16 +27,16 @@ pub(super) fn upgrade(state: &mut Value) {
     }
 }
 
-/// What was asked for stands as it was asked for, the namespace that was found beside it.
+/// A kind stands as it was asked for, and beside it the identity of the namespace that it names.
 fn port_kind(kind: &Value) -> Option<Value> {
     let (label, old) = kind.as_object()?.iter().next()?;
-    let sandbox = old.get("sandbox").cloned().unwrap_or(Value::Null);
-    let netns = sandbox.get("namespace").cloned().unwrap_or(Value::Null);
+    let of_sandbox = |key| old.get("sandbox").and_then(|sandbox| sandbox.get(key));
+    let [netns, identity] = ["namespace", "identity"].map(|key| of_sandbox(key).cloned());
     let mut kind = json!({ "type": label });
     let fields = kind.as_object_mut()?;
     for (key, value) in old.as_object()? {
         let (key, value) = match (label.as_str(), key.as_str()) {
-            (_, "sandbox") => ("netns", netns.clone()),
+            (_, "sandbox") => ("netns", json!(netns)),
             ("packet", "ifname") => ("interface", value.clone()),
             (_, "paced") => {
                 let speed = if value == &json!(true) {
@@ -50,7 +50,7 @@ fn port_kind(kind: &Value) -> Option<Value> {
         };
         fields.insert(key.to_owned(), value);
     }
-    Some(json!({ "own": { "kind": kind, "sandbox": sandbox } }))
+    Some(json!({ "own": { "kind": kind, "identity": identity } }))
 }
 
 /// The records of a table.

@@ -5,11 +5,10 @@ mod bridges;
 
 use clearway_control::{
     AddressRange, AttachRequest, Bridge, Endpoint, Error, Gateway, Hidden, Isolation, LinkFacts,
-    Listener, Live, Namespace, NamespaceId, NetworkRequest, Policy, PortSettings,
-    PublicationRequest, Rate, Sandbox, State, StaticEntry, SubnetRequest, UplinkFacts,
-    UplinkRequest,
+    Listener, Live, NamespaceId, NetworkRequest, Policy, PortSettings, PublicationRequest, Rate,
+    Sandbox, State, StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
 };
-use model::{Dependence, ExternalPrefix, Masquerade, Nat, Preset, Routing, UplinkChoice};
+use model::{Dependence, ExternalPrefix, Masquerade, Nat, Netns, Preset, Routing, UplinkChoice};
 use nat::PortRange;
 use nat::config::{Action, Direction, InsideRole, Role, Rule};
 use std::collections::BTreeMap;
@@ -45,7 +44,7 @@ fn state() -> State {
 
 fn request(inode: u64, network: &str, name: &str) -> AttachRequest {
     let sandbox = Sandbox {
-        namespace: Namespace::Name(format!("ns{inode}")),
+        namespace: Netns::Name(format!("ns{inode}").parse().expect("a name")),
         identity: Some(NamespaceId { device: 4, inode }),
     };
     AttachRequest {

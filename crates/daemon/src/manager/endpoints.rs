@@ -226,9 +226,8 @@ impl Writer {
     fn find_endpoint(&self, netns: &api::Netns, ifname: &str) -> Result<&Endpoint, ApiError> {
         // By what it is while it is there, and by how it was named when it is not.
         let identity = find(netns).ok().and_then(|sandbox| sandbox.identity);
-        let named = translate::namespace(netns);
         let is_there =
-            |s: &Sandbox| (identity.is_some() && s.identity == identity) || s.namespace == named;
+            |s: &Sandbox| (identity.is_some() && s.identity == identity) || s.namespace == *netns;
         let is = |e: &&Endpoint| e.ifname == ifname && e.sandbox.as_ref().is_some_and(is_there);
         let missing = || {
             ApiError::not_found(format!(
@@ -269,7 +268,7 @@ pub(super) fn find(netns: &api::Netns) -> Result<Sandbox, ApiError> {
         Netns::find(translate::place(netns)).map_err(|error| KernelError::from(error).to_api())?;
     let identity = named(&found);
     Ok(Sandbox {
-        namespace: translate::namespace(netns),
+        namespace: netns.clone(),
         identity: Some(identity),
     })
 }
@@ -291,7 +290,7 @@ fn find_or_expect(netns: &api::Netns) -> Result<Sandbox, ApiError> {
             if path.is_absolute() =>
         {
             Ok(Sandbox {
-                namespace: translate::namespace(netns),
+                namespace: netns.clone(),
                 identity: None,
             })
         }

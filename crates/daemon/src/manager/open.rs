@@ -9,10 +9,10 @@
 //! [`Persistence`], which holds a descriptor, is kept until the workers have let go of theirs.
 
 use super::refuse::KernelError;
-use super::tally;
 use super::writer::Writer;
+use super::{tally, translate};
 use api::{ApiError, Counters};
-use control::{Endpoint, Namespace, Plan, Port, PortKind, Sandbox, Step, Via};
+use control::{Endpoint, NamespaceId, Plan, Port, PortKind, Sandbox, Step, Via};
 use dataplane::Counted;
 use host::{Identity, Inside, Links, NamespaceRef, Netns};
 use pipeline::PortId;
@@ -239,14 +239,13 @@ pub(super) fn watched(endpoint: &Endpoint) -> Option<Netns> {
 
 /// The namespace of a sandbox, whether or not it is still there.
 pub(super) fn netns_of(sandbox: &Sandbox) -> Netns {
-    let place = match &sandbox.namespace {
-        Namespace::Name(name) => NamespaceRef::Name(name.clone()),
-        Namespace::Path(path) => NamespaceRef::Path(path.clone()),
-        Namespace::Pid(pid) => NamespaceRef::Pid(*pid),
-    };
+    known(&sandbox.namespace, sandbox.identity)
+}
+
+fn known(netns: &api::Netns, identity: Option<NamespaceId>) -> Netns {
     // Nothing has inode 0: what is not there yet cannot be entered, nor be found alive.
-    let (device, inode) = sandbox.identity.map_or((0, 0), |id| (id.device, id.inode));
-    Netns::known(place, Identity { device, inode })
+    let (device, inode) = identity.map_or((0, 0), |id| (id.device, id.inode));
+    Netns::known(translate::place(netns), Identity { device, inode })
 }
 
 /// Makes an endpoint's interface, or opens the one that is there. A TAP is not persistent yet:
@@ -401,21 +400,25 @@ pub(super) fn open_port(
     mtu: u16,
     fresh: bool,
 ) -> Result<(Opened, Option<Netns>), KernelError> {
-    let place = |sandbox: &Option<Sandbox>| match sandbox {
-        Some(sandbox) => Ok(netns_of(sandbox)),
-        None => Netns::find(NamespaceRef::Own),
-    };
-    let PortKind::Own { kind, sandbox } = &port.kind else {
+    let PortKind::Own { kind, identity } = &port.kind else {
         unreachable!("an endpoint's port is made with its endpoint")
     };
+    let inside = |netns: &Option<api::Netns>| match netns {
+        Some(netns) => Ok(known(netns, *identity)),
+        None => Netns::find(NamespaceRef::Own),
+    };
     match kind {
-        api::PortKind::Tap { ifname, queues, .. } => {
-            let netns = place(sandbox)?;
+        api::PortKind::Tap {
+            netns,
+            ifname,
+            queues,
+        } => {
+            let netns = inside(netns)?;
             let tap = netns.run(|inside| plain_tap(inside, &netns, ifname, *queues, mtu, fresh))?;
             Ok((tap.into(), Some(netns)))
         }
-        api::PortKind::Packet { interface, .. } => {
-            let netns = place(sandbox)?;
+        api::PortKind::Packet { netns, interface } => {
+            let netns = inside(netns)?;
             Ok((open_packet(&netns, interface)?, Some(netns)))
         }
         api::PortKind::Pcap { read, write, speed } => {

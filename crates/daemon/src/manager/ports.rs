@@ -40,7 +40,10 @@ impl Writer {
         let request = PortRequest {
             name: port.name.as_str().to_owned(),
             kind: port.kind.clone(),
-            sandbox: port.kind.netns().map(find).transpose()?,
+            identity: match port.kind.netns() {
+                Some(netns) => find(netns)?.identity,
+                None => None,
+            },
             network: self.network_id(port.network.as_ref())?,
             settings: translate::settings(&self.state, port)?,
         };

@@ -34,7 +34,7 @@ impl Writer {
                 self.open.insert(port.id, OpenPort::down(NOT_JOINED));
                 continue;
             }
-            let netns = self.state.sandbox_of(port).map(netns_of);
+            let netns = self.state.sandbox_of(port).as_ref().map(netns_of);
             let taken = match self.reopen(port) {
                 Ok((opened, netns)) => opened
                     .persist()

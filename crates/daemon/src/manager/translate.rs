@@ -2,8 +2,8 @@
 
 use api::{AdminState, ApiError, Direction, Name, Netns, PortAdd};
 use control::{
-    AddressRange, Endpoint, FdbLimits, Gateway, Isolation, Lock, Mirror, Namespace, Network, Port,
-    PortKind, PortSettings, Sandbox, State, Via,
+    AddressRange, Endpoint, FdbLimits, Gateway, Isolation, Lock, Mirror, Network, Port, PortKind,
+    PortSettings, Sandbox, State, Via,
 };
 use host::NamespaceRef;
 use ipnet::IpNet;
@@ -31,22 +31,6 @@ pub(super) fn place(netns: &Netns) -> NamespaceRef {
         Netns::Name(name) => NamespaceRef::Name(name.as_str().to_owned()),
         Netns::Path(path) => NamespaceRef::Path(path.clone()),
         Netns::Pid(pid) => NamespaceRef::Pid(*pid),
-    }
-}
-
-pub(super) fn namespace(netns: &Netns) -> Namespace {
-    match netns {
-        Netns::Name(name) => Namespace::Name(name.as_str().to_owned()),
-        Netns::Path(path) => Namespace::Path(path.clone()),
-        Netns::Pid(pid) => Namespace::Pid(*pid),
-    }
-}
-
-fn netns(namespace: &Namespace) -> Netns {
-    match namespace {
-        Namespace::Name(text) => Netns::Name(name(text)),
-        Namespace::Path(path) => Netns::Path(path.clone()),
-        Namespace::Pid(pid) => Netns::Pid(*pid),
     }
 }
 
@@ -165,7 +149,7 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
         name: endpoint.name.as_deref().map(name),
         aliases: endpoint.aliases.iter().map(|a| name(a)).collect(),
         network: name(&state.network(endpoint.network)?.name),
-        netns: endpoint.sandbox.as_ref().map(|s| netns(&s.namespace)),
+        netns: endpoint.sandbox.as_ref().map(|s| s.namespace.clone()),
         ifname: endpoint.ifname.clone(),
         via: api_via(&endpoint.via),
         mac: endpoint.mac,
@@ -276,7 +260,7 @@ fn api_kind(state: &State, port: &Port) -> api::PortKind {
                     interface: host.clone(),
                 },
                 Some(Via::Tap | Via::MovedTap) | None => api::PortKind::Tap {
-                    netns: sandbox.map(|s| netns(&s.namespace)),
+                    netns: sandbox.map(|s| s.namespace.clone()),
                     ifname: endpoint.map_or_else(String::new, |e| e.ifname.clone()),
                     queues: endpoint.map_or(1, |e| e.queues),
                 },

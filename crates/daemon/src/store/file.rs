@@ -83,50 +83,30 @@ impl FileStore {
         let boot =
             fs::read_to_string(BOOT_ID).map_or_else(|_| String::new(), |id| id.trim().to_owned());
         let files = [SNAPSHOT, JOURNAL].map(|name| directory.join(name));
-        let [snapshot, journal] = files.each_ref().map(|path| read(path));
-        let (snapshot, journal) = (snapshot?, journal?.unwrap_or_default());
         let mut warnings = Vec::new();
-        let mut found = None;
-        if let Some(bytes) = &snapshot {
-            match understand(bytes, &journal) {
-                Ok(understood) => found = Some(understood),
-                Err(why) => warnings.push(told(&format!(
-                    "the state could not be read ({why}); it is kept as {}",
-                    set_aside(&files)?
-                ))),
-            }
-        } else if !journal.is_empty() {
-            warnings.push(told(&format!(
-                "there are changes without the state that they changed; they are kept as {}",
-                set_aside(&files)?
-            )));
-        }
+        let found = load(&files, &mut warnings)?;
         let whole = found.as_ref().map_or(0, |found| found.replayed.whole);
-        if found.is_some() && whole < journal.len() {
-            warnings.push(told(&cut_short(&files[1], &journal[whole..])?));
-        }
         let journal = Journal::open(&files[1], whole)
             .map_err(|source| failed("cannot write", &files[1], source))?;
-        let revision = found
-            .as_ref()
-            .map_or_else(Revision::default, |found| found.replayed.revision);
-        // A daemon that reads an older form looks for no journal: a snapshot comes before it.
-        let len = match (&found, &snapshot) {
-            (Some(found), Some(bytes)) if found.version == control::VERSION => bytes.len() as u64,
-            (Some(_) | None, Some(_)) | (_, None) => 0,
-        };
         let rebooted = found.as_ref().is_some_and(|found| found.boot != boot);
+        let snapshot = found.as_ref().map_or(0, |found| found.snapshot);
+        let (state, revision) = match found.map(|found| found.replayed) {
+            Some(Replayed {
+                state, revision, ..
+            }) => (Some(state), revision),
+            None => (None, Revision::default()),
+        };
         let store = Self {
             directory: directory.to_owned(),
             boot: boot.clone(),
             revision,
             journal,
-            snapshot: len,
+            snapshot,
             _lock: lock,
         };
         Ok(Remembered {
             store: Box::new(store),
-            state: found.map(|found| found.replayed.state),
+            state,
             revision,
             boot,
             rebooted,
@@ -236,9 +216,42 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, OpenError> {
     }
 }
 
+/// Reads both files. Keeps aside what is not understood, and says so in `warnings`.
+fn load(files: &[PathBuf; 2], warnings: &mut Vec<String>) -> Result<Option<Understood>, OpenError> {
+    let [snapshot, journal] = files.each_ref().map(|path| read(path));
+    let (snapshot, journal) = (snapshot?, journal?.unwrap_or_default());
+    let Some(snapshot) = snapshot else {
+        if !journal.is_empty() {
+            warnings.push(told(&format!(
+                "there are changes without the state that they changed; they are kept as {}",
+                set_aside(files)?
+            )));
+        }
+        return Ok(None);
+    };
+    match understand(&snapshot, &journal) {
+        Ok(found) => {
+            let rest = &journal[found.replayed.whole..];
+            if !rest.is_empty() {
+                warnings.push(told(&cut_short(&files[1], rest)?));
+            }
+            Ok(Some(found))
+        }
+        Err(why) => {
+            warnings.push(told(&format!(
+                "the state could not be read ({why}); it is kept as {}",
+                set_aside(files)?
+            )));
+            Ok(None)
+        }
+    }
+}
+
 /// The contents of a snapshot and its journal.
 struct Understood {
-    version: u32,
+    /// Bytes of the snapshot; 0 of one in an older form, whose daemon would look for no journal: a
+    /// new snapshot comes before the first change.
+    snapshot: u64,
     boot: String,
     replayed: Replayed,
 }
@@ -256,8 +269,9 @@ fn understand(snapshot: &[u8], journal: &[u8]) -> Result<Understood, String> {
     let (version, boot, revision, state) = read().map_err(|error| error.to_string())?;
     let replayed = replay(state, revision, journal)?;
     replayed.state.check().map_err(|error| error.to_string())?;
+    let is_current = version == control::VERSION;
     Ok(Understood {
-        version,
+        snapshot: if is_current { snapshot.len() as u64 } else { 0 },
         boot,
         replayed,
     })
