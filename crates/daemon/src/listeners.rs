@@ -15,9 +15,10 @@
 //! [`Listeners`] closes it there and then.
 
 use nat::{Publication, TransportAddr};
+use socket2::SockRef;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -214,7 +215,11 @@ impl Bound {
 
     fn close(&self) {
         match self {
-            Self::Stream(socket, _) => socket.close(),
+            Self::Stream(socket, _) => {
+                // A process that is being forked has a copy until it executes its program.
+                let _ = socket.with(|listener| SockRef::from(listener).shutdown(Shutdown::Both));
+                socket.close();
+            }
             Self::Datagrams(socket, _) => socket.close(),
         }
     }
@@ -339,6 +344,7 @@ mod tests {
     use super::*;
     use nat::{Inside, PortRange};
     use pipeline::NetworkId;
+    use std::os::fd::AsFd as _;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -419,6 +425,20 @@ mod tests {
         assert!(std::net::TcpStream::connect((LOCAL, port)).is_err());
         assert!(std::net::TcpListener::bind((LOCAL, port)).is_ok());
         assert!(std::net::UdpSocket::bind((LOCAL, port)).is_ok());
+    }
+
+    /// As in the time between `fork` and `exec` of another thread.
+    #[tokio::test]
+    async fn a_copy_of_its_descriptor_does_not_keep_a_port() {
+        let published = publication(IpProtocol::TCP, free_port(), SocketAddr::new(LOCAL, 9));
+        let open = Listeners::open(&Handle::current(), &[published]).unwrap();
+        let Bound::Stream(listener, _) = &open.open[0].0 else {
+            panic!("TCP is a stream");
+        };
+        let copy = listener.with(|listener| listener.as_fd().try_clone_to_owned());
+        drop(open);
+        assert!(Listeners::open(&Handle::current(), &[published]).is_ok());
+        drop(copy);
     }
 
     #[tokio::test]
