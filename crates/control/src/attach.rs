@@ -7,7 +7,7 @@ use crate::model::{
 };
 use crate::names::check_ifname;
 use crate::network::{check_range, is_special};
-use crate::plan::{Plan, TAP_MTU_MAX};
+use crate::plan::{InterfacePlan, TAP_MTU_MAX};
 use crate::policy::Policy;
 use crate::port::check_rate;
 use crate::{Change, Error, State};
@@ -82,7 +82,10 @@ impl State {
     ///
     /// # Errors
     /// Which value does not do, and what would.
-    pub fn attach(&self, request: &AttachRequest) -> Result<(Endpoint, Change, Plan), Error> {
+    pub fn attach(
+        &self,
+        request: &AttachRequest,
+    ) -> Result<(Endpoint, Change, InterfacePlan), Error> {
         let network = self.network_named(&request.network)?;
         check_ifname(&request.ifname)?;
         if let Some(sandbox) = &request.sandbox {

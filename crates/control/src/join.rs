@@ -11,7 +11,7 @@
 
 use crate::model::{Endpoint, EndpointId, NamespaceId, Network, Port, Sandbox, Via};
 use crate::names::{check_ifname, check_name};
-use crate::plan::{Plan, Step};
+use crate::plan::{InterfacePlan, InterfaceStep};
 use crate::state::not_found;
 use crate::{Change, Error, State};
 use std::collections::BTreeMap;
@@ -47,7 +47,7 @@ impl State {
         &self,
         id: EndpointId,
         request: &JoinRequest,
-    ) -> Result<(Endpoint, Change, Plan), Error> {
+    ) -> Result<(Endpoint, Change, InterfacePlan), Error> {
         let old = self.endpoint_with(id)?;
         if let Some(sandbox) = &old.sandbox {
             return Err(Error::Joined {
@@ -220,9 +220,9 @@ impl Endpoint {
     }
 
     /// What the kernel has to do for the endpoint's interface, where we hold it.
-    pub fn plan(&self) -> Plan {
+    pub fn plan(&self) -> InterfacePlan {
         let ifname = || self.ifname.clone();
-        let make = Step::MakeTap {
+        let make = InterfaceStep::MakeTap {
             ifname: ifname(),
             queues: self.queues,
         };
@@ -231,30 +231,36 @@ impl Endpoint {
             Via::Veth { .. } => Vec::new(),
             Via::MovedTap => vec![
                 make,
-                Step::Prepare {
+                InterfaceStep::Prepare {
                     ifname: ifname(),
                     mac,
                     mtu,
                 },
             ],
             Via::Tap => {
-                let configure = Step::Configure {
+                let configure = InterfaceStep::Configure {
                     ifname: ifname(),
                     mac,
                     mtu,
                 };
-                let addresses = self.addresses.iter().map(|&address| Step::AddAddress {
-                    ifname: ifname(),
-                    address,
-                });
-                let routes = self.gateways.iter().map(|&gateway| Step::DefaultRoute {
-                    ifname: ifname(),
-                    gateway,
-                });
+                let addresses = self
+                    .addresses
+                    .iter()
+                    .map(|&address| InterfaceStep::AddAddress {
+                        ifname: ifname(),
+                        address,
+                    });
+                let routes = self
+                    .gateways
+                    .iter()
+                    .map(|&gateway| InterfaceStep::DefaultRoute {
+                        ifname: ifname(),
+                        gateway,
+                    });
                 let first = [make, configure].into_iter();
                 first.chain(addresses).chain(routes).collect()
             }
         };
-        Plan { steps }
+        InterfacePlan { steps }
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! Everything here is a value: no I/O, no clock, no randomness. A request is checked against the
 //! [`State`] first and whole, and answered with a [`Change`] to the state and, where the kernel
-//! has work to do, a [`Plan`] for it:
+//! has work to do, an [`InterfacePlan`] for it:
 //!
 //! ```text
 //!   state.attach(request)? ==> (change, plan)     nothing has happened yet
@@ -22,6 +22,9 @@
 //!   write the state file, else state.commit(undo)
 //!   publish state.topology(&mut live)
 //! ```
+//! What there is beside endpoints' interfaces, and all of it after a restart, is compared with the
+//! kernel as a whole: [`mod@reconcile`].
+//!
 //! Two requests must not interleave between check and commit; whoever owns the state holds one
 //! lock across both.
 
@@ -41,6 +44,7 @@ mod plan;
 mod policy;
 mod port;
 mod publish;
+pub mod reconcile;
 mod router;
 mod routing;
 mod state;
@@ -60,10 +64,11 @@ pub use model::{
     PortKind, PortSettings, Rate, Sandbox, StaticEntry, StormLimits, Subnet, Via,
 };
 pub use network::{Gateway, NetworkRequest, SubnetRequest};
-pub use plan::{Plan, Step, TAP_MTU_MAX};
+pub use plan::{InterfacePlan, InterfaceStep, TAP_MTU_MAX};
 pub use policy::Policy;
 pub use port::PortRequest;
 pub use publish::{Listener, Publication, PublicationId, PublicationRequest};
+pub use reconcile::{Action, Observed, Plan, reconcile};
 pub use router::{LinkFacts, UplinkFacts};
 pub use state::State;
 pub use uplink::{Attachment, Hidden, Uplink, UplinkRequest};

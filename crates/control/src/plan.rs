@@ -15,14 +15,14 @@ pub const TAP_MTU_MAX: u16 = 65_521;
 /// Steps for the host, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 #[must_use = "a plan does nothing until it is carried out"]
-pub struct Plan {
+pub struct InterfacePlan {
     /// The steps.
-    pub steps: Vec<Step>,
+    pub steps: Vec<InterfaceStep>,
 }
 
 /// One thing for the kernel to do, in the endpoint's namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum InterfaceStep {
     /// Make the TAP and keep it open.
     MakeTap {
         /// Its name.
@@ -71,7 +71,7 @@ pub enum Step {
     },
 }
 
-impl Step {
+impl InterfaceStep {
     /// What takes the step back; `None` where that is done with the TAP.
     #[must_use]
     pub fn undo(&self) -> Option<Self> {
@@ -88,11 +88,16 @@ impl Step {
     }
 }
 
-impl Plan {
+impl InterfacePlan {
     /// What takes the whole plan back: each step's undo, last first.
     pub fn undo(&self) -> Self {
         Self {
-            steps: self.steps.iter().rev().filter_map(Step::undo).collect(),
+            steps: self
+                .steps
+                .iter()
+                .rev()
+                .filter_map(InterfaceStep::undo)
+                .collect(),
         }
     }
 }

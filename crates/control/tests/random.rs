@@ -2,9 +2,10 @@
 //! and the live tables always hold what the state says.
 
 use clearway_control::{
-    AttachRequest, Change, EndpointChange, Gateway, Hidden, JoinRequest, LinkFacts, Listener, Live,
-    Mirror, NamespaceId, NetworkRequest, Policy, PortRequest, PortSettings, PublicationRequest,
-    Sandbox, State, StaticEntry, Step, SubnetRequest, UplinkFacts, UplinkRequest, Via,
+    AttachRequest, Change, EndpointChange, Gateway, Hidden, InterfaceStep, JoinRequest, LinkFacts,
+    Listener, Live, Mirror, NamespaceId, NetworkRequest, Policy, PortRequest, PortSettings,
+    PublicationRequest, Sandbox, State, StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
+    Via,
 };
 use model::{Netns, Routing, UplinkChoice};
 use nat::PortRange;
@@ -172,10 +173,10 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             request.vlan = tag.and_then(vlan);
             request.name = name.map(|n| format!("c{n}"));
             let (_, change, plan) = state.attach(&request).ok()?;
-            let taps = |steps: &[Step]| {
+            let taps = |steps: &[InterfaceStep]| {
                 steps
                     .iter()
-                    .filter(|s| matches!(s, Step::MakeTap { .. }))
+                    .filter(|s| matches!(s, InterfaceStep::MakeTap { .. }))
                     .count()
             };
             assert_eq!((taps(&plan.steps), plan.undo().steps.len()), (1, 1));

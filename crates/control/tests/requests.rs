@@ -1,8 +1,8 @@
 //! What is refused, and why; what a request makes.
 
 use clearway_control::{
-    AttachRequest, Change, Endpoint, EndpointChange, Error, Gateway, JoinRequest, Mirror,
-    NamespaceId, NetworkRequest, PortRequest, PortSettings, Sandbox, State, StaticEntry, Step,
+    AttachRequest, Change, Endpoint, EndpointChange, Error, Gateway, InterfaceStep, JoinRequest,
+    Mirror, NamespaceId, NetworkRequest, PortRequest, PortSettings, Sandbox, State, StaticEntry,
     StormLimits, SubnetRequest, Via,
 };
 use model::{Netns, Routing};
@@ -135,26 +135,29 @@ fn an_endpoint_gets_what_it_did_not_ask_for() {
     assert_eq!(
         plan.steps,
         [
-            Step::MakeTap {
+            InterfaceStep::MakeTap {
                 ifname: ifname(),
                 queues: 1
             },
-            Step::Configure {
+            InterfaceStep::Configure {
                 ifname: ifname(),
                 mac: endpoint.mac,
                 mtu: 1500
             },
-            Step::AddAddress {
+            InterfaceStep::AddAddress {
                 ifname: ifname(),
                 address: endpoint.addresses[0]
             },
-            Step::AddAddress {
+            InterfaceStep::AddAddress {
                 ifname: ifname(),
                 address: endpoint.addresses[1]
             },
         ]
     );
-    assert_eq!(plan.undo().steps, [Step::RemoveTap { ifname: ifname() }]);
+    assert_eq!(
+        plan.undo().steps,
+        [InterfaceStep::RemoveTap { ifname: ifname() }]
+    );
     let _ = state.commit(change);
     let port = state.port_named("ep-1").unwrap();
     let lock = port.settings.lock.as_ref().unwrap();
@@ -169,7 +172,7 @@ fn a_gateway_becomes_a_default_route() {
     let state = with_networks(&[request]);
     let (endpoint, _, plan) = state.attach(&plain(1)).unwrap();
     assert_eq!(endpoint.addresses[0].to_string(), "10.1.0.1/24");
-    let route = Step::DefaultRoute {
+    let route = InterfaceStep::DefaultRoute {
         ifname: "eth0".into(),
         gateway: "10.1.0.254".parse().unwrap(),
     };
@@ -333,7 +336,7 @@ fn an_endpoint_waits_is_joined_left_and_renamed() {
     let (joined, change, plan) = state.join(endpoint.id, &join(Via::MovedTap)).unwrap();
     assert!(matches!(
         plan.steps.as_slice(),
-        [Step::MakeTap { .. }, Step::Prepare { .. }]
+        [InterfaceStep::MakeTap { .. }, InterfaceStep::Prepare { .. }]
     ));
     // What we hold of it is in our own namespace.
     assert_eq!(joined.interface(), Some((None, "eth0")));

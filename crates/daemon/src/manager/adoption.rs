@@ -12,12 +12,12 @@
 //! Which containers there are is not found out here: whoever knows them joins them as endpoints, by
 //! the veths they have. A clean stop gives all of them back, a killed daemon leaves notes.
 
-use super::host_links::is_link_local;
 use super::refuse::{KernelError, refused};
 use super::snapshot::Snapshot;
 use super::writer::Writer;
 use super::{Manager, routes, translate};
 use api::{Adopt, Adoption, AdoptionCalls, ApiError, Detach, Name};
+use control::reconcile::is_link_local;
 use control::{Endpoint, Gateway, Network, NetworkRequest, PortKind, SubnetRequest, Via};
 use host::{Links, Netns};
 use ipnet::IpNet;
@@ -90,30 +90,6 @@ impl Writer {
         Ok(())
     }
 
-    /// Gives every veth back that was taken: for a clean end.
-    pub(super) fn give_back_all(&mut self) {
-        let joined: Vec<Endpoint> = self.state.endpoints().cloned().collect();
-        joined.iter().for_each(give_back);
-    }
-
-    /// Takes off anew what somebody put back on its bridge: a dockerd that was restarted, say.
-    pub(super) fn keep_taken(&mut self) {
-        let taken = self.taken();
-        if taken.is_empty() {
-            return;
-        }
-        let take = |links: &Links| {
-            let all = links.all()?.into_iter();
-            let mut back = all.filter(|(ifname, state)| {
-                state.master.is_some() && taken.contains(ifname.as_str())
-            });
-            back.try_for_each(|(ifname, _)| links.take_over(&ifname))
-        };
-        if let Err(error) = in_own_namespace(take) {
-            self.warn(error.message);
-        }
-    }
-
     /// A bridge that nobody stands in for may have notes of a dead daemon's on its ports.
     fn give_back_leftovers(
         &self,
@@ -174,16 +150,6 @@ impl Snapshot {
                 .map(|port| translate::name(&port.name))
                 .collect(),
         })
-    }
-}
-
-/// Gives an endpoint's veth back, if it has one.
-pub(super) fn give_back(endpoint: &Endpoint) {
-    let (Via::Veth { host }, Some(_)) = (&endpoint.via, &endpoint.sandbox) else {
-        return;
-    };
-    if let Err(error) = in_own_namespace(|links| links.give_back(host)) {
-        tracing::warn!(%error, "an interface was not given back");
     }
 }
 

@@ -1,7 +1,6 @@
 //! Calls about endpoints.
 
-use super::adoption::give_back;
-use super::open::{self, NOT_JOINED, OpenPort, netns_of};
+use super::open;
 use super::refuse::{KernelError, refused};
 use super::snapshot::Snapshot;
 use super::writer::Writer;
@@ -78,7 +77,6 @@ impl Writer {
             let begun = self.begin(change)?;
             self.publish(begun);
             self.live.settle(&self.state);
-            self.open.insert(endpoint.port, OpenPort::down(NOT_JOINED));
         }
         tracing::info!(endpoint = %endpoint.id, ifname = %endpoint.ifname, "made");
         shown(&self.state, &endpoint)
@@ -105,13 +103,8 @@ impl Writer {
     /// Takes an endpoint's interface away, and what is published of it.
     pub(super) fn endpoint_leave(&mut self, name: &Name) -> Result<api::Endpoint, ApiError> {
         let id = self.endpoint_id(name)?;
-        let old = self.state.endpoint(id).cloned();
         let (endpoint, change) = self.state.leave(id).map_err(|error| refused(&error))?;
         self.change(change)?;
-        if let Some(old) = old {
-            self.take_interface(&old);
-        }
-        self.open.insert(endpoint.port, OpenPort::down(NOT_JOINED));
         tracing::info!(endpoint = %id, "left");
         shown(&self.state, &endpoint)
     }
@@ -162,7 +155,7 @@ impl Writer {
     fn bring_in(&mut self, endpoint: &Endpoint, change: Change) -> Result<(), ApiError> {
         let brought = self.try_bring_in(endpoint, change);
         if brought.is_err() {
-            give_back(endpoint);
+            open::Interface::of(endpoint).give_back();
         }
         brought
     }
@@ -199,21 +192,9 @@ impl Writer {
             .map_err(|error| refused(&error))?;
         let begun = self.begin(change)?;
         self.publish(begun);
-        self.take_interface(&endpoint);
         self.live.settle(&self.state);
         tracing::info!(endpoint = %endpoint.id, "detached");
         Ok(answer)
-    }
-
-    /// Closes an endpoint's port; its TAP goes with it, a veth is given back.
-    fn take_interface(&mut self, endpoint: &Endpoint) {
-        let port = self.open.get(&endpoint.port);
-        let held = port.is_some_and(OpenPort::is_tap_held);
-        self.close_for_good(endpoint.port);
-        if !held {
-            remove_leftover(endpoint);
-        }
-        give_back(endpoint);
     }
 
     fn endpoint_id(&self, name: &Name) -> Result<EndpointId, ApiError> {
@@ -297,18 +278,4 @@ fn find_or_expect(netns: &api::Netns) -> Result<Sandbox, ApiError> {
         _ => Err(error),
     };
     find(netns).or_else(expected)
-}
-
-/// Removes an interface that an earlier daemon left and this one could not open.
-fn remove_leftover(endpoint: &Endpoint) {
-    let (Some(sandbox), Via::Tap) = (&endpoint.sandbox, &endpoint.via) else {
-        return;
-    };
-    let netns = netns_of(sandbox);
-    let removed = netns.run(|inside| inside.links()?.remove(&endpoint.ifname));
-    if let Err(error) = removed
-        && !error.is_namespace_gone()
-    {
-        tracing::warn!(%error, "an interface was left behind");
-    }
 }

@@ -17,11 +17,13 @@
 //! * `open.rs`: ports of the kernel · `restore.rs`: taking up again after a restart · `watch.rs`
 //! * `adoption.rs`, `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `connections.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
 //!   `explain.rs`, `trace.rs`: the calls, those that change and those that read
-//! * `host_links.rs`: uplinks, the host's port, the servers' · `servers.rs`: the name server
+//! * `host_links.rs`: the round in which the kernel is made to be as desired: `observe.rs`, then
+//!   `control::reconcile`, then `carry_out.rs` · `servers.rs`: the name server
 //! * `survival.rs`: connections that outlive the daemon
 //! * `translate.rs`: the interface's words and the state's · `routes.rs`: the host's routes
 
 mod adoption;
+mod carry_out;
 mod connections;
 mod doctor;
 mod endpoints;
@@ -32,6 +34,7 @@ mod host_links;
 #[cfg(test)]
 mod kernel_tests;
 mod networks;
+mod observe;
 mod open;
 mod ports;
 mod refuse;

@@ -12,7 +12,8 @@ use super::refuse::KernelError;
 use super::writer::Writer;
 use super::{tally, translate};
 use api::{ApiError, Counters};
-use control::{Endpoint, NamespaceId, Plan, Port, PortKind, Sandbox, Step, Via};
+use control::reconcile::PortHeld;
+use control::{Endpoint, InterfacePlan, InterfaceStep, NamespaceId, Port, PortKind, Sandbox, Via};
 use dataplane::Counted;
 use host::{Identity, Inside, Links, NamespaceRef, Netns};
 use pipeline::PortId;
@@ -32,8 +33,26 @@ pub(super) struct OpenPort {
     pub(super) status: Arc<PortStatus>,
     /// Of a TAP's interface; it holds a descriptor.
     persistence: Option<Persistence>,
+    interface: Interface,
     /// The namespace it ends with; none ends only with the daemon.
     pub(super) netns: Option<Netns>,
+}
+
+/// What of a port may be in the kernel although no descriptor of it is open.
+#[derive(Debug)]
+pub(super) enum Interface {
+    /// It has none yet.
+    None,
+    /// A TAP that we made in a sandbox.
+    Tap {
+        netns: Netns,
+        ifname: String,
+        mac: MacAddr,
+    },
+    /// A veth that was there, by its end in our own namespace.
+    Veth { host: String },
+    /// What goes with its descriptors, or stays with whoever has it.
+    Other,
 }
 
 /// How a port is.
@@ -78,13 +97,11 @@ pub(super) enum Condition {
     Dead(String),
 }
 
-/// Why an endpoint's port is down that waits for its sandbox.
-pub(super) const NOT_JOINED: &str = "no sandbox has joined the endpoint";
-
 /// A port just opened.
 pub(super) struct Opened {
     port: port::Port,
     persistence: Option<Persistence>,
+    interface: Interface,
 }
 
 impl From<port::Port> for Opened {
@@ -92,6 +109,7 @@ impl From<port::Port> for Opened {
         Self {
             port,
             persistence: None,
+            interface: Interface::Other,
         }
     }
 }
@@ -102,6 +120,7 @@ impl From<Tap> for Opened {
         Self {
             port: tap.into_port(),
             persistence,
+            interface: Interface::Other,
         }
     }
 }
@@ -112,16 +131,21 @@ impl OpenPort {
         &self.status.condition
     }
 
-    /// Whether closing it takes its interface along.
-    pub(super) fn is_tap_held(&self) -> bool {
-        self.persistence.is_some()
+    /// What is behind it, as a plan sees it.
+    pub(super) fn held(&self) -> PortHeld {
+        match self.interface {
+            Interface::None => PortHeld::Nothing,
+            Interface::Veth { .. } => PortHeld::Borrowed,
+            Interface::Tap { .. } | Interface::Other => PortHeld::Own,
+        }
     }
 
     /// A port that could not be opened.
-    pub(super) fn dead(netns: Option<Netns>, why: String) -> Self {
+    pub(super) fn dead(netns: Option<Netns>, interface: Interface, why: String) -> Self {
         Self {
             status: PortStatus::new(Condition::Dead(why)),
             persistence: None,
+            interface,
             netns,
         }
     }
@@ -131,7 +155,51 @@ impl OpenPort {
         Self {
             status: PortStatus::new(Condition::Down(why.to_owned())),
             persistence: None,
+            interface: Interface::None,
             netns: None,
+        }
+    }
+}
+
+impl Interface {
+    /// An endpoint's, as far as it is not held by a descriptor alone.
+    pub(super) fn of(endpoint: &Endpoint) -> Self {
+        match (&endpoint.sandbox, &endpoint.via) {
+            (None, _) => Self::None,
+            (Some(sandbox), Via::Tap) => Self::Tap {
+                netns: netns_of(sandbox),
+                ifname: endpoint.ifname.clone(),
+                mac: endpoint.mac,
+            },
+            (Some(_), Via::Veth { host }) => Self::Veth { host: host.clone() },
+            (Some(_), Via::MovedTap) => Self::Other,
+        }
+    }
+
+    /// Gives a veth back.
+    pub(super) fn give_back(&self) {
+        if let Self::Veth { .. } = self {
+            self.let_go();
+        }
+    }
+
+    /// Removes a TAP whose descriptors are closed, gives a veth back.
+    fn let_go(&self) {
+        let done = match self {
+            Self::None | Self::Other => Ok(()),
+            Self::Tap { netns, ifname, mac } => netns.run(|inside| {
+                let links = inside.links()?;
+                match links.state(ifname)? {
+                    Some(state) if state.mac == mac.0 => links.remove(ifname),
+                    Some(_) | None => Ok(()),
+                }
+            }),
+            Self::Veth { host } => Netns::with_own_links(|links| links.give_back(host)),
+        };
+        if let Err(error) = done
+            && !error.is_namespace_gone()
+        {
+            tracing::warn!(%error, "an interface was left behind");
         }
     }
 }
@@ -144,7 +212,11 @@ impl Writer {
         netns: Option<Netns>,
         opened: Opened,
     ) -> Result<(), ApiError> {
-        let Opened { port, persistence } = opened;
+        let Opened {
+            port,
+            persistence,
+            interface,
+        } = opened;
         let added = self.dataplane.add_port(id, port);
         let counted = added.map_err(|error| ApiError::internal(error.to_string()))?;
         let earlier = self.open.remove(&id);
@@ -158,13 +230,15 @@ impl Writer {
             OpenPort {
                 status: Arc::new(status),
                 persistence,
+                interface,
                 netns,
             },
         );
         Ok(())
     }
 
-    /// Closes a port for good and keeps what it counted; a TAP's interface goes with it.
+    /// Closes a port for good and keeps what it counted; a TAP's interface goes with it, a veth is
+    /// given back.
     pub(super) fn close_for_good(&mut self, id: PortId) {
         let Some(open) = self.open.remove(&id) else {
             return;
@@ -177,6 +251,10 @@ impl Writer {
         }
         self.dataplane.remove_port(id);
         tally::add(&mut self.past, &open.status.counters());
+        // The last descriptor of a TAP takes it along.
+        if open.persistence.is_none() {
+            open.interface.let_go();
+        }
     }
 
     /// Closes a port that carries nothing any more, and says why.
@@ -253,7 +331,7 @@ fn known(netns: &api::Netns, identity: Option<NamespaceId>) -> Netns {
 pub(super) fn make_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelError> {
     let netns = holder_of(endpoint)?;
     if let Via::Veth { host } = &endpoint.via {
-        return open_veth(&netns, host);
+        return Ok(open_veth(&netns, host)?.of(endpoint));
     }
     let plan = endpoint.plan();
     let tap = netns.run(|inside| {
@@ -261,7 +339,7 @@ pub(super) fn make_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelError> 
         refuse_existing(&links, &netns, &plan)?;
         carry_out(&links, &plan)
     })?;
-    Ok(tap.into())
+    Ok(Opened::from(tap).of(endpoint))
 }
 
 /// Takes up an endpoint's interface that an earlier daemon left, or makes it anew.
@@ -281,7 +359,7 @@ pub(super) fn take_up_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelErro
         })
     };
     let tap = match &endpoint.via {
-        Via::Veth { host } => return open_veth(&holder_of(endpoint)?, host),
+        Via::Veth { host } => return Ok(open_veth(&holder_of(endpoint)?, host)?.of(endpoint)),
         Via::Tap => held(&netns_of(sandbox), true)?,
         // It has a name there that we were not told.
         Via::MovedTap => {
@@ -292,7 +370,7 @@ pub(super) fn take_up_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelErro
             }
         }
     };
-    Ok(tap.into())
+    Ok(Opened::from(tap).of(endpoint))
 }
 
 /// The namespace in which an endpoint's interface is made.
@@ -345,15 +423,12 @@ pub(super) fn find_veth(sandbox: &Sandbox, mac: MacAddr) -> Result<Veth, KernelE
 fn open_packet(netns: &Netns, ifname: &str) -> Result<Opened, KernelError> {
     let name: InterfaceName = ifname.parse()?;
     let port = netns.run(|_| Ok::<_, KernelError>(port::packet::open(&name)?))?;
-    Ok(Opened {
-        port,
-        persistence: None,
-    })
+    Ok(port.into())
 }
 
-fn refuse_existing(links: &Links, netns: &Netns, plan: &Plan) -> Result<(), KernelError> {
+fn refuse_existing(links: &Links, netns: &Netns, plan: &InterfacePlan) -> Result<(), KernelError> {
     for step in &plan.steps {
-        if let Step::MakeTap { ifname, .. } = step
+        if let InterfaceStep::MakeTap { ifname, .. } = step
             && links.state(ifname)?.is_some()
         {
             return Err(KernelError::Exists {
@@ -365,21 +440,27 @@ fn refuse_existing(links: &Links, netns: &Netns, plan: &Plan) -> Result<(), Kern
     Ok(())
 }
 
-fn carry_out(links: &Links, plan: &Plan) -> Result<Tap, KernelError> {
+fn carry_out(links: &Links, plan: &InterfacePlan) -> Result<Tap, KernelError> {
     let tap = std::cell::Cell::new(None);
-    let act = |step: &Step| -> Result<(), KernelError> {
+    let act = |step: &InterfaceStep| -> Result<(), KernelError> {
         match step {
-            Step::MakeTap { ifname, queues } => tap.set(Some(open_tap(ifname, *queues, false)?)),
+            InterfaceStep::MakeTap { ifname, queues } => {
+                tap.set(Some(open_tap(ifname, *queues, false)?));
+            }
             // The last descriptor of a TAP that is not persistent takes it along.
-            Step::RemoveTap { .. } => drop(tap.take()),
-            Step::Configure { ifname, mac, mtu } => links.configure(ifname, mac.0, *mtu)?,
-            Step::Prepare { ifname, mac, mtu } => links.prepare(ifname, mac.0, *mtu)?,
-            Step::AddAddress { ifname, address } => links.add_address(ifname, *address)?,
-            Step::DefaultRoute { ifname, gateway } => links.add_default_route(ifname, *gateway)?,
+            InterfaceStep::RemoveTap { .. } => drop(tap.take()),
+            InterfaceStep::Configure { ifname, mac, mtu } => {
+                links.configure(ifname, mac.0, *mtu)?;
+            }
+            InterfaceStep::Prepare { ifname, mac, mtu } => links.prepare(ifname, mac.0, *mtu)?,
+            InterfaceStep::AddAddress { ifname, address } => links.add_address(ifname, *address)?,
+            InterfaceStep::DefaultRoute { ifname, gateway } => {
+                links.add_default_route(ifname, *gateway)?;
+            }
         }
         Ok(())
     };
-    let undo = |step: &Step| step.undo().map_or(Ok(()), |undo| act(&undo));
+    let undo = |step: &InterfaceStep| step.undo().map_or(Ok(()), |undo| act(&undo));
     match host::execute(&plan.steps, act, undo) {
         Ok(()) => Ok(tap.take().expect("every plan makes a TAP")),
         Err(failed) if failed.left_behind.is_empty() => Err(failed.error),
@@ -488,6 +569,14 @@ pub(super) fn open_tap(ifname: &str, queues: u8, persistent: bool) -> Result<Tap
 }
 
 impl Opened {
+    /// The port of an endpoint.
+    fn of(self, endpoint: &Endpoint) -> Self {
+        Self {
+            interface: Interface::of(endpoint),
+            ..self
+        }
+    }
+
     /// Makes a TAP's interface outlive the daemon.
     pub(super) fn persist(&self) -> Result<(), KernelError> {
         match &self.persistence {

@@ -110,7 +110,6 @@ impl Writer {
             .map_err(|error| refused(&error))?;
         let begun = self.begin(change)?;
         self.publish(begun);
-        self.close_for_good(port.id);
         self.live.settle(&self.state);
         tracing::info!(port = %port.name, "removed");
         Ok(())

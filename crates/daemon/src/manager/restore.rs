@@ -6,50 +6,17 @@
 //! left alone until their port is set up: a restart neither plays a file again nor overwrites one.
 
 use super::endpoints::named;
-use super::open::{NOT_JOINED, OpenPort, netns_of, watched};
+use super::open::watched;
 use super::sandbox::Sighting;
 use super::writer::Writer;
 use api::ApiError;
-use control::{EndpointId, Port, PortKind};
+use control::EndpointId;
 
 impl Writer {
-    /// Opens every port of the state, and publishes it.
+    /// Drops what ended meanwhile, and publishes the rest: its ports are opened in the first round.
     pub(super) fn restore(&mut self) -> Result<(), ApiError> {
         let unseen = self.note_sandboxes();
         let dropped = self.drop_endpoints_of_the_past(&unseen);
-        let ports: Vec<Port> = self.state.ports().cloned().collect();
-        for port in &ports {
-            if matches!(&port.kind, PortKind::Own { kind, .. } if !kind.outlives_the_daemon()) {
-                self.open.insert(
-                    port.id,
-                    OpenPort::down("the daemon was restarted; set it up to begin anew"),
-                );
-                continue;
-            }
-            if self
-                .state
-                .endpoint_of(port)
-                .is_some_and(|e| e.sandbox.is_none())
-            {
-                self.open.insert(port.id, OpenPort::down(NOT_JOINED));
-                continue;
-            }
-            let netns = self.state.sandbox_of(port).as_ref().map(netns_of);
-            let taken = match self.reopen(port) {
-                Ok((opened, netns)) => opened
-                    .persist()
-                    .map_err(|error| error.to_string())
-                    .and_then(|()| {
-                        self.take_in(port.id, netns, opened)
-                            .map_err(|error| error.message)
-                    }),
-                Err(error) => Err(error.to_string()),
-            };
-            if let Err(why) = taken {
-                self.warn(format!("port {} could not be opened: {why}", port.name));
-                self.open.insert(port.id, OpenPort::dead(netns, why));
-            }
-        }
         if (dropped || self.rebooted)
             && let Err(error) = self.remember_all()
         {

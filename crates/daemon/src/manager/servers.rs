@@ -4,6 +4,7 @@
 //! is in the way, and nothing of the host's can be reached by them. What it forwards leaves from
 //! the host's namespace.
 
+use super::carry_out::Trouble;
 use super::writer::Writer;
 use control::{Endpoint, Network};
 use host::Private;
@@ -17,7 +18,8 @@ use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 pub(super) struct Servers {
     pub(super) names: names::Names,
     server: names::Server,
-    serving: BTreeSet<(NetworkId, IpAddr)>,
+    /// Where it is asked.
+    pub(super) serving: BTreeSet<(NetworkId, IpAddr)>,
     runtime: tokio::runtime::Handle,
 }
 
@@ -32,6 +34,35 @@ impl Servers {
             names,
             serving: BTreeSet::new(),
             runtime,
+        }
+    }
+
+    /// Answers questions that are asked at `ip`, an address of the namespace.
+    pub(super) fn serve(
+        &mut self,
+        netns: &Private,
+        network: NetworkId,
+        ip: IpAddr,
+    ) -> Result<(), Trouble> {
+        let key = NetworkKey(network.0);
+        let (udp, tcp) = netns.run(|_| listen(ip))?;
+        self.server.serve(vec![(key, udp)], vec![(key, tcp)])?;
+        self.serving.insert((network, ip));
+        Ok(())
+    }
+
+    /// Closes the sockets of a network.
+    pub(super) fn withdraw(&mut self, network: NetworkId) {
+        let withdrawn = self.server.withdraw(NetworkKey(network.0));
+        self.runtime.block_on(withdrawn);
+        self.serving.retain(|(of, _)| *of != network);
+    }
+
+    /// Closes all sockets.
+    pub(super) fn withdraw_all(&mut self) {
+        let networks: BTreeSet<NetworkId> = self.serving.iter().map(|(id, _)| *id).collect();
+        for network in networks {
+            self.withdraw(network);
         }
     }
 }
@@ -55,64 +86,14 @@ impl Writer {
     fn answered(&self) -> impl Iterator<Item = &Network> {
         self.state.networks().filter(|network| !network.overlapping)
     }
-
-    /// Listens at every gateway's address.
-    pub(super) fn serve_names(&mut self, netns: &Private, troubles: &mut Vec<String>) {
-        let wanted: BTreeSet<(NetworkId, IpAddr)> = self
-            .answered()
-            .flat_map(|n| n.subnets.iter().filter_map(|s| Some((n.id, s.gateway?))))
-            .collect();
-        let Servers {
-            server,
-            serving,
-            runtime,
-            ..
-        } = &mut self.servers;
-        let stale: BTreeSet<NetworkId> = serving.difference(&wanted).map(|(id, _)| *id).collect();
-        for id in stale {
-            runtime.block_on(server.withdraw(NetworkKey(id.0)));
-            serving.retain(|(network, _)| *network != id);
-        }
-        for (id, ip) in wanted {
-            if serving.contains(&(id, ip)) {
-                continue;
-            }
-            let key = NetworkKey(id.0);
-            let served = netns.run(|_| listen(ip)).and_then(|(udp, tcp)| {
-                server
-                    .serve(vec![(key, udp)], vec![(key, tcp)])
-                    .map_err(Unheard)
-            });
-            match served {
-                Ok(()) => {
-                    serving.insert((id, ip));
-                }
-                Err(Unheard(error)) => {
-                    troubles.push(format!("nobody can ask for names at {ip}: {error}"));
-                }
-            }
-        }
-    }
 }
 
-/// Why a socket is not there.
-struct Unheard(std::io::Error);
-
-impl From<host::Error> for Unheard {
-    fn from(error: host::Error) -> Self {
-        Self(std::io::Error::other(error.to_string()))
-    }
-}
-
-fn listen(ip: IpAddr) -> Result<(UdpSocket, TcpListener), Unheard> {
+fn listen(ip: IpAddr) -> Result<(UdpSocket, TcpListener), Trouble> {
     let at = SocketAddr::new(ip, DNS);
-    let opened = || {
-        let (udp, tcp) = (UdpSocket::bind(at)?, TcpListener::bind(at)?);
-        udp.set_nonblocking(true)?;
-        tcp.set_nonblocking(true)?;
-        Ok((udp, tcp))
-    };
-    opened().map_err(Unheard)
+    let (udp, tcp) = (UdpSocket::bind(at)?, TcpListener::bind(at)?);
+    udp.set_nonblocking(true)?;
+    tcp.set_nonblocking(true)?;
+    Ok((udp, tcp))
 }
 
 /// RFC 1035, 4.2.

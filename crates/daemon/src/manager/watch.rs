@@ -133,9 +133,9 @@ impl Writer {
             .state
             .endpoints()
             .find(|e| e.is_in(sandbox) && e.ifname == ifname && is_dead(e.port))
-            .map(|e| (e.id, e.port));
-        if let Some((endpoint, port)) = dead {
-            self.retire(endpoint, port);
+            .map(|e| e.id);
+        if let Some(endpoint) = dead {
+            self.retire(endpoint);
         }
     }
 
@@ -162,20 +162,19 @@ impl Writer {
             self.close_as(id, dead);
         }
         if let Some(endpoint) = endpoint {
-            self.retire(endpoint, id);
+            self.retire(endpoint);
         }
     }
 
     /// Drops an endpoint whose namespace is gone. While the state file cannot be written it stays,
     /// dead; the next tick tries again.
-    fn retire(&mut self, endpoint: EndpointId, port: PortId) {
+    fn retire(&mut self, endpoint: EndpointId) {
         let Ok((_, change)) = self.state.detach(endpoint) else {
             return;
         };
         match self.begin(change) {
             Ok(begun) => {
                 self.publish(begun);
-                self.close_for_good(port);
                 self.live.settle(&self.state);
                 tracing::info!(%endpoint, "dropped with its namespace");
             }

@@ -23,6 +23,7 @@ use crate::listeners::Listeners;
 use crate::store::{Remembered, Revision, Store, StoreError};
 use api::{ApiError, Counters};
 use arc_swap::ArcSwap;
+use control::reconcile::upkeep;
 use control::{Change, Live, PublicationId, State, UplinkFacts};
 use dataplane::{Dataplane, Event};
 use nat::{Gap, Router};
@@ -224,11 +225,13 @@ impl Writer {
         Ok(())
     }
 
-    /// Lets frames follow the change. What nobody publishes any more is free when this returns, so
-    /// that a reader who sees no publication may take its port.
+    /// Lets frames follow the change, and lets go of what nobody wants any more: a reader who sees no
+    /// publication may take its port.
     pub(super) fn publish(&mut self, begun: Begun) {
         self.show_frames(begun.picture);
-        self.close_listeners();
+        let actions = upkeep(&self.state, &self.held());
+        // None of them can fail.
+        let _ = self.carry_out(&actions);
     }
 
     fn show_frames(&mut self, picture: Picture) {
@@ -345,7 +348,6 @@ impl Writer {
             self.dataplane.remove_port(*id);
         }
         self.open.clear();
-        self.give_back_all();
         self.write_survivors(Gap::Silent);
         self.fold_store();
     }

@@ -1,0 +1,328 @@
+//! Actions of a plan, carried out.
+
+use super::host_links::{OpenStack, OpenUplink};
+use super::open::{Interface, OpenPort, Opened, open_tap, reopen_tap};
+use super::writer::Writer;
+use crate::listeners::Listeners;
+use api::ApiError;
+use control::reconcile::{Captures, Ports, STACK_MTU, Waiting, Way};
+use control::{Action, Attachment, Hidden, Listener, Publication, PublicationId, Uplink};
+use host::{Gateway, GatewayPort, Inside, Netns, Stack};
+use nat::PortRange;
+use pipeline::{NetworkId, PortId};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use wire::IpProtocol;
+
+/// Why something is not there, in words.
+pub(super) struct Trouble(pub(super) String);
+
+impl<E: std::error::Error> From<E> for Trouble {
+    fn from(error: E) -> Self {
+        Self(error.to_string())
+    }
+}
+
+impl Writer {
+    /// Carries out `actions` in order; those that need one that failed are left out. Returns those
+    /// that failed, each with the reason.
+    pub(super) fn carry_out(&mut self, actions: &[Action]) -> Vec<(Action, String)> {
+        let mut failed: Vec<(Action, String)> = Vec::new();
+        for action in actions {
+            if failed.iter().any(|(other, _)| action.needs(other)) {
+                continue;
+            }
+            if let Err(Trouble(why)) = self.act(action) {
+                failed.push((action.clone(), why));
+            }
+        }
+        failed
+    }
+
+    fn act(&mut self, action: &Action) -> Result<(), Trouble> {
+        match action {
+            Action::ClosePort(id) => self.close_for_good(*id),
+            Action::CloseUplink(name) => return self.close_uplink(name),
+            Action::CloseStack(which) => self.close_stack(*which),
+            Action::RemoveWay(which, way) => return self.remove_way(*which, way),
+            Action::Unserve(network) => self.servers.withdraw(*network),
+            Action::Unlisten(id) => drop(self.listeners.remove(id)),
+            Action::HoldPort(id, why) => self.hold(*id, *why),
+            Action::OpenPort(id) => self.open_again(*id),
+            Action::TakeOver(ifname) => {
+                Netns::with_own_links(|links| links.take_over(ifname))?;
+            }
+            Action::OpenUplink(uplink, captures) => return self.open_uplink(uplink, captures),
+            Action::Capture(name, captures) => return self.capture(name, captures),
+            Action::OpenStack(which, place) => return self.open_stack(*which, *place),
+            Action::AddWay(which, way) => return self.add_way(*which, way),
+            Action::Serve(network, ip) => return self.serve_names(*network, *ip),
+            Action::Listen(id) => return self.listen_for(*id),
+        }
+        Ok(())
+    }
+
+    fn hold(&mut self, id: PortId, why: Waiting) {
+        let why = match why {
+            Waiting::NotJoined => "no sandbox has joined the endpoint",
+            Waiting::Restarted => "the daemon was restarted; set it up to begin anew",
+        };
+        self.open.insert(id, OpenPort::down(why));
+    }
+
+    /// Opens a port that an earlier daemon had. One that cannot be opened is kept, dead, with the
+    /// reason.
+    fn open_again(&mut self, id: PortId) {
+        let Some(port) = self.state.port(id).cloned() else {
+            return;
+        };
+        let taken = self
+            .reopen(&port)
+            .map_err(Trouble::from)
+            .and_then(|(opened, netns)| {
+                opened.persist()?;
+                Ok(self.take_in(id, netns, opened)?)
+            });
+        if let Err(Trouble(why)) = taken {
+            self.warn(format!("port {} could not be opened: {why}", port.name));
+            let endpoint = self.state.endpoint_of(&port);
+            let interface = endpoint.map_or(Interface::Other, Interface::of);
+            let netns = self
+                .state
+                .sandbox_of(&port)
+                .map(|s| super::open::netns_of(&s));
+            self.open.insert(id, OpenPort::dead(netns, interface, why));
+        }
+    }
+
+    fn open_uplink(&mut self, uplink: &Uplink, captures: &Captures) -> Result<(), Trouble> {
+        let tap = self.tap_name("up", uplink.place);
+        let opened = self.open_stack_tap(&tap, uplink.place.port).and_then(|()| {
+            let config = host::UplinkConfig {
+                nic: &uplink.dev,
+                tap: &tap,
+                captures: &in_kernels_words(captures),
+                reserve: &[range(uplink.ports)],
+            };
+            Netns::with_own_links(|links| host::Uplink::open(links, &config).map_err(Trouble::from))
+        });
+        match opened {
+            Ok(link) => {
+                let open = OpenUplink {
+                    link,
+                    uplink: uplink.clone(),
+                    captures: captures.clone(),
+                };
+                self.host_links.uplinks.insert(uplink.name.clone(), open);
+                tracing::info!(uplink = %uplink.name, dev = %uplink.dev, "open");
+                Ok(())
+            }
+            Err(why) => {
+                // The TAP may be there although the rest of it never was.
+                self.close_for_good(uplink.place.port);
+                Err(why)
+            }
+        }
+    }
+
+    fn close_uplink(&mut self, name: &str) -> Result<(), Trouble> {
+        let Some(open) = self.host_links.uplinks.remove(name) else {
+            return Ok(());
+        };
+        let closed = Netns::with_own_links(|links| Ok::<_, host::Error>(open.link.close(links)));
+        self.close_for_good(open.uplink.place.port);
+        all_done(&closed?)
+    }
+
+    fn capture(&mut self, name: &str, captures: &Captures) -> Result<(), Trouble> {
+        let Some(open) = self.host_links.uplinks.get_mut(name) else {
+            return Ok(());
+        };
+        let wanted = in_kernels_words(captures);
+        let updated = Netns::with_own_links(|links| open.link.update(links, &wanted));
+        match updated {
+            Ok(()) => {
+                open.captures.clone_from(captures);
+                Ok(())
+            }
+            Err(error) => {
+                self.close_uplink(name)?;
+                Err(error.into())
+            }
+        }
+    }
+
+    fn open_stack(&mut self, which: Hidden, place: Attachment) -> Result<(), Trouble> {
+        let opened = match which {
+            Hidden::Host => self.open_host(place),
+            Hidden::Services => self.open_services(place),
+        };
+        match opened {
+            Ok((netns, link)) => {
+                *self.host_links.stack_mut(which) = Some(OpenStack {
+                    netns,
+                    link,
+                    ways: BTreeSet::new(),
+                    place,
+                });
+                Ok(())
+            }
+            Err(why) => {
+                // The TAP may be there although the rest of it never was.
+                self.close_for_good(place.port);
+                Err(why)
+            }
+        }
+    }
+
+    fn open_host(
+        &mut self,
+        place: Attachment,
+    ) -> Result<(Option<host::Private>, GatewayPort), Trouble> {
+        let ifname = self.tap_name("host", place);
+        self.open_stack_tap(&ifname, place.port)?;
+        let link = Netns::with_own_links(|links| {
+            GatewayPort::open(links, &ifname, Stack::Host, STACK_MTU)
+        })?;
+        Ok((None, link))
+    }
+
+    fn open_services(
+        &mut self,
+        place: Attachment,
+    ) -> Result<(Option<host::Private>, GatewayPort), Trouble> {
+        let make = |inside: &Inside| {
+            let tap = open_tap(SERVICES, 1, false)?;
+            let links = inside.links()?;
+            let link = GatewayPort::open(&links, SERVICES, Stack::Services, STACK_MTU)?;
+            Ok::<_, Trouble>((Opened::from(tap), link))
+        };
+        let netns = host::Private::new()?;
+        let (opened, link) = netns.run(make)?;
+        self.take_in(place.port, None, opened)?;
+        Ok((Some(netns), link))
+    }
+
+    fn close_stack(&mut self, which: Hidden) {
+        if let Some(open) = self.host_links.stack_mut(which).take() {
+            if which == Hidden::Services {
+                self.servers.withdraw_all();
+            }
+            self.close_for_good(open.place.port);
+        }
+    }
+
+    fn add_way(&mut self, which: Hidden, way: &Way) -> Result<(), Trouble> {
+        let Some(open) = self.host_links.stack_mut(which) else {
+            return Ok(());
+        };
+        let gateway = gateway(way);
+        let added = open.run(|links| {
+            Ok(match &way.bridge {
+                Some(bridge) => open.link.add_in_front_of(links, gateway, bridge),
+                None => open.link.add(links, gateway),
+            })
+        });
+        added??;
+        open.ways.insert(way.clone());
+        Ok(())
+    }
+
+    fn remove_way(&mut self, which: Hidden, way: &Way) -> Result<(), Trouble> {
+        let Some(open) = self.host_links.stack_mut(which) else {
+            return Ok(());
+        };
+        open.ways.remove(way);
+        let left = open.run(|links| Ok(open.link.remove(links, gateway(way))))?;
+        all_done(&left)
+    }
+
+    fn serve_names(&mut self, network: NetworkId, ip: IpAddr) -> Result<(), Trouble> {
+        let open = self.host_links.stack(Hidden::Services);
+        match open.and_then(|open| open.netns.as_ref()) {
+            Some(netns) => self.servers.serve(netns, network, ip),
+            None => Ok(()),
+        }
+    }
+
+    fn listen_for(&mut self, id: PublicationId) -> Result<(), Trouble> {
+        let publication = self.state.publications().find(|p| p.id == id).cloned();
+        if let Some(publication) = publication {
+            let listeners = self.listen(&publication)?;
+            self.listeners.insert(id, listeners);
+        }
+        Ok(())
+    }
+
+    /// Listens at the host's own published ports.
+    ///
+    /// # Errors
+    /// Another program has one of them.
+    pub(super) fn listen(&self, publication: &Publication) -> Result<Listeners, ApiError> {
+        let expanded = match publication.listener {
+            Listener::Ours => self.state.expanded(publication),
+            Listener::Another => Vec::new(),
+        };
+        Listeners::open(&tokio::runtime::Handle::current(), &expanded)
+            .map_err(|taken| ApiError::already_exists(taken.to_string()))
+    }
+
+    /// Makes a TAP in the daemon's namespace, or takes up the one an earlier daemon left.
+    fn open_stack_tap(&mut self, ifname: &str, port: PortId) -> Result<(), Trouble> {
+        let tap = reopen_tap(ifname, 1)?;
+        Ok(self.take_in(port, None, Opened::from(tap))?)
+    }
+
+    /// Names differ between daemons that share a namespace, and stay over restarts.
+    fn tap_name(&self, kind: &str, place: Attachment) -> String {
+        format!(
+            "cw{:04x}{kind}{}",
+            self.state.seed() & 0xffff,
+            place.network.0
+        )
+    }
+}
+
+/// The interface in our own namespace; nobody else is there.
+const SERVICES: &str = "gateway";
+
+fn gateway(way: &Way) -> Gateway {
+    Gateway {
+        address: way.address,
+        subnet: way.subnet,
+    }
+}
+
+fn all_done(left: &[host::Error]) -> Result<(), Trouble> {
+    let left: Vec<String> = left.iter().map(ToString::to_string).collect();
+    match left.is_empty() {
+        true => Ok(()),
+        false => Err(Trouble(left.join("; "))),
+    }
+}
+
+fn in_kernels_words(captures: &Captures) -> host::Captures {
+    let addresses = captures.addresses.iter();
+    host::Captures {
+        addresses: addresses.map(|(ip, ports)| (*ip, sorted(ports))).collect(),
+        networks: captures.networks.clone(),
+    }
+}
+
+fn sorted(ports: &Ports) -> host::Ports {
+    let of = |protocol: IpProtocol| {
+        let own = ports.ports.iter().filter(|(p, _)| *p == protocol);
+        own.map(|(_, ports)| range(*ports)).collect()
+    };
+    host::Ports {
+        tcp: of(IpProtocol::TCP),
+        udp: of(IpProtocol::UDP),
+        sctp: of(IpProtocol::SCTP),
+        echo: ports.echo.into_iter().map(range).collect(),
+    }
+}
+
+fn range(ports: PortRange) -> RangeInclusive<u16> {
+    ports.first..=ports.last
+}
