@@ -24,6 +24,7 @@ mod port;
 mod publish;
 #[cfg(feature = "server")]
 pub mod server;
+pub mod socket;
 mod status;
 #[cfg(feature = "stub")]
 mod stub;

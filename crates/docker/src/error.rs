@@ -1,6 +1,7 @@
 //! What goes wrong: for whoever starts the plugin, and for whoever waits at `docker run`.
 
 use crate::portmap::Ports;
+use api::socket::BindError;
 use api::{ApiError, ClientError, ErrorCode, Invalid};
 use std::io;
 use std::net::IpAddr;
@@ -9,12 +10,9 @@ use std::path::PathBuf;
 /// Why dockerd cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Somebody answers there.
-    #[error("another plugin already serves {}; stop it, or choose another socket", .0.display())]
-    Taken(PathBuf),
-    /// Something is there that is not a socket.
-    #[error("{} exists and is no socket; it stays as it is", .0.display())]
-    NotASocket(PathBuf),
+    /// The socket cannot be had.
+    #[error(transparent)]
+    Bind(#[from] BindError),
     /// The kernel refused.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {

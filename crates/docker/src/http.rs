@@ -11,7 +11,8 @@
 
 use crate::calls::Call;
 use crate::error::Error;
-use crate::{Options, Plugin, calls, driver, ipam, names, socket};
+use crate::{Options, Plugin, calls, driver, ipam, names};
+use api::socket::PrivateSocket;
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody, to_bytes};
 use axum::extract::{Request, State};
@@ -19,12 +20,53 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use std::any::Any;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinSet;
 
-impl socket::Listener {
+/// A bound socket. Callers wait from now on, and are answered by [`Listener::serve`]; when this is
+/// dropped the socket is removed, unless somebody else keeps it.
+#[derive(Debug)]
+#[must_use = "the socket is removed when this is dropped"]
+pub struct Listener {
+    listener: UnixListener,
+    file: Option<PrivateSocket>,
+}
+
+impl Listener {
+    /// Takes the place of whoever answered before on a socket that a service manager keeps: callers
+    /// wait there while nobody does.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn of(listener: UnixListener, path: &Path) -> Result<Self, Error> {
+        let opened = listener.set_nonblocking(true);
+        opened.map_err(|source| Error::Io {
+            what: "open",
+            path: path.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            listener,
+            file: None,
+        })
+    }
+
+    /// Binds `path`, for root alone.
+    ///
+    /// # Errors
+    /// [`Error::Bind`]; nothing of a living plugin was touched.
+    pub fn bind(path: &Path) -> Result<Self, Error> {
+        let (file, listener) = PrivateSocket::bind(path, None)?;
+        Ok(Self {
+            listener,
+            file: Some(file),
+        })
+    }
+
     /// Answers until `stop` ends; calls that run then have five seconds left.
     ///
     /// # Errors
@@ -34,7 +76,7 @@ impl socket::Listener {
         options: Options,
         stop: impl Future<Output = ()> + Send + 'static,
     ) -> Result<(), Error> {
-        let Self { listener, place } = self;
+        let Self { listener, file } = self;
         let failed = |source| Error::Io {
             what: "serve",
             path: options.socket.clone(),
@@ -71,7 +113,7 @@ impl socket::Listener {
             ended = served.into_future() => ended.map_err(failed),
             () = too_late => Ok(()),
         };
-        drop(place);
+        drop(file);
         ended
     }
 }

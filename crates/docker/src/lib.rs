@@ -36,11 +36,10 @@ mod look;
 mod names;
 mod options;
 mod portmap;
-mod socket;
 
 pub use adopt::follow_adopted;
 pub use error::Error;
-pub use socket::Listener;
+pub use http::Listener;
 
 use std::path::PathBuf;
 

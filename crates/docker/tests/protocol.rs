@@ -677,7 +677,13 @@ fn the_socket_outlives_no_plugin_and_one_plugin_has_it() {
         ..docker::Options::new("/nonexistent", bench.dir.path())
     };
     let second = runtime.block_on(docker::serve(options.clone(), std::future::pending()));
-    assert!(matches!(second, Err(docker::Error::Taken(_))), "{second:?}");
+    assert!(
+        matches!(
+            second,
+            Err(docker::Error::Bind(api::socket::BindError::Taken(_)))
+        ),
+        "{second:?}"
+    );
     assert_eq!(bench.post("Plugin.Activate", "").0, 200);
     bench.stop();
     assert!(!bench.socket.exists());
