@@ -50,7 +50,7 @@ pub(crate) struct Options {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1000))]
     rounds: Option<u16>,
     /// Whom to measure, such as `docker0,bridge`.
-    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Who::ALL)]
+    #[arg(long, value_enum, value_delimiter = ',', default_values_t = Who::USUAL)]
     contenders: Vec<Who>,
     /// What to measure, such as `bulk,ping-pong`.
     #[arg(long, value_enum, value_delimiter = ',', default_values_t = What::ALL)]
@@ -69,6 +69,9 @@ pub(crate) struct Options {
     /// Take this binary instead of building `target/release/clearway`.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// The binary of an earlier build, for the contender `before`.
+    #[arg(long, value_name = "FILE")]
+    before: Option<PathBuf>,
 }
 
 /// How a TCP sender finds its rate.
@@ -95,12 +98,12 @@ impl Congestion {
 /// When a program is missing, a contender cannot be set up or a load fails.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let clearway = options.contenders.contains(&Who::Clearway);
-    let program = if clearway {
+    let program = if clearway || options.contenders.contains(&Who::Watched) {
         binary(root, options)?
     } else {
         PathBuf::new()
     };
-    let mut entries = plan::entries(options, &program);
+    let mut entries = plan::entries(options, &program, &before(options)?);
     install(&entries)?;
     cover()?;
     let facts = Facts::read(root, options.congestion.name(), versions(&entries)?);
@@ -146,6 +149,17 @@ fn binary(root: &Path, options: &Options) -> Result<PathBuf> {
         None => package::release(root)?,
     };
     std::path::absolute(&program).with_context(|| format!("no path: {}", program.display()))
+}
+
+/// The earlier build's binary, where it is a contender.
+fn before(options: &Options) -> Result<PathBuf> {
+    if !options.contenders.contains(&Who::Before) {
+        return Ok(PathBuf::new());
+    }
+    let Some(program) = &options.before else {
+        bail!("the contender `before` is an earlier build: name its binary with --before");
+    };
+    std::path::absolute(program).with_context(|| format!("no path: {}", program.display()))
 }
 
 /// Covers directories with a tmpfs each that only this process and its children see: `/run` for

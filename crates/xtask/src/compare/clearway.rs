@@ -8,19 +8,32 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
-use testbed::Namespace;
+use testbed::{Child, Namespace};
 
 use super::contender::{Contender, Pair, address, version_line};
 use super::daemon::Daemon;
 use crate::packages::Need;
 
-/// One daemon, with a number of containers that do nothing beside the pairs.
+/// What there is beside the pairs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Company {
+    /// Nothing.
+    None,
+    /// So many containers that do nothing.
+    Idle(usize),
+    /// Somebody who traces every frame, and stops reading what is shown.
+    Watcher,
+}
+
+/// One daemon, with its pairs and some company.
 #[derive(Debug)]
 pub(super) struct Clearway {
     name: &'static str,
     program: PathBuf,
     directory: PathBuf,
-    idle: usize,
+    company: Company,
+    /// It watches the daemon, and ends before it.
+    watcher: Option<Child>,
     daemon: Option<Daemon>,
     /// Kept for as long as the daemon runs.
     sleepers: Vec<Namespace>,
@@ -28,12 +41,18 @@ pub(super) struct Clearway {
 
 impl Clearway {
     /// A daemon that keeps its files in `directory`, which is made.
-    pub(super) fn new(name: &'static str, program: &Path, directory: PathBuf, idle: usize) -> Self {
+    pub(super) fn new(
+        name: &'static str,
+        program: &Path,
+        directory: PathBuf,
+        company: Company,
+    ) -> Self {
         Self {
             name,
             program: program.to_path_buf(),
             directory,
-            idle,
+            company,
+            watcher: None,
             daemon: None,
             sleepers: Vec::new(),
         }
@@ -63,10 +82,15 @@ impl Contender for Clearway {
             &self.directory,
             Namespace::new()?,
         )?);
-        for index in 0..self.idle {
-            let sleeper = Namespace::new()?;
-            daemon.attach(&sleeper, address(NETWORK, 2 * pairs + index))?;
-            self.sleepers.push(sleeper);
+        if let Company::Idle(count) = self.company {
+            for index in 0..count {
+                let sleeper = Namespace::new()?;
+                daemon.attach(&sleeper, address(NETWORK, 2 * pairs + index))?;
+                self.sleepers.push(sleeper);
+            }
+        }
+        if self.company == Company::Watcher {
+            self.watcher = Some(daemon.watch()?);
         }
         (0..pairs)
             .map(|pair| {

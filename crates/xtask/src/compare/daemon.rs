@@ -107,6 +107,19 @@ impl Daemon {
         self.post("/v1/detach", &json!({ "interface": interface }))
     }
 
+    /// Starts a trace of every frame. What it shows is not read: once the pipe is full, it is a reader
+    /// that has stopped.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub(super) fn watch(&self) -> Result<Child> {
+        let mut command = Command::new(&self.program);
+        command.arg("--socket").arg(&self.socket).arg("trace");
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.stderr(Stdio::null());
+        Child::spawn(&mut command)
+    }
+
     /// Runs the command line and answers what it printed.
     ///
     /// # Errors

@@ -5,6 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use clap::ValueEnum;
 
+use super::clearway::Company;
 use super::contender::{Contender, Pair, Start};
 use super::docker::{Docker, Driver};
 use super::measure::Measure;
@@ -15,17 +16,33 @@ use super::{Options, bridge, clearway, load, ovs, search};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Who {
     Clearway,
+    /// An earlier build, named by --before.
+    Before,
+    /// Clearway while somebody traces every frame and does not read on.
+    Watched,
     Docker0,
     Bridge,
     Ovs,
 }
 
 impl Who {
-    pub(super) const ALL: [Self; 4] = [Self::Clearway, Self::Docker0, Self::Bridge, Self::Ovs];
+    /// In the table's order.
+    pub(super) const ALL: [Self; 6] = [
+        Self::Clearway,
+        Self::Before,
+        Self::Watched,
+        Self::Docker0,
+        Self::Bridge,
+        Self::Ovs,
+    ];
+    /// Those that are measured when nothing is said.
+    pub(super) const USUAL: [Self; 4] = [Self::Clearway, Self::Docker0, Self::Bridge, Self::Ovs];
 
     const fn column(self) -> &'static str {
         match self {
             Self::Clearway => CLEARWAY,
+            Self::Before => "before",
+            Self::Watched => "watched",
             Self::Docker0 => "docker0",
             Self::Bridge => "bridge",
             Self::Ovs => "ovs",
@@ -173,19 +190,16 @@ pub(super) const IDLE: usize = 500;
 /// Lies on the private tmpfs.
 pub(super) const DIRECTORY: &str = "/run/clearway-compare";
 
-/// Everybody who is wanted and has something to do.
-pub(super) fn entries(options: &Options, program: &Path) -> Vec<Entry> {
+/// Everybody who is wanted and has something to do; `before` is the earlier build.
+pub(super) fn entries(options: &Options, program: &Path, before: &Path) -> Vec<Entry> {
     let directory = |name: &str| Path::new(DIRECTORY).join(name);
-    let switch = |name: &'static str, idle: usize| {
-        Box::new(clearway::Clearway::new(
-            name,
-            program,
-            directory(name),
-            idle,
-        ))
+    let switch = |name: &'static str, program: &Path, beside| {
+        let directory = directory(name);
+        Box::new(clearway::Clearway::new(name, program, directory, beside))
     };
-    let nat =
-        |name: &'static str, beside| Box::new(Nat::new(name, program, directory(name), beside));
+    let nat = |name: &'static str, program: &Path, beside| {
+        Box::new(Nat::new(name, program, directory(name), beside))
+    };
     let docker = |name: &'static str, driver| Box::new(Docker::new(name, driver));
     let mut entries = Vec::new();
     for who in &options.contenders {
@@ -204,15 +218,26 @@ pub(super) fn entries(options: &Options, program: &Path) -> Vec<Entry> {
         };
         match who {
             Who::Clearway => {
-                add(switch(CLEARWAY, 0), SWITCHED);
-                add(switch("clearway-alone", 0), ALONE);
-                add(switch("clearway-idle", IDLE), BESIDE_IDLE);
-                add(nat("clearway-nat", Beside::Nothing), TRANSLATED);
-                add(nat("clearway-full", Beside::Connections), FULL);
-                add(nat("clearway-published", Beside::Publications), PUBLISHED);
+                add(switch(CLEARWAY, program, Company::None), SWITCHED);
+                add(switch("clearway-alone", program, Company::None), ALONE);
+                add(
+                    switch("clearway-idle", program, Company::Idle(IDLE)),
+                    BESIDE_IDLE,
+                );
+                add(nat("clearway-nat", program, Beside::Nothing), TRANSLATED);
+                add(nat("clearway-full", program, Beside::Connections), FULL);
+                add(
+                    nat("clearway-published", program, Beside::Publications),
+                    PUBLISHED,
+                );
                 let driver = Driver::Clearway(program.to_owned());
                 add(docker("docker-clearway", driver), DOCKER);
             }
+            Who::Before => {
+                add(switch("before", before, Company::None), SWITCHED);
+                add(nat("before-nat", before, Beside::Nothing), TRANSLATED);
+            }
+            Who::Watched => add(switch("watched", program, Company::Watcher), SWITCHED),
             Who::Docker0 => {
                 add(Box::<bridge::Docker0>::default(), SWITCHED);
                 add(Box::<bridge::DockerNat>::default(), TRANSLATED);
