@@ -122,6 +122,7 @@ impl Fragments {
         let packet = &mut set.packets[at];
         *packet = Packet::new(piece.key, State::Decided(decision), now);
         packet.add(piece);
+        outbox.due(packet.over_at());
         for frame in held {
             let post = Post::Resume(frame.origin);
             if !outbox.post(post, |out| out.extend_from_slice(&frame.bytes)) {
@@ -131,7 +132,7 @@ impl Fragments {
     }
 
     /// A later fragment arrived, which `piece` describes. The answer is the same whatever the
-    /// `effects`.
+    /// `effects`; without them nothing is noted in the `outbox`.
     ///
     /// # Errors
     /// [`DropReason::FragmentInvalid`] when it overlaps or contradicts another of its packet,
@@ -143,6 +144,7 @@ impl Fragments {
         arrival: &Arrival<'_>,
         now: Instant,
         effects: Effects,
+        outbox: &mut Outbox,
     ) -> Result<Later, DropReason> {
         let mut set = self.set(&piece.key);
         let live = effects == Effects::Live;
@@ -157,6 +159,9 @@ impl Fragments {
             None if live => set.make_room(piece.key, now),
             None => return Ok(Later::Held),
         };
+        if live {
+            outbox.due(set.packets[at].over_at());
+        }
         let packet = &mut set.packets[at];
         if !packet.admits(piece) {
             return Err(DropReason::FragmentInvalid);
@@ -192,8 +197,8 @@ impl Fragments {
         }
     }
 
-    /// Forgets the packets whose time is over. To be called about once a second.
-    pub fn poll(&self, now: Instant) {
+    /// Forgets the packets whose time is over, and notes when the next one's is.
+    pub fn poll(&self, now: Instant, outbox: &mut Outbox) {
         for set in &self.sets {
             let mut set = lock(set);
             for at in (0..set.packets.len()).rev() {
@@ -201,6 +206,9 @@ impl Fragments {
                     set.lost.timeout += set.remove(at);
                 }
             }
+            set.packets
+                .iter()
+                .for_each(|packet| outbox.due(packet.over_at()));
         }
     }
 
@@ -354,13 +362,17 @@ impl Packet {
         }
     }
 
-    fn is_over(&self, now: Instant) -> bool {
+    fn over_at(&self) -> Instant {
         let lifetime = if self.key.is_ipv6() {
             LIFETIME_V6
         } else {
             LIFETIME_V4
         };
-        now.since(self.since) >= lifetime
+        self.since + lifetime
+    }
+
+    fn is_over(&self, now: Instant) -> bool {
+        now >= self.over_at()
     }
 
     fn held(&self) -> usize {

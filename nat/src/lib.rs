@@ -24,6 +24,7 @@
 mod arrival;
 mod bridge;
 pub mod config;
+mod due;
 mod flow;
 mod fragments;
 mod gateway;
@@ -51,6 +52,7 @@ mod tuple;
 pub use arrival::{Arrival, Routed};
 pub use bridge::{bridge, observe};
 pub use config::{Config, Interface, PortRange, Publication, Role};
+pub use due::Due;
 pub use flow::{Flow, Segment};
 pub use fragments::{Fragments, Later, Lost, PacketVerdict, Piece};
 pub use gateway::{Gateway, Neighbour, Neighbours};

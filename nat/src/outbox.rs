@@ -1,10 +1,10 @@
 //! Frames that the router sends of its own: answers, questions to neighbours, errors,
-//! advertisements, and packets it had to hold.
+//! advertisements, and packets it had to hold. And when it wants to be polled for more.
 //!
 //! One arena, used again for every batch, bounded in frames and bytes: what does not fit is not
 //! sent, and counted. Each worker owns one; nothing is shared.
 
-use pipeline::{NetworkId, PacketId, PortId};
+use pipeline::{Instant, NetworkId, PacketId, PortId};
 use wire::VnetHeader;
 
 /// Frames to be sent, in order.
@@ -13,6 +13,7 @@ pub struct Outbox {
     arena: Vec<u8>,
     entries: Vec<Entry>,
     refused: u64,
+    due: Option<Instant>,
 }
 
 /// What is to be done with a frame of the outbox.
@@ -84,6 +85,16 @@ impl Outbox {
     #[must_use]
     pub fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Something is left to be done at `at`: [`Router::poll`](crate::Router::poll) does it.
+    pub fn due(&mut self, at: Instant) {
+        self.due = Some(self.due.map_or(at, |due| due.min(at)));
+    }
+
+    /// Takes the earliest time at which something is left to be done.
+    pub fn take_due(&mut self) -> Option<Instant> {
+        self.due.take()
     }
 
     /// Forgets every frame.

@@ -83,7 +83,14 @@ impl<T: Trace> Passage<'_, T> {
         // Its first one may have had a hop more, and been shorter.
         self.check_hops()?;
         let fragments = &self.router.live.fragments;
-        match fragments.later(piece, self.arrival, self.context.now, self.context.effects)? {
+        let later = fragments.later(
+            piece,
+            self.arrival,
+            self.context.now,
+            self.context.effects,
+            self.outbox,
+        );
+        match later? {
             Later::Forward(network, rewrite) => {
                 let face = self.router.face(network).ok_or(DropReason::NoRoute)?;
                 self.check_fit(face.mtu)?;

@@ -6,6 +6,7 @@
 
 use crate::Inside;
 use crate::config::{Config, InsideRole, Role};
+use crate::due::Due;
 use crate::fragments::Fragments;
 use crate::gateway::{self, Gateway};
 use crate::interface::Face;
@@ -54,6 +55,8 @@ pub struct Live {
     pub fragments: Fragments,
     /// Neighbours, limits and timers.
     pub gateway: Arc<Gateway>,
+    /// When the router is to be polled.
+    pub due: Due,
 }
 
 /// Why a configuration does not make a router.
@@ -97,6 +100,7 @@ impl Live {
             tables: Tables::new(capacity, secret),
             fragments: Fragments::default(),
             gateway: Arc::default(),
+            due: Due::default(),
         }
     }
 }
@@ -243,18 +247,17 @@ impl Router {
             .is_some_and(|face| gateway::claims(face, &|ip| self.answers_for(face, ip), headers))
     }
 
-    /// What is due to be said: questions asked again, announcements, advertisements. Called about
-    /// once a second by one caller.
+    /// Does what is due: questions asked again, announcements, advertisements, packets given up.
+    /// When something is due again is in the outbox. Called by whoever claimed it ([`Due::claim`]);
+    /// more often is harmless.
     pub fn poll(&self, now: Instant, outbox: &mut Outbox) {
-        self.live
-            .gateway
-            .poll(self.faces.iter().flatten(), now, outbox);
-        self.live.fragments.poll(now);
+        self.live.gateway.poll(self.faces(), now, outbox);
+        self.live.fragments.poll(now, outbox);
     }
 
-    /// Forgets connections that are over, some of a large table at a time. Called about once a
-    /// second by a caller who is in no hurry: it takes milliseconds, in which a worker that did it
-    /// would lose datagrams.
+    /// Forgets connections that are over, some of a large table at a time. It has no deadline and
+    /// is no part of a poll: it takes milliseconds, in which a worker that did it would lose
+    /// datagrams. Called about once a second by a caller who is in no hurry.
     pub fn expire(&self, now: Instant) {
         self.live
             .tables

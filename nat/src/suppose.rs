@@ -38,6 +38,7 @@ impl Router {
             tables: Tables::new(ROOM, 0),
             fragments: crate::Fragments::default(),
             gateway: Arc::clone(&self.live.gateway),
+            due: crate::Due::default(),
         };
         let tables = (&self.published, &self.settings);
         let added = live.tables.import(&stored, tables, now) == Imported::Added;

@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod deadlines;
 mod edge;
 mod fragments;
 mod offloads;

@@ -57,6 +57,7 @@ impl Rig {
     pub(crate) fn route(&mut self, router: Router) {
         let topology = Arc::clone(&self.view.topology);
         self.view = self.view.with_configuration(topology, Arc::new(router));
+        self.view.router.live.due.now();
     }
 
     pub(crate) fn open(&mut self, id: PortId, config: MemoryConfig) {
@@ -112,9 +113,11 @@ impl Rig {
         &self.view.router
     }
 
-    /// Lets the router do what is due; answers what left.
+    /// Lets the router do what is due, and forget what is over; answers what left.
     pub(crate) fn poll(&mut self, now: Instant) -> Vec<Left> {
-        self.forwarder.poll(&self.view, now);
+        if self.view.router.live.due.claim(now) {
+            self.forwarder.poll(&self.view, now);
+        }
         self.view.router.expire(now);
         self.collect()
     }

@@ -24,6 +24,8 @@ pub struct Forwarder {
     lane: Lane,
     /// The place where a frame of the outbox lies while it is carried.
     letter: Vec<u8>,
+    /// The time for which this forwarder made the router due last.
+    due: Option<Instant>,
 }
 
 /// The part of a forwarder that one frame needs, wherever it lies.
@@ -67,6 +69,7 @@ impl Forwarder {
                 packets: 0,
             },
             letter: Vec::new(),
+            due: None,
         }
     }
 
@@ -94,7 +97,19 @@ impl Forwarder {
         end.map(|()| frames)
     }
 
-    /// Does what is due in the router: about once a second, by one worker.
+    /// The time at which this forwarder is to poll, if others do not until then. What others
+    /// made due is theirs to wait for.
+    #[must_use]
+    pub fn deadline(&self, view: &View) -> Option<Instant> {
+        view.router
+            .live
+            .due
+            .get()
+            .filter(|at| Some(*at) == self.due)
+    }
+
+    /// Does what is due in the router. The caller [claimed](nat::Due::claim) it, and loaded the view
+    /// after that.
     pub fn poll(&mut self, view: &View, now: Instant) {
         view.router.poll(now, &mut self.lane.outbox);
         self.deliver(Moment { view, now });
@@ -114,13 +129,23 @@ impl Forwarder {
         self.deliver(moment);
     }
 
-    /// Sends what the router had to say, and carries on what it had held. Both may make it say
-    /// more; the outbox's bound is the end of that.
+    /// Sends what the router had to say, and carries on what it had held; then makes it due for what
+    /// is left to be done.
     fn deliver(&mut self, moment: Moment<'_>) {
-        let Self { lane, letter, .. } = self;
-        if lane.outbox.is_empty() {
-            return;
+        if !self.lane.outbox.is_empty() {
+            self.send_outbox(moment);
         }
+        if let Some(at) = self.lane.outbox.take_due()
+            && let Some(due) = moment.view.router.live.due.lower(at)
+        {
+            self.due = Some(due);
+        }
+    }
+
+    /// Sends what is in the outbox. That may make the router say more; the outbox's bound is the end
+    /// of it.
+    fn send_outbox(&mut self, moment: Moment<'_>) {
+        let Self { lane, letter, .. } = self;
         let Moment { view, .. } = moment;
         let watched = view.is_watched();
         let mut index = 0;

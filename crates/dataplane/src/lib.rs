@@ -216,19 +216,17 @@ impl Dataplane {
         true
     }
 
-    /// Makes `topology` and `router` the ones every batch from now on is carried by.
+    /// Makes `topology` and `router` the ones every batch from now on is carried by. A worker does
+    /// at once what a new router has to say.
     pub fn publish(&self, topology: Arc<Topology>, router: Arc<Router>) {
         let _replacing = self.replacing();
+        let is_new = !Arc::ptr_eq(&self.published.load().router, &router);
+        let live = Arc::clone(&router.live);
         self.replace(|view| view.with_configuration(topology, router));
-    }
-
-    /// Lets a worker say what is due in the router, and forgets connections that are over on the
-    /// caller's thread. To be called about once a second.
-    pub fn tick(&self) {
-        if let Some(worker) = self.workers.first() {
-            worker.tell(Command::Tick);
+        if is_new {
+            live.due.now();
+            self.workers[0].wake();
         }
-        self.view().router.expire(self.now());
     }
 
     /// Offers the record of every frame to `watch`, until [`Dataplane::unwatch`], and returns once
@@ -431,6 +429,10 @@ impl Handle {
     fn tell(&self, command: Command) {
         // A worker that ended early said so in the log; there is nobody to tell.
         let _ = self.commands.send(command);
+        self.wake();
+    }
+
+    fn wake(&self) {
         let _ = self.wake.write(1);
     }
 }

@@ -2,10 +2,11 @@
 //!
 //! It owns the receiving halves it was given and nobody else touches them. After its last frame it
 //! keeps looking for a little while ([`Config::SPIN`] says why), giving way to others; then it is
-//! asleep in epoll_wait(2) without a timeout: an idle worker costs nothing. Commands come
-//! through a queue; an eventfd wakes it to look there.
+//! asleep in epoll_wait(2), until the forwarder's deadline if it has one: an idle worker costs
+//! nothing. Commands come through a queue; an eventfd wakes it to look there.
 //!
-//! Each round serves every ready port one batch, so a busy port cannot starve a quiet one.
+//! Each round serves every ready port one batch, so a busy port cannot starve a quiet one, and then
+//! does what is due.
 
 use crate::forwarder::Forwarder;
 use crate::view::{Published, View};
@@ -27,8 +28,6 @@ pub(crate) enum Command {
     Add(PortId, Box<dyn Rx>),
     /// Let go of every queue of a port.
     Remove(PortId),
-    /// Do what is due in the router.
-    Tick,
     /// Answer once every earlier command is done and the newest view is in use.
     Sync(Sender<()>),
     /// End.
@@ -116,16 +115,11 @@ impl Worker {
             let timeout = if awake {
                 EpollTimeout::ZERO
             } else {
-                EpollTimeout::NONE
+                self.patience()
             };
             let woken = self.epoll.wait(&mut ready, timeout);
             self.read_clock();
             let count = match woken {
-                Ok(0) => {
-                    // Whoever wants this processor has something better to do than to look.
-                    std::thread::yield_now();
-                    continue;
-                }
                 Ok(count) => count,
                 Err(nix::errno::Errno::EINTR) => continue,
                 Err(error) => {
@@ -135,6 +129,9 @@ impl Worker {
             };
             if !awake {
                 bump(&self.activity.wakeups);
+            } else if count == 0 {
+                // Whoever wants this processor has something better to do than to look.
+                std::thread::yield_now();
             }
             for event in &ready[..count] {
                 if event.data() == WAKE {
@@ -145,6 +142,24 @@ impl Worker {
                     self.serve(event);
                 }
             }
+            self.poll();
+        }
+    }
+
+    /// How long it may sleep. Rounded up, or it would be awake too early, and again and again.
+    fn patience(&mut self) -> EpollTimeout {
+        let Some(deadline) = self.forwarder.deadline(self.view.load()) else {
+            return EpollTimeout::NONE;
+        };
+        let millis = deadline.since(self.now).as_nanos().div_ceil(1_000_000);
+        EpollTimeout::try_from(millis).unwrap_or(EpollTimeout::MAX)
+    }
+
+    /// Does what is due, unless another worker does. The view is loaded after the claim, so that
+    /// what a publication made due is done as that publication says.
+    fn poll(&mut self) {
+        if self.view.load().router.live.due.claim(self.now) {
+            self.forwarder.poll(self.view.load(), self.now);
         }
     }
 
@@ -231,7 +246,6 @@ impl Worker {
                         self.close(index);
                     }
                 }
-                Command::Tick => self.forwarder.poll(self.view.load(), self.now),
                 Command::Sync(done) => {
                     self.view.load();
                     let _ = done.send(());

@@ -4,7 +4,8 @@
 //!   station --- wire, upward ---> memory port ==> Forwarder ==> memory port --- wire, downward ---> station
 //!           Event::Enter                    (no time passes)                    Event::Leave
 //! ```
-//! A router, where there is one, does what is due once a second, as a worker of the daemon does.
+//! A router, where there is one, is polled at the forwarder's deadlines, as by a worker of the daemon,
+//! and forgets old connections once a second, as the manager has it do.
 //! Events of one moment happen in the order in which they were scheduled, so a run depends on its
 //! seed and its configuration alone. Nothing here reads a clock or starts a thread.
 
@@ -40,7 +41,9 @@ pub struct World {
     forwarder: Forwarder,
     plugs: BTreeMap<PortId, Plug>,
     /// Whether there is a router.
-    polls: bool,
+    routed: bool,
+    /// The forwarder's deadline, as it was scheduled last.
+    deadline: Option<Instant>,
 }
 
 /// A port of the switch with its wire and what hangs at the far end.
@@ -83,6 +86,8 @@ enum Event {
     Wake(PortId),
     /// The router does what is due.
     Poll,
+    /// The router forgets connections that are over.
+    Expire,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -105,8 +110,8 @@ impl PartialOrd for Scheduled {
 }
 
 const WORKER: WorkerId = WorkerId(0);
-/// How often the router does what is due.
-const POLL: Duration = Duration::from_secs(1);
+/// How often the router forgets connections that are over.
+const EXPIRE: Duration = Duration::from_secs(1);
 /// Frames a memory port holds in each direction: more than any batch makes it hold.
 const CAPACITY: usize = 1024;
 
@@ -125,7 +130,8 @@ impl World {
             view: View::new(1),
             forwarder: Forwarder::new(WORKER, BatchLimits::default()),
             plugs: BTreeMap::new(),
-            polls: false,
+            routed: false,
+            deadline: None,
         }
     }
 
@@ -135,13 +141,14 @@ impl World {
         self.publish();
     }
 
-    /// Gives the networks a router, or another one. It is polled once a second from then on.
+    /// Gives the networks a router, or another one.
     pub fn router(&mut self, router: Router) {
         let topology = Arc::clone(&self.view.topology);
         self.view = self.view.with_configuration(topology, Arc::new(router));
-        if !self.polls {
-            self.polls = true;
-            self.schedule(self.now, Event::Poll);
+        self.view.router.live.due.now();
+        self.schedule(self.now, Event::Poll);
+        if !std::mem::replace(&mut self.routed, true) {
+            self.schedule(self.now, Event::Expire);
         }
     }
 
@@ -319,16 +326,31 @@ impl World {
                 }
             }
             Event::Poll => self.poll(),
+            Event::Expire => {
+                self.view.router.expire(self.now);
+                self.schedule(self.now + EXPIRE, Event::Expire);
+            }
         }
+        self.follow_deadline();
         true
     }
 
-    /// The router does what is due, now and in a second.
+    /// The router does what is due, if anything is still.
     fn poll(&mut self) {
-        self.forwarder.poll(&self.view, self.now);
-        self.view.router.expire(self.now);
-        self.collect();
-        self.schedule(self.now + POLL, Event::Poll);
+        if self.view.router.live.due.claim(self.now) {
+            self.forwarder.poll(&self.view, self.now);
+            self.collect();
+        }
+    }
+
+    /// Schedules a poll for the forwarder's deadline, where that is another one than before.
+    fn follow_deadline(&mut self) {
+        let deadline = self.forwarder.deadline(&self.view);
+        if std::mem::replace(&mut self.deadline, deadline) != deadline
+            && let Some(at) = deadline
+        {
+            self.schedule(at.max(self.now), Event::Poll);
+        }
     }
 
     fn schedule(&mut self, at: Instant, event: Event) {

@@ -97,7 +97,7 @@ impl Rig {
     }
 
     /// Asked first, then live: the answers are the same.
-    fn later(&self, bytes: &[u8]) -> Result<Later, DropReason> {
+    fn later(&mut self, bytes: &[u8]) -> Result<Later, DropReason> {
         let headers = Headers::parse(bytes).unwrap();
         let piece = piece(bytes).unwrap().unwrap();
         assert!(!piece.is_first());
@@ -115,13 +115,14 @@ impl Rig {
             headers: &headers,
         };
         let before = (self.fragments.usage(), self.fragments.lost());
-        let asked = self
-            .fragments
-            .later(&piece, &arrival, self.now, Effects::None);
-        assert_eq!((self.fragments.usage(), self.fragments.lost()), before);
-        let answer = self
-            .fragments
-            .later(&piece, &arrival, self.now, Effects::Live);
+        let Self {
+            fragments,
+            outbox,
+            now,
+        } = self;
+        let asked = fragments.later(&piece, &arrival, *now, Effects::None, outbox);
+        assert_eq!((fragments.usage(), fragments.lost()), before);
+        let answer = fragments.later(&piece, &arrival, *now, Effects::Live, outbox);
         assert_eq!(asked, answer);
         answer
     }
@@ -319,14 +320,19 @@ fn a_packet_is_given_up_after_a_while() {
         assert_eq!(rig.later(&cut(&packet, 1, 16..24, true)), HELD);
         assert_eq!(rig.later(&cut(&packet, 1, 24..32, true)), HELD);
         rig.first(&cut(&packet, 2, 0..16, true));
+        let over = Instant::from_secs(lifetime);
+        assert_eq!(rig.outbox.take_due(), Some(over));
         rig.wait(lifetime - 1);
-        rig.fragments.poll(rig.now);
+        rig.fragments.poll(rig.now, &mut rig.outbox);
         assert_eq!(rig.fragments.usage().0, 2);
+        assert_eq!(rig.outbox.take_due(), Some(over));
         rig.wait(1);
         // It is over even before the poll; the same place begins a new packet.
         assert_eq!(rig.later(&cut(&packet, 1, 16..24, true)), HELD);
-        rig.fragments.poll(rig.now);
+        rig.fragments.poll(rig.now, &mut rig.outbox);
         assert_eq!(rig.fragments.usage().0, 1);
+        let again = over + Duration::from_secs(lifetime);
+        assert_eq!(rig.outbox.take_due(), Some(again));
         let lost = Lost {
             timeout: 2,
             limit: 0,
@@ -350,7 +356,7 @@ fn rfc_4963_an_identification_comes_around() {
 
 #[test]
 fn one_packet_holds_so_many_and_no_more() {
-    let rig = Rig::default();
+    let mut rig = Rig::default();
     let unit = |n: u16| flow(1, (n * 8 + 8)..(n * 8 + 16), true);
     let most = u16::try_from(MAX_HELD).unwrap();
     for n in 0..most {

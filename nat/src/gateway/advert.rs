@@ -67,6 +67,7 @@ pub(super) fn answer<T: Trace>(
         trace.tell(Decision::RouterAdvertDue);
         if link.is_live() {
             lock(&link.state().advertised).next = Instant::ZERO;
+            outbox.due(link.now);
         }
         return Ok(());
     }
@@ -86,7 +87,7 @@ pub(super) fn is_sent(face: &Face) -> bool {
     Advert::of(face).is_some()
 }
 
-/// Tells everybody, when it is time.
+/// Tells everybody, when it is time, and notes when it is time again.
 pub(super) fn poll(face: &Face, schedule: &mut Advertisements, now: Instant, outbox: &mut Outbox) {
     let Some(advert) = Advert::of(face) else {
         return;
@@ -95,10 +96,13 @@ pub(super) fn poll(face: &Face, schedule: &mut Advertisements, now: Instant, out
     if content != schedule.told {
         (schedule.told, schedule.times, schedule.next) = (content, 0, now);
     }
-    let early = schedule
-        .last
-        .is_some_and(|last| now.since(last) < MIN_DELAY);
-    if early || now < schedule.next || !advert.send(group_mac(ALL_NODES), ALL_NODES, outbox) {
+    let next = schedule.last.map_or(Instant::ZERO, |last| last + MIN_DELAY);
+    let next = next.max(schedule.next);
+    if now < next {
+        outbox.due(next);
+        return;
+    }
+    if !advert.send(group_mac(ALL_NODES), ALL_NODES, outbox) {
         return;
     }
     schedule.times = schedule.times.saturating_add(1);
@@ -109,6 +113,7 @@ pub(super) fn poll(face: &Face, schedule: &mut Advertisements, now: Instant, out
         } else {
             interval(content, schedule.times)
         };
+    outbox.due(schedule.next);
 }
 
 /// Differs from router to router and from time to time, so that no two fall into step (RFC 4861,

@@ -17,10 +17,9 @@ use std::time::Duration;
 
 /// How often: RFC 5227 and RFC 4861 say two and three.
 const TIMES: u8 = 3;
-/// A second, less what a poll of once a second may come early.
-const APART: Duration = Duration::from_millis(900);
+const APART: Duration = Duration::from_secs(1);
 
-/// Announces what is due.
+/// Announces what is due, and notes when more is.
 pub(super) fn poll(face: &Face, schedule: &mut Announcements, now: Instant, outbox: &mut Outbox) {
     if matches!(face.role, Role::Uplink(_)) {
         return;
@@ -42,10 +41,12 @@ pub(super) fn poll(face: &Face, schedule: &mut Announcements, now: Instant, outb
                     (told.times, told.last) = (told.times + 1, now);
                 }
             }
-            // No room now, or said often enough.
+            // No room now, said a moment ago, or often enough.
             None | Some(_) => {}
         }
     }
+    let more = schedule.told.iter().filter(|told| told.times < TIMES);
+    more.for_each(|told| outbox.due(told.last + APART));
 }
 
 /// The router's addresses; the link-local one where it speaks IPv6 at all.

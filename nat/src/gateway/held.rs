@@ -119,10 +119,15 @@ impl Held {
         failed
     }
 
-    /// Forgets what waits for longer than any question lasts: its network is gone.
-    pub(super) fn expire(&self, now: Instant) {
-        let expired = self.take(|p| now.since(p.since) > EXPIRED);
+    /// Forgets what waits for longer than any question lasts, as its network is gone, and notes when
+    /// the next one does. A packet that is kept after this look has a question that is still open,
+    /// and due.
+    pub(super) fn expire(&self, now: Instant, outbox: &mut Outbox) {
+        let expired = self.take(|p| now >= p.since + EXPIRED);
         self.lost.fetch_add(expired.len() as u64, Relaxed);
+        if let Some(oldest) = lock(&self.packets).iter().map(|p| p.since).min() {
+            outbox.due(oldest + EXPIRED);
+        }
     }
 
     /// Packets that were held and never went on, since the beginning.

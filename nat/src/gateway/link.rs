@@ -2,7 +2,7 @@
 //!
 //! [`Link`] is a handful of references, made for one frame. [`LinkState`] is the live part, shared
 //! between workers and configurations: how much the router may still say on the link, and what it
-//! announced there. Its meters take no lock; its schedules are touched once a second.
+//! announced there. Its meters take no lock; its schedules are touched by polls.
 
 use super::Gateway;
 use super::schedule::{Advertisements, Announcements};

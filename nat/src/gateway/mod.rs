@@ -52,6 +52,7 @@ use link::{LinkState, lock};
 use pipeline::{Decision, DropReason, Effects, Frame, Instant, NetworkId, NoTrace, Trace};
 use std::net::IpAddr;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 use table::Resolution;
 use wire::checksum::{Verified, verify_ipv4, verify_transport};
 use wire::{Arp, Headers, MacAddr, Nd, Net, Transport, Udp, VnetHeader};
@@ -63,6 +64,9 @@ pub struct Gateway {
     pub neighbours: Neighbours,
     links: RwLock<HashMap<NetworkId, Arc<LinkState>, RandomState>>,
 }
+
+/// After this what found no room in the outbox, which is emptied meanwhile, is tried again.
+const AGAIN: Duration = Duration::from_millis(50);
 
 /// The way to a next hop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,11 +172,9 @@ impl Link<'_> {
         outbox: &mut Outbox,
         trace: &mut T,
     ) -> NextHop {
-        let Link {
-            face, now, effects, ..
-        } = self;
+        let face = self.face;
         let neighbours = &self.live.neighbours;
-        let resolution = neighbours.resolve(face, ip, arrival.from, now, effects);
+        let resolution = neighbours.resolve(self, ip, arrival.from, outbox);
         trace.tell(match resolution {
             Resolution::Known(mac) => Decision::NextHopKnown { ip, mac },
             Resolution::Ask => Decision::NextHopAsked { ip },
@@ -219,7 +221,7 @@ impl Link<'_> {
 }
 
 impl Gateway {
-    /// What is due on all links. Called about once a second by one caller.
+    /// Does what is due on all links, and notes when more is.
     pub(crate) fn poll<'a>(
         &self,
         faces: impl Iterator<Item = &'a Face>,
@@ -227,6 +229,7 @@ impl Gateway {
         outbox: &mut Outbox,
     ) {
         let faces: Vec<&Face> = faces.collect();
+        let refused = outbox.refused();
         for face in &faces {
             let state = self.state(face.network);
             announce::poll(face, &mut lock(&state.announced), now, outbox);
@@ -238,8 +241,11 @@ impl Gateway {
                 self.give_up(&faces, (face.network, ip), now, outbox);
             }
         }
-        self.neighbours.held.expire(now);
+        self.neighbours.held.expire(now, outbox);
         self.forget(|network| faces.iter().any(|face| face.network == network));
+        if outbox.refused() > refused {
+            outbox.due(now + AGAIN);
+        }
     }
 
     /// Tells the senders of the packets that wait for `hop` that it does not answer.

@@ -34,7 +34,6 @@
 use super::held::{Held, PendingPacket};
 use super::link::Link;
 use super::table::{Age, Entry, Heard, Phase, Resolution, Room, Table};
-use crate::interface::Face;
 use crate::outbox::Outbox;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -87,19 +86,25 @@ impl Neighbours {
     /// question: the caller sends the first one, [`Neighbours::poll`] the others.
     pub(crate) fn resolve(
         &self,
-        face: &Face,
+        link: Link<'_>,
         ip: IpAddr,
         from: PortId,
-        now: Instant,
-        effects: Effects,
+        outbox: &mut Outbox,
     ) -> Resolution {
+        let Link {
+            face, now, effects, ..
+        } = link;
         if let Some(mac) = face.neighbours.get(&ip).copied().or(face.peer) {
             return Resolution::Known(mac);
         }
         let room = {
             let shard = self.read(face.network);
             let table = shard.get(&face.network);
-            if let Some(known) = table.and_then(|t| t.get(ip)?.resolve(now, effects)) {
+            let entry = table.and_then(|table| table.get(ip));
+            if let Some(known) = entry.and_then(|entry| entry.resolve(now)) {
+                if link.is_live() && entry.is_some_and(|entry| entry.mark_used(now)) {
+                    outbox.due(now);
+                }
                 return known;
             }
             table.map_or(Room::Free, |table| table.room_for(from))
@@ -110,7 +115,8 @@ impl Neighbours {
             (Room::Free | Room::Of(_), Effects::None) => Resolution::Ask,
             (Room::Free | Room::Of(_), Effects::Live) => {
                 let mut shard = self.write(face.network);
-                shard.entry(face.network).or_default().ask(ip, from, now)
+                let table = shard.entry(face.network).or_default();
+                table.ask(ip, from, now, outbox)
             }
         }
     }
@@ -148,7 +154,7 @@ impl Neighbours {
         if link.is_live() {
             let mut shard = self.write(face.network);
             let table = shard.entry(face.network).or_default();
-            table.set(ip, next);
+            table.set(ip, next, outbox);
             drop(shard);
             self.held.release(face.network, ip, outbox);
         }
@@ -178,8 +184,8 @@ impl Neighbours {
         }
     }
 
-    /// Asks again what was not answered, and forgets what is over, on one link. Whose packets
-    /// waited in vain is added to `unreachable`.
+    /// Asks again what was not answered, and forgets what is over, on one link, and notes when more
+    /// is due. Whose packets waited in vain is added to `unreachable`.
     pub(crate) fn poll(&self, link: Link<'_>, outbox: &mut Outbox, unreachable: &mut Vec<IpAddr>) {
         let Link { face, now, .. } = link;
         if self.read(face.network).get(&face.network).is_none() {
@@ -189,7 +195,7 @@ impl Neighbours {
         let Some(table) = shard.get_mut(&face.network) else {
             return;
         };
-        table.poll(now, |ip, age| match age {
+        table.poll(now, outbox, |ip, age, outbox| match age {
             Age::Ask(at) => super::question(face, ip, at, outbox),
             Age::Failed => {
                 unreachable.push(ip);

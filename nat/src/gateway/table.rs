@@ -1,9 +1,10 @@
 //! The neighbours of one network, and the state machine that neighbour.rs draws.
 
+use crate::outbox::Outbox;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 use model::NeighbourState;
-use pipeline::{Effects, Instant, PortId};
+use pipeline::{Instant, PortId};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -107,8 +108,8 @@ pub(super) enum Room {
 const REACHABLE: Duration = Duration::from_secs(30);
 /// RFC 4861, 10: MAX_MULTICAST_SOLICIT and MAX_UNICAST_SOLICIT.
 const QUESTIONS: u8 = 3;
-/// RFC 4861, 10: RETRANS_TIMER, a second; less what a poll of once a second may come early.
-const RETRANS: Duration = Duration::from_millis(900);
+/// RFC 4861, 10: RETRANS_TIMER.
+const RETRANS: Duration = Duration::from_secs(1);
 /// How long it is remembered that a neighbour did not answer.
 const FAILED: Duration = Duration::from_secs(3);
 /// How long one is remembered that nobody uses.
@@ -147,11 +148,14 @@ impl Table {
     }
 
     /// Opens a question, unless another worker did, or `from` has enough of them.
-    pub(super) fn ask(&mut self, ip: IpAddr, from: PortId, now: Instant) -> Resolution {
-        if let Some(known) = self
-            .get(ip)
-            .and_then(|entry| entry.resolve(now, Effects::Live))
-        {
+    pub(super) fn ask(
+        &mut self,
+        ip: IpAddr,
+        from: PortId,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) -> Resolution {
+        if let Some(known) = self.get(ip).and_then(|entry| entry.resolve(now)) {
             return known;
         }
         // One that failed a while ago is asked anew, at the cost of who asks now.
@@ -166,40 +170,61 @@ impl Table {
             questions: 1,
             asked: now,
         };
-        self.set(ip, phase);
+        self.set(ip, phase, outbox);
         Resolution::Ask
     }
 
-    /// Puts `ip` into a phase.
-    pub(super) fn set(&mut self, ip: IpAddr, phase: Phase) {
-        self.remove(ip);
-        if let Some(asker) = phase.asker() {
-            *self.open.entry(asker).or_default() += 1;
+    /// Puts `ip` into a phase, and notes when that is over.
+    pub(super) fn set(&mut self, ip: IpAddr, phase: Phase, outbox: &mut Outbox) {
+        let since = phase.since();
+        let entry = Entry {
+            phase,
+            used: AtomicU64::new(since.as_secs()),
+        };
+        outbox.due(entry.over_at());
+        self.insert(ip, entry);
+        if self.entries.len() > MAX_KNOWN {
+            outbox.due(since);
         }
-        let used = AtomicU64::new(phase.since().as_secs());
-        self.entries.insert(ip, Entry { phase, used });
     }
 
-    /// Moves every entry on. `act` does what is to be done, and answers whether it could.
-    pub(super) fn poll(&mut self, now: Instant, mut act: impl FnMut(IpAddr, Age) -> bool) {
-        let mut due: Vec<_> = self
+    fn insert(&mut self, ip: IpAddr, entry: Entry) {
+        self.remove(ip);
+        if let Some(asker) = entry.phase.asker() {
+            *self.open.entry(asker).or_default() += 1;
+        }
+        self.entries.insert(ip, entry);
+    }
+
+    /// Moves every entry on whose phase is over, and notes when the next one is. `act` does what is
+    /// to be done, and answers whether it could.
+    pub(super) fn poll(
+        &mut self,
+        now: Instant,
+        outbox: &mut Outbox,
+        mut act: impl FnMut(IpAddr, Age, &mut Outbox) -> bool,
+    ) {
+        let mut over: Vec<_> = self
             .entries
             .iter()
-            .filter_map(|(ip, entry)| Some((*ip, entry.due(now)?)))
+            .filter_map(|(ip, entry)| Some((*ip, entry.next(now)?)))
             .collect();
         // What is said does not depend on the order of a hash table.
-        due.sort_unstable_by_key(|(ip, _)| *ip);
-        for (ip, due) in due {
-            match due {
-                Due::Forget => self.remove(ip),
-                Due::Become(next, age) => {
-                    if age.is_none_or(|age| act(ip, age)) {
-                        self.advance(ip, next);
+        over.sort_unstable_by_key(|(ip, _)| *ip);
+        for (ip, next) in over {
+            match next {
+                Next::Forget => self.remove(ip),
+                Next::Become(phase, age) => {
+                    if age.is_none_or(|age| act(ip, age, outbox)) {
+                        self.advance(ip, phase);
                     }
                 }
             }
         }
         self.shrink(now);
+        let next = self.entries.values().map(Entry::over_at);
+        // What found no room in the outbox is over still, and tried again with all the rest.
+        next.filter(|at| *at > now).for_each(|at| outbox.due(at));
     }
 
     /// Beyond its bound the table forgets who was not used for longest.
@@ -220,13 +245,10 @@ impl Table {
         }
     }
 
-    /// As [`Table::set`], but goes on counting its use.
-    fn advance(&mut self, ip: IpAddr, next: Phase) {
-        let used = self.get(ip).map_or(0, |e| e.used.load(Relaxed));
-        self.set(ip, next);
-        if let Some(entry) = self.entries.get_mut(&ip) {
-            *entry.used.get_mut() = used;
-        }
+    /// Puts `ip` into its next phase, and goes on counting its use.
+    fn advance(&mut self, ip: IpAddr, phase: Phase) {
+        let used = self.get(ip).map_or(0, |e| e.used.load(Relaxed)).into();
+        self.insert(ip, Entry { phase, used });
     }
 
     fn remove(&mut self, ip: IpAddr) {
@@ -255,90 +277,96 @@ impl Table {
     }
 }
 
-/// What time did to an entry.
-enum Due {
+/// What time makes of an entry.
+enum Next {
     Become(Phase, Option<Age>),
     Forget,
 }
 
 impl Entry {
     /// What is known; `None` when it is time to ask (again).
-    pub(super) fn resolve(&self, now: Instant, effects: Effects) -> Option<Resolution> {
+    pub(super) fn resolve(&self, now: Instant) -> Option<Resolution> {
         match self.phase {
             Phase::Reachable { mac, .. } | Phase::Stale { mac, .. } | Phase::Probe { mac, .. } => {
-                let second = now.as_secs();
-                if effects == Effects::Live && self.used.load(Relaxed) != second {
-                    self.used.store(second, Relaxed);
-                }
                 Some(Resolution::Known(mac))
             }
             Phase::Incomplete { .. } => Some(Resolution::Wait),
-            Phase::Failed { since, .. } if now.since(since) < FAILED => Some(Resolution::Failed),
+            Phase::Failed { .. } if now < self.over_at() => Some(Resolution::Failed),
             Phase::Failed { .. } => None,
         }
     }
 
-    fn due(&self, now: Instant) -> Option<Due> {
+    /// Notes that a packet goes there. Whether that makes it due: a stale one is asked once it is
+    /// used again.
+    pub(super) fn mark_used(&self, now: Instant) -> bool {
+        let second = now.as_secs();
+        if self.used.load(Relaxed) == second {
+            return false;
+        }
+        self.used.store(second, Relaxed);
+        matches!(self.phase, Phase::Stale { .. }) && self.over_at() <= now
+    }
+
+    /// When its phase is over.
+    fn over_at(&self) -> Instant {
         match self.phase {
+            Phase::Incomplete { asked, .. } | Phase::Probe { asked, .. } => asked + RETRANS,
+            Phase::Reachable { since, .. } => since + REACHABLE,
+            Phase::Failed { since, .. } => since + FAILED,
+            Phase::Stale { since, .. } => self.used_after(since).unwrap_or(since + UNUSED),
+        }
+    }
+
+    /// The second in which a packet went there, if that began after `since`.
+    fn used_after(&self, since: Instant) -> Option<Instant> {
+        let used = Instant::from_secs(self.used.load(Relaxed));
+        (used > since).then_some(used)
+    }
+
+    /// What is to become of it, if its phase is over.
+    fn next(&self, now: Instant) -> Option<Next> {
+        if now < self.over_at() {
+            return None;
+        }
+        Some(match self.phase {
             Phase::Incomplete {
-                asker,
-                questions,
-                asked,
-            } if now.since(asked) >= RETRANS => Some(if questions < QUESTIONS {
+                asker, questions, ..
+            } if questions < QUESTIONS => {
                 let next = Phase::Incomplete {
                     asker,
                     questions: questions + 1,
                     asked: now,
                 };
-                Due::Become(next, Some(Age::Ask(None)))
-            } else {
-                let next = Phase::Failed { asker, since: now };
-                Due::Become(next, Some(Age::Failed))
-            }),
-            Phase::Probe {
-                mac,
-                questions,
-                asked,
-            } if now.since(asked) >= RETRANS => Some(if questions < QUESTIONS {
-                let next = Phase::Probe {
-                    mac,
-                    questions: questions + 1,
-                    asked: now,
-                };
+                Next::Become(next, Some(Age::Ask(None)))
+            }
+            Phase::Incomplete { asker, .. } => Next::fail(asker, now),
+            Phase::Probe { mac, questions, .. } if questions < QUESTIONS => {
                 // The last question goes to everybody: it may have moved.
                 let at = (questions + 1 < QUESTIONS).then_some(mac);
-                Due::Become(next, Some(Age::Ask(at)))
-            } else {
-                let next = Phase::Failed {
-                    asker: PortId::GATEWAY,
-                    since: now,
-                };
-                Due::Become(next, Some(Age::Failed))
-            }),
-            Phase::Reachable { mac, since } if now.since(since) >= REACHABLE => {
-                Some(Due::Become(Phase::Stale { mac, since: now }, None))
+                Next::probe(mac, questions + 1, at, now)
             }
-            Phase::Stale { mac, since } => self.due_stale(mac, since, now),
-            Phase::Failed { since, .. } if now.since(since) >= FAILED => Some(Due::Forget),
-            Phase::Incomplete { .. }
-            | Phase::Probe { .. }
-            | Phase::Reachable { .. }
-            | Phase::Failed { .. } => None,
-        }
+            Phase::Probe { .. } => Next::fail(PortId::GATEWAY, now),
+            Phase::Reachable { mac, .. } => Next::Become(Phase::Stale { mac, since: now }, None),
+            Phase::Stale { mac, since } if self.used_after(since).is_some() => {
+                Next::probe(mac, 1, Some(mac), now)
+            }
+            Phase::Stale { .. } | Phase::Failed { .. } => Next::Forget,
+        })
+    }
+}
+
+impl Next {
+    fn probe(mac: MacAddr, questions: u8, at: Option<MacAddr>, now: Instant) -> Self {
+        let phase = Phase::Probe {
+            mac,
+            questions,
+            asked: now,
+        };
+        Self::Become(phase, Some(Age::Ask(at)))
     }
 
-    /// One that was used since it became stale is asked, one that nobody uses is forgotten.
-    fn due_stale(&self, mac: MacAddr, since: Instant, now: Instant) -> Option<Due> {
-        let used = Instant::from_secs(self.used.load(Relaxed));
-        if used > since {
-            let next = Phase::Probe {
-                mac,
-                questions: 1,
-                asked: now,
-            };
-            return Some(Due::Become(next, Some(Age::Ask(Some(mac)))));
-        }
-        (now.since(since) >= UNUSED).then_some(Due::Forget)
+    fn fail(asker: PortId, now: Instant) -> Self {
+        Self::Become(Phase::Failed { asker, since: now }, Some(Age::Failed))
     }
 }
 

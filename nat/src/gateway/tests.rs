@@ -29,6 +29,7 @@ use smoltcp::wire::{
 };
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::time::Duration;
 use wire::{Headers, MacAddr, VnetHeader};
 
 pub(super) const GATEWAY: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
@@ -99,20 +100,23 @@ impl Lab {
             neighbours: BTreeMap::new(),
             peer: None,
         };
-        Self {
+        let mut lab = Self {
             face: Face::new(interface.clone()),
             interface,
             live: Gateway::default(),
             outbox: Outbox::default(),
             now: Instant::from_secs(1000),
             proxied: Vec::new(),
-        }
+        };
+        lab.outbox.due(lab.now);
+        lab
     }
 
     /// The interface is configured anew.
     pub(super) fn configure(&mut self, change: impl FnOnce(&mut Interface)) {
         change(&mut self.interface);
         self.face = Face::new(self.interface.clone());
+        self.outbox.due(self.now);
     }
 
     /// The host's link: the router answers for 10.2.0.0/16 and 2001:db8:2::/64 there.
@@ -210,13 +214,19 @@ impl Lab {
         )
     }
 
-    /// Time passes, a poll a second.
+    /// Time passes, in which what is due is done.
     pub(super) fn pass(&mut self, seconds: u64) {
-        for _ in 0..seconds {
-            self.now = Instant::from_nanos(self.now.as_nanos() + 1_000_000_000);
+        let end = self.now + Duration::from_secs(seconds);
+        while let Some(due) = self.outbox.take_due() {
+            if due > end {
+                self.outbox.due(due);
+                break;
+            }
+            self.now = self.now.max(due);
             let faces = std::iter::once(&self.face);
             self.live.poll(faces, self.now, &mut self.outbox);
         }
+        self.now = end;
     }
 
     /// A time in which announcements and first advertisements are over.

@@ -99,7 +99,8 @@ impl Writer {
     /// Retires what is gone and has old addresses forgotten.
     pub(super) fn tick(&mut self) {
         self.retire_gone();
-        self.dataplane.tick();
+        // Here and by no worker: it takes milliseconds.
+        self.dataplane.router().expire(self.dataplane.now());
         self.follow_host();
         self.tidy_store();
         let now = self.dataplane.now();

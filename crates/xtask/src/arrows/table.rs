@@ -154,7 +154,7 @@ pub(super) const LAYERS: &[Layers] = &[
         package: NAT,
         groups: &[
             &[
-                "arrival", "config", "flow", "outbox", "rewrite", "routes", "tcp", "tuple",
+                "arrival", "config", "due", "flow", "outbox", "rewrite", "routes", "tcp", "tuple",
             ],
             &[
                 "fragments",

@@ -12,6 +12,7 @@ use smoltcp::wire::{ArpPacket, EthernetFrame, EthernetProtocol};
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Barrier;
 use std::thread;
+use std::time::Duration;
 use wire::craft;
 use wire::{Headers, MacAddr, Nd, Transport, VnetHeader};
 
@@ -156,6 +157,24 @@ fn three_questions_a_second_apart_and_then_it_is_unreachable() {
 }
 
 #[test]
+fn a_question_is_put_again_at_its_time_and_not_at_the_next_second() {
+    let mut lab = Lab::new().settled();
+    lab.now = lab.now + Duration::from_millis(400);
+    assert_eq!(lab.next_hop(HOP, &packet(1), PORT), NextHop::Held);
+    let asked = [(MacAddr::BROADCAST, hop().into())];
+    assert_eq!(questions(&mut lab), asked);
+    let due = lab.now + Duration::from_secs(1);
+    lab.pass(0);
+    assert_eq!((lab.sent().len(), lab.outbox.take_due()), (0, Some(due)));
+    let faces = || std::iter::once(&lab.face);
+    lab.live.poll(faces(), lab.now, &mut lab.outbox);
+    assert!(lab.outbox.is_empty(), "a poll too early says nothing");
+    assert_eq!(lab.outbox.take_due(), Some(due));
+    lab.live.poll(faces(), due, &mut lab.outbox);
+    assert_eq!(questions(&mut lab), asked);
+}
+
+#[test]
 fn a_used_neighbour_is_asked_again_and_goes_on_being_used() {
     let mut lab = Lab::new().settled();
     assert_eq!(lab.next_hop(HOP, &packet(1), PORT), NextHop::Held);
@@ -171,10 +190,7 @@ fn a_used_neighbour_is_asked_again_and_goes_on_being_used() {
     for to in [PEER, PEER, MacAddr::BROADCAST] {
         lab.pass(1);
         assert_eq!(lab.next_hop(HOP, &packet(1), PORT), NextHop::At(PEER));
-        if state(&lab) != Some(NeighbourState::Probe) {
-            // The second of its use has to pass first.
-            lab.pass(1);
-        }
+        lab.pass(0);
         assert_eq!(questions(&mut lab), [(to, hop().into())]);
         assert_eq!(state(&lab), Some(NeighbourState::Probe));
     }
@@ -301,7 +317,7 @@ fn an_answer_on_another_worker_misses_no_packet() {
                     origin: origin(),
                     frame: &frame,
                 };
-                let resolution = neighbours.resolve(face, ip, PORT, now, Effects::Live);
+                let resolution = neighbours.resolve(link(), ip, PORT, &mut Outbox::default());
                 start.wait();
                 neighbours.hold(link(), ip, pending, resolution)
             });
