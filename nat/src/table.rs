@@ -37,6 +37,7 @@
 //! Every method may be called from every thread. A shard is held for one packet, or for a few
 //! hundred sessions of a listing; nothing holds two locks.
 
+mod admission;
 mod claim;
 mod entry;
 mod events;
@@ -56,10 +57,11 @@ pub use session::{Hold, Traffic};
 pub use settings::{NatSettings, Settings};
 pub use stored::{Gap, Imported, Stored};
 
+pub(crate) use admission::Admission;
 pub(crate) use claim::{Candidate, hold_of};
 pub(crate) use entry::Ends;
 pub(crate) use key::{Addr, Key, OURS};
-pub(crate) use mapping::{Admission, pool_of};
+pub(crate) use mapping::pool_of;
 pub(crate) use owners::{Endpoint, Tally};
 pub(crate) use session::{Class, End, External, Link, Session, other};
 pub(crate) use shard::{SessionLookup, Shard, View};
@@ -215,7 +217,7 @@ impl Tables {
         let mut gone = 0;
         self.walk(|shard, at| {
             if let Some(session) = shard.get(at)
-                && !keep(&shard.ends(session))
+                && !keep(&session.ends(&shard.externals))
             {
                 shard.remove(at, Ending::Flushed, now);
                 gone += 1;
@@ -310,7 +312,7 @@ impl Shard {
     fn listed(&self, at: u32, settings: &Settings, now: Instant) -> Option<Entry> {
         let session = self.get(at)?;
         let timeout = settings.rules(session.holder().network).timeout(session);
-        Some(self.entry(session, timeout, now))
+        Some(session.entry(&self.externals, timeout, now))
     }
 }
 

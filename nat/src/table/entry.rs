@@ -1,7 +1,6 @@
 //! Connections as people see them.
 
-use super::session::{Class, Session, Traffic};
-use super::shard::Shard;
+use super::session::{Class, Externals, Session, Traffic};
 use crate::TransportAddr;
 use crate::tcp::Side;
 use pipeline::{Instant, NetworkId};
@@ -143,46 +142,46 @@ impl Entry {
     }
 }
 
-impl Shard {
-    pub(super) fn ends(&self, session: &Session) -> Ends {
+impl Session {
+    pub(super) fn ends(&self, externals: &Externals) -> Ends {
         let party = |side| {
-            let inside = session.inside(side);
+            let inside = self.inside(side);
             Party {
                 network: inside.network,
                 addr: inside.addr,
-                seen_as: session.seen_as(side, &self.externals),
+                seen_as: self.seen_as(side, externals),
             }
         };
         Ends {
-            protocol: session.protocol,
+            protocol: self.protocol,
             initiator: party(Side::Initiator),
             responder: party(Side::Responder),
         }
     }
 
-    /// A session that may be silent for `timeout` nanoseconds.
-    pub(super) fn entry(&self, session: &Session, timeout: u64, now: Instant) -> Entry {
+    /// As people see it, when it may be silent for `timeout` nanoseconds.
+    pub(super) fn entry(&self, externals: &Externals, timeout: u64, now: Instant) -> Entry {
         let Ends {
             protocol,
             initiator,
             responder,
-        } = self.ends(session);
-        let until = session.last.saturating_add(timeout);
-        let [sent, answered] = session.traffic;
+        } = self.ends(externals);
+        let until = self.last.saturating_add(timeout);
+        let [sent, answered] = self.traffic;
         Entry {
             protocol,
             initiator,
             responder,
-            holder: match session.held_by {
+            holder: match self.held_by {
                 Side::Initiator => Holder::Initiator,
                 Side::Responder => Holder::Responder,
             },
-            state: match (&session.tracker, session.answered) {
+            state: match (&self.tracker, self.answered) {
                 (Some(tracker), _) => tracker.label(),
                 (None, true) => "two-way",
                 (None, false) => "one-way",
             },
-            phase: match session.class {
+            phase: match self.class {
                 Class::Opening => Phase::Opening,
                 Class::Established => Phase::Established,
                 Class::Closing => Phase::Closing,
@@ -190,7 +189,7 @@ impl Shard {
             sent,
             answered,
             remaining: Duration::from_nanos(until.saturating_sub(now.as_nanos())),
-            age: Duration::from_nanos(now.as_nanos().saturating_sub(session.born)),
+            age: Duration::from_nanos(now.as_nanos().saturating_sub(self.born)),
         }
     }
 }

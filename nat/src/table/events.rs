@@ -2,7 +2,6 @@
 //! When nobody watches, a connection's beginning and end cost one comparison.
 
 use super::entry::Entry;
-use super::shard::Shard;
 use pipeline::Instant;
 use std::collections::VecDeque;
 
@@ -65,26 +64,24 @@ impl Events {
         out.extend(self.queue.drain(..));
         std::mem::take(&mut self.lost)
     }
-}
 
-impl Shard {
+    /// Keeps an event, if anybody watches: only then is `entry` asked for the connection.
     #[inline]
-    pub(super) fn tell(&mut self, at: u32, change: Change, now: Instant) {
-        if self.events.limit == 0 {
+    pub(crate) fn tell(
+        &mut self,
+        at: Instant,
+        change: Change,
+        entry: impl FnOnce() -> Option<Entry>,
+    ) {
+        if self.limit == 0 {
             return;
         }
-        if self.events.queue.len() >= self.events.limit {
-            self.events.lost += 1;
+        if self.queue.len() >= self.limit {
+            self.lost += 1;
             return;
         }
-        if let Some(session) = self.get(at) {
-            // Nobody's settings are at hand; what is over has no time left.
-            let entry = self.entry(session, 0, now);
-            self.events.queue.push_back(Event {
-                at: now,
-                change,
-                entry,
-            });
+        if let Some(entry) = entry() {
+            self.queue.push_back(Event { at, change, entry });
         }
     }
 }

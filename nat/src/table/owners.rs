@@ -64,14 +64,6 @@ impl Tallies {
     }
 }
 
-impl super::Shard {
-    /// The tally of an endpoint that holds something here.
-    pub(crate) fn tally(&self, endpoint: Endpoint) -> Option<Tally> {
-        let owner = self.owners.get(self.owners.find(endpoint)?)?;
-        Some(Arc::clone(&owner.tally))
-    }
-}
-
 /// The owners of one shard.
 #[derive(Debug)]
 pub(crate) struct Owners {

@@ -75,7 +75,7 @@ impl Shard {
             capacity,
             sessions: Slab::new(),
             index: HashTable::new(),
-            mappings: Mappings::default(),
+            mappings: Mappings::new(state.clone()),
             externals: Externals::default(),
             owners: Owners::new(state.clone()),
             events: Events::default(),
@@ -186,7 +186,7 @@ impl Shard {
                     IndexEntry::spread(place.hash)
                 });
         }
-        self.hold(at);
+        self.mappings.hold(&mut self.sessions, &self.externals, at);
         self.owners.link(&mut self.sessions, at);
         self.draws = self.draws.wrapping_add(0x9e37_79b9_7f4a_7c15);
         self.tell(at, Change::Opened, now);
@@ -208,7 +208,8 @@ impl Shard {
                 entry.remove();
             }
         }
-        self.release(at);
+        self.mappings
+            .release(&mut self.sessions, &self.externals, at);
         self.owners.unlink(&mut self.sessions, at);
         self.sessions.remove(at);
     }
@@ -241,6 +242,12 @@ impl Shard {
         u32::try_from(mixed >> 32).unwrap_or(0)
     }
 
+    /// The tally of an endpoint that holds something here.
+    pub(crate) fn tally(&self, endpoint: Endpoint) -> Option<Tally> {
+        let owner = self.owners.get(self.owners.find(endpoint)?)?;
+        Some(owner.tally.clone())
+    }
+
     /// Sessions there, those that are over and not swept included.
     pub(crate) fn len(&self) -> usize {
         self.sessions.len()
@@ -252,6 +259,13 @@ impl Shard {
             + self.index.allocation_size()
             + self.mappings.bytes()
             + self.owners.bytes()
+    }
+
+    #[inline]
+    fn tell(&mut self, at: u32, change: Change, now: Instant) {
+        // Nobody's settings are at hand; what is over has no time left.
+        let entry = || Some(self.sessions.get(at)?.entry(&self.externals, 0, now));
+        self.events.tell(now, change, entry);
     }
 
     fn reclass(&mut self, at: u32, class: Class, now: Instant) {

@@ -176,7 +176,7 @@ impl Stored {
 impl Shard {
     fn stored(&self, at: u32, view: &View<'_>) -> Option<Stored> {
         let session = self.get(at).filter(|session| !view.is_over(session))?;
-        let entry = self.entry(session, 0, view.now);
+        let entry = session.entry(&self.externals, 0, view.now);
         let external = session.ends.iter().find_map(|end| end.seen_as);
         Some(Stored {
             protocol: entry.protocol,

@@ -269,7 +269,7 @@ pub(super) fn check(package: &str, tree: &Tree) -> Vec<String> {
         }
         for cycle in cycles(level) {
             let holds = |k: &&KnownCycle| {
-                k.parent == parent && cycle.iter().all(|m| k.modules.contains(&m.as_str()))
+                parent.is_empty() && cycle.iter().all(|m| k.modules.contains(&m.as_str()))
             };
             match known.iter().position(holds) {
                 Some(at) => _ = known.swap_remove(at),

@@ -182,13 +182,11 @@ pub(super) const LAYERS: &[Layers] = &[
     },
 ];
 
-/// Modules below one parent that use each other in a circle.
+/// Top-level modules that use each other in a circle. Below them there is none.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct KnownCycle {
     /// The crate.
     pub(super) package: &'static str,
-    /// The path of their parent; empty for the crate's root.
-    pub(super) parent: &'static str,
     /// Every module of the circle.
     pub(super) modules: &'static [&'static str],
 }
@@ -209,11 +207,6 @@ pub(super) const KNOWN_CYCLES: &[KnownCycle] = &[
         ],
     ),
     known(SWITCH, &["egress", "forward", "rate", "topology"]),
-    KnownCycle {
-        package: NAT,
-        parent: "table",
-        modules: &["entry", "events", "mapping", "owners", "shard"],
-    },
     known(
         CONTROL,
         &[
@@ -230,11 +223,7 @@ pub(super) const KNOWN_CYCLES: &[KnownCycle] = &[
 ];
 
 const fn known(package: &'static str, modules: &'static [&'static str]) -> KnownCycle {
-    KnownCycle {
-        package,
-        parent: "",
-        modules,
-    }
+    KnownCycle { package, modules }
 }
 
 /// Crates.io packages that do I/O, keep time or start threads: no pure crate depends on one.
