@@ -11,8 +11,9 @@ fn read(file: &str) -> State {
     State::read(version.expect("a version"), file["state"].take()).expect("it is read")
 }
 
-/// It has a value of every kind.
+/// They have a value of every kind.
 const EVERYTHING: &str = include_str!("state/version-1.json");
+const TODAY: &str = include_str!("state/version-2.json");
 const EARLY: &str = include_str!("state/version-1-early.json");
 
 #[test]
@@ -45,11 +46,20 @@ fn what_the_first_files_did_not_say_is_the_default() {
 
 #[test]
 fn what_is_read_is_written_and_read_again() {
-    for file in [EVERYTHING, EARLY] {
+    for file in [EVERYTHING, TODAY, EARLY] {
         let state = read(file);
         let written = serde_json::to_value(&state).unwrap();
         assert_eq!(State::read(VERSION, written).unwrap(), state);
     }
+}
+
+/// What reads a file may change; what stands in it does so with its version only.
+#[test]
+fn a_file_of_version_2_is_written_as_it_was_read() {
+    let state = read(TODAY);
+    let file: Value = serde_json::from_str(TODAY).unwrap();
+    assert_eq!(serde_json::to_value(&state).unwrap(), file["state"]);
+    assert_eq!(state, read(EVERYTHING), "it says what version 1 said");
 }
 
 #[test]
