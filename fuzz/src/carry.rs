@@ -18,8 +18,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use switch::fdb::{Fdb, FdbConfig};
 use switch::{
-    Form, Gateway, Lock, Mirror, Native, Network, Outputs, Port, Topology, VlanMode, VlanSet,
-    reform,
+    Form, Gateway, Lock, Mirror, Network, Outputs, Port, Topology, VlanMode, VlanSet, reform,
 };
 use wire::{Headers, MacAddr, Net, VlanId, VlanTag, VnetHeader, check_vnet};
 
@@ -227,11 +226,7 @@ pub(crate) fn topology(gateway: Option<Gateway>) -> Topology {
         gateway,
     };
     let plain = |id| Port::plain(PortId(id), NetworkId(1));
-    let some: VlanSet = [1, 10, 20].map(vlan).into_iter().collect();
-    let native = Some(Native {
-        vid: vlan(1),
-        tagged: false,
-    });
+    let some = VlanSet::listed(&[1, 10, 20].map(vlan));
     let lock = Lock {
         mac: LOCKED_MAC,
         ipv4: vec![LOCKED_IP.into()],
@@ -250,7 +245,8 @@ pub(crate) fn topology(gateway: Option<Gateway>) -> Topology {
         Port {
             vlan: VlanMode::Trunk {
                 allowed: some,
-                native,
+                native: Some(vlan(1)),
+                native_tagged: false,
             },
             ..plain(1)
         },
@@ -259,17 +255,17 @@ pub(crate) fn topology(gateway: Option<Gateway>) -> Topology {
             ..plain(2)
         },
         Port {
-            vlan: VlanMode::Access(vlan(10)),
+            vlan: VlanMode::Access { vid: vlan(10) },
             isolated: true,
             ..plain(3)
         },
         Port {
-            vlan: VlanMode::Access(vlan(10)),
+            vlan: VlanMode::Access { vid: vlan(10) },
             isolated: true,
             ..plain(4)
         },
         Port {
-            vlan: VlanMode::Tunnel(vlan(20)),
+            vlan: VlanMode::Dot1qTunnel { vid: vlan(20) },
             ..plain(5)
         },
         plain(6),
@@ -278,6 +274,7 @@ pub(crate) fn topology(gateway: Option<Gateway>) -> Topology {
             vlan: VlanMode::Trunk {
                 allowed: VlanSet::all(),
                 native: None,
+                native_tagged: false,
             },
             ..Port::plain(PortId(8), NetworkId(2))
         },

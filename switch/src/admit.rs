@@ -6,7 +6,7 @@
 //! ([`DropReason::Unverifiable`]): a damaged header is no way around it.
 
 use crate::topology::{Ingress, Lock};
-use crate::vlan::Admitted;
+use crate::vlan::{self, Admitted};
 use pipeline::{Context, Decision, DropReason, PortId, Trace};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use wire::{Headers, Nd, Net, Transport, VlanTag};
@@ -31,7 +31,7 @@ pub fn admit<T: Trace>(
         lock.check(headers)?;
         lock.tell(port.id, headers, &mut context.trace);
     }
-    let admitted = port.vlan.admit(headers)?;
+    let admitted = vlan::classify(&port.vlan, headers)?;
     context.tell(Decision::InVlan {
         vlan: admitted.vlan,
     });

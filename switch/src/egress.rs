@@ -2,7 +2,7 @@
 
 use crate::forward::Forward;
 use crate::topology::{Ingress, Mirror, Port, Topology};
-use crate::vlan::{Admitted, Form};
+use crate::vlan::{self, Admitted, Form};
 use pipeline::{Context, Decision, DropReason, Frame, PortId, Trace};
 use wire::Headers;
 
@@ -55,7 +55,7 @@ pub fn arrive<T: Trace>(
     out: &mut Outputs,
 ) {
     let port = ingress.port;
-    out.arrived = port.vlan.arrived(headers);
+    out.arrived = vlan::arrived(&port.vlan, headers);
     if let Some(mirror) = port.mirror.filter(|m| m.ingress) {
         let copied = copy(topology, mirror, out.arrived, out);
         let mirror = mirror.to;
@@ -134,7 +134,7 @@ fn leave(from: &Port, to: &Port, admitted: &Admitted) -> Result<Form, DropReason
     if from.isolated && to.isolated {
         return Err(DropReason::Isolated);
     }
-    to.vlan.form(admitted).ok_or(DropReason::EgressVlan)
+    vlan::form(&to.vlan, admitted).ok_or(DropReason::EgressVlan)
 }
 
 fn push<T: Trace>(topology: &Topology, to: &Port, form: Form, out: &mut Outputs, trace: &mut T) {

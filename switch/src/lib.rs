@@ -21,13 +21,14 @@ mod forward;
 mod learn;
 mod rate;
 mod topology;
-mod vlan;
+pub mod vlan;
 
 pub use admit::admit;
 pub use egress::{Outputs, Transmit, arrive, egress, reform};
 pub use forward::{Flood, Forward, forward};
 pub use learn::learn;
+pub use model::{VlanMode, VlanSet};
 pub use pipeline::Effects;
 pub use rate::{Rate, shape, within_rate};
 pub use topology::{Gateway, Ingress, Lock, Mirror, Network, Port, Storm, Topology, TopologyError};
-pub use vlan::{Admitted, Form, Native, VlanMode, VlanSet};
+pub use vlan::{Admitted, Form};

@@ -7,7 +7,7 @@
 
 use crate::fdb::Fdb;
 use crate::rate::Rate;
-use crate::vlan::VlanMode;
+use model::VlanMode;
 use pipeline::{DropReason, Meter, NetworkId, PortId};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -70,7 +70,9 @@ impl Port {
             id,
             network: Some(network),
             up: true,
-            vlan: VlanMode::Access(VlanId::DEFAULT),
+            vlan: VlanMode::Access {
+                vid: VlanId::DEFAULT,
+            },
             isolated: false,
             lock: None,
             storm: Storm::default(),

@@ -8,8 +8,8 @@ use std::net::Ipv6Addr;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
 use switch::{
-    Admitted, Effects, Flood, Form, Forward, Gateway, Ingress, Lock, Mirror, Native, Network,
-    Outputs, Port, Storm, Topology, TopologyError, VlanMode, VlanSet,
+    Admitted, Effects, Flood, Form, Forward, Gateway, Ingress, Lock, Mirror, Network, Outputs,
+    Port, Storm, Topology, TopologyError, VlanMode, vlan as vlans,
 };
 use wire::craft::Link;
 use wire::{EtherType, Headers, IpProtocol, MacAddr, VlanId, VlanTag};
@@ -42,11 +42,13 @@ fn stag(tci: u16) -> VlanTag {
 
 fn trunk(allowed: &[u16], native: Option<(u16, bool)>) -> VlanMode {
     VlanMode::Trunk {
-        allowed: allowed.iter().map(|&id| vlan(id)).collect(),
-        native: native.map(|(vid, tagged)| Native {
-            vid: vlan(vid),
-            tagged,
-        }),
+        allowed: allowed
+            .iter()
+            .map(|&id| vlan(id))
+            .collect::<Vec<_>>()
+            .into(),
+        native: native.map(|(vid, _)| vlan(vid)),
+        native_tagged: native.is_some_and(|(_, tagged)| tagged),
     }
 }
 
@@ -83,8 +85,8 @@ fn with_tags(tags: &[VlanTag]) -> Headers {
 #[test]
 fn which_vlan_a_frame_is_in() {
     use DropReason::{VlanNotAllowed, VlanTaggedRefused, VlanUntaggedRefused};
-    let access = VlanMode::Access(vlan(5));
-    let tunnel = VlanMode::Tunnel(vlan(7));
+    let access = VlanMode::Access { vid: vlan(5) };
+    let tunnel = VlanMode::Dot1qTunnel { vid: vlan(7) };
     // PCP 5 and DEI ride along with VLAN 6.
     let urgent = ctag(0xb006);
     let table: &[(&VlanMode, &[VlanTag], Result<u16, DropReason>)] = &[
@@ -106,12 +108,10 @@ fn which_vlan_a_frame_is_in() {
         (&trunk(&[6], Some((8, false))), &[ctag(0)], Ok(8)),
         (&trunk(&[6], Some((8, false))), &[ctag(8)], Ok(8)),
         (&trunk(&[6], Some((8, true))), &[], Ok(8)),
-        (&trunk(&[], None), &[ctag(1)], Err(VlanNotAllowed)),
+        (&trunk(&[2], None), &[ctag(1)], Err(VlanNotAllowed)),
     ];
     for (mode, tags, expected) in table {
-        let found = mode
-            .admit(&with_tags(tags))
-            .map(|admitted| admitted.vlan.get());
+        let found = vlans::classify(mode, &with_tags(tags)).map(|admitted| admitted.vlan.get());
         assert_eq!(found, *expected, "{mode:?} {tags:?}");
     }
 }
@@ -137,36 +137,28 @@ fn how_a_frame_leaves() {
     };
     let (untagged, tagged) = (Some(Form::Untagged), |tag| Some(Form::Tagged(tag)));
     let table = [
-        (VlanMode::Access(vlan(6)), plain, untagged),
-        (VlanMode::Access(vlan(6)), urgent, untagged),
-        (VlanMode::Access(vlan(7)), plain, None),
-        (VlanMode::Tunnel(vlan(6)), cargo, untagged),
-        (VlanMode::Tunnel(vlan(7)), cargo, None),
+        (VlanMode::Access { vid: vlan(6) }, plain, untagged),
+        (VlanMode::Access { vid: vlan(6) }, urgent, untagged),
+        (VlanMode::Access { vid: vlan(7) }, plain, None),
+        (VlanMode::Dot1qTunnel { vid: vlan(6) }, cargo, untagged),
+        (VlanMode::Dot1qTunnel { vid: vlan(7) }, cargo, None),
         (trunk(&[6], None), plain, tagged(ctag(6))),
         (trunk(&[6], None), urgent, tagged(ctag(0xb006))),
         (trunk(&[6], None), priority, tagged(ctag(0xe006))),
         (trunk(&[6], None), cargo, tagged(stag(6))),
         (trunk(&[7], None), plain, None),
-        (trunk(&[], Some((6, false))), urgent, untagged),
+        (trunk(&[9], Some((6, false))), urgent, untagged),
         (trunk(&[6], Some((6, false))), urgent, untagged),
-        (trunk(&[], Some((6, true))), plain, tagged(ctag(6))),
+        (trunk(&[9], Some((6, true))), plain, tagged(ctag(6))),
         (trunk(&[6], Some((8, false))), plain, tagged(ctag(6))),
     ];
     for (mode, admitted, expected) in table {
-        assert_eq!(mode.form(&admitted), expected, "{mode:?} {admitted:?}");
+        assert_eq!(
+            vlans::form(&mode, &admitted),
+            expected,
+            "{mode:?} {admitted:?}"
+        );
     }
-}
-
-#[test]
-fn vlan_sets_hold_what_was_put_in() {
-    assert_eq!(VlanSet::all().iter().count(), 4094);
-    assert_eq!(VlanSet::none().iter().count(), 0);
-    let ends: VlanSet = [1, 63, 64, 4094].map(vlan).into_iter().collect();
-    assert_eq!(
-        ends.iter().map(VlanId::get).collect::<Vec<_>>(),
-        [1, 63, 64, 4094]
-    );
-    assert!(!ends.contains(vlan(2)) && ends.contains(vlan(64)));
 }
 
 /// What a port locked to `OWN`, 10.0.0.1 and fd00::1 may say.

@@ -29,7 +29,7 @@ fn a_trunk_joins_vlan_to_vlan_with_unfinished_checksums() {
         clearway.packet_port("trunk", "v0", |p| {
             p.network = Some(net.clone());
             p.vlan = Some(VlanMode::Trunk {
-                allowed: vec![vid(10), vid(20)],
+                allowed: vec![vid(10), vid(20)].into(),
                 native: Some(vid(30)),
                 native_tagged: false,
             });
@@ -72,7 +72,7 @@ fn a_trunk_refuses_what_it_does_not_carry() {
     let join = |clearway: &Clearway, allowed: &[u16], native: Option<u16>| {
         let net = clearway.network("blue", 10);
         let mode = VlanMode::Trunk {
-            allowed: allowed.iter().copied().map(vid).collect(),
+            allowed: allowed.iter().copied().map(vid).collect::<Vec<_>>().into(),
             native: native.map(vid),
             native_tagged: false,
         };

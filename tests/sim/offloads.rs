@@ -5,7 +5,7 @@ use pipeline::{Instant, NetworkId, PortId};
 use proptest::prelude::*;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::{Mirror, Native, Network, Port, VlanMode};
+use switch::{Mirror, Network, Port, VlanMode, VlanSet};
 use wire::checksum::{Verified, complete, verify_ipv4, verify_transport};
 use wire::craft::{self, Link, TcpSegment};
 use wire::{Headers, MacAddr, TcpFlags, Transport, VlanId, VnetHeader};
@@ -66,8 +66,9 @@ fn vlan(vid: u16) -> VlanId {
 
 fn trunk() -> VlanMode {
     VlanMode::Trunk {
-        allowed: [vlan(TEN)].into_iter().collect(),
+        allowed: VlanSet::listed(&[vlan(TEN)]),
         native: None,
+        native_tagged: false,
     }
 }
 
@@ -138,13 +139,13 @@ proptest! {
         modes in 0..5usize,
     ) {
         let protocol = if udp { Protocol::Udp } else { Protocol::Tcp };
-        let native = |tagged| VlanMode::Trunk { allowed: switch::VlanSet::none(), native: Some(Native { vid: vlan(TEN), tagged }) };
+        let native = |tagged| VlanMode::Trunk { allowed: VlanSet::listed(&[VlanId::DEFAULT]), native: Some(vlan(TEN)), native_tagged: tagged };
         let (from, to, tag_in, tag_out) = [
-            (VlanMode::Access(vlan(TEN)), trunk(), None, Some(TEN)),
-            (trunk(), VlanMode::Access(vlan(TEN)), Some(TEN), None),
-            (VlanMode::Tunnel(vlan(TEN)), trunk(), Some(77), Some(TEN)),
+            (VlanMode::Access { vid: vlan(TEN) }, trunk(), None, Some(TEN)),
+            (trunk(), VlanMode::Access { vid: vlan(TEN) }, Some(TEN), None),
+            (VlanMode::Dot1qTunnel { vid: vlan(TEN) }, trunk(), Some(77), Some(TEN)),
             (trunk(), native(false), Some(TEN), None),
-            (VlanMode::Access(vlan(TEN)), native(true), None, Some(TEN)),
+            (VlanMode::Access { vid: vlan(TEN) }, native(true), None, Some(TEN)),
         ][modes].clone();
         let (bytes, vnet, payload) = unfinished(v6, protocol, len, gso, tag_in);
         let mut rig = rig(from, to);
@@ -177,12 +178,12 @@ fn a_flood_to_ports_of_every_kind_gives_each_what_it_takes() {
         gateway: None,
     };
     let modes = [
-        VlanMode::Access(vlan(TEN)),
+        VlanMode::Access { vid: vlan(TEN) },
         trunk(),
-        VlanMode::Access(vlan(TEN)),
+        VlanMode::Access { vid: vlan(TEN) },
         trunk(),
-        VlanMode::Access(vlan(TEN)),
-        VlanMode::Tunnel(vlan(TEN)),
+        VlanMode::Access { vid: vlan(TEN) },
+        VlanMode::Dot1qTunnel { vid: vlan(TEN) },
     ];
     let mut ports: Vec<_> = (0..)
         .zip(modes)
@@ -232,8 +233,8 @@ fn there_and_back_through_two_switches_is_the_identity() {
         (true, Protocol::Udp, Some(1000)),
     ] {
         let (bytes, vnet, _) = unfinished(v6, protocol, 4000, gso, None);
-        let mut out = rig(VlanMode::Access(vlan(TEN)), trunk());
-        let mut back = rig(trunk(), VlanMode::Access(vlan(TEN)));
+        let mut out = rig(VlanMode::Access { vid: vlan(TEN) }, trunk());
+        let mut back = rig(trunk(), VlanMode::Access { vid: vlan(TEN) });
         let tagged = out.carry(PortId(0), &bytes, vnet, Instant::ZERO).remove(0);
         let left = back.carry(PortId(0), &tagged.bytes, tagged.vnet, Instant::ZERO);
         assert_eq!(

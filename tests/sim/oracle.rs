@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use steps::{NETWORKS, PORTS, Step, vlan};
 use switch::fdb::{Entry, Fdb, FdbConfig, FdbStats, FlushFilter, Kind, Removal};
-use switch::{Gateway, Mirror, Native, Network, Port, Storm, VlanMode};
+use switch::{Gateway, Mirror, Network, Port, Storm, VlanMode};
 use wire::MacAddr;
 
 proptest! {
@@ -368,14 +368,16 @@ type LiveState = (Vec<(Vec<Entry>, FdbStats)>, String, Vec<Counts>);
 
 fn mode(vlans: &Vlans) -> VlanMode {
     match vlans {
-        Vlans::Access(vid) => VlanMode::Access(vlan(*vid)),
-        Vlans::Tunnel(vid) => VlanMode::Tunnel(vlan(*vid)),
+        Vlans::Access(vid) => VlanMode::Access { vid: vlan(*vid) },
+        Vlans::Tunnel(vid) => VlanMode::Dot1qTunnel { vid: vlan(*vid) },
         Vlans::Trunk { allowed, native } => VlanMode::Trunk {
-            allowed: allowed.iter().map(|&vid| vlan(vid)).collect(),
-            native: native.map(|(vid, tagged)| Native {
-                vid: vlan(vid),
-                tagged,
-            }),
+            allowed: allowed
+                .iter()
+                .map(|&vid| vlan(vid))
+                .collect::<Vec<_>>()
+                .into(),
+            native: native.map(|(vid, _)| vlan(vid)),
+            native_tagged: native.is_some_and(|(_, tagged)| tagged),
         },
     }
 }

@@ -180,7 +180,7 @@ fn scenarios() -> Vec<(DropReason, Scenario)> {
             // Behind a third tag nobody sees TCP any more: a superframe of a customer with two tags
             // of its own, whose tunnel ends at a port that takes no superframes.
             let setup = Network1::plain()
-                .port_a(|a| a.vlan = VlanMode::Tunnel(vlan(9)))
+                .port_a(|a| a.vlan = VlanMode::Dot1qTunnel { vid: vlan(9) })
                 .port_b(|b| b.vlan = trunk(&[9]));
             let mut rig = setup.rig();
             rig.open_plain(PORT_B);
@@ -344,8 +344,9 @@ fn tagged(vid: u16) -> Vec<u8> {
 
 fn trunk(vids: &[u16]) -> VlanMode {
     VlanMode::Trunk {
-        allowed: vids.iter().map(|&vid| vlan(vid)).collect(),
+        allowed: vids.iter().map(|&vid| vlan(vid)).collect::<Vec<_>>().into(),
         native: None,
+        native_tagged: false,
     }
 }
 

@@ -56,7 +56,7 @@ pub use model::{
     NatState, NeighbourState, Netns, NetworkCreate, NetworkSet, Outside, ParseMacError, PcapSpeed,
     Policy, PortAdd, PortKind, PortRange, PortSet, Preset, Protocol, PublicationCreate, Rate,
     Routing, Rule, SETTINGS, Setting, StormLimits, UplinkAdd, UplinkChoice, Via, VlanId, VlanMode,
-    Way, on_or_off,
+    VlanSet, Way, on_or_off,
 };
 pub use nat::{NatCount, NatEntry, NatEvent, NatFilter, NatTuple, Neighbour};
 pub use network::Network;

@@ -1,61 +1,8 @@
 //! Words on the command line that stand for more than one value.
 
-use api::{Lock, Rate, StormLimits, VlanId};
+use api::{Lock, Rate, StormLimits};
 use std::net::IpAddr;
 use std::str::FromStr;
-
-/// VLANs as `10,20-29`, or `all`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Vlans(pub(crate) Vec<VlanId>);
-
-impl FromStr for Vlans {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "all" {
-            return Ok(Self(Vec::new()));
-        }
-        let mut vlans = Vec::new();
-        for part in text.split(',') {
-            let (first, last) = part.split_once('-').unwrap_or((part, part));
-            let bound = |text: &str| {
-                text.parse::<VlanId>()
-                    .map(VlanId::get)
-                    .map_err(|error| error.to_string())
-            };
-            let (first, last) = (bound(first)?, bound(last)?);
-            if first > last {
-                return Err(format!("`{part}` runs backwards"));
-            }
-            vlans.extend((first..=last).filter_map(|vid| VlanId::try_from(vid).ok()));
-        }
-        vlans.sort_unstable();
-        vlans.dedup();
-        Ok(Self(vlans))
-    }
-}
-
-/// VLANs the way [`Vlans`] reads them.
-pub(crate) fn vlans(vlans: &[VlanId]) -> String {
-    if vlans.is_empty() {
-        return "all".to_owned();
-    }
-    let mut runs: Vec<(u16, u16)> = Vec::new();
-    for vid in vlans.iter().map(|vlan| vlan.get()) {
-        match runs.last_mut() {
-            Some((_, last)) if *last + 1 == vid => *last = vid,
-            Some(_) | None => runs.push((vid, vid)),
-        }
-    }
-    let run = |(first, last): (u16, u16)| {
-        if first == last {
-            first.to_string()
-        } else {
-            format!("{first}-{last}")
-        }
-    };
-    runs.into_iter().map(run).collect::<Vec<_>>().join(",")
-}
 
 /// A lock as `MAC[,IP...]`.
 pub(crate) fn lock(text: &str) -> Result<Lock, String> {
@@ -202,20 +149,6 @@ impl FromStr for End {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn vlans_are_lists_and_ranges() {
-        let text = |text: &str| text.parse::<Vlans>().map(|list| vlans(&list.0));
-        assert_eq!(text("10,20-22,21"), Ok("10,20-22".into()));
-        assert_eq!(text("all"), Ok("all".into()));
-        assert_eq!(text("3-1"), Err("`3-1` runs backwards".into()));
-        assert_eq!(
-            text("1-4095"),
-            Err("`4095` is not a VLAN: allowed are 1 to 4094".into())
-        );
-        assert_eq!(text("1-4094"), Ok("1-4094".into()));
-        assert!(text("").is_err() && text("1,").is_err() && text("a").is_err());
-    }
 
     #[test]
     fn locks_and_limits() {

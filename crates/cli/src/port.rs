@@ -5,10 +5,10 @@ mod render;
 use crate::endpoint::NetnsArgs;
 use crate::failure::{Failure, for_each};
 use crate::output::Output;
-use crate::parse::{self, Vlans};
+use crate::parse;
 use api::{
     AdminState, Client, Direction, Lock, Mirror, Name, Netns, PcapSpeed, PortAdd, PortKind,
-    PortSet, Rate, StormLimits, VlanId, VlanMode,
+    PortSet, Rate, StormLimits, VlanId, VlanMode, VlanSet,
 };
 use std::io::Write;
 use std::path::PathBuf;
@@ -172,7 +172,7 @@ struct VlanArgs {
     access: Option<VlanId>,
     /// Carry these VLANs, tagged: 10,20-29 or all, which it is when nothing or another option follows
     #[arg(long, value_name = "VIDS", num_args = 0..=1, default_missing_value = "all", conflicts_with = "tunnel")]
-    trunk: Option<Vlans>,
+    trunk: Option<VlanSet>,
     /// On a trunk, the VLAN of untagged frames
     #[arg(long, value_name = "VID", requires = "trunk")]
     native: Option<VlanId>,
@@ -186,8 +186,8 @@ struct VlanArgs {
 
 impl VlanArgs {
     fn get(&self) -> Result<Option<VlanMode>, Failure> {
-        let trunk = |allowed: &Vlans| VlanMode::Trunk {
-            allowed: allowed.0.clone(),
+        let trunk = |allowed: &VlanSet| VlanMode::Trunk {
+            allowed: allowed.clone(),
             native: self.native,
             native_tagged: self.native_tagged,
         };

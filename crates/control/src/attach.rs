@@ -12,9 +12,9 @@ use crate::policy::Policy;
 use crate::port::check_rate;
 use crate::{Change, Error, State};
 use ipnet::IpNet;
+use model::VlanMode;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
-use switch::VlanMode;
 use wire::{MacAddr, VlanId};
 
 /// An endpoint to be made.
@@ -325,7 +325,7 @@ fn port_of(endpoint: &Endpoint, name: String, request: &AttachRequest) -> Port {
         addresses: endpoint.addresses.iter().map(IpNet::addr).collect(),
     });
     let settings = PortSettings {
-        vlan: request.vlan.map(VlanMode::Access),
+        vlan: request.vlan.map(|vid| VlanMode::Access { vid }),
         isolated: request.isolated,
         lock,
         rate: request.rate,

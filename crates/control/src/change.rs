@@ -15,7 +15,7 @@ pub enum Change {
     /// Add a network, or replace the one that has its id.
     PutNetwork(Box<Network>),
     /// Remove a network.
-    DropNetwork(#[serde(with = "stored::id")] NetworkId),
+    DropNetwork(#[serde(with = "stored::form")] NetworkId),
     /// Add an endpoint with its port, or replace those that have its id.
     PutEndpoint(Box<(Endpoint, Port)>),
     /// Remove an endpoint with its port.
@@ -23,7 +23,7 @@ pub enum Change {
     /// Add a port, or replace the one that has its id.
     PutPort(Box<Port>),
     /// Remove a port.
-    DropPort(#[serde(with = "stored::id")] PortId),
+    DropPort(#[serde(with = "stored::form")] PortId),
     /// Add a publication.
     PutPublication(Publication),
     /// Remove a publication.

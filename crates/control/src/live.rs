@@ -18,6 +18,7 @@ use crate::router::UplinkFacts;
 use crate::uplink::{Attachment, HIDDEN_FDB};
 use crate::{Error, State};
 use ipnet::{IpNet, Ipv6Net};
+use model::VlanMode;
 use pipeline::Meter;
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
@@ -25,7 +26,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 use switch::fdb::{Fdb, FdbConfig, FlushFilter};
-use switch::{Mirror, Storm, Topology, VlanMode};
+use switch::{Mirror, Storm, Topology};
 use wire::{MacAddr, VlanId};
 
 /// The tables that live as long as their networks and ports do.

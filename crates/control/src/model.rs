@@ -7,20 +7,19 @@ use crate::ipam::AddressRange;
 use crate::policy::Policy;
 use crate::stored;
 use ipnet::IpNet;
-use model::{Netns, Routing};
+use model::{Netns, Routing, VlanMode};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use switch::VlanMode;
 use wire::{MacAddr, VlanId};
 
 /// A network: a bridge domain with its address space.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Network {
     /// Its identity.
-    #[serde(with = "stored::id")]
+    #[serde(with = "stored::form")]
     pub id: NetworkId,
     /// Its name, unique among networks.
     pub name: String,
@@ -31,7 +30,6 @@ pub struct Network {
     /// Whether frames to 01:80:C2:00:00:0x are carried.
     pub forward_reserved: bool,
     /// The VLAN of ports that were told no other.
-    #[serde(with = "stored::vlan")]
     pub default_vlan: VlanId,
     /// Bounds of its forwarding database.
     pub fdb: FdbLimits,
@@ -62,7 +60,6 @@ pub struct Bridge {
     pub ifname: String,
     /// Its MAC address. The gateway has it as well: containers know it already, and go on knowing it
     /// when the bridge has them back.
-    #[serde(with = "stored::text")]
     pub mac: MacAddr,
 }
 
@@ -70,13 +67,11 @@ pub struct Bridge {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StaticEntry {
     /// The VLAN.
-    #[serde(with = "stored::vlan")]
     pub vlan: VlanId,
     /// The address.
-    #[serde(with = "stored::text")]
     pub mac: MacAddr,
     /// The port it is behind.
-    #[serde(with = "stored::id")]
+    #[serde(with = "stored::form")]
     pub port: PortId,
 }
 
@@ -128,10 +123,10 @@ pub struct Endpoint {
     /// Its identity.
     pub id: EndpointId,
     /// The network it is in.
-    #[serde(with = "stored::id")]
+    #[serde(with = "stored::form")]
     pub network: NetworkId,
     /// Its port of the switch.
-    #[serde(with = "stored::id")]
+    #[serde(with = "stored::form")]
     pub port: PortId,
     /// Where its interface is; `None` while it waits to be joined.
     #[serde(default)]
@@ -148,7 +143,6 @@ pub struct Endpoint {
     /// The interface's name there; of one that is moved there, its name before that.
     pub ifname: String,
     /// The interface's MAC address.
-    #[serde(with = "stored::text")]
     pub mac: MacAddr,
     /// Its addresses, each with its subnet's prefix length.
     pub addresses: Vec<IpNet>,
@@ -204,14 +198,14 @@ pub struct NamespaceId {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Port {
     /// Its identity: a small number, used again after the port is gone.
-    #[serde(with = "stored::id")]
+    #[serde(with = "stored::form")]
     pub id: PortId,
     /// Its name, unique among ports.
     pub name: String,
     /// What is behind it.
     pub kind: PortKind,
     /// The network it is in.
-    #[serde(with = "stored::id_option")]
+    #[serde(with = "stored::form")]
     pub network: Option<NetworkId>,
     /// What may be changed while it lives.
     pub settings: PortSettings,
@@ -238,10 +232,10 @@ pub struct PortSettings {
     /// Whether it is administratively up.
     pub up: bool,
     /// Its VLANs; access to the network's default one if none.
-    #[serde(with = "stored::vlan_mode")]
+    #[serde(with = "stored::form")]
     pub vlan: Option<VlanMode>,
     /// Whether it is protected: protected ports exchange nothing with each other.
-    #[serde(with = "stored::isolation")]
+    #[serde(with = "stored::form")]
     pub isolated: Isolation,
     /// The addresses it may speak for; `None` trusts it with any.
     pub lock: Option<Lock>,
@@ -296,7 +290,6 @@ pub struct Rate {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Lock {
     /// Its MAC address.
-    #[serde(with = "stored::text")]
     pub mac: MacAddr,
     /// Its IP addresses; none binds it to its MAC alone.
     pub addresses: Vec<IpAddr>,
@@ -317,7 +310,7 @@ pub struct StormLimits {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mirror {
     /// The watched ports.
-    #[serde(with = "stored::ids")]
+    #[serde(with = "stored::form")]
     pub of: Vec<PortId>,
     /// Copy what arrives at them.
     pub ingress: bool,

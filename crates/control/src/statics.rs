@@ -4,9 +4,9 @@
 
 use crate::model::{Endpoint, Network, Port, StaticEntry};
 use crate::{Change, Error, State};
+use model::VlanMode;
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
-use switch::VlanMode;
 use wire::{MacAddr, VlanId};
 
 impl State {
@@ -129,15 +129,12 @@ impl State {
         port.settings
             .vlan
             .clone()
-            .unwrap_or_else(|| VlanMode::Access(default()))
+            .unwrap_or_else(|| VlanMode::Access { vid: default() })
     }
 
     /// The VLAN of an endpoint's untagged frames.
     fn home_vlan(&self, endpoint: &Endpoint) -> Option<VlanId> {
-        match self.vlan_of(self.port(endpoint.port)?) {
-            VlanMode::Access(vlan) | VlanMode::Tunnel(vlan) => Some(vlan),
-            VlanMode::Trunk { native, .. } => native.map(|n| n.vid),
-        }
+        self.vlan_of(self.port(endpoint.port)?).untagged()
     }
 }
 

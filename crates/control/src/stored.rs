@@ -4,116 +4,137 @@
 //! id that claims another; a repeated id is refused.
 
 use ipnet::IpNet;
+use model::{VlanMode, VlanSet};
 use nat::PortRange;
 use nat::config::{Action, Direction, Rule};
 use pipeline::{NetworkId, PortId};
-use serde::de::Error as _;
+use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use switch::{Native, VlanMode, VlanSet};
 use wire::{IpProtocol, VlanId};
 
 use crate::model::{Endpoint, EndpointId, Isolation, Network, Port};
 use crate::publish::{Publication, PublicationId};
 
-/// A dense id of `pipeline`.
-pub(crate) trait Id: Copy {
-    fn number(self) -> u32;
-    fn of(number: u32) -> Self;
+/// A value whose form in the file is not that of the HTTP interface.
+pub(crate) trait Stored: Sized {
+    /// Its form in the file.
+    type Form: Serialize + DeserializeOwned;
+
+    fn to_form(&self) -> Self::Form;
+
+    /// Reads the form, or says why it is none.
+    fn of_form(form: Self::Form) -> Result<Self, String>;
 }
 
-impl Id for PortId {
-    fn number(self) -> u32 {
-        self.0
+impl<T: Stored> Stored for Option<T> {
+    type Form = Option<T::Form>;
+
+    fn to_form(&self) -> Self::Form {
+        self.as_ref().map(T::to_form)
     }
-    fn of(number: u32) -> Self {
-        Self(number)
+
+    fn of_form(form: Self::Form) -> Result<Self, String> {
+        form.map(T::of_form).transpose()
     }
 }
 
-impl Id for NetworkId {
-    fn number(self) -> u32 {
-        self.0
+impl<T: Stored> Stored for Vec<T> {
+    type Form = Vec<T::Form>;
+
+    fn to_form(&self) -> Self::Form {
+        self.iter().map(T::to_form).collect()
     }
-    fn of(number: u32) -> Self {
-        Self(number)
+
+    fn of_form(form: Self::Form) -> Result<Self, String> {
+        form.into_iter().map(T::of_form).collect()
     }
 }
 
-pub(crate) mod id {
+/// Reads and writes a [`Stored`] value.
+pub(crate) mod form {
     use super::*;
 
-    pub(crate) fn serialize<T: Id, S: Serializer>(id: &T, to: S) -> Result<S::Ok, S::Error> {
-        id.number().serialize(to)
+    pub(crate) fn serialize<T: Stored, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
+        value.to_form().serialize(to)
     }
 
-    pub(crate) fn deserialize<'de, T: Id, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-        u32::deserialize(from).map(T::of)
-    }
-}
-
-pub(crate) mod id_option {
-    use super::*;
-
-    pub(crate) fn serialize<T: Id, S: Serializer>(
-        id: &Option<T>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        id.map(Id::number).serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, T: Id, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<T>, D::Error> {
-        Option::deserialize(from).map(|number: Option<u32>| number.map(T::of))
-    }
-}
-
-pub(crate) mod ids {
-    use super::*;
-
-    pub(crate) fn serialize<T: Id, S: Serializer>(ids: &[T], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(ids.iter().map(|id| id.number()))
-    }
-
-    pub(crate) fn deserialize<'de, T: Id, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Vec<T>, D::Error> {
-        Vec::deserialize(from).map(|numbers: Vec<u32>| numbers.into_iter().map(T::of).collect())
-    }
-}
-
-pub(crate) mod vlan {
-    use super::*;
-
-    pub(crate) fn serialize<S: Serializer>(vlan: &VlanId, to: S) -> Result<S::Ok, S::Error> {
-        vlan.get().serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<VlanId, D::Error> {
-        of(u16::deserialize(from)?)
-    }
-
-    pub(super) fn of<E: serde::de::Error>(id: u16) -> Result<VlanId, E> {
-        VlanId::new(id).ok_or_else(|| E::custom(format!("VLAN {id} is not in 1 to 4094")))
-    }
-}
-
-pub(crate) mod text {
-    use super::*;
-    use std::fmt::Display;
-    use std::str::FromStr;
-
-    pub(crate) fn serialize<T: Display, S: Serializer>(
-        value: &T,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        to.collect_str(value)
-    }
-
-    pub(crate) fn deserialize<'de, T: FromStr<Err: Display>, D: Deserializer<'de>>(
+    pub(crate) fn deserialize<'de, T: Stored, D: Deserializer<'de>>(
         from: D,
     ) -> Result<T, D::Error> {
-        String::deserialize(from)?.parse().map_err(D::Error::custom)
+        T::of_form(T::Form::deserialize(from)?).map_err(D::Error::custom)
+    }
+}
+
+impl Stored for PortId {
+    type Form = u32;
+
+    fn to_form(&self) -> u32 {
+        self.0
+    }
+
+    fn of_form(id: u32) -> Result<Self, String> {
+        Ok(Self(id))
+    }
+}
+
+impl Stored for NetworkId {
+    type Form = u32;
+
+    fn to_form(&self) -> u32 {
+        self.0
+    }
+
+    fn of_form(id: u32) -> Result<Self, String> {
+        Ok(Self(id))
+    }
+}
+
+/// A VLAN mode; the VLANs of a trunk are runs of neighbours, the first and the last of each.
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum VlanForm {
+    Access(VlanId),
+    Trunk {
+        allowed: Vec<(VlanId, VlanId)>,
+        native: Option<VlanId>,
+        native_tagged: bool,
+    },
+    Tunnel(VlanId),
+}
+
+impl Stored for VlanMode {
+    type Form = VlanForm;
+
+    fn to_form(&self) -> VlanForm {
+        match self {
+            Self::Access { vid } => VlanForm::Access(*vid),
+            Self::Dot1qTunnel { vid } => VlanForm::Tunnel(*vid),
+            Self::Trunk {
+                allowed,
+                native,
+                native_tagged,
+            } => VlanForm::Trunk {
+                allowed: allowed.runs(),
+                native: *native,
+                native_tagged: *native_tagged,
+            },
+        }
+    }
+
+    fn of_form(form: VlanForm) -> Result<Self, String> {
+        Ok(match form {
+            VlanForm::Access(vid) => Self::Access { vid },
+            VlanForm::Tunnel(vid) => Self::Dot1qTunnel { vid },
+            VlanForm::Trunk {
+                allowed,
+                native,
+                native_tagged,
+            } => Self::Trunk {
+                allowed: VlanSet::of_runs(&allowed).map_err(|error| error.to_string())?,
+                native,
+                native_tagged,
+            },
+        })
     }
 }
 
@@ -175,84 +196,6 @@ pub(crate) mod table {
             }
         }
         Ok(table)
-    }
-}
-
-pub(crate) mod vlan_mode {
-    use super::*;
-
-    #[derive(Serialize, Deserialize)]
-    #[serde(rename_all = "snake_case")]
-    enum Stored {
-        Access(u16),
-        Trunk {
-            allowed: Vec<(u16, u16)>,
-            native: Option<u16>,
-            native_tagged: bool,
-        },
-        Tunnel(u16),
-    }
-
-    pub(crate) fn serialize<S: Serializer>(
-        mode: &Option<VlanMode>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        let stored = mode.as_ref().map(|mode| match mode {
-            VlanMode::Access(vlan) => Stored::Access(vlan.get()),
-            VlanMode::Tunnel(vlan) => Stored::Tunnel(vlan.get()),
-            VlanMode::Trunk { allowed, native } => Stored::Trunk {
-                allowed: ranges(allowed),
-                native: native.map(|n| n.vid.get()),
-                native_tagged: native.is_some_and(|n| n.tagged),
-            },
-        });
-        stored.serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<VlanMode>, D::Error> {
-        Option::deserialize(from)?.map(mode_of).transpose()
-    }
-
-    fn mode_of<E: serde::de::Error>(stored: Stored) -> Result<VlanMode, E> {
-        let vlan = vlan::of::<E>;
-        Ok(match stored {
-            Stored::Access(id) => VlanMode::Access(vlan(id)?),
-            Stored::Tunnel(id) => VlanMode::Tunnel(vlan(id)?),
-            Stored::Trunk {
-                allowed,
-                native,
-                native_tagged,
-            } => {
-                let mut set = VlanSet::none();
-                for (first, last) in allowed {
-                    (vlan(first)?.get()..=vlan(last)?.get())
-                        .filter_map(VlanId::new)
-                        .for_each(|v| set.insert(v));
-                }
-                let native = native.map(vlan).transpose()?.map(|vid| Native {
-                    vid,
-                    tagged: native_tagged,
-                });
-                VlanMode::Trunk {
-                    allowed: set,
-                    native,
-                }
-            }
-        })
-    }
-
-    /// The set as runs of neighbours, first and last of each.
-    fn ranges(set: &VlanSet) -> Vec<(u16, u16)> {
-        let mut runs: Vec<(u16, u16)> = Vec::new();
-        for vlan in set.iter().map(VlanId::get) {
-            match runs.last_mut() {
-                Some((_, last)) if *last + 1 == vlan => *last = vlan,
-                _ => runs.push((vlan, vlan)),
-            }
-        }
-        runs
     }
 }
 
@@ -375,36 +318,32 @@ pub(crate) mod rules {
 }
 
 /// `true` and `false` as files had them before networks could keep endpoints apart, and `"off"`.
-pub(crate) mod isolation {
-    use super::*;
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum IsolationForm {
+    Said(bool),
+    Word(String),
+}
 
-    #[derive(Serialize, Deserialize)]
-    #[serde(untagged)]
-    enum Stored {
-        Said(bool),
-        Word(String),
+impl Stored for Isolation {
+    type Form = IsolationForm;
+
+    fn to_form(&self) -> IsolationForm {
+        match self {
+            Self::AsNetwork => IsolationForm::Said(false),
+            Self::On => IsolationForm::Said(true),
+            Self::Off => IsolationForm::Word("off".to_owned()),
+        }
     }
 
-    pub(crate) fn serialize<S: Serializer>(
-        isolation: &Isolation,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        let stored = match isolation {
-            Isolation::AsNetwork => Stored::Said(false),
-            Isolation::On => Stored::Said(true),
-            Isolation::Off => Stored::Word("off".to_owned()),
-        };
-        stored.serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Isolation, D::Error> {
-        match Stored::deserialize(from)? {
-            Stored::Said(false) => Ok(Isolation::AsNetwork),
-            Stored::Said(true) => Ok(Isolation::On),
-            Stored::Word(word) if word == "off" => Ok(Isolation::Off),
-            Stored::Word(word) => Err(D::Error::custom(format!(
-                "`{word}` is none of true, false and \"off\""
-            ))),
+    fn of_form(form: IsolationForm) -> Result<Self, String> {
+        match form {
+            IsolationForm::Said(false) => Ok(Self::AsNetwork),
+            IsolationForm::Said(true) => Ok(Self::On),
+            IsolationForm::Word(word) if word == "off" => Ok(Self::Off),
+            IsolationForm::Word(word) => {
+                Err(format!("`{word}` is none of true, false and \"off\""))
+            }
         }
     }
 }

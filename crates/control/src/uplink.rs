@@ -33,10 +33,10 @@ pub struct Uplink {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attachment {
     /// The network.
-    #[serde(with = "stored::id")]
+    #[serde(with = "stored::form")]
     pub network: NetworkId,
     /// The port, a TAP.
-    #[serde(with = "stored::id")]
+    #[serde(with = "stored::form")]
     pub port: PortId,
 }
 

@@ -7,13 +7,13 @@ use clearway_control::{
     PublicationRequest, Sandbox, State, StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
     Via,
 };
+use model::VlanMode;
 use model::{Netns, Routing, UplinkChoice};
 use nat::PortRange;
 use nat::config::{Action, Direction, Role, Rule};
 use pipeline::{Instant, PortId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
-use switch::VlanMode;
 use switch::fdb::{Kind, Lookup};
 use wire::{IpProtocol, MacAddr, VlanId};
 
@@ -256,7 +256,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             vlan: tag,
         } => {
             let port = state.port(nth_port(*port)?)?;
-            let vlan = tag.and_then(vlan).map(VlanMode::Access);
+            let vlan = tag.and_then(vlan).map(|vid| VlanMode::Access { vid });
             let settings = PortSettings {
                 vlan,
                 ..port.settings.clone()
@@ -393,10 +393,10 @@ fn check_tables(state: &State, live: &Live) {
             .map(|s| ((s.vlan, s.mac), s.port))
             .collect();
         for endpoint in state.endpoints().filter(|e| e.network == network.id) {
-            if let VlanMode::Access(vlan) =
+            if let VlanMode::Access { vid } =
                 state.vlan_of(state.port(endpoint.port).expect("it has a port"))
             {
-                wanted.insert((vlan, endpoint.mac), endpoint.port);
+                wanted.insert((vid, endpoint.mac), endpoint.port);
             }
         }
         assert_eq!(found, wanted);

@@ -5,9 +5,9 @@ use clearway_control::{
     Mirror, NamespaceId, NetworkRequest, PortRequest, PortSettings, Sandbox, State, StaticEntry,
     StormLimits, SubnetRequest, Via,
 };
+use model::VlanMode;
 use model::{Netns, Routing};
 use pipeline::PortId;
-use switch::VlanMode;
 use wire::{MacAddr, VlanId};
 
 fn network(name: &str, subnets: &[&str]) -> NetworkRequest {
@@ -162,7 +162,12 @@ fn an_endpoint_gets_what_it_did_not_ask_for() {
     let port = state.port_named("ep-1").unwrap();
     let lock = port.settings.lock.as_ref().unwrap();
     assert_eq!((lock.mac, lock.addresses.len()), (endpoint.mac, 2));
-    assert_eq!(state.vlan_of(port), VlanMode::Access(VlanId::DEFAULT));
+    assert_eq!(
+        state.vlan_of(port),
+        VlanMode::Access {
+            vid: VlanId::DEFAULT
+        }
+    );
 }
 
 #[test]
@@ -596,14 +601,9 @@ fn a_state_survives_its_file_and_a_damaged_file_is_refused() {
     let mut state = blue();
     let endpoint = attach(&mut state, &plain(1));
     let trunk = VlanMode::Trunk {
-        allowed: [1u16, 2, 3, 7, 4094]
-            .into_iter()
-            .filter_map(VlanId::new)
-            .collect(),
-        native: Some(switch::Native {
-            vid: VlanId::DEFAULT,
-            tagged: true,
-        }),
+        allowed: "1-3,7,4094".parse().unwrap(),
+        native: Some(VlanId::DEFAULT),
+        native_tagged: true,
     };
     let storm = Some(StormLimits {
         broadcast: Some(5),
@@ -630,7 +630,11 @@ fn a_state_survives_its_file_and_a_damaged_file_is_refused() {
             "\"02:42:0a:01:00\"",
             "is not a MAC address",
         ),
-        ("[1,3]", "[1,4095]", "VLAN 4095 is not in 1 to 4094"),
+        (
+            "[1,3]",
+            "[1,4095]",
+            "`4095` is not a VLAN: allowed are 1 to 4094",
+        ),
         ("\"port\":0", "\"port\":7", "endpoint ep-1 has no port"),
         (
             "\"name\":\"trunk\"",

@@ -341,38 +341,36 @@ fn warm(batch: &mut Batch, from: PortId, view: &View) {
 /// The VLAN in which a frame is, if it is admitted, whose four bytes after the addresses are `tag`.
 fn vlan(mode: &VlanMode, tag: [u8; 4]) -> Option<VlanId> {
     match mode {
-        VlanMode::Access(vlan) | VlanMode::Tunnel(vlan) => Some(*vlan),
+        VlanMode::Access { vid } | VlanMode::Dot1qTunnel { vid } => Some(*vid),
         VlanMode::Trunk { native, .. } => VlanTag::from_bytes(tag)
             .and_then(|tag| VlanId::new(tag.vid()))
-            .or_else(|| native.map(|native| native.vid)),
+            .or(*native),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use switch::{Native, VlanSet};
+    use switch::VlanSet;
 
     const V10: Option<VlanId> = VlanId::new(10);
     const V20: Option<VlanId> = VlanId::new(20);
-
-    fn native(vid: Option<VlanId>) -> Option<Native> {
-        vid.map(|vid| Native { vid, tagged: false })
-    }
 
     /// A guess that differs from what admission says would warm the wrong entry, silently.
     #[test]
     fn the_guessed_vlan_is_the_one_that_admission_finds() {
         let modes = [
-            VlanMode::Access(V10.unwrap()),
-            VlanMode::Tunnel(V10.unwrap()),
+            VlanMode::Access { vid: V10.unwrap() },
+            VlanMode::Dot1qTunnel { vid: V10.unwrap() },
             VlanMode::Trunk {
                 allowed: VlanSet::all(),
-                native: native(V10),
+                native: V10,
+                native_tagged: false,
             },
             VlanMode::Trunk {
                 allowed: VlanSet::all(),
                 native: None,
+                native_tagged: false,
             },
         ];
         let tags = [
@@ -386,7 +384,7 @@ mod tests {
         for (mode, tag) in modes.iter().flat_map(|mode| tags.map(|tag| (mode, tag))) {
             let bytes = [&[2; 12][..], &tag, &[0x86, 0xdd], &[0; 46]].concat();
             let headers = Headers::parse(&bytes).unwrap();
-            if let Ok(found) = mode.admit(&headers) {
+            if let Ok(found) = switch::vlan::classify(mode, &headers) {
                 assert_eq!(vlan(mode, tag), Some(found.vlan), "{mode:?}, {tag:x?}");
                 admitted.push(Some(found.vlan));
             }

@@ -32,7 +32,7 @@ pub use network::{NetworkCreate, StormLimits};
 pub use policy::{Action, Policy, Rule, Way};
 pub use port::{
     AdminState, Direction, Lock, Mirror, PcapSpeed, PortAdd, PortKind, PortSet, Rate, VlanMode,
-    check_host_mac,
+    VlanSet, check_host_mac,
 };
 pub use publication::{Listener, Outside, PublicationCreate};
 pub use range::{AddressRange, PortRange, Protocol};

@@ -1,12 +1,13 @@
 //! Ports of the switch: what one is made with, and what may be changed while it lives.
 
 mod setting;
+mod vlan;
 
 use crate::{Invalid, Name, StormLimits};
 
-pub use setting::{
-    AdminState, Direction, Lock, Mirror, PcapSpeed, PortKind, Rate, VlanMode, check_host_mac,
-};
+pub use setting::{AdminState, Direction, Lock, Mirror, PcapSpeed, PortKind, Rate, check_host_mac};
+pub use vlan::{VlanMode, VlanSet};
+
 use setting::{check_limits, check_lock, check_mirror};
 
 /// A port to be added.
@@ -277,7 +278,7 @@ mod tests {
         .unwrap();
         let [ten, twenty] = [10, 20].map(|id: u16| VlanId::try_from(id).unwrap());
         let trunk = VlanMode::Trunk {
-            allowed: vec![ten, twenty],
+            allowed: VlanSet::listed(&[ten, twenty]),
             native: Some(ten),
             native_tagged: false,
         };

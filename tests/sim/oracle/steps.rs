@@ -232,7 +232,7 @@ fn vlans() -> impl Strategy<Value = Vlans> {
     let vid = || select(&VLANS[..]);
     prop_oneof![
         4 => vid().prop_map(Vlans::Access),
-        3 => (btree_set(vid(), 0..3), option::of((vid(), any::<bool>()))).prop_map(|(allowed, native)| Vlans::Trunk { allowed, native }),
+        3 => (btree_set(vid(), 1..3), option::of((vid(), any::<bool>()))).prop_map(|(allowed, native)| Vlans::Trunk { allowed, native }),
         1 => vid().prop_map(Vlans::Tunnel),
     ]
 }

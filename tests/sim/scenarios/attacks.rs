@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::{Lock, Port, Storm, VlanMode};
+use switch::{Lock, Port, Storm, VlanMode, VlanSet};
 use wire::craft::Link;
 use wire::{EtherType, MacAddr, VlanId, VlanTag};
 
@@ -151,7 +151,7 @@ fn vlans_isolate_and_a_trunk_carries_them() {
         let config = HostConfig::numbered(id);
         world.host(
             Port {
-                vlan: VlanMode::Access(vlan(vid)),
+                vlan: VlanMode::Access { vid: vlan(vid) },
                 ..port(id.into())
             },
             &config,
@@ -169,12 +169,13 @@ fn vlans_isolate_and_a_trunk_carries_them() {
         superframes: true,
         ..HostConfig::numbered(5)
     };
-    let allowed = [vlan(10), vlan(20)].into_iter().collect();
+    let allowed = VlanSet::listed(&[vlan(10), vlan(20)]);
     world.host(
         Port {
             vlan: VlanMode::Trunk {
                 allowed,
                 native: None,
+                native_tagged: false,
             },
             ..port(5)
         },

@@ -133,14 +133,14 @@ fn vlan(mode: Option<&VlanMode>) -> String {
             allowed,
             native: None,
             ..
-        }) => format!("trunk {}", parse::vlans(allowed)),
+        }) => format!("trunk {allowed}"),
         Some(VlanMode::Trunk {
             allowed,
             native: Some(native),
             native_tagged,
         }) => {
             let tagged = if *native_tagged { " tagged" } else { "" };
-            format!("trunk {}, native {native}{tagged}", parse::vlans(allowed))
+            format!("trunk {allowed}, native {native}{tagged}")
         }
         Some(VlanMode::Dot1qTunnel { vid }) => format!("tunnel {vid}"),
     }
@@ -166,7 +166,7 @@ fn mirror(mirror: &Mirror) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::{Counters, PortAdd, PortKind};
+    use api::{Counters, PortAdd, PortKind, VlanSet};
 
     fn web() -> Port {
         let kind = PortKind::Tap {
@@ -177,7 +177,7 @@ mod tests {
         let spec = PortAdd {
             network: Some("blue".parse().unwrap()),
             vlan: Some(VlanMode::Trunk {
-                allowed: Vec::new(),
+                allowed: VlanSet::all(),
                 native: Some(10.try_into().unwrap()),
                 native_tagged: true,
             }),

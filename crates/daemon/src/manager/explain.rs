@@ -131,7 +131,7 @@ fn tags(from: &VlanMode, bytes: &[u8], form: Form) -> Vec<VlanTag> {
         return Vec::new();
     };
     let carried = [headers.outer, headers.inner];
-    let cargo = match from.arrived(&headers) {
+    let cargo = match switch::vlan::arrived(from, &headers) {
         Form::Untagged => &carried[..],
         Form::Tagged(_) => &carried[1..],
     };
@@ -145,7 +145,9 @@ fn tags(from: &VlanMode, bytes: &[u8], form: Form) -> Vec<VlanTag> {
         .collect()
 }
 
-const UNTAGGED: VlanMode = VlanMode::Access(VlanId::DEFAULT);
+const UNTAGGED: VlanMode = VlanMode::Access {
+    vid: VlanId::DEFAULT,
+};
 
 /// A decision as the interface tells it.
 pub(super) fn step(decision: Decision, names: &dyn Names) -> Step {

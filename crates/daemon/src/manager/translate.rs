@@ -9,7 +9,6 @@ use host::NamespaceRef;
 use ipnet::IpNet;
 use pipeline::{DropReason, PortId};
 use std::net::IpAddr;
-use switch::{Native, VlanMode, VlanSet};
 use wire::VlanId;
 
 use super::refuse::refused;
@@ -140,10 +139,6 @@ pub(super) fn attach_request(
 /// An endpoint as it is. `None` when its port or network is not there, which the state excludes.
 pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoint> {
     let port = state.port(endpoint.port)?;
-    let native = match state.vlan_of(port) {
-        VlanMode::Access(vlan) | VlanMode::Tunnel(vlan) => vlan,
-        VlanMode::Trunk { native, .. } => native.map_or(VlanId::DEFAULT, |n| n.vid),
-    };
     Some(api::Endpoint {
         id: name(&port.name),
         name: endpoint.name.as_deref().map(name),
@@ -155,7 +150,7 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
         mac: endpoint.mac,
         addresses: endpoint.addresses.clone(),
         gateways: endpoint.gateways.clone(),
-        vlan: native,
+        vlan: state.vlan_of(port).untagged().unwrap_or(VlanId::DEFAULT),
         mtu: endpoint.mtu,
         locked: port.settings.lock.is_some(),
         port: name(&port.name),
@@ -225,7 +220,7 @@ pub(super) fn port_spec(state: &State, port: &Port) -> PortAdd {
         } else {
             AdminState::Down
         },
-        vlan: settings.vlan.as_ref().map(api_vlan_mode),
+        vlan: settings.vlan.clone(),
         isolated: match settings.isolated {
             Isolation::AsNetwork => None,
             Isolation::On => Some(true),
@@ -274,7 +269,7 @@ pub(super) fn settings(state: &State, port: &PortAdd) -> Result<PortSettings, Ap
     let mirror = port.mirror.as_ref().map(|m| mirror(state, m)).transpose()?;
     Ok(PortSettings {
         up: port.admin == AdminState::Up,
-        vlan: port.vlan.as_ref().map(vlan_mode),
+        vlan: port.vlan.clone(),
         isolated: isolation(port.isolated),
         rate: port.rate.map(rate),
         lock: port.lock.as_ref().map(|l| Lock {
@@ -306,44 +301,6 @@ fn direction(mirror: &Mirror) -> Direction {
         (true, false) => Direction::Rx,
         (false, true) => Direction::Tx,
         (true, true) | (false, false) => Direction::Both,
-    }
-}
-
-fn vlan_mode(mode: &api::VlanMode) -> VlanMode {
-    match mode {
-        api::VlanMode::Access { vid } => VlanMode::Access(*vid),
-        api::VlanMode::Dot1qTunnel { vid } => VlanMode::Tunnel(*vid),
-        api::VlanMode::Trunk {
-            allowed,
-            native,
-            native_tagged,
-        } => VlanMode::Trunk {
-            allowed: if allowed.is_empty() {
-                VlanSet::all()
-            } else {
-                allowed.iter().copied().collect()
-            },
-            native: native.map(|vid| Native {
-                vid,
-                tagged: *native_tagged,
-            }),
-        },
-    }
-}
-
-fn api_vlan_mode(mode: &VlanMode) -> api::VlanMode {
-    match mode {
-        VlanMode::Access(vid) => api::VlanMode::Access { vid: *vid },
-        VlanMode::Tunnel(vid) => api::VlanMode::Dot1qTunnel { vid: *vid },
-        VlanMode::Trunk { allowed, native } => api::VlanMode::Trunk {
-            allowed: if *allowed == VlanSet::all() {
-                Vec::new()
-            } else {
-                allowed.iter().collect()
-            },
-            native: native.map(|n| n.vid),
-            native_tagged: native.is_some_and(|n| n.tagged),
-        },
     }
 }
 

@@ -1,7 +1,7 @@
-//! The settings of a port: its kind, its VLANs, the frames that it may send.
+//! The settings of a port: its kind, the frames that it may send.
 
 use crate::name::check_ifname;
-use crate::{Invalid, MacAddr, Name, Netns, NetworkCreate, StormLimits, VlanId};
+use crate::{Invalid, MacAddr, Name, Netns, NetworkCreate, StormLimits};
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -181,39 +181,6 @@ pub enum AdminState {
     Up,
     /// Its frames are dropped in both directions.
     Down,
-}
-
-/// How a port treats VLAN tags.
-#[derive(Debug, Clone, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[cfg_attr(
-    feature = "serde",
-    serde(tag = "mode", rename_all = "snake_case", deny_unknown_fields)
-)]
-pub enum VlanMode {
-    /// Untagged frames belong to one VLAN; tagged ones are refused.
-    Access {
-        /// The VLAN.
-        vid: VlanId,
-    },
-    /// Tagged frames of several VLANs.
-    Trunk {
-        /// The VLANs it carries; empty is all 4094.
-        #[cfg_attr(feature = "serde", serde(default))]
-        allowed: Vec<VlanId>,
-        /// The VLAN of untagged frames. `null`: they are refused.
-        #[cfg_attr(feature = "serde", serde(default))]
-        native: Option<VlanId>,
-        /// Whether frames of the native VLAN leave with a tag.
-        #[cfg_attr(feature = "serde", serde(default))]
-        native_tagged: bool,
-    },
-    /// Wraps each frame that arrives, tagged or not, in a service tag (802.1ad).
-    Dot1qTunnel {
-        /// The service VLAN.
-        vid: VlanId,
-    },
 }
 
 /// The only addresses a port may send from: anti-spoofing.

@@ -69,7 +69,7 @@ pub(super) const RULES: &[Rule] = &[
     Rule {
         package: SWITCH,
         kind: Kind::Pure,
-        may_use: &[WIRE, PIPELINE],
+        may_use: &[WIRE, MODEL, PIPELINE],
         never: &[NAT],
     },
     Rule {
