@@ -215,7 +215,7 @@ pub(crate) fn topology(gateway: Option<Gateway>) -> Topology {
     let vlan = |id| VlanId::new(id).expect("a VLAN from 1 to 4094");
     // Few enough to be made for every input, and to become full.
     let few = FdbConfig {
-        max_entries: *FdbConfig::MAX_ENTRIES.start(),
+        max_entries: 16,
         ..FdbConfig::default()
     };
     let network = |id, gateway| Network {

@@ -57,6 +57,7 @@ pub use answers::{
 };
 
 use ledger::Ledger;
+use model::FdbLimits;
 use pipeline::{Instant, PortId};
 use std::sync::atomic::Ordering::Relaxed;
 use sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard};
@@ -90,15 +91,14 @@ enum EntryState {
 }
 
 impl Fdb {
-    /// An empty table for `config` (its `max_entries` brought into [`FdbConfig::MAX_ENTRIES`]).
+    /// An empty table for `config` (its `max_entries` brought into [`FdbLimits::ENTRIES`]).
     /// `seed` decides where addresses stand and is a secret: drawn at random by the caller, and
     /// told to nobody.
     #[must_use]
     pub fn new(config: FdbConfig, seed: u64) -> Self {
-        let max_entries = config.max_entries.clamp(
-            *FdbConfig::MAX_ENTRIES.start(),
-            *FdbConfig::MAX_ENTRIES.end(),
-        );
+        let max_entries = config
+            .max_entries
+            .clamp(*FdbLimits::ENTRIES.start(), *FdbLimits::ENTRIES.end());
         Self::with_table(config, max_entries, Table::new(max_entries, seed))
     }
 

@@ -29,6 +29,6 @@ pub use forward::{Flood, Forward, forward};
 pub use learn::learn;
 pub use model::{VlanMode, VlanSet};
 pub use pipeline::Effects;
-pub use rate::{Rate, shape, within_rate};
+pub use rate::{Limiter, shape, within_rate};
 pub use topology::{Gateway, Ingress, Lock, Mirror, Network, Port, Storm, Topology, TopologyError};
 pub use vlan::{Admitted, Form};

@@ -11,30 +11,33 @@
 use crate::egress::Outputs;
 use crate::forward::Forward;
 use crate::topology::{Ingress, Topology};
+use model::Rate;
 use pipeline::{Context, Decision, DropReason, Effects, Frame, Meter, Trace};
 use std::sync::Arc;
 
-/// A limit; none at all unless set.
+/// The token buckets of a [`Rate`]; none at all unless set.
 #[derive(Debug, Clone, Default)]
-pub struct Rate {
+pub struct Limiter {
     /// Bytes of frames.
     pub bytes: Option<Arc<Meter>>,
     /// Packets.
     pub packets: Option<Arc<Meter>>,
 }
 
-impl Rate {
-    /// A limit in bits and in packets a second. Either lets a quarter of a second's worth pass at
+impl Limiter {
+    /// The full buckets of `rate`. Either lets a quarter of a second's worth pass at
     /// once, and never less than two superframes or 32 packets: a bucket that is full again before
     /// TCP retransmits what it refused (200 ms at least on Linux) wastes what flows in meanwhile.
     /// Bandwidth above 34 Gbit/s is not limited.
     #[must_use]
-    pub fn new(bits_per_second: Option<u64>, packets_per_second: Option<u32>) -> Self {
-        let bytes = bits_per_second.and_then(|bits| u32::try_from(bits / 8).ok());
+    pub fn new(rate: Rate) -> Self {
+        let bytes = rate
+            .bits_per_second
+            .and_then(|bits| u32::try_from(bits / 8).ok());
         let meter = |rate: u32, least: u32| Arc::new(Meter::new(rate, (rate / 4).max(least)));
         Self {
             bytes: bytes.map(|rate| meter(rate, 2 * 65_536)),
-            packets: packets_per_second.map(|rate| meter(rate, 32)),
+            packets: rate.packets_per_second.map(|rate| meter(rate, 32)),
         }
     }
 
@@ -125,9 +128,13 @@ mod tests {
     use pipeline::{Instant, NetworkId, NoTrace, PortId};
     use wire::VnetHeader;
 
-    fn sends(rate: Rate) -> Port {
+    fn sends(bits_per_second: Option<u64>, packets_per_second: Option<u32>) -> Port {
+        let rate = Rate {
+            bits_per_second,
+            packets_per_second,
+        };
         Port {
-            sends: rate,
+            sends: Limiter::new(rate),
             ..Port::plain(PortId(0), NetworkId(0))
         }
     }
@@ -157,7 +164,7 @@ mod tests {
 
     #[test]
     fn bandwidth_is_a_burst_and_then_the_rate() {
-        let port = sends(Rate::new(Some(80_000_000), None));
+        let port = sends(Some(80_000_000), None);
         let plain = VnetHeader::default();
         let start = Instant::from_secs(1);
         // A quarter of 10 MB is the burst.
@@ -171,7 +178,7 @@ mod tests {
     /// least).
     #[test]
     fn a_pause_of_tcp_costs_nothing() {
-        let port = sends(Rate::new(Some(80_000_000), None));
+        let port = sends(Some(80_000_000), None);
         let plain = VnetHeader::default();
         let mut sent = 0;
         for milliseconds in (0..10_000).step_by(200) {
@@ -184,7 +191,7 @@ mod tests {
 
     #[test]
     fn a_superframe_counts_as_the_packets_it_becomes() {
-        let port = sends(Rate::new(None, Some(400)));
+        let port = sends(None, Some(400));
         let superframe = VnetHeader {
             gso_type: VnetHeader::GSO_TCPV4,
             gso_size: 1_000,
@@ -199,7 +206,7 @@ mod tests {
 
     #[test]
     fn a_question_takes_nothing_and_no_limit_is_none() {
-        let port = sends(Rate::new(None, Some(10)));
+        let port = sends(None, Some(10));
         let mut room = [0; 60];
         let frame = Frame::new(&mut room, 0, 60, VnetHeader::default());
         for _ in 0..100 {
@@ -209,7 +216,7 @@ mod tests {
                 Context::question(Instant::ZERO, NoTrace)
             ));
         }
-        let free = sends(Rate::default());
+        let free = sends(None, None);
         assert_eq!(
             passed(&free, 60, VnetHeader::default(), 10_000, Instant::ZERO),
             10_000

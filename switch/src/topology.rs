@@ -6,10 +6,10 @@
 //! thread-safety; carrying it over is the publisher's business.
 
 use crate::fdb::Fdb;
-use crate::rate::Rate;
-use model::VlanMode;
+use crate::rate::Limiter;
+use model::{StormLimits, VlanMode};
 use pipeline::{DropReason, Meter, NetworkId, PortId};
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use wire::{MacAddr, VlanId};
 
@@ -55,9 +55,9 @@ pub struct Port {
     /// How many flooded frames a second it may send.
     pub storm: Storm,
     /// How much it may send.
-    pub sends: Rate,
+    pub sends: Limiter,
     /// How much it may receive.
-    pub receives: Rate,
+    pub receives: Limiter,
     /// Where copies of its frames go.
     pub mirror: Option<Mirror>,
 }
@@ -76,14 +76,14 @@ impl Port {
             isolated: false,
             lock: None,
             storm: Storm::default(),
-            sends: Rate::default(),
-            receives: Rate::default(),
+            sends: Limiter::default(),
+            receives: Limiter::default(),
             mirror: None,
         }
     }
 }
 
-/// The only addresses a port may speak for. One without IP addresses binds the MAC alone: the
+/// The only addresses a port may speak for, by family. One without IP addresses binds the MAC alone: the
 /// host finds its IP addresses itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lock {
@@ -95,6 +95,29 @@ pub struct Lock {
     pub ipv6: Vec<Ipv6Addr>,
 }
 
+impl Lock {
+    /// The addresses of `lock`, with those that a host makes of its MAC address in the prefixes that
+    /// are advertised to it (RFC 4862, 5.5.3): it was asked to.
+    #[must_use]
+    pub fn new(lock: &model::Lock, advertised: impl IntoIterator<Item = Ipv6Addr>) -> Self {
+        let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+        for ip in &lock.ips {
+            match ip {
+                IpAddr::V4(v4) => ipv4.push(*v4),
+                IpAddr::V6(v6) => ipv6.push(*v6),
+            }
+        }
+        if !lock.ips.is_empty() {
+            ipv6.extend(advertised.into_iter().map(|net| lock.mac.eui64_in(net)));
+        }
+        Self {
+            mac: lock.mac,
+            ipv4,
+            ipv6,
+        }
+    }
+}
+
 /// Limits on the frames a port makes the switch flood. The port's worker is their one writer.
 #[derive(Debug, Clone, Default)]
 pub struct Storm {
@@ -104,6 +127,19 @@ pub struct Storm {
     pub multicast: Option<Arc<Meter>>,
     /// Frames to an address nobody was seen with.
     pub unknown: Option<Arc<Meter>>,
+}
+
+/// Buckets that hold a second's worth: a host that wakes up and asks for all its neighbours at
+/// once is no storm.
+impl From<StormLimits> for Storm {
+    fn from(limits: StormLimits) -> Self {
+        let meter = |rate: Option<u32>| rate.map(|rate| Arc::new(Meter::new(rate, rate)));
+        Self {
+            broadcast: meter(limits.broadcast),
+            multicast: meter(limits.multicast),
+            unknown: meter(limits.unknown_unicast),
+        }
+    }
 }
 
 /// Where copies of a port's frames go (SPAN).

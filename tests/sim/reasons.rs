@@ -9,7 +9,7 @@ use port::{Offloads, Tx};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::{Gateway, Lock, Mirror, Network, Port, Rate, Storm, VlanMode};
+use switch::{Gateway, Limiter, Lock, Mirror, Network, Port, Storm, VlanMode};
 use wire::craft::{self, Link, TcpSegment};
 use wire::{EtherType, MacAddr, VlanId, VlanTag, VnetHeader};
 
@@ -200,9 +200,9 @@ fn scenarios() -> Vec<(DropReason, Scenario)> {
             from_a(Network1::plain().gateway(A), &frame(A, B))
         }),
         (R::RateLimited, || {
-            let sends = Rate {
+            let sends = Limiter {
                 packets: Some(Arc::new(Meter::new(0, 0))),
-                ..Rate::default()
+                ..Limiter::default()
             };
             from_a(Network1::plain().port_a(|a| a.sends = sends), &frame(A, B))
         }),

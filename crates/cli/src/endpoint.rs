@@ -4,7 +4,10 @@ use crate::failure::{Failure, for_each};
 use crate::output::{Output, list, pairs, table, word};
 use crate::parse;
 use crate::port::RateArgs;
-use api::{Attach, Client, Detach, Endpoint, EndpointSet, Join, Mac, Name, Netns, Via, VlanId};
+use api::{
+    Attach, Client, Detach, Endpoint, EndpointSet, Join, Mac, Name, Netns, NetworkCreate, PortKind,
+    Via, VlanId,
+};
 use ipnet::IpNet;
 use std::io::Write;
 use std::net::IpAddr;
@@ -61,7 +64,7 @@ struct WantedArgs {
     #[arg(long, value_name = "VID")]
     vlan: Option<VlanId>,
     /// The interface's MTU in bytes [default: the network's]
-    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u16).range(576..=65535))]
+    #[arg(long, value_name = "BYTES", value_parser = parse::within(&NetworkCreate::MTU))]
     mtu: Option<u16>,
     /// What others in the network find it by; its port has the name, too, if it is free [default: none]
     #[arg(long, value_name = "NAME")]
@@ -78,7 +81,7 @@ struct WantedArgs {
     #[command(flatten)]
     rate: RateArgs,
     /// Queues of the interface
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse::within(&PortKind::QUEUES))]
     queues: u8,
     /// Free words; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse::label)]

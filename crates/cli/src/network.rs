@@ -5,7 +5,8 @@ use crate::output::{Output, list, pairs, table, word};
 use crate::parse;
 use crate::routing::RoutingArgs;
 use api::{
-    AddressRange, Client, Name, Network, NetworkCreate, NetworkSet, SETTINGS, StormLimits, VlanId,
+    AddressRange, Client, FdbLimits, Name, Network, NetworkCreate, NetworkSet, SETTINGS,
+    StormLimits, VlanId,
 };
 use ipnet::IpNet;
 use std::io::Write;
@@ -61,7 +62,7 @@ pub struct Create {
     #[command(flatten)]
     routing: RoutingArgs,
     /// The largest IP packet in bytes
-    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = clap::value_parser!(u16).range(576..=65535))]
+    #[arg(long, value_name = "BYTES", default_value_t = 1500, value_parser = parse::within(&NetworkCreate::MTU))]
     mtu: u16,
     /// The VLAN of ports that are told no other
     #[arg(long, value_name = "VID", default_value_t)]
@@ -70,13 +71,13 @@ pub struct Create {
     #[arg(long)]
     forward_reserved: bool,
     /// Forget a MAC address that was not seen for so long
-    #[arg(long = "ageing", value_name = "SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long = "ageing", value_name = "SECONDS", default_value_t = 300, value_parser = parse::within(&FdbLimits::AGEING))]
     ageing_seconds: u32,
     /// Remember so many MAC addresses at most [default: 65536]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, value_name = "N", value_parser = parse::within(&FdbLimits::ENTRIES))]
     max_macs: Option<u32>,
     /// Remember so many MAC addresses at one port at most [default: 4096]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, value_name = "N", value_parser = parse::within(&FdbLimits::PER_PORT))]
     max_macs_per_port: Option<u32>,
     /// What each port may flood a second: broadcast=N,multicast=N,unknown=N
     #[arg(long, value_name = "LIMITS", value_parser = parse::storm)]

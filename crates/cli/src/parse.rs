@@ -1,8 +1,19 @@
 //! Words on the command line that stand for more than one value.
 
 use api::{Lock, Rate, StormLimits};
+use clap::builder::RangedI64ValueParser;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
+
+/// A number of `range`.
+pub(crate) fn within<T>(range: &RangeInclusive<T>) -> RangedI64ValueParser<T>
+where
+    T: Copy + Into<i64> + TryFrom<i64> + Clone + Send + Sync,
+    <T as TryFrom<i64>>::Error: std::error::Error + Send + Sync,
+{
+    RangedI64ValueParser::new().range((*range.start()).into()..=(*range.end()).into())
+}
 
 /// A lock as `MAC[,IP...]`.
 pub(crate) fn lock(text: &str) -> Result<Lock, String> {

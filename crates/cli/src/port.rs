@@ -7,8 +7,8 @@ use crate::failure::{Failure, for_each};
 use crate::output::Output;
 use crate::parse;
 use api::{
-    AdminState, Client, Direction, Lock, Mirror, Name, Netns, PcapSpeed, PortAdd, PortKind,
-    PortSet, Rate, StormLimits, VlanId, VlanMode, VlanSet,
+    AdminState, Client, Direction, FdbLimits, Lock, Mirror, Name, Netns, PcapSpeed, PortAdd,
+    PortKind, PortSet, Rate, StormLimits, VlanId, VlanMode, VlanSet,
 };
 use std::io::Write;
 use std::path::PathBuf;
@@ -98,7 +98,7 @@ pub struct Add {
     #[arg(long, requires = "read")]
     full_speed: bool,
     /// Queues of the TAP
-    #[arg(long, value_name = "N", requires = "tap", value_parser = clap::value_parser!(u8).range(1..=16))]
+    #[arg(long, value_name = "N", requires = "tap", value_parser = parse::within(&PortKind::QUEUES))]
     queues: Option<u8>,
     #[command(flatten)]
     netns: NetnsArgs,
@@ -231,7 +231,7 @@ struct Rules {
     #[arg(long, value_name = "MAC[,IP...]", value_parser = parse::lock)]
     lock: Option<Lock>,
     /// Remember so many MAC addresses at it at most [default: the network's number]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
+    #[arg(long, value_name = "N", value_parser = parse::within(&FdbLimits::PER_PORT))]
     max_macs: Option<u32>,
     /// What it may flood a second: broadcast=N,multicast=N,unknown=N, or none for no limit [default: the network's]
     #[arg(long, value_name = "LIMITS", value_parser = parse::storm)]

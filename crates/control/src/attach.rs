@@ -2,17 +2,15 @@
 
 use crate::ipam::derive_mac;
 use crate::model::{
-    Endpoint, EndpointId, Isolation, Lock, Network, Port, PortKind, PortSettings, Rate, Sandbox,
-    Via,
+    Endpoint, EndpointId, Isolation, Network, Port, PortKind, PortSettings, Sandbox, Via,
 };
 use crate::names::check_ifname;
 use crate::network::{check_range, is_special};
 use crate::plan::{InterfacePlan, TAP_MTU_MAX};
 use crate::policy::Policy;
-use crate::port::check_rate;
 use crate::{Change, Error, State};
 use ipnet::IpNet;
-use model::VlanMode;
+use model::{Invalid, Lock, Rate, VlanMode};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use wire::{MacAddr, VlanId};
@@ -91,10 +89,10 @@ impl State {
         if let Some(sandbox) = &request.sandbox {
             self.check_interface_free(Some(sandbox), &request.ifname)?;
         }
-        check_range("queues", request.queues.into(), 1..=16)?;
+        Invalid::unless_in("queues", request.queues, &model::PortKind::QUEUES)?;
         let id = EndpointId(self.next_endpoint);
         self.check_names(network, id, request.name.as_deref(), &request.aliases)?;
-        check_rate(request.rate)?;
+        request.rate.map_or(Ok(()), |rate| rate.check())?;
         let name = self.port_name(id, request.name.as_deref())?;
         let addresses = self.choose_addresses(network, request)?;
         let endpoint = Endpoint {
@@ -322,7 +320,7 @@ fn port_of(endpoint: &Endpoint, name: String, request: &AttachRequest) -> Port {
     // MAC alone.
     let lock = request.locked.then(|| Lock {
         mac: endpoint.mac,
-        addresses: endpoint.addresses.iter().map(IpNet::addr).collect(),
+        ips: endpoint.addresses.iter().map(IpNet::addr).collect(),
     });
     let settings = PortSettings {
         vlan: request.vlan.map(|vid| VlanMode::Access { vid }),

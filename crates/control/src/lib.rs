@@ -60,8 +60,8 @@ pub use ipam::AddressRange;
 pub use join::{EndpointChange, JoinRequest};
 pub use live::Live;
 pub use model::{
-    Bridge, Endpoint, EndpointId, FdbLimits, Isolation, Lock, Mirror, NamespaceId, Network, Port,
-    PortKind, PortSettings, Rate, Sandbox, StaticEntry, StormLimits, Subnet, Via,
+    Bridge, Endpoint, EndpointId, Isolation, Mirror, NamespaceId, Network, Port, PortKind,
+    PortSettings, Sandbox, StaticEntry, Subnet, Via,
 };
 pub use network::{Gateway, NetworkRequest, SubnetRequest};
 pub use plan::{InterfacePlan, InterfaceStep, TAP_MTU_MAX};

@@ -13,20 +13,18 @@
 //! Forgetting comes last: a frame in flight under the old topology could teach it again.
 
 use crate::ipam::mix;
-use crate::model::{FdbLimits, Isolation, Lock, Network, Port, Rate, StormLimits, Subnet};
+use crate::model::{Isolation, Network, Port, Subnet};
 use crate::router::UplinkFacts;
 use crate::uplink::{Attachment, HIDDEN_FDB};
 use crate::{Error, State};
-use ipnet::{IpNet, Ipv6Net};
-use model::VlanMode;
-use pipeline::Meter;
+use ipnet::IpNet;
+use model::{FdbLimits, Rate, StormLimits, VlanMode};
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::Ipv6Addr;
 use std::sync::Arc;
-use std::time::Duration;
-use switch::fdb::{Fdb, FdbConfig, FlushFilter};
-use switch::{Mirror, Storm, Topology};
+use switch::fdb::{Fdb, FlushFilter};
+use switch::{Limiter, Mirror, Storm, Topology};
 use wire::{MacAddr, VlanId};
 
 /// The tables that live as long as their networks and ports do.
@@ -55,8 +53,8 @@ struct Meters {
     limits: StormLimits,
     storm: Storm,
     rate: Option<Rate>,
-    sends: switch::Rate,
-    receives: switch::Rate,
+    sends: Limiter,
+    receives: Limiter,
 }
 
 /// The table and the VLANs in which a port's addresses were learned.
@@ -172,20 +170,10 @@ impl Live {
     fn table(&mut self, id: NetworkId, limits: FdbLimits) -> &mut Table {
         self.networks.entry(id).or_insert_with(|| {
             self.made += 1;
-            let FdbLimits {
-                max_entries,
-                max_per_port,
-                ageing_secs,
-            } = limits;
-            let config = FdbConfig {
-                max_entries,
-                max_per_port,
-                ageing: Duration::from_secs(ageing_secs.into()),
-            };
             let seed = mix(mix(self.secret) ^ self.made);
             Table {
                 limits,
-                fdb: Arc::new(Fdb::new(config, seed)),
+                fdb: Arc::new(Fdb::new(limits.into(), seed)),
                 port_limits: BTreeMap::new(),
                 statics: BTreeMap::new(),
             }
@@ -206,7 +194,7 @@ impl Live {
             lock: settings
                 .lock
                 .as_ref()
-                .map(|lock| lock.to_switch(&advertised(state, port))),
+                .map(|lock| switch::Lock::new(lock, advertised(state, port))),
             storm: meters.storm.clone(),
             sends: meters.sends.clone(),
             receives: meters.receives.clone(),
@@ -225,15 +213,12 @@ impl Live {
         let meters = self.meters.entry(port.id).or_default();
         if meters.limits != limits {
             meters.limits = limits;
-            meters.storm = storm_of(limits);
+            meters.storm = limits.into();
         }
         if meters.rate != port.settings.rate {
             meters.rate = port.settings.rate;
-            let bucket = || {
-                let rate = port.settings.rate.unwrap_or_default();
-                switch::Rate::new(rate.bits_per_second, rate.packets_per_second)
-            };
-            (meters.sends, meters.receives) = (bucket(), bucket());
+            let limiter = || Limiter::new(port.settings.rate.unwrap_or_default());
+            (meters.sends, meters.receives) = (limiter(), limiter());
         }
         meters
     }
@@ -286,35 +271,12 @@ impl Table {
     }
 }
 
-impl Lock {
-    /// With the addresses that a host makes of its MAC in prefixes that are advertised to it (RFC
-    /// 4862, 5.5.3): we asked it to.
-    fn to_switch(&self, advertised: &[Ipv6Net]) -> switch::Lock {
-        let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
-        for address in &self.addresses {
-            match address {
-                IpAddr::V4(v4) => ipv4.push(*v4),
-                IpAddr::V6(v6) => ipv6.push(*v6),
-            }
-        }
-        if !self.addresses.is_empty() {
-            let own = |net: &Ipv6Net| self.mac.eui64_in(net.network());
-            ipv6.extend(advertised.iter().map(own));
-        }
-        switch::Lock {
-            mac: self.mac,
-            ipv4,
-            ipv6,
-        }
-    }
-}
-
 /// The prefixes that hosts at a port are told to make addresses in.
-fn advertised(state: &State, port: &Port) -> Vec<Ipv6Net> {
+fn advertised(state: &State, port: &Port) -> Vec<Ipv6Addr> {
     let network = port.network.and_then(|id| state.network(id));
     let subnets = network.filter(|n| n.routing.slaac).map(|n| &n.subnets);
     let fits = |subnet: &Subnet| match subnet.net {
-        IpNet::V6(net) if net.prefix_len() == 64 => Some(net),
+        IpNet::V6(net) if net.prefix_len() == 64 => Some(net.network()),
         IpNet::V4(_) | IpNet::V6(_) => None,
     };
     subnets.into_iter().flatten().filter_map(fits).collect()
@@ -364,22 +326,11 @@ fn mirrors(state: &State) -> BTreeMap<PortId, Mirror> {
                 of,
                 Mirror {
                     to,
-                    ingress: m.ingress,
-                    egress: m.egress,
+                    ingress: m.direction.has_rx(),
+                    egress: m.direction.has_tx(),
                 },
             )
         })
     });
     watched.collect()
-}
-
-/// Buckets that hold a second's worth: a host that wakes up and asks for all its neighbours at
-/// once is no storm.
-fn storm_of(limits: StormLimits) -> Storm {
-    let meter = |rate: Option<u32>| rate.map(|rate| Arc::new(Meter::new(rate, rate)));
-    Storm {
-        broadcast: meter(limits.broadcast),
-        multicast: meter(limits.multicast),
-        unknown: meter(limits.unknown),
-    }
 }

@@ -7,7 +7,7 @@ use crate::ipam::AddressRange;
 use crate::policy::Policy;
 use crate::stored;
 use ipnet::IpNet;
-use model::{Netns, Routing, VlanMode};
+use model::{Direction, FdbLimits, Lock, Netns, Rate, Routing, StormLimits, VlanMode};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -34,6 +34,7 @@ pub struct Network {
     /// Bounds of its forwarding database.
     pub fdb: FdbLimits,
     /// What each port may flood that has no limits of its own.
+    #[serde(with = "stored::form")]
     pub storm: StormLimits,
     /// Addresses whose port was configured, beside those of endpoints.
     pub statics: Vec<StaticEntry>,
@@ -83,27 +84,6 @@ pub struct Subnet {
     /// The address of the network's gateway there. Without one endpoints get no default route, and
     /// the first address is kept free all the same.
     pub gateway: Option<IpAddr>,
-}
-
-/// Bounds of a forwarding database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct FdbLimits {
-    /// Entries in all.
-    pub max_entries: u32,
-    /// Learned entries of one port.
-    pub max_per_port: u32,
-    /// Seconds after which an entry that was not refreshed is forgotten.
-    pub ageing_secs: u32,
-}
-
-impl Default for FdbLimits {
-    fn default() -> Self {
-        Self {
-            max_entries: 65_536,
-            max_per_port: 4_096,
-            ageing_secs: 300,
-        }
-    }
 }
 
 /// An endpoint's identity: never used again in the life of a state file.
@@ -238,15 +218,18 @@ pub struct PortSettings {
     #[serde(with = "stored::form")]
     pub isolated: Isolation,
     /// The addresses it may speak for; `None` trusts it with any.
+    #[serde(default, with = "stored::form")]
     pub lock: Option<Lock>,
     /// Addresses remembered at it at most; as its network says if none.
     pub max_macs: Option<u32>,
     /// How many flooded frames a second it may send; as its network says if none.
+    #[serde(default, with = "stored::form")]
     pub storm: Option<StormLimits>,
     /// How much it may send, and as much receive; `None` is no limit.
     #[serde(default)]
     pub rate: Option<Rate>,
     /// Makes it a mirror's destination: it gets copies and sends nothing.
+    #[serde(default, with = "stored::form")]
     pub mirror: Option<Mirror>,
 }
 
@@ -277,43 +260,11 @@ pub enum Isolation {
     Off,
 }
 
-/// How much passes in one direction: a token bucket for each number that is there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Rate {
-    /// Bits a second, Ethernet headers included.
-    pub bits_per_second: Option<u64>,
-    /// Packets a second; a superframe counts as the packets it stands for.
-    pub packets_per_second: Option<u32>,
-}
-
-/// The only addresses a port may speak for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lock {
-    /// Its MAC address.
-    pub mac: MacAddr,
-    /// Its IP addresses; none binds it to its MAC alone.
-    pub addresses: Vec<IpAddr>,
-}
-
-/// Frames a second that a port may make the switch flood; `None` is no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct StormLimits {
-    /// Broadcast.
-    pub broadcast: Option<u32>,
-    /// Multicast.
-    pub multicast: Option<u32>,
-    /// Unknown unicast.
-    pub unknown: Option<u32>,
-}
-
 /// Which ports' frames a mirror's destination gets copies of (SPAN).
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
     /// The watched ports.
-    #[serde(with = "stored::form")]
     pub of: Vec<PortId>,
-    /// Copy what arrives at them.
-    pub ingress: bool,
-    /// Copy what leaves them.
-    pub egress: bool,
+    /// Which of their frames.
+    pub direction: Direction,
 }

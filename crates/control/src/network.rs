@@ -1,15 +1,14 @@
 //! Requests about networks.
 
 use crate::ipam::AddressRange;
-use crate::model::{Bridge, FdbLimits, Network, Port, StormLimits, Subnet};
+use crate::model::{Bridge, Network, Port, Subnet};
 use crate::names::{check_ifname, check_name};
 use crate::{Change, Error, State};
 use ipnet::IpNet;
-use model::Routing;
+use model::{FdbLimits, Routing, StormLimits};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use switch::fdb::FdbConfig;
 use wire::VlanId;
 
 /// A network to be made.
@@ -110,7 +109,7 @@ impl State {
                 name: name.clone(),
             });
         }
-        check_limits(fdb)?;
+        fdb.check()?;
         let ipv6 = subnets.iter().any(|s| s.net.addr().is_ipv6());
         let range = if ipv6 { MTU_WITH_IPV6 } else { MTU };
         check_range("mtu", u64::from(*mtu), range)?;
@@ -314,17 +313,6 @@ pub(crate) fn is_special(address: IpAddr) -> bool {
     }
 }
 
-fn check_limits(fdb: &FdbLimits) -> Result<(), Error> {
-    let entries = FdbConfig::MAX_ENTRIES;
-    check_range(
-        "max_macs",
-        fdb.max_entries.into(),
-        u64::from(*entries.start())..=u64::from(*entries.end()),
-    )?;
-    check_range("max_macs_per_port", fdb.max_per_port.into(), MACS_PER_PORT)?;
-    check_range("ageing_seconds", fdb.ageing_secs.into(), 1..=1_000_000)
-}
-
 pub(crate) fn check_range(
     what: &'static str,
     value: u64,
@@ -345,8 +333,6 @@ pub(crate) fn check_range(
 const MTU: RangeInclusive<u64> = 576..=65_535;
 /// IPv6 does not run below 1280 (RFC 8200 5).
 const MTU_WITH_IPV6: RangeInclusive<u64> = 1280..=65_535;
-/// What a limit of addresses at one port may be: one above the table's own limits nothing.
-pub(crate) const MACS_PER_PORT: RangeInclusive<u64> = 1..=1 << 24;
 /// Room for a router and at least one endpoint beside network and broadcast address.
 const PREFIX_V4: RangeInclusive<u8> = 8..=30;
 const PREFIX_V6: RangeInclusive<u8> = 16..=126;

@@ -1,11 +1,9 @@
 //! Requests about ports.
 
-use crate::model::{NamespaceId, Port, PortKind, PortSettings, Rate, Sandbox};
+use crate::model::{NamespaceId, Port, PortKind, PortSettings, Sandbox};
 use crate::names::check_name;
-use crate::network::{MACS_PER_PORT, check_range};
 use crate::{Change, Error, State};
 use pipeline::{NetworkId, PortId};
-use std::ops::RangeInclusive;
 
 /// A port to be made that is not an endpoint's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,18 +139,13 @@ impl State {
                 name: id.to_string(),
             });
         }
-        if let Some(lock) = port
-            .settings
-            .lock
-            .as_ref()
-            .filter(|lock| !lock.mac.is_valid_source())
-        {
-            return Err(Error::BadMac(lock.mac));
-        }
-        if let Some(max) = port.settings.max_macs {
-            check_range("max_macs", max.into(), MACS_PER_PORT)?;
-        }
-        check_rate(port.settings.rate)?;
+        let settings = &port.settings;
+        model::check_limits(
+            settings.lock.as_ref(),
+            settings.max_macs,
+            settings.storm.as_ref(),
+            settings.rate,
+        )?;
         self.check_mirror(port)
     }
 
@@ -203,24 +196,6 @@ impl State {
             .map_or_else(|| id.to_string(), |p| p.name.clone())
     }
 }
-
-pub(crate) fn check_rate(rate: Option<Rate>) -> Result<(), Error> {
-    let Rate {
-        bits_per_second,
-        packets_per_second,
-    } = rate.unwrap_or_default();
-    if let Some(bits) = bits_per_second {
-        check_range("bits_per_second", bits, BITS)?;
-    }
-    if let Some(packets) = packets_per_second {
-        check_range("packets_per_second", packets.into(), PACKETS)?;
-    }
-    Ok(())
-}
-
-/// A full frame in ten seconds, to what the switch's meters count.
-const BITS: RangeInclusive<u64> = 1_200..=34_000_000_000;
-const PACKETS: RangeInclusive<u64> = 1..=100_000_000;
 
 /// Whether `port` is the destination of a mirror of `of`.
 fn watches(port: &Port, of: PortId) -> bool {

@@ -4,15 +4,16 @@
 //! id that claims another; a repeated id is refused.
 
 use ipnet::IpNet;
-use model::{VlanMode, VlanSet};
+use model::{Direction, Lock, StormLimits, VlanMode, VlanSet};
 use nat::PortRange;
-use nat::config::{Action, Direction, Rule};
+use nat::config::{self, Action, Rule};
 use pipeline::{NetworkId, PortId};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use wire::{IpProtocol, VlanId};
+use std::net::IpAddr;
+use wire::{IpProtocol, MacAddr, VlanId};
 
-use crate::model::{Endpoint, EndpointId, Isolation, Network, Port};
+use crate::model::{Endpoint, EndpointId, Isolation, Mirror, Network, Port};
 use crate::publish::{Publication, PublicationId};
 
 /// A value whose form in the file is not that of the HTTP interface.
@@ -86,6 +87,88 @@ impl Stored for NetworkId {
 
     fn of_form(id: u32) -> Result<Self, String> {
         Ok(Self(id))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct LockForm {
+    mac: MacAddr,
+    addresses: Vec<IpAddr>,
+}
+
+impl Stored for Lock {
+    type Form = LockForm;
+
+    fn to_form(&self) -> LockForm {
+        LockForm {
+            mac: self.mac,
+            addresses: self.ips.clone(),
+        }
+    }
+
+    fn of_form(form: LockForm) -> Result<Self, String> {
+        Ok(Self {
+            mac: form.mac,
+            ips: form.addresses,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct StormForm {
+    broadcast: Option<u32>,
+    multicast: Option<u32>,
+    unknown: Option<u32>,
+}
+
+impl Stored for StormLimits {
+    type Form = StormForm;
+
+    fn to_form(&self) -> StormForm {
+        StormForm {
+            broadcast: self.broadcast,
+            multicast: self.multicast,
+            unknown: self.unknown_unicast,
+        }
+    }
+
+    fn of_form(form: StormForm) -> Result<Self, String> {
+        Ok(Self {
+            broadcast: form.broadcast,
+            multicast: form.multicast,
+            unknown_unicast: form.unknown,
+        })
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct MirrorForm {
+    of: Vec<u32>,
+    ingress: bool,
+    egress: bool,
+}
+
+impl Stored for Mirror {
+    type Form = MirrorForm;
+
+    fn to_form(&self) -> MirrorForm {
+        MirrorForm {
+            of: self.of.to_form(),
+            ingress: self.direction.has_rx(),
+            egress: self.direction.has_tx(),
+        }
+    }
+
+    fn of_form(form: MirrorForm) -> Result<Self, String> {
+        Ok(Self {
+            of: Stored::of_form(form.of)?,
+            direction: match (form.ingress, form.egress) {
+                (true, true) => Direction::Both,
+                (true, false) => Direction::Rx,
+                (false, true) => Direction::Tx,
+                (false, false) => return Err("a mirror copies nothing".to_owned()),
+            },
+        })
     }
 }
 
@@ -208,7 +291,7 @@ impl Word for Action {
     const WORDS: &'static [(Self, &'static str)] = &[(Self::Allow, "allow"), (Self::Deny, "deny")];
 }
 
-impl Word for Direction {
+impl Word for config::Direction {
     const WORDS: &'static [(Self, &'static str)] = &[(Self::In, "in"), (Self::Out, "out")];
 }
 
@@ -288,7 +371,7 @@ pub(crate) mod rules {
         #[serde(with = "super::word")]
         action: Action,
         #[serde(with = "super::word")]
-        direction: Direction,
+        direction: config::Direction,
         peer: Option<IpNet>,
         #[serde(with = "super::word_option")]
         protocol: Option<IpProtocol>,

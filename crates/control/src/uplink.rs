@@ -4,10 +4,10 @@
 //! daemon's own servers each stand alone in one, behind one port: such a network takes its ids
 //! from the space of all networks and ports, and is in none of their lists.
 
-use crate::model::FdbLimits;
 use crate::names::{check_ifname, check_name};
 use crate::state::not_found;
 use crate::{Change, Error, State, stored};
+use model::FdbLimits;
 use model::UplinkChoice;
 use nat::PortRange;
 use pipeline::{NetworkId, PortId};

@@ -227,8 +227,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             let of: Vec<PortId> = mirror.iter().filter_map(|&n| nth_port(n)).collect();
             let mirror = (!of.is_empty()).then_some(Mirror {
                 of,
-                ingress: true,
-                egress: false,
+                direction: model::Direction::Rx,
             });
             let request = PortRequest {
                 name: format!("p{name}"),

@@ -3,9 +3,9 @@
 use clearway_control::{
     AttachRequest, Change, Endpoint, EndpointChange, Error, Gateway, InterfaceStep, JoinRequest,
     Mirror, NamespaceId, NetworkRequest, PortRequest, PortSettings, Sandbox, State, StaticEntry,
-    StormLimits, SubnetRequest, Via,
+    SubnetRequest, Via,
 };
-use model::VlanMode;
+use model::{Direction, StormLimits, VlanMode};
 use model::{Netns, Routing};
 use pipeline::PortId;
 use wire::{MacAddr, VlanId};
@@ -161,7 +161,7 @@ fn an_endpoint_gets_what_it_did_not_ask_for() {
     let _ = state.commit(change);
     let port = state.port_named("ep-1").unwrap();
     let lock = port.settings.lock.as_ref().unwrap();
-    assert_eq!((lock.mac, lock.addresses.len()), (endpoint.mac, 2));
+    assert_eq!((lock.mac, lock.ips.len()), (endpoint.mac, 2));
     assert_eq!(
         state.vlan_of(port),
         VlanMode::Access {
@@ -469,8 +469,7 @@ fn watching(of: &[PortId]) -> PortSettings {
     PortSettings {
         mirror: Some(Mirror {
             of: of.to_vec(),
-            ingress: true,
-            egress: true,
+            direction: Direction::Both,
         }),
         ..PortSettings::default()
     }
@@ -608,7 +607,7 @@ fn a_state_survives_its_file_and_a_damaged_file_is_refused() {
     let storm = Some(StormLimits {
         broadcast: Some(5),
         multicast: None,
-        unknown: Some(0),
+        unknown_unicast: Some(0),
     });
     add(
         &mut state,

@@ -9,8 +9,8 @@
 use crate::error::Refusal;
 use crate::labels;
 use api::{
-    Attach, Invalid, Mac, Masquerade, NetworkCreate, NetworkSet, Rate, SETTINGS, Setting,
-    StormLimits, VlanId, on_or_off,
+    Attach, FdbLimits, Invalid, Mac, Masquerade, NetworkCreate, NetworkSet, PortKind, Rate,
+    SETTINGS, Setting, StormLimits, VlanId, on_or_off,
 };
 use serde_json::{Map, Value};
 use std::fmt::Display;
@@ -175,19 +175,19 @@ const NETWORK: &[Row<NetworkDraft>] = &[
     row("clearway.ageing", |draft, text| {
         set(
             &mut draft.network.ageing_seconds,
-            number(text, &NetworkCreate::AGEING),
+            number(text, &FdbLimits::AGEING),
         )
     }),
     row("clearway.max-macs", |draft, text| {
         set(
             &mut draft.network.max_macs,
-            number(text, &NetworkCreate::MACS),
+            number(text, &FdbLimits::ENTRIES),
         )
     }),
     row("clearway.max-macs-per-port", |draft, text| {
         set(
             &mut draft.network.max_macs_per_port,
-            number(text, &NetworkCreate::MACS),
+            number(text, &FdbLimits::PER_PORT),
         )
     }),
     row("clearway.storm-broadcast", |draft, text| {
@@ -226,7 +226,7 @@ const ENDPOINT: &[Row<Attach>] = &[
         set(&mut attach.locked, flag(text))
     }),
     row("clearway.queues", |attach, text| {
-        set(&mut attach.queues, number(text, &(1..=16)))
+        set(&mut attach.queues, number(text, &PortKind::QUEUES))
     }),
     row("clearway.rate", |attach, text| {
         let bits = bits(text)?;
@@ -459,7 +459,7 @@ mod tests {
             "clearway.host-access": "off",
             "clearway.nptv6": "2001:db8:1::/64",
             "clearway.ageing": "30",
-            "clearway.max-macs": "10",
+            "clearway.max-macs": "20",
             "clearway.max-macs-per-port": "5",
             "clearway.storm-broadcast": "1",
             "clearway.storm-multicast": "2",

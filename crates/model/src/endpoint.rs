@@ -1,7 +1,7 @@
 //! Endpoints: what a container's interface on a network is made with.
 
 use crate::name::check_ifname;
-use crate::{Invalid, MacAddr, Name, Netns, NetworkCreate, Rate, VlanId, check_host_mac};
+use crate::{Invalid, MacAddr, Name, Netns, NetworkCreate, PortKind, Rate, VlanId, check_host_mac};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -105,7 +105,7 @@ impl Attach {
     /// [`Invalid`] names the field, its value and what is allowed.
     pub fn check(&self) -> Result<(), Invalid> {
         check_ifname("ifname", &self.ifname)?;
-        Invalid::unless_in("queues", self.queues, &(1..=16))?;
+        Invalid::unless_in("queues", self.queues, &PortKind::QUEUES)?;
         if let Some(mtu) = self.mtu {
             Invalid::unless_in("mtu", mtu, &NetworkCreate::MTU)?;
         }

@@ -28,11 +28,11 @@ pub use endpoint::{Attach, EndpointSet, Join, Via};
 pub use invalid::Invalid;
 pub use name::{Name, Netns, check_ifname};
 pub use nat::{Behaviour, Dependence, Nat, PortChoice, Preset, Timeouts};
-pub use network::{NetworkCreate, StormLimits};
+pub use network::{FdbLimits, NetworkCreate, StormLimits};
 pub use policy::{Action, Policy, Rule, Way};
 pub use port::{
     AdminState, Direction, Lock, Mirror, PcapSpeed, PortAdd, PortKind, PortSet, Rate, VlanMode,
-    VlanSet, check_host_mac,
+    VlanSet, check_host_mac, check_limits,
 };
 pub use publication::{Listener, Outside, PublicationCreate};
 pub use range::{AddressRange, PortRange, Protocol};

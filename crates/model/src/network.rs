@@ -57,11 +57,11 @@ pub struct NetworkCreate {
         schema(minimum = 1, maximum = 1_000_000, default = 300)
     )]
     pub ageing_seconds: u32,
-    /// MAC addresses the network remembers at most, 1 to 16777216.
+    /// MAC addresses the network remembers at most, 16 to 4194304.
     #[cfg_attr(feature = "serde", serde(default = "default_max_macs"))]
     #[cfg_attr(
         feature = "schema",
-        schema(minimum = 1, maximum = 16_777_216, default = 65_536)
+        schema(minimum = 16, maximum = 4_194_304, default = 65_536)
     )]
     pub max_macs: u32,
     /// MAC addresses remembered at one port at most, 1 to 16777216; a port may say another number.
@@ -85,10 +85,6 @@ pub struct NetworkCreate {
 impl NetworkCreate {
     /// Allowed MTUs, in bytes.
     pub const MTU: RangeInclusive<u16> = 576..=u16::MAX;
-    /// Allowed ageing times, in seconds.
-    pub const AGEING: RangeInclusive<u32> = 1..=1_000_000;
-    /// Allowed limits of remembered MAC addresses.
-    pub const MACS: RangeInclusive<u32> = 1..=1 << 24;
 
     /// A network of that name with every default.
     #[must_use]
@@ -112,15 +108,23 @@ impl NetworkCreate {
         }
     }
 
+    /// The bounds of its forwarding database.
+    #[must_use]
+    pub const fn fdb(&self) -> FdbLimits {
+        FdbLimits {
+            max_entries: self.max_macs,
+            max_per_port: self.max_macs_per_port,
+            ageing_secs: self.ageing_seconds,
+        }
+    }
+
     /// Compares every value with its range, and gateways with subnets.
     ///
     /// # Errors
     /// [`Invalid`] names the field, its value and what is allowed.
     pub fn check(&self) -> Result<(), Invalid> {
         Invalid::unless_in("mtu", self.mtu, &Self::MTU)?;
-        Invalid::unless_in("ageing_seconds", self.ageing_seconds, &Self::AGEING)?;
-        Invalid::unless_in("max_macs", self.max_macs, &Self::MACS)?;
-        Invalid::unless_in("max_macs_per_port", self.max_macs_per_port, &Self::MACS)?;
+        self.fdb().check()?;
         self.storm.check()?;
         self.routing.check()?;
         self.check_addresses()?;
@@ -177,6 +181,47 @@ impl NetworkCreate {
                 "reserved {range} lies in none of the network's subnets"
             ))),
             None => Ok(()),
+        }
+    }
+}
+
+/// The bounds of a network's forwarding database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct FdbLimits {
+    /// MAC addresses at most.
+    pub max_entries: u32,
+    /// Learned MAC addresses at one port at most.
+    pub max_per_port: u32,
+    /// Seconds after which an address that was not seen again is forgotten.
+    pub ageing_secs: u32,
+}
+
+impl FdbLimits {
+    /// Allowed sizes: the tables are made of so many entries.
+    pub const ENTRIES: RangeInclusive<u32> = 16..=1 << 22;
+    /// Allowed limits of one port; one above the table's own limits nothing.
+    pub const PER_PORT: RangeInclusive<u32> = 1..=1 << 24;
+    /// Allowed ageing times, in seconds.
+    pub const AGEING: RangeInclusive<u32> = 1..=1_000_000;
+
+    /// Compares every number with its range.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the field, its value and what is allowed.
+    pub fn check(&self) -> Result<(), Invalid> {
+        Invalid::unless_in("max_macs", self.max_entries, &Self::ENTRIES)?;
+        Invalid::unless_in("max_macs_per_port", self.max_per_port, &Self::PER_PORT)?;
+        Invalid::unless_in("ageing_seconds", self.ageing_secs, &Self::AGEING)
+    }
+}
+
+impl Default for FdbLimits {
+    fn default() -> Self {
+        Self {
+            max_entries: default_max_macs(),
+            max_per_port: default_max_macs_per_port(),
+            ageing_secs: default_ageing(),
         }
     }
 }
@@ -280,7 +325,7 @@ mod tests {
                 max_macs: 0,
                 ..blue()
             }),
-            "max_macs is 0; allowed are 1 to 16777216"
+            "max_macs is 0; allowed are 16 to 4194304"
         );
         let storm = StormLimits {
             multicast: Some(200_000_000),

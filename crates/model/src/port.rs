@@ -5,10 +5,12 @@ mod vlan;
 
 use crate::{Invalid, Name, StormLimits};
 
-pub use setting::{AdminState, Direction, Lock, Mirror, PcapSpeed, PortKind, Rate, check_host_mac};
+pub use setting::{
+    AdminState, Direction, Lock, Mirror, PcapSpeed, PortKind, Rate, check_host_mac, check_limits,
+};
 pub use vlan::{VlanMode, VlanSet};
 
-use setting::{check_limits, check_lock, check_mirror};
+use setting::check_mirror;
 
 /// A port to be added.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,9 +78,12 @@ impl PortAdd {
     /// [`Invalid`] names the field, its value and what is allowed.
     pub fn check(&self) -> Result<(), Invalid> {
         self.kind.check()?;
-        check_lock(self.lock.as_ref())?;
-        check_limits(self.max_macs, self.storm.as_ref())?;
-        self.rate.map_or(Ok(()), |rate| rate.check())?;
+        check_limits(
+            self.lock.as_ref(),
+            self.max_macs,
+            self.storm.as_ref(),
+            self.rate,
+        )?;
         check_mirror(&self.name, self.mirror.as_ref())
     }
 }
@@ -213,12 +218,12 @@ impl PortSet {
     /// # Errors
     /// [`Invalid`] names the field, its value and what is allowed.
     pub fn check(&self) -> Result<(), Invalid> {
-        check_lock(self.lock.as_ref().and_then(Option::as_ref))?;
         check_limits(
+            self.lock.as_ref().and_then(Option::as_ref),
             self.max_macs.flatten(),
             self.storm.as_ref().and_then(Option::as_ref),
-        )?;
-        self.rate.flatten().map_or(Ok(()), |rate| rate.check())
+            self.rate.flatten(),
+        )
     }
 }
 

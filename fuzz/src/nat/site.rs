@@ -135,7 +135,7 @@ fn publications() -> Vec<Publication> {
 /// The switch: a network for each of the router's interfaces.
 pub(super) fn topology() -> Topology {
     let few = FdbConfig {
-        max_entries: *FdbConfig::MAX_ENTRIES.start(),
+        max_entries: 16,
         ..FdbConfig::default()
     };
     let network = |id| Network {

@@ -1,14 +1,14 @@
 //! What the forwarding database is told and what it answers.
 
+use model::FdbLimits;
 use pipeline::PortId;
-use std::ops::RangeInclusive;
 use std::time::Duration;
 use wire::{MacAddr, VlanId};
 
 /// How large a forwarding database is and how long it remembers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FdbConfig {
-    /// Entries at most, static ones included, within [`FdbConfig::MAX_ENTRIES`].
+    /// Entries at most, static ones included, within [`FdbLimits::ENTRIES`].
     pub max_entries: u32,
     /// Learned entries of one port at most; 0 for no limit but the table's.
     pub max_per_port: u32,
@@ -17,9 +17,14 @@ pub struct FdbConfig {
     pub ageing: Duration,
 }
 
-impl FdbConfig {
-    /// What `max_entries` may be.
-    pub const MAX_ENTRIES: RangeInclusive<u32> = 16..=4_194_304;
+impl From<FdbLimits> for FdbConfig {
+    fn from(limits: FdbLimits) -> Self {
+        Self {
+            max_entries: limits.max_entries,
+            max_per_port: limits.max_per_port,
+            ageing: Duration::from_secs(limits.ageing_secs.into()),
+        }
+    }
 }
 
 impl Default for FdbConfig {

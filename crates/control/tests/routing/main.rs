@@ -5,10 +5,12 @@ mod bridges;
 
 use clearway_control::{
     AddressRange, AttachRequest, Bridge, Endpoint, Error, Gateway, Hidden, Isolation, LinkFacts,
-    Listener, Live, NamespaceId, NetworkRequest, Policy, PortSettings, PublicationRequest, Rate,
-    Sandbox, State, StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
+    Listener, Live, NamespaceId, NetworkRequest, Policy, PortSettings, PublicationRequest, Sandbox,
+    State, StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
 };
-use model::{Dependence, ExternalPrefix, Masquerade, Nat, Netns, Preset, Routing, UplinkChoice};
+use model::{
+    Dependence, ExternalPrefix, Masquerade, Nat, Netns, Preset, Rate, Routing, UplinkChoice,
+};
 use nat::PortRange;
 use nat::config::{Action, Direction, InsideRole, Role, Rule};
 use std::collections::BTreeMap;
@@ -711,11 +713,11 @@ fn rates_have_ranges_and_reach_the_switch() {
     for (wrong, why) in [
         (
             rate(Some(1), None),
-            "bits_per_second is 1; allowed are 1200 to 34000000000",
+            "rate.bits_per_second is 1; allowed are 1200 to 34000000000",
         ),
         (
             rate(None, Some(0)),
-            "packets_per_second is 0; allowed are 1 to 100000000",
+            "rate.packets_per_second is 0; allowed are 1 to 100000000",
         ),
     ] {
         let attach = AttachRequest {

@@ -1,9 +1,9 @@
 //! The interface's words and the state's. Pure.
 
-use api::{AdminState, ApiError, Direction, Name, Netns, PortAdd};
+use api::{AdminState, ApiError, Name, Netns, PortAdd};
 use control::{
-    AddressRange, Endpoint, FdbLimits, Gateway, Isolation, Lock, Mirror, Network, Port, PortKind,
-    PortSettings, Sandbox, State, Via,
+    AddressRange, Endpoint, Gateway, Isolation, Mirror, Network, Port, PortKind, PortSettings,
+    Sandbox, State, Via,
 };
 use host::NamespaceRef;
 use ipnet::IpNet;
@@ -33,22 +33,6 @@ pub(super) fn place(netns: &Netns) -> NamespaceRef {
     }
 }
 
-pub(super) fn storm_limits(storm: &api::StormLimits) -> control::StormLimits {
-    control::StormLimits {
-        broadcast: storm.broadcast,
-        multicast: storm.multicast,
-        unknown: storm.unknown_unicast,
-    }
-}
-
-fn api_storm(storm: &control::StormLimits) -> api::StormLimits {
-    api::StormLimits {
-        broadcast: storm.broadcast,
-        multicast: storm.multicast,
-        unknown_unicast: storm.unknown,
-    }
-}
-
 /// A network to be made.
 pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkRequest {
     let gateway = |net: &IpNet| match &network.gateways {
@@ -72,12 +56,8 @@ pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkR
         mtu: network.mtu.into(),
         forward_reserved: network.forward_reserved,
         default_vlan: network.default_vlan,
-        fdb: FdbLimits {
-            max_entries: network.max_macs,
-            max_per_port: network.max_macs_per_port,
-            ageing_secs: network.ageing_seconds,
-        },
-        storm: storm_limits(&network.storm),
+        fdb: network.fdb(),
+        storm: network.storm,
         reserved: network.reserved.iter().map(reserved).collect(),
         routing: network.routing.clone(),
         bridge: None,
@@ -106,7 +86,7 @@ pub(super) fn network_spec(network: &Network) -> api::NetworkCreate {
         ageing_seconds: network.fdb.ageing_secs,
         max_macs: network.fdb.max_entries,
         max_macs_per_port: network.fdb.max_per_port,
-        storm: api_storm(&network.storm),
+        storm: network.storm,
         routing: network.routing.clone(),
         labels: network.labels.clone(),
     }
@@ -130,7 +110,7 @@ pub(super) fn attach_request(
         locked: attach.locked,
         aliases: attach.aliases.iter().map(ToString::to_string).collect(),
         isolated: isolation(attach.isolated.then_some(true)),
-        rate: attach.rate.map(rate),
+        rate: attach.rate,
         queues: attach.queues,
         labels: attach.labels.clone(),
     }
@@ -188,13 +168,6 @@ fn gateways(network: &Network) -> Option<Vec<IpAddr>> {
     (!usual).then(own)
 }
 
-fn rate(rate: api::Rate) -> control::Rate {
-    control::Rate {
-        bits_per_second: rate.bits_per_second,
-        packets_per_second: rate.packets_per_second,
-    }
-}
-
 /// Whether a port is protected, where that was said.
 fn isolation(said: Option<bool>) -> Isolation {
     match said {
@@ -226,19 +199,13 @@ pub(super) fn port_spec(state: &State, port: &Port) -> PortAdd {
             Isolation::On => Some(true),
             Isolation::Off => Some(false),
         },
-        lock: settings.lock.as_ref().map(|l| api::Lock {
-            mac: l.mac,
-            ips: l.addresses.clone(),
-        }),
+        lock: settings.lock.clone(),
         max_macs: settings.max_macs,
-        storm: settings.storm.as_ref().map(api_storm),
-        rate: settings.rate.map(|rate| api::Rate {
-            bits_per_second: rate.bits_per_second,
-            packets_per_second: rate.packets_per_second,
-        }),
+        storm: settings.storm,
+        rate: settings.rate,
         mirror: settings.mirror.as_ref().map(|m| api::Mirror {
             of: m.of.iter().filter_map(port_name).collect(),
-            direction: direction(m),
+            direction: m.direction,
         }),
     }
 }
@@ -271,13 +238,10 @@ pub(super) fn settings(state: &State, port: &PortAdd) -> Result<PortSettings, Ap
         up: port.admin == AdminState::Up,
         vlan: port.vlan.clone(),
         isolated: isolation(port.isolated),
-        rate: port.rate.map(rate),
-        lock: port.lock.as_ref().map(|l| Lock {
-            mac: l.mac,
-            addresses: l.ips.clone(),
-        }),
+        rate: port.rate,
+        lock: port.lock.clone(),
         max_macs: port.max_macs,
-        storm: port.storm.as_ref().map(storm_limits),
+        storm: port.storm,
         mirror,
     })
 }
@@ -291,17 +255,8 @@ fn mirror(state: &State, mirror: &api::Mirror) -> Result<Mirror, ApiError> {
     };
     Ok(Mirror {
         of: mirror.of.iter().map(id).collect::<Result<_, _>>()?,
-        ingress: mirror.direction != Direction::Tx,
-        egress: mirror.direction != Direction::Rx,
+        direction: mirror.direction,
     })
-}
-
-fn direction(mirror: &Mirror) -> Direction {
-    match (mirror.ingress, mirror.egress) {
-        (true, false) => Direction::Rx,
-        (false, true) => Direction::Tx,
-        (true, true) | (false, false) => Direction::Both,
-    }
 }
 
 /// A reason for which a frame is dropped.

@@ -1,7 +1,7 @@
 //! The settings of a port: its kind, the frames that it may send.
 
 use crate::name::check_ifname;
-use crate::{Invalid, MacAddr, Name, Netns, NetworkCreate, StormLimits};
+use crate::{FdbLimits, Invalid, MacAddr, Name, Netns, StormLimits};
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -56,6 +56,9 @@ pub enum PortKind {
 }
 
 impl PortKind {
+    /// Allowed numbers of a TAP's queues.
+    pub const QUEUES: RangeInclusive<u8> = 1..=16;
+
     /// The kind's name.
     #[must_use]
     pub const fn label(&self) -> &'static str {
@@ -106,7 +109,7 @@ impl PortKind {
         match self {
             Self::Tap { ifname, queues, .. } => {
                 check_ifname("kind.ifname", ifname)?;
-                Invalid::unless_in("kind.queues", *queues, &(1..=16))
+                Invalid::unless_in("kind.queues", *queues, &Self::QUEUES)
             }
             Self::Packet { interface, .. } => check_ifname("kind.interface", interface),
             Self::Pcap {
@@ -265,6 +268,20 @@ pub enum Direction {
     Both,
 }
 
+impl Direction {
+    /// Whether frames that the switch receives are meant.
+    #[must_use]
+    pub const fn has_rx(self) -> bool {
+        matches!(self, Self::Rx | Self::Both)
+    }
+
+    /// Whether frames that the switch sends are meant.
+    #[must_use]
+    pub const fn has_tx(self) -> bool {
+        matches!(self, Self::Tx | Self::Both)
+    }
+}
+
 /// Refuses a group address and all zeros: no host may send from them.
 ///
 /// # Errors
@@ -278,18 +295,22 @@ pub fn check_host_mac(key: &str, mac: MacAddr) -> Result<(), Invalid> {
     Ok(())
 }
 
-pub(super) fn check_lock(lock: Option<&Lock>) -> Result<(), Invalid> {
-    lock.map_or(Ok(()), |lock| check_host_mac("lock.mac", lock.mac))
-}
-
-pub(super) fn check_limits(
+/// Refuses limits of a port that are out of range.
+///
+/// # Errors
+/// [`Invalid`] names the value and what is allowed.
+pub fn check_limits(
+    lock: Option<&Lock>,
     max_macs: Option<u32>,
     storm: Option<&StormLimits>,
+    rate: Option<Rate>,
 ) -> Result<(), Invalid> {
+    lock.map_or(Ok(()), |lock| check_host_mac("lock.mac", lock.mac))?;
     max_macs.map_or(Ok(()), |max| {
-        Invalid::unless_in("max_macs", max, &NetworkCreate::MACS)
+        Invalid::unless_in("max_macs", max, &FdbLimits::PER_PORT)
     })?;
-    storm.map_or(Ok(()), StormLimits::check)
+    storm.map_or(Ok(()), StormLimits::check)?;
+    rate.map_or(Ok(()), |rate| rate.check())
 }
 
 pub(super) fn check_mirror(name: &Name, mirror: Option<&Mirror>) -> Result<(), Invalid> {
