@@ -6,6 +6,7 @@
 
 mod steps;
 
+use crate::reasons::BEYOND_STEPS;
 use crate::rig::{Left, Rig};
 use pipeline::{DropReason, Instant, Meter, NetworkId, PortId, Stage};
 use port::memory::MemoryConfig;
@@ -405,21 +406,11 @@ fn the_random_transitions_reach_the_reasons_that_frames_alone_can_cause() {
                 .flat_map(|counts| counts.drops.keys().copied()),
         );
     }
-    // The rest needs an interface that refuses, a frame no port delivers, or a limit.
-    use DropReason::{CannotSegment, FrameTooLong, RateLimited, TxDown, TxFull, TxRefused};
-    let rest = [
-        FrameTooLong,
-        RateLimited,
-        TxFull,
-        TxDown,
-        TxRefused,
-        CannotSegment,
-    ];
     let is_routers = |reason: DropReason| matches!(reason.stage(), Stage::Route | Stage::Translate);
     let missing: Vec<_> = DropReason::ALL
         .iter()
         .filter(|reason| !seen.contains(reason))
-        .filter(|reason| !rest.contains(reason) && !is_routers(**reason))
+        .filter(|reason| !BEYOND_STEPS.contains(reason) && !is_routers(**reason))
         .collect();
     assert!(missing.is_empty(), "never happened: {missing:?}");
 }

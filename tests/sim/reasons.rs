@@ -209,6 +209,17 @@ fn scenarios() -> Vec<(DropReason, Scenario)> {
     ]
 }
 
+/// Reasons of the switch that the random steps of the oracle never meet: they need an interface that
+/// refuses, a frame that no port delivers, or a limit.
+pub(crate) const BEYOND_STEPS: &[DropReason] = &[
+    DropReason::FrameTooLong,
+    DropReason::RateLimited,
+    DropReason::TxFull,
+    DropReason::TxDown,
+    DropReason::TxRefused,
+    DropReason::CannotSegment,
+];
+
 #[test]
 fn every_reason_happens_alone_and_once() {
     let all = scenarios().into_iter().chain(routed::scenarios());
