@@ -92,7 +92,7 @@ pub fn within_rate<T: Trace>(
 /// see what there was.
 ///
 /// # Errors
-/// [`DropReason::RateLimited`] when that was the one receiver of `forward`.
+/// [`DropReason::ReceiverLimited`] when that was the one receiver of `forward`.
 pub fn shape<T: Trace>(
     context: &mut Context<T>,
     topology: &Topology,
@@ -115,7 +115,7 @@ pub fn shape<T: Trace>(
         passes
     });
     match forward {
-        Forward::Unicast(to) if refused == Some(to) => Err(DropReason::RateLimited),
+        Forward::Unicast(to) if refused == Some(to) => Err(DropReason::ReceiverLimited),
         Forward::Unicast(_) | Forward::Flood(_) | Forward::Gateway => Ok(()),
     }
 }

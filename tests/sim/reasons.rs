@@ -200,11 +200,12 @@ fn scenarios() -> Vec<(DropReason, Scenario)> {
             from_a(Network1::plain().gateway(A), &frame(A, B))
         }),
         (R::RateLimited, || {
-            let sends = Limiter {
-                packets: Some(Arc::new(Meter::new(0, 0))),
-                ..Limiter::default()
-            };
-            from_a(Network1::plain().port_a(|a| a.sends = sends), &frame(A, B))
+            let setup = Network1::plain().port_a(|a| a.sends = no_packets());
+            from_a(setup, &frame(A, B))
+        }),
+        (R::ReceiverLimited, || {
+            let setup = Network1::b_is_known().port_b(|b| b.receives = no_packets());
+            from_a(setup, &frame(A, B))
         }),
     ]
 }
@@ -214,6 +215,7 @@ fn scenarios() -> Vec<(DropReason, Scenario)> {
 pub(crate) const BEYOND_STEPS: &[DropReason] = &[
     DropReason::FrameTooLong,
     DropReason::RateLimited,
+    DropReason::ReceiverLimited,
     DropReason::TxFull,
     DropReason::TxDown,
     DropReason::TxRefused,
@@ -370,6 +372,14 @@ fn lock() -> Lock {
         mac: A,
         ipv4: vec![[10, 0, 0, 1].into()],
         ipv6: vec!["fd00::1".parse().unwrap()],
+    }
+}
+
+/// A limit that lets nothing pass.
+fn no_packets() -> Limiter {
+    Limiter {
+        packets: Some(Arc::new(Meter::new(0, 0))),
+        ..Limiter::default()
     }
 }
 

@@ -78,7 +78,7 @@ drop_reasons! {
     30 TxRefused           Egress  "tx_refused"            "The kernel refused the frame on the destination's interface."
     31 CannotSegment       Egress  "cannot_segment"        "The destination takes no superframes and this one cannot be cut in software."
     32 SpoofedGateway      Admit     "spoofed_gateway"       "The source MAC is that of the network's own gateway."
-    33 RateLimited         Admit     "rate_limited"          "The port's rate limit in bits or packets is used up."
+    33 RateLimited         Admit     "rate_limited"          "The sending port's rate limit in bits or packets is used up."
     34 IpInvalid           Route     "ip_invalid"            "A packet to be routed has a damaged IP header or a wrong header checksum."
     35 Martian             Route     "martian"               "A packet to be routed has an address that belongs on no wire: loopback, unspecified, multicast or broadcast as a source, link-local, reserved."
     36 LandAttack          Route     "land_attack"           "Source and destination of the packet are the same address and port."
@@ -107,6 +107,7 @@ drop_reasons! {
     59 FragmentLimit       Translate "fragment_limit"        "Too many fragments wait for their first one."
     60 FragmentTimeout     Translate "fragment_timeout"      "The fragment waited too long for its packet's first one."
     61 HairpinLoop         Translate "hairpin_loop"          "The packet would be turned back to the very endpoint and port it came from."
+    62 ReceiverLimited     Egress    "receiver_limited"      "The receiving port's rate limit in bits or packets is used up."
 }
 
 impl DropReason {
