@@ -190,13 +190,19 @@ impl<T: Trace> Passage<'_, T> {
             }
             How::Inbound => {
                 let via = external(from)?;
-                let (to, outer) =
-                    translator.inbound(&flow, &via, |to| receives(&tuple, to, trace))?;
+                let admit = |to| {
+                    tell_backend(router, &tuple, to, trace);
+                    receives(&tuple, to, trace)
+                };
+                let (to, outer) = translator.inbound(&flow, &via, admit)?;
                 Decided::outer(Way::of(to), outer)
             }
             How::Hairpin(uplink) => {
                 let via = external(uplink)?;
-                let admit = |to| sends(&tuple, trace).and_then(|()| receives(&tuple, to, trace));
+                let admit = |to| {
+                    tell_backend(router, &tuple, to, trace);
+                    sends(&tuple, trace).and_then(|()| receives(&tuple, to, trace))
+                };
                 let (to, outer) = translator.hairpin(from, &flow, &via, admit)?;
                 Decided::outer(Way::of(to), outer)
             }
@@ -403,6 +409,19 @@ fn tell_translation<T: Trace>(tuple: &Tuple, outer: &Translation, trace: &mut T)
         trace.tell(Decision::DestinationTranslated {
             from: tuple.dst,
             to: outer.dst,
+        });
+    }
+}
+
+/// Tells which of several backends a new connection goes to.
+fn tell_backend<T: Trace>(router: &Router, tuple: &Tuple, to: Inside, trace: &mut T) {
+    let backends = router.published.backends_of(tuple.protocol, tuple.dst);
+    let of = u32::try_from(backends.count()).unwrap_or(u32::MAX);
+    if of > 1 {
+        trace.tell(Decision::BackendChosen {
+            external: tuple.dst,
+            of,
+            backend: to.addr,
         });
     }
 }

@@ -1,4 +1,4 @@
-//! Published ports: which endpoint an external port leads to, and which external port an endpoint
+//! Published ports: which endpoints an external port leads to, and which external port an endpoint
 //! is known by.
 //!
 //! Both questions are asked for every packet, so neither may cost more because a hundred thousand
@@ -10,6 +10,10 @@
 //! ```
 //! The first table is kept once for the publications of every address and once for each address
 //! that has its own. A range of 65,536 ports is one publication and 256 pages of 1 KiB.
+//!
+//! Publications of the same external ports are *backends*: a new connection goes to one of them. Where
+//! the packets of a connection are looked for must not depend on which one, so all of them lead to the
+//! same inside ports.
 //!
 //! Immutable, part of the router's snapshot; safe to share.
 
@@ -25,6 +29,8 @@ use wire::IpProtocol;
 #[derive(Debug, Clone, Default)]
 pub struct Published {
     entries: Vec<Publication>,
+    /// All backends of a publication that has several, by the first one.
+    backends: HashMap<usize, Vec<usize>, FixedState>,
     /// Of every address, by [`lane`].
     everywhere: [Ports; LANES],
     /// Of one address.
@@ -68,6 +74,9 @@ pub enum PublishError {
         /// Its external address.
         host: IpAddr,
     },
+    /// Backends of one publication with different ports.
+    #[error("the backends of a publication have the same ports: {} and {}", Shown(.0), Shown(.1))]
+    Ports(Publication, Publication),
     /// Two publications claim one port.
     #[error("port {port} is published twice: {} and {}", Shown(.first), Shown(.second))]
     Overlap {
@@ -81,7 +90,7 @@ pub enum PublishError {
 }
 
 impl Published {
-    /// Tables for `publications`. Their order matters where several lead to one endpoint's port:
+    /// Tables for `publications`. Those with the same external ports are backends. Their order matters where several lead to one endpoint's port:
     /// what the endpoint itself begins leaves by the first one.
     ///
     /// # Errors
@@ -95,14 +104,40 @@ impl Published {
         Ok(published)
     }
 
-    /// The endpoint that `external` leads to.
-    #[inline]
+    /// The endpoint that `external` leads to: of several backends the one that `draw` selects, all
+    /// numbers being equally likely.
     #[must_use]
-    pub fn inside_of(&self, protocol: IpProtocol, external: TransportAddr) -> Option<Inside> {
-        let publication = self.entries.get(self.at(protocol, external)?)?;
-        let mut to = publication.to;
-        to.addr.port += external.port - publication.ports.first;
-        Some(to)
+    pub fn inside_of(
+        &self,
+        protocol: IpProtocol,
+        external: TransportAddr,
+        draw: impl FnOnce() -> u32,
+    ) -> Option<Inside> {
+        let first = self.at(protocol, external)?;
+        let Some(all) = self.backends.get(&first) else {
+            return Some(self.inside(first, external));
+        };
+        let place = (u64::from(draw()) * all.len() as u64) >> 32;
+        Some(self.inside(all[usize::try_from(place).ok()?], external))
+    }
+
+    /// Every endpoint that `external` leads to.
+    pub fn backends_of(
+        &self,
+        protocol: IpProtocol,
+        external: TransportAddr,
+    ) -> impl Iterator<Item = Inside> {
+        let first = self.at(protocol, external);
+        let more = first.and_then(|first| self.backends.get(&first));
+        let more = more.into_iter().flatten().copied().skip(1);
+        let all = first.into_iter().chain(more);
+        all.map(move |entry| self.inside(entry, external))
+    }
+
+    /// The inside port that `external` leads to, which all backends share.
+    pub(crate) fn inside_port(&self, protocol: IpProtocol, external: TransportAddr) -> Option<u16> {
+        let first = self.at(protocol, external)?;
+        Some(self.inside(first, external).addr.port)
     }
 
     /// The external port by which `inside` is known, and the address when it is published at one
@@ -164,6 +199,14 @@ impl Published {
         self.entries.is_empty()
     }
 
+    /// The endpoint that `external` leads to by the publication at `entry`.
+    fn inside(&self, entry: usize, external: TransportAddr) -> Inside {
+        let publication = &self.entries[entry];
+        let mut to = publication.to;
+        to.addr.port += external.port - publication.ports.first;
+        to
+    }
+
     #[inline]
     fn at(&self, protocol: IpProtocol, external: TransportAddr) -> Option<usize> {
         if self.entries.is_empty() {
@@ -219,14 +262,12 @@ impl Published {
         let Some(lane) = lane(publication.protocol, publication.to.addr.ip) else {
             return Err(PublishError::Protocol(publication.protocol));
         };
-        if let Some((first, port)) = self.clash(&publication, lane) {
-            return Err(PublishError::Overlap {
-                first,
-                second: publication,
-                port,
-            });
-        }
         let index = self.entries.len();
+        if let Some((first, port)) = self.clash(&publication, lane) {
+            self.add_backend((first, port), publication)?;
+            self.entries.push(publication);
+            return Ok(());
+        }
         let ports = match publication.host {
             None => &mut self.everywhere[lane],
             Some(host) => self
@@ -241,8 +282,37 @@ impl Published {
         Ok(())
     }
 
+    /// Notes that `new`, the next entry, is a backend of the publication at `first`, which has its
+    /// external port `port`.
+    fn add_backend(
+        &mut self,
+        (first, port): (usize, u16),
+        new: Publication,
+    ) -> Result<(), PublishError> {
+        let own = self.entries[first];
+        let is_to = |&entry: &usize| self.entries[entry].to == new.to;
+        let is_there = match self.backends.get(&first) {
+            Some(all) => all.iter().any(is_to),
+            None => is_to(&first),
+        };
+        if (own.host, own.ports) != (new.host, new.ports) || is_there {
+            return Err(PublishError::Overlap {
+                first: own,
+                second: new,
+                port,
+            });
+        }
+        if own.to.addr.port != new.to.addr.port {
+            return Err(PublishError::Ports(own, new));
+        }
+        let next = self.entries.len();
+        let all = self.backends.entry(first).or_insert_with(|| vec![first]);
+        all.push(next);
+        Ok(())
+    }
+
     /// An earlier publication that claims one of the same ports, and the port.
-    fn clash(&self, new: &Publication, lane: usize) -> Option<(Publication, u16)> {
+    fn clash(&self, new: &Publication, lane: usize) -> Option<(usize, u16)> {
         let rivals: Vec<&Ports> = match new.host {
             Some(host) => std::iter::once(&self.everywhere[lane])
                 .chain(self.bound.get(&(host, new.protocol.0)))
@@ -265,7 +335,7 @@ impl Published {
                 (new.ports.first..=new.ports.last).find_map(|port| Some((port, ports.get(port)?)))
             })
             .min()?;
-        Some((self.entries[index], port))
+        Some((index, port))
     }
 
     /// Cuts each endpoint's published ports where a publication begins or ends, so that between

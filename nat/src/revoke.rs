@@ -15,7 +15,6 @@ mod affected;
 mod tests;
 
 use self::affected::Affected;
-use crate::Inside;
 use crate::config::{Direction, Exit, InsideRole, Role, UplinkRole};
 use crate::interface::Face;
 use crate::router::Router;
@@ -24,13 +23,14 @@ use crate::{TransportAddr, Tuple};
 use pipeline::{Instant, NoTrace};
 use wire::IpProtocol;
 
-/// Where a call to an address that we are known by leads.
+/// Whether the address that a party is known by leads to it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Way {
     /// Whether mappings are made of this port; `None` when the address is not ours.
     mapped: Option<bool>,
-    /// The endpoint that it is published for.
-    published: Option<Inside>,
+    /// Whether the party is one of those that the port is published for; `None` when it is published
+    /// for nobody.
+    published: Option<bool>,
 }
 
 impl Router {
@@ -129,7 +129,7 @@ impl Router {
     fn is_known(&self, protocol: IpProtocol, party: &Party) -> bool {
         party
             .seen_as
-            .is_none_or(|seen| self.way(protocol, seen).mapped.is_some())
+            .is_none_or(|seen| self.way(protocol, party, seen).mapped.is_some())
     }
 
     /// Whether the port that was called still leads to who answered.
@@ -137,14 +137,11 @@ impl Router {
         let Some(seen) = responder.seen_as else {
             return true;
         };
-        let way = self.way(protocol, seen);
-        way.published.map_or_else(
-            || way.mapped.unwrap_or(false),
-            |to| to.network == responder.network && to.addr == responder.addr,
-        )
+        let way = self.way(protocol, responder, seen);
+        way.published.or(way.mapped).unwrap_or(false)
     }
 
-    fn way(&self, protocol: IpProtocol, seen: TransportAddr) -> Way {
+    fn way(&self, protocol: IpProtocol, party: &Party, seen: TransportAddr) -> Way {
         let uplink = self.external.get(&seen.ip);
         let role = uplink.and_then(|network| self.face(*network)?.uplink());
         let is_mapped = |role: &UplinkRole| {
@@ -152,7 +149,10 @@ impl Router {
         };
         Way {
             mapped: role.map(is_mapped),
-            published: self.published_at(protocol, seen),
+            published: self.published.leads_inside(protocol, seen).then(|| {
+                let mut backends = self.published.backends_of(protocol, seen);
+                backends.any(|to| (to.network, to.addr) == (party.network, party.addr))
+            }),
         }
     }
 }

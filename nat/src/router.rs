@@ -4,7 +4,6 @@
 //! Like the switch's topology a [`Router`] is immutable and published whole. [`Live`] is shared
 //! between the snapshots: connections, neighbours, fragments and rate limits go on.
 
-use crate::Inside;
 use crate::config::{Config, InsideRole, Role};
 use crate::due::Due;
 use crate::fragments::Fragments;
@@ -221,7 +220,7 @@ impl Router {
         protocol: IpProtocol,
         to: crate::TransportAddr,
     ) -> bool {
-        self.published.inside_of(protocol, to).is_some()
+        self.published.leads_inside(protocol, to)
             || self
                 .external(uplink)
                 .is_some_and(|e| e.ports.contains(to.port))
@@ -299,16 +298,6 @@ impl Router {
             self.live.tables.import(&stored, given, now) == Imported::Added
         });
         added.count()
-    }
-
-    /// The endpoint an external address leads to by configuration.
-    #[must_use]
-    pub fn published_at(
-        &self,
-        protocol: IpProtocol,
-        external: crate::TransportAddr,
-    ) -> Option<Inside> {
-        self.published.inside_of(protocol, external)
     }
 }
 

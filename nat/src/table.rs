@@ -13,7 +13,7 @@
 //! | an inside port to the world | bits 1 to 4 of the inside port, which the external port shares |
 //! | a published port and the world | the peer's address and port, hashed |
 //! | an inside port to a published port (hairpin) | bits 1 to 4 of the caller's port |
-//! | a published port to a published port | both endpoints, hashed, in either order |
+//! | a published port to a published port | both inside ports, hashed, in either order |
 //! | untranslated | both ends, hashed, in either order |
 //! | an inside port to a dynamic external port (hairpin) | two: the caller's, then the callee's |
 //!
@@ -269,6 +269,18 @@ impl Tables {
         let ends = [a, b].map(|end| (end.network, Addr::from(end.addr)));
         let ordered = (ends[0].min(ends[1]), ends[0].max(ends[1]));
         self.of_hash(key::hash_of(&self.state, &(protocol, ordered)))
+    }
+
+    /// For what two published ports say to each other. Of either there may be several backends, so the
+    /// endpoints do not count.
+    pub(crate) fn of_ports(&self, protocol: IpProtocol, a: u16, b: u16) -> usize {
+        self.of_hash(key::hash_of(&self.state, &(protocol, a.min(b), a.max(b))))
+    }
+
+    /// A number that selects a client's backend: the same each time, evenly spread, and a secret.
+    pub(crate) fn draw_for(&self, protocol: IpProtocol, client: Inside) -> u32 {
+        let end = (client.network, Addr::from(client.addr));
+        key::hash_of(&self.state, &("backend", protocol, end))
     }
 
     pub(crate) fn tally(&self, endpoint: Endpoint, effects: Effects) -> Tally {

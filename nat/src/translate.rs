@@ -149,8 +149,8 @@ impl Translator<'_> {
         };
         let key = Key::translated(from, OURS, tuple);
         match self.turn(&caller, tuple) {
-            Turn::Once(shard, to) => {
-                let opening = Opening::Back { caller, to };
+            Turn::Once(shard) => {
+                let opening = Opening::Back { caller };
                 let carried = self.carry(shard, &key, flow, &opening, admit)?;
                 Ok((carried.receiver, carried.translation))
             }
@@ -210,12 +210,12 @@ impl Translator<'_> {
 
     /// Where a packet from inside to one of our own addresses is known.
     fn turn(&self, caller: &Caller<'_>, tuple: &Tuple) -> Turn {
-        let target = self.published.inside_of(tuple.protocol, tuple.dst);
+        let target = self.published.inside_port(tuple.protocol, tuple.dst);
         match (self.is_published(caller, tuple), target) {
-            (false, Some(to)) => Turn::Once(Tables::of_port(tuple.src.port), to),
-            (true, Some(to)) => {
-                let shard = self.tables.of_pair(tuple.protocol, caller.inside, to);
-                Turn::Once(shard, to)
+            (false, Some(_)) => Turn::Once(Tables::of_port(tuple.src.port)),
+            (true, Some(port)) => {
+                let own = caller.inside.addr.port;
+                Turn::Once(self.tables.of_ports(tuple.protocol, own, port))
             }
             (true, None) => Turn::Answer(Tables::of_port(tuple.dst.port)),
             (false, None) => Turn::Around,
@@ -300,6 +300,7 @@ impl Translator<'_> {
             let asked = Request {
                 view: &view,
                 published: self.published,
+                tables: self.tables,
                 flow,
                 stale,
                 tally: tally.take(),
@@ -338,7 +339,7 @@ fn caller<'e>(from: NetworkId, tuple: &Tuple, external: &'e External<'e>) -> Cal
 /// How many sessions turn a packet back, and where.
 enum Turn {
     /// One, in this shard, to a published port's endpoint.
-    Once(usize, Inside),
+    Once(usize),
     /// One, in this shard, if the packet answers to one; else two.
     Answer(usize),
     /// Two.

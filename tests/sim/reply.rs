@@ -1,11 +1,13 @@
 //! What is said about the answer to a packet that was not really there, is what happens to the
 //! answer when it was.
 
+use crate::rig::Rig;
 use crate::site::{A, B, C, Guest, HOP, OURS, Site, WEB, WORLD, WORLD6, packet};
 use dataplane::Outcome;
 use nat::config::{Action, Direction, EndpointRules, Rule};
 use nat::{ExternalPrefix, Masquerade};
-use pipeline::{DropReason, Instant};
+use pipeline::{Decision, DropReason, Instant};
+use std::net::IpAddr;
 use wire::craft::TcpSegment;
 use wire::{IpProtocol, TcpFlags, VnetHeader};
 
@@ -75,6 +77,38 @@ fn the_answer_to_a_new_connection_comes_back() {
     assert_eq!(holds(&site, HOP, &inbound), Ok(()));
     let hairpin = syn(&packet(C, C.v4.into(), OURS.into()), 8081);
     assert_eq!(holds(&site, C, &hairpin), Ok(()));
+}
+
+#[test]
+fn the_backend_that_a_new_connection_gets_is_told() {
+    let site =
+        Site::new()
+            .publish(IpProtocol::TCP, 8080, A, 80)
+            .publish(IpProtocol::TCP, 8080, B, 80);
+    let inbound = syn(&packet(HOP, WORLD.into(), OURS.into()), 8080);
+    assert_eq!(holds(&site, HOP, &inbound), Ok(()));
+    let hairpin = syn(&packet(C, C.v4.into(), OURS.into()), 8080);
+    assert_eq!(holds(&site, C, &hairpin), Ok(()));
+
+    let mut rig = site.rig();
+    let plain = VnetHeader::default();
+    let told = |rig: &Rig| {
+        let explained = rig.explain(HOP.port, &inbound, plain, NOW);
+        let mut steps = explained.steps.into_iter();
+        steps.find(|step| matches!(step, Decision::BackendChosen { .. }))
+    };
+    let Some(Decision::BackendChosen { of, backend, .. }) = told(&rig) else {
+        panic!("there are several");
+    };
+    assert_eq!(of, 2);
+    let left = rig.carry(HOP.port, &inbound, plain, NOW);
+    let to = if backend.ip == IpAddr::from(A.v4) {
+        A
+    } else {
+        B
+    };
+    assert_eq!((left.len(), left[0].port), (1, to.port));
+    assert_eq!(told(&rig), None, "the connection has its backend");
 }
 
 #[test]

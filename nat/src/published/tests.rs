@@ -32,17 +32,22 @@ fn inside(text: &str) -> Inside {
     }
 }
 
+/// The draw for a port that has one backend: nobody asks for it.
+fn only() -> u32 {
+    unreachable!("there is one")
+}
+
 #[test]
 fn a_range_leads_port_by_port() {
     let published = Published::new(&[publication(None, (8_000, 8_099), "10.0.0.2:80")]).unwrap();
-    let of = |text| published.inside_of(IpProtocol::TCP, at(text));
+    let of = |text| published.inside_of(IpProtocol::TCP, at(text), only);
     assert_eq!(of("198.51.100.1:8000"), Some(inside("10.0.0.2:80")));
     assert_eq!(of("198.51.100.77:8099"), Some(inside("10.0.0.2:179")));
     assert_eq!(of("198.51.100.1:7999"), None);
     assert_eq!(of("198.51.100.1:8100"), None);
     assert_eq!(of("[2001:db8::1]:8000"), None, "the other family");
     assert_eq!(
-        published.inside_of(IpProtocol::UDP, at("198.51.100.1:8000")),
+        published.inside_of(IpProtocol::UDP, at("198.51.100.1:8000"), only),
         None
     );
     let known_by = |text| published.external_port_of(IpProtocol::TCP, inside(text));
@@ -60,7 +65,7 @@ fn a_port_bound_to_an_address_is_known_there_alone() {
         publication(Some("198.51.100.2"), (80, 80), "10.0.0.3:8080"),
     ])
     .unwrap();
-    let of = |text| published.inside_of(IpProtocol::TCP, at(text));
+    let of = |text| published.inside_of(IpProtocol::TCP, at(text), only);
     assert_eq!(of("127.0.0.1:80"), Some(inside("10.0.0.2:8080")));
     assert_eq!(of("198.51.100.2:80"), Some(inside("10.0.0.3:8080")));
     assert_eq!(of("198.51.100.1:80"), None);
@@ -109,6 +114,35 @@ fn what_contradicts_itself_is_refused_with_its_values() {
 }
 
 #[test]
+fn backends_have_the_same_ports_on_both_sides() {
+    let a = publication(None, (80, 89), "10.0.0.2:8080");
+    let b = publication(None, (80, 89), "10.0.0.3:8080");
+    let published = Published::new(&[a, b]).unwrap();
+    let of = |draw| published.inside_of(IpProtocol::TCP, at("198.51.100.1:81"), || draw);
+    assert_eq!(of(0), Some(inside("10.0.0.2:8081")));
+    assert_eq!(of(u32::MAX / 2), Some(inside("10.0.0.2:8081")));
+    assert_eq!(of(u32::MAX / 2 + 1), Some(inside("10.0.0.3:8081")));
+    assert_eq!(of(u32::MAX), Some(inside("10.0.0.3:8081")));
+    for own in ["10.0.0.2:8081", "10.0.0.3:8081"] {
+        let known_by = published.external_port_of(IpProtocol::TCP, inside(own));
+        assert_eq!(known_by, Some((None, 81)));
+    }
+    let moved = publication(None, (80, 89), "10.0.0.3:8081");
+    assert_eq!(
+        Published::new(&[a, moved]).unwrap_err().to_string(),
+        "the backends of a publication have the same ports: TCP ports 80-89 to 10.0.0.2:8080 in \
+         network0 and TCP ports 80-89 to 10.0.0.3:8081 in network0"
+    );
+    for other in [a, publication(None, (80, 88), "10.0.0.3:8080")] {
+        let error = Published::new(&[a, other]).unwrap_err();
+        assert!(
+            matches!(error, PublishError::Overlap { port: 80, .. }),
+            "{error}"
+        );
+    }
+}
+
+#[test]
 fn an_overlap_names_both() {
     let a = publication(None, (80, 90), "10.0.0.2:80");
     let b = publication(Some("198.51.100.1"), (85, 85), "10.0.0.3:80");
@@ -133,13 +167,18 @@ fn an_overlap_names_both() {
     assert!(Published::new(&[a, v6]).is_ok(), "families do not overlap");
 }
 
+fn are_backends(a: &Publication, b: &Publication) -> bool {
+    (a.host, a.ports, a.to.addr.port) == (b.host, b.ports, b.to.addr.port) && a.to != b.to
+}
+
 proptest! {
     #[test]
     fn both_tables_answer_as_a_list_does(
         list in proptest::collection::vec(
-            (0..3u8, 1..60u16, 0..20u16, 0..3u8, 1..60u16), 0..12),
+            (0..3u8, prop_oneof![1..60u16, Just(7)], 0..20u16, 0..3u8, prop_oneof![1..60u16, Just(9)]), 0..12),
         external in (1..3u8, 1..90u16),
         own in (0..3u8, 1..90u16),
+        draw: u32,
     ) {
         let mut kept: Vec<Publication> = Vec::new();
         for (host, first, more, to, port) in list {
@@ -150,6 +189,7 @@ proptest! {
                 (old.host.is_none() || new.host.is_none() || old.host == new.host)
                     && old.ports.first <= new.ports.last
                     && new.ports.first <= old.ports.last
+                    && !are_backends(old, &new)
             });
             kept.push(new);
             prop_assert_eq!(Published::new(&kept).is_err(), clash);
@@ -159,7 +199,7 @@ proptest! {
         }
         let published = Published::new(&kept).unwrap();
         let external = at(&format!("198.51.100.{}:{}", external.0, external.1));
-        let leads = kept.iter().find_map(|publication| {
+        let leads: Vec<_> = kept.iter().filter_map(|publication| {
             let here = publication.host.is_none_or(|host| host == external.ip)
                 && publication.ports.contains(external.port);
             here.then(|| {
@@ -167,8 +207,12 @@ proptest! {
                 to.addr.port += external.port - publication.ports.first;
                 to
             })
-        });
-        prop_assert_eq!(published.inside_of(IpProtocol::TCP, external), leads);
+        }).collect();
+        let backends = published.backends_of(IpProtocol::TCP, external);
+        prop_assert_eq!(backends.collect::<Vec<_>>(), leads.clone());
+        let chosen = published.inside_of(IpProtocol::TCP, external, || draw);
+        prop_assert_eq!(chosen.is_some(), !leads.is_empty());
+        prop_assert!(chosen.is_none_or(|chosen| leads.contains(&chosen)));
 
         let own = inside(&format!("10.0.0.{}:{}", own.0, own.1));
         let addresses = ["198.51.100.1".parse().unwrap()];

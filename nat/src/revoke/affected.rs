@@ -63,7 +63,8 @@ impl<'a> Affected<'a> {
     fn touches_party(&self, ends: &Ends, party: &Party) -> bool {
         let leads_elsewhere = || {
             party.seen_as.is_some_and(|seen| {
-                self.before.way(ends.protocol, seen) != self.after.way(ends.protocol, seen)
+                self.before.way(ends.protocol, party, seen)
+                    != self.after.way(ends.protocol, party, seen)
             })
         };
         self.networks.contains(&party.network)

@@ -1,6 +1,7 @@
 //! Any two configurations: what the change between them cannot touch needs no second look.
 
 use super::*;
+use crate::Inside;
 use crate::config::{
     Action, Config, EndpointRules, HostRole, Interface, Publication, Rule, UplinkRole,
 };
@@ -143,10 +144,12 @@ fn member() -> impl Strategy<Value = (u32, IpAddr)> {
     select(INSIDE.to_vec()).prop_flat_map(|network| (Just(network), select(endpoints(network))))
 }
 
-fn publication() -> impl Strategy<Value = Publication> {
+/// A publication, of one backend or two.
+fn publication() -> impl Strategy<Value = Vec<Publication>> {
     let at = (protocol(), option::of(select(outside())), port(), 0u16..3);
-    (at, member(), port()).prop_map(|((protocol, host, first, more), (network, ip), to)| {
-        Publication {
+    let backends = (member(), option::of(member()));
+    (at, backends, port()).prop_map(|((protocol, host, first, more), (member, other), to)| {
+        let backend = |(network, ip): (u32, IpAddr)| Publication {
             protocol,
             host: host.filter(|host| host.is_ipv4() == ip.is_ipv4()),
             ports: PortRange {
@@ -157,7 +160,9 @@ fn publication() -> impl Strategy<Value = Publication> {
                 network: NetworkId(network),
                 addr: TransportAddr::new(ip, to),
             },
-        }
+        };
+        let other = other.filter(|(_, ip)| ip.is_ipv4() == member.1.is_ipv4());
+        std::iter::once(member).chain(other).map(backend).collect()
     })
 }
 
@@ -200,7 +205,7 @@ fn config() -> impl Strategy<Value = Config> {
     (interfaces, vec(publication(), 0..4), vec(rules(), 0..4)).prop_map(
         |((inside, uplinks, host, services), wanted, rules)| {
             let mut publications = Vec::new();
-            for publication in wanted {
+            for publication in wanted.into_iter().flatten() {
                 publications.push(publication);
                 if Published::new(&publications).is_err() {
                     publications.pop();

@@ -189,8 +189,8 @@ impl Shard {
         let Some(first) = self.first_alive(first, view) else {
             return Joined::Over(seen);
         };
-        let is_ours = want.addresses.contains(&seen.ip)
-            && want.published.inside_of(want.protocol, seen).is_none();
+        let is_ours =
+            want.addresses.contains(&seen.ip) && !want.published.leads_inside(want.protocol, seen);
         if is_ours {
             return Joined::Mapping(Claim {
                 ip: seen.ip,
@@ -326,7 +326,7 @@ impl Candidate<'_> {
     fn is_reserved(&self, external: &External, port: u16) -> bool {
         let addr = TransportAddr::new(external.ip.to_addr(external.v6), port);
         self.spared.contains(&(self.protocol, port))
-            || self.published.inside_of(self.protocol, addr).is_some()
+            || self.published.leads_inside(self.protocol, addr)
     }
 }
 

@@ -119,14 +119,16 @@ impl Tables {
             return (peer.seen_as.is_none() && stored.hold == Hold::Nothing).then_some(pair);
         };
         let is_published = published.leads_inside(protocol, seen);
-        let callee = peer.seen_as.map(|seen| published.inside_of(protocol, seen));
-        match (is_published, stored.hold, callee) {
+        let is_callee = peer.seen_as.map(|seen| {
+            let mut backends = published.backends_of(protocol, seen);
+            backends.any(|to| to == inside(peer))
+        });
+        match (is_published, stored.hold, is_callee) {
             (true, Hold::Nothing, None) => Some(self.of_peer(protocol, peer.addr)),
-            (true, Hold::Nothing, Some(Some(to))) if to == inside(peer) => {
-                Some(self.of_pair(protocol, inside(holder), to))
+            (true, Hold::Nothing, Some(true)) => {
+                Some(self.of_ports(protocol, holder.addr.port, peer.addr.port))
             }
-            (_, Hold::Nothing, _) | (true, ..) => None,
-            (false, _, Some(to)) if to != Some(inside(peer)) => None,
+            (_, Hold::Nothing, _) | (true, ..) | (false, _, Some(false)) => None,
             (false, ..) => {
                 let port = Self::of_port(seen.port);
                 (port == Self::of_port(holder.addr.port)).then_some(port)

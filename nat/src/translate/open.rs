@@ -10,7 +10,7 @@ use crate::table::{
     Party, Session, Shard, Tally, Traffic, View,
 };
 use crate::tcp::{Side, Tracker};
-use crate::{Dependence, Inside, Published, Translation, TransportAddr, Tuple};
+use crate::{Dependence, Inside, Published, Tables, Translation, TransportAddr, Tuple};
 use pipeline::{DropReason, NetworkId};
 
 /// A session that may begin.
@@ -21,7 +21,7 @@ pub(super) enum Opening<'a> {
     /// From the world to a published port, or to whoever holds it.
     In { external: &'a External<'a> },
     /// From inside to a published port.
-    Back { caller: Caller<'a>, to: Inside },
+    Back { caller: Caller<'a> },
     /// Without translation.
     Followed { from: NetworkId, to: NetworkId },
 }
@@ -31,11 +31,26 @@ pub(super) enum Opening<'a> {
 pub(super) struct Request<'a> {
     pub(super) view: &'a View<'a>,
     pub(super) published: &'a Published,
+    pub(super) tables: &'a Tables,
     pub(super) flow: &'a Flow,
     /// A session whose place it takes.
     pub(super) stale: Option<u32>,
     /// The tally of the endpoint that will hold it, where it is known already.
     pub(super) tally: Option<Tally>,
+}
+
+impl Request<'_> {
+    /// The endpoint that the called port is published for: of several backends the one that falls to
+    /// this client.
+    fn callee(&self, from: NetworkId) -> Option<Inside> {
+        let Tuple { protocol, src, dst } = self.flow.tuple;
+        let client = Inside {
+            network: from,
+            addr: src,
+        };
+        let draw = || self.tables.draw_for(protocol, client);
+        self.published.inside_of(protocol, dst, draw)
+    }
 }
 
 /// Why no session begins.
@@ -152,8 +167,7 @@ fn draft(
             evicts: None,
         },
         Opening::In { external } => {
-            let target = asked.published.inside_of(tuple.protocol, tuple.dst);
-            let (to, hold) = match target {
+            let (to, hold) = match asked.callee(external.network) {
                 Some(to) => (to, Hold::Nothing),
                 None => shard.resident_for(&outer(external, tuple.dst.ip), tuple, view)?,
             };
@@ -170,18 +184,22 @@ fn draft(
                 evicts: None,
             }
         }
-        Opening::Back { caller, to } => NewSession {
-            initiator: plain(caller.inside.network, tuple.src),
-            responder: Party {
-                network: to.network,
-                addr: to.addr,
-                seen_as: Some(tuple.dst),
-            },
-            held_by: Side::Initiator,
-            hold: Hold::Nothing,
-            uplink: caller.external.network,
-            evicts: None,
-        },
+        Opening::Back { caller } => {
+            let callee = asked.callee(caller.inside.network);
+            let to = callee.ok_or(DropReason::NoMapping)?;
+            NewSession {
+                initiator: plain(caller.inside.network, tuple.src),
+                responder: Party {
+                    network: to.network,
+                    addr: to.addr,
+                    seen_as: Some(tuple.dst),
+                },
+                held_by: Side::Initiator,
+                hold: Hold::Nothing,
+                uplink: caller.external.network,
+                evicts: None,
+            }
+        }
         Opening::Followed { from, to } => NewSession {
             initiator: plain(from, tuple.src),
             responder: plain(to, tuple.dst),

@@ -78,7 +78,7 @@ impl Translator<'_> {
     ) -> Result<Related, DropReason> {
         let answer = quoted.reversed();
         match self.turn(&caller(from, &answer, external), &answer) {
-            Turn::Once(shard, _) => {
+            Turn::Once(shard) => {
                 return self.relate(shard, &Key::translated(from, OURS, &answer));
             }
             Turn::Answer(shard) => {

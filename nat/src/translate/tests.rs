@@ -36,6 +36,7 @@
 //! | RFC 7857, 2.2 (RST) | `tcp/tests.rs`, `rfc_7857_2_2` |
 //! | RFC 7857, 3 (ports that overlap) | only where mapping and filtering depend on the peer: `rfc4787_req3_only` |
 
+mod backends;
 mod fair;
 mod oracle;
 mod properties;
