@@ -14,7 +14,7 @@ use crate::arrival::Arrival;
 use crate::config::Direction;
 use crate::gateway;
 use crate::icmp::quoted_tuple;
-use crate::leave::{flow, link, translator};
+use crate::leave::{flow, link, session, translator};
 use crate::outbox::Outbox;
 use crate::router::Router;
 use crate::tuple::{Kind, Tuple, classify};
@@ -64,13 +64,17 @@ fn ruled<T: Trace>(
                 .map(|_| ())
         }
         Some(Kind::Flow(tuple) | Kind::Portless(tuple)) => {
-            let mut admit = || allowed(router, network, &tuple, trace);
             if is_group(tuple.dst.ip) {
-                return admit();
+                return allowed(router, network, &tuple, trace);
             }
+            let mut begins = false;
+            let admit = || {
+                begins = true;
+                allowed(router, network, &tuple, trace)
+            };
             match translator.follow(network, network, &flow(arrival, tuple), admit) {
                 Err(DropReason::TcpNotSyn) => either_may_begin(router, network, &tuple, trace),
-                followed => followed,
+                followed => followed.map(|()| trace.tell(session(begins))),
             }
         }
     }

@@ -17,6 +17,7 @@ use crate::tcp;
 use crate::translate::Translator;
 use crate::tuple::{Inside, Kind, Tuple, classify};
 use pipeline::{Context, Decision, DropReason, Effects, NetworkId, Trace};
+use std::cell::Cell;
 use std::net::IpAddr;
 use wire::{MacAddr, Net, TcpFlags, Transport};
 
@@ -150,11 +151,15 @@ impl<T: Trace> Passage<'_, T> {
         let translator = translator(router, context);
         let trace = &mut context.trace;
         let flow = flow(arrival, tuple);
+        // Rules are asked for a connection that begins, and for no other.
+        let begins = Cell::new(false);
         let sends = |tuple: &Tuple, trace: &mut T| {
+            begins.set(true);
             let out = Direction::Out;
             router.policy.allows(from, tuple.src.ip, out, tuple, trace)
         };
         let receives = |tuple: &Tuple, to: Inside, trace: &mut T| {
+            begins.set(true);
             let at = Tuple {
                 dst: to.addr,
                 ..*tuple
@@ -207,6 +212,7 @@ impl<T: Trace> Passage<'_, T> {
                 Decided::outer(Way::of(to), outer)
             }
         };
+        trace.tell(session(begins.get()));
         if let Some(outer) = decided.outer {
             tell_translation(&tuple, &outer, trace);
         }
@@ -394,6 +400,15 @@ pub(crate) fn translator<'r, T>(router: &'r Router, context: &Context<T>) -> Tra
         settings: &router.settings,
         now: context.now,
         effects: context.effects,
+    }
+}
+
+/// The connection of a packet that passes.
+pub(crate) const fn session(begins: bool) -> Decision {
+    if begins {
+        Decision::SessionOpened
+    } else {
+        Decision::SessionFound
     }
 }
 

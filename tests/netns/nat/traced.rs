@@ -75,6 +75,7 @@ fn a_connection_through_nat_is_traced_with_its_decisions_in_both_directions() {
             "in_vlan",
             "to_gateway",
             "to_uplink",
+            "session_opened",
             "source_translated",
             "leaves",
         ],
@@ -102,7 +103,12 @@ fn a_connection_through_nat_is_traced_with_its_decisions_in_both_directions() {
     assert_eq!(answer.summary, back);
     assert_in_order(
         &labels(answer),
-        &["destination_translated", "to_port", "leaves"],
+        &[
+            "session_found",
+            "destination_translated",
+            "to_port",
+            "leaves",
+        ],
     );
     assert_eq!((end.shown, end.lost), (2, 0));
     assert_eq!(end.matched, 2 + end.skipped);
