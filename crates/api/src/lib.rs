@@ -53,10 +53,10 @@ pub use fdb::{FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed};
 pub use model::{
     Action, AddressRange, AdminState, Attach, Dependence, Direction, EndpointSet, ExternalPrefix,
     FdbLimits, Invalid, Join, Listener, Lock, MacAddr as Mac, Masquerade, Mirror, Name, Nat,
-    NatChange, NatState, NeighbourState, Netns, NetworkCreate, NetworkSet, Outside, ParseMacError,
-    PcapSpeed, Policy, PortAdd, PortKind, PortRange, PortSet, Preset, Protocol, PublicationCreate,
-    Rate, Routing, Rule, SETTINGS, Setting, StormLimits, UplinkAdd, UplinkChoice, Via, VlanId,
-    VlanMode, VlanSet, Way, on_or_off,
+    NatChange, NatState, NeighbourState, Netns, NetworkCreate, NetworkSet, OneOrMore, Outside,
+    ParseMacError, PcapSpeed, Policy, PortAdd, PortKind, PortRange, PortSet, Preset, Protocol,
+    PublicationCreate, Rate, Routing, Rule, SETTINGS, Setting, StormLimits, UplinkAdd,
+    UplinkChoice, Via, VlanId, VlanMode, VlanSet, Way, on_or_off,
 };
 pub use nat::{NatCount, NatEntry, NatEvent, NatFilter, NatTuple, Neighbour};
 pub use network::Network;

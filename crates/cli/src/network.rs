@@ -288,7 +288,7 @@ mod tests {
             publications: vec![api::Publication {
                 id: "pub-1".parse().unwrap(),
                 spec: "8080:web:80".parse().unwrap(),
-                network: "blue".parse().unwrap(),
+                network: "blue".parse::<Name>().unwrap().into(),
                 addresses: Vec::new(),
             }],
         }

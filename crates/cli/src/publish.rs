@@ -8,9 +8,9 @@ use std::io::Write;
 /// Publications.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum PublishCommand {
-    /// Let ports of the host lead to an endpoint
+    /// Let ports of the host lead to an endpoint, or each new connection to one of several
     Add {
-        /// [HOSTIP:]PORT[-PORT]:ENDPOINT:PORT[/PROTOCOL], also 'HOSTIP:PORT->ENDPOINT:PORT/PROTOCOL'; an IPv6 HOSTIP in brackets
+        /// [HOSTIP:]PORT[-PORT]:ENDPOINT[,ENDPOINT...]:PORT[/PROTOCOL], also 'HOSTIP:PORT->ENDPOINT:PORT/PROTOCOL'; an IPv6 HOSTIP in brackets
         #[arg(required = true, value_name = "SPEC")]
         specs: Vec<PublicationCreate>,
     },
@@ -60,9 +60,10 @@ impl PublishCommand {
 impl PortsArgs {
     pub(crate) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
         let all = client.publications()?;
-        let is = |p: &Publication| self.endpoint.as_ref().is_none_or(|e| p.spec.endpoint == *e);
-        let own: Vec<Publication> = all.into_iter().filter(is).collect();
-        self.output.print(out, &own, |own| ports(own))
+        let is = |e: &Name| self.endpoint.as_ref().is_none_or(|wanted| wanted == e);
+        let has = |p: &Publication| p.spec.endpoint.iter().any(is);
+        let own: Vec<Publication> = all.into_iter().filter(has).collect();
+        self.output.print(out, &own, |own| ports(own, is))
     }
 }
 
@@ -117,13 +118,18 @@ fn listed(all: &[Publication]) -> String {
     )
 }
 
-/// A line for each, an endpoint's together: `web  80/tcp -> 8080/tcp`.
-fn ports(all: &[Publication]) -> String {
-    let mut all: Vec<&Publication> = all.iter().collect();
-    all.sort_by(|a, b| a.spec.endpoint.cmp(&b.spec.endpoint));
-    let row = |p: &&Publication| {
+/// A line for each port of an endpoint that is asked for, an endpoint's together:
+/// `web  80/tcp -> 8080/tcp`.
+fn ports(all: &[Publication], is: impl Fn(&Name) -> bool) -> String {
+    let mut all: Vec<(&Name, &Publication)> = all
+        .iter()
+        .flat_map(|p| p.spec.endpoint.iter().map(move |endpoint| (endpoint, p)))
+        .collect();
+    all.retain(|(endpoint, _)| is(endpoint));
+    all.sort_by_key(|(endpoint, _)| *endpoint);
+    let row = |(endpoint, p): &(&Name, &Publication)| {
         let way = format!("{} -> {}", inside(p), p.spec.outside());
-        [p.spec.endpoint.to_string(), way]
+        [endpoint.to_string(), way]
     };
     table(["ENDPOINT", "PORTS"], all.iter().map(row))
 }
@@ -136,7 +142,7 @@ mod tests {
         Publication {
             id: id.parse().unwrap(),
             spec: spec.parse().unwrap(),
-            network: "blue".parse().unwrap(),
+            network: "blue".parse::<Name>().unwrap().into(),
             addresses: vec!["10.1.0.2".parse().unwrap()],
         }
     }
@@ -157,11 +163,27 @@ mod tests {
              pub-2  [2001:db8::1]:53/udp  db        5353/udp         blue     10.1.0.2\n"
         );
         assert_eq!(
-            ports(&all()),
+            ports(&all(), |_| true),
             "ENDPOINT  PORTS\n\
              db        5353/udp -> [2001:db8::1]:53/udp\n\
              web       20000-29999/tcp -> 20000-29999/tcp\n"
         );
+    }
+
+    #[test]
+    fn each_backend_has_its_line() {
+        let several = [publication("pub-3", "8080:web,shop:80")];
+        assert!(listed(&several).contains("pub-3  8080/tcp  web,shop  80/tcp"));
+        assert_eq!(
+            ports(&several, |_| true),
+            "ENDPOINT  PORTS\n\
+             shop      80/tcp -> 8080/tcp\n\
+             web       80/tcp -> 8080/tcp\n"
+        );
+        let shop = |endpoint: &Name| endpoint.as_str() == "shop";
+        assert_eq!(ports(&several, shop).lines().count(), 2);
+        let id = find(&several, "8080:web,shop:80").unwrap();
+        assert_eq!(id.as_str(), "pub-3");
     }
 
     #[test]

@@ -24,7 +24,7 @@ pub enum Change {
     PutPort(Box<Port>),
     /// Remove a port.
     DropPort(#[serde(with = "stored::form")] PortId),
-    /// Add a publication.
+    /// Add a publication, or replace the one that has its id.
     PutPublication(Publication),
     /// Remove a publication.
     DropPublication(PublicationId),

@@ -318,6 +318,9 @@ pub enum Error {
         /// The external address.
         host: Option<IpAddr>,
     },
+    /// A publication that names an endpoint twice.
+    #[error("{0} is named twice: each endpoint is a backend once")]
+    BackendTwice(String),
     /// A port that is published already.
     #[error("{asked} takes a port of {id}, {taken}")]
     PublicationTaken {

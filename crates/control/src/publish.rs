@@ -1,11 +1,13 @@
-//! Ports of the world that lead to an endpoint.
+//! Ports of the world that lead to an endpoint, or to one of several: the publication's backends.
 //!
-//! A range is one entry, however long. A publication belongs to its endpoint and goes with it.
+//! A range is one entry, however long. A publication loses an endpoint that leaves, and goes with the
+//! last one.
 
 use crate::model::{Endpoint, EndpointId};
 use crate::network::is_special;
 use crate::state::not_found;
 use crate::{Change, Error, State, stored};
+use model::OneOrMore;
 use nat::{Inside, PortRange, TransportAddr};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -23,7 +25,7 @@ impl fmt::Display for PublicationId {
     }
 }
 
-/// A range of external ports that leads to an endpoint: as many ports there, from `to` on.
+/// A range of external ports that leads to endpoints: as many ports there, from `to` on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
     /// Its identity.
@@ -37,9 +39,9 @@ pub struct Publication {
     /// The external ports.
     #[serde(with = "stored::ports")]
     pub ports: PortRange,
-    /// The endpoint.
-    pub endpoint: EndpointId,
-    /// Its first port.
+    /// The endpoint; of several each is a backend.
+    pub endpoint: OneOrMore<EndpointId>,
+    /// The first port there.
     pub to: u16,
     /// Who listens to the external ports on the host itself.
     #[serde(default)]
@@ -66,9 +68,9 @@ pub struct PublicationRequest {
     pub host: Option<IpAddr>,
     /// The external ports.
     pub ports: PortRange,
-    /// The endpoint, by id, port or name.
-    pub endpoint: String,
-    /// Its first port.
+    /// The endpoint, by id, port or name; of several each is a backend.
+    pub endpoint: OneOrMore<String>,
+    /// The first port there.
     pub to: u16,
     /// Who listens to the external ports on the host itself.
     pub listener: Listener,
@@ -120,7 +122,8 @@ impl State {
 
     /// The publications of an endpoint.
     pub fn publications_of(&self, id: EndpointId) -> impl Iterator<Item = &Publication> + '_ {
-        self.publications().filter(move |p| p.endpoint == id)
+        self.publications()
+            .filter(move |p| p.endpoint.contains(&id))
     }
 
     /// Checks a publication to be made.
@@ -129,13 +132,14 @@ impl State {
     /// Which value does not do, and what would; [`Error::PublicationTaken`] names the one that has
     /// a port already.
     pub fn publish(&self, request: &PublicationRequest) -> Result<(Publication, Change), Error> {
-        let endpoint = self.endpoint_named(&request.endpoint)?;
+        let named = |name: &String| self.endpoint_named(name).map(|endpoint| endpoint.id);
+        let endpoint = request.endpoint.try_map(named)?;
         let publication = Publication {
             id: PublicationId(self.next_publication),
             protocol: request.protocol,
             host: request.host,
             ports: request.ports,
-            endpoint: endpoint.id,
+            endpoint,
             to: request.to,
             listener: request.listener,
         };
@@ -164,13 +168,11 @@ impl State {
         all.flat_map(|publication| self.expanded(publication))
     }
 
-    /// What leads to an endpoint's ports, one record for each family that the publication and the
-    /// endpoint have in common.
+    /// What leads to the endpoints' ports, one record for each endpoint and each family that it and the
+    /// publication have in common. Endpoints whose ports are down get no connections while there is
+    /// another.
     pub fn expanded(&self, publication: &Publication) -> Vec<nat::Publication> {
-        let Some(endpoint) = self.endpoint(publication.endpoint) else {
-            return Vec::new();
-        };
-        let record = |ip: IpAddr| nat::Publication {
+        let record = |endpoint: &Endpoint, ip: IpAddr| nat::Publication {
             protocol: publication.protocol,
             host: publication.host.filter(|host| !host.is_unspecified()),
             ports: publication.ports,
@@ -179,9 +181,25 @@ impl State {
                 addr: TransportAddr::new(ip, publication.to),
             },
         };
-        self.published_addresses(endpoint, publication.host)
-            .into_iter()
-            .map(record)
+        let is_up = |e: &Endpoint| self.port(e.port).is_some_and(|port| port.settings.up);
+        let endpoints = publication
+            .endpoint
+            .iter()
+            .filter_map(|id| self.endpoint(*id));
+        let all: Vec<_> = endpoints
+            .flat_map(|endpoint| {
+                let addresses = self.published_addresses(endpoint, publication.host);
+                let records = addresses.into_iter().map(|ip| record(endpoint, ip));
+                records.map(|record| (record, is_up(endpoint)))
+            })
+            .collect();
+        let family_is_up = |ip: IpAddr| {
+            all.iter()
+                .any(|(record, up)| *up && record.to.addr.ip.is_ipv4() == ip.is_ipv4())
+        };
+        all.iter()
+            .filter(|(record, up)| *up || !family_is_up(record.to.addr.ip))
+            .map(|(record, _)| *record)
             .collect()
     }
 
@@ -235,14 +253,17 @@ impl State {
         if let Some(host) = host.filter(|host| !fits(*host)) {
             return Err(Error::BadHost(host));
         }
-        let endpoint = self
-            .endpoint(publication.endpoint)
-            .ok_or_else(|| not_found("endpoint", &publication.endpoint.to_string()))?;
-        if self.published_addresses(endpoint, *host).is_empty() {
-            return Err(Error::NotRouted {
-                endpoint: self.name_of(endpoint.port),
-                host: *host,
-            });
+        for (place, &id) in publication.endpoint.iter().enumerate() {
+            let endpoint = self.endpoint_with(id)?;
+            if publication.endpoint[..place].contains(&id) {
+                return Err(Error::BackendTwice(self.name_of(endpoint.port)));
+            }
+            if self.published_addresses(endpoint, *host).is_empty() {
+                return Err(Error::NotRouted {
+                    endpoint: self.name_of(endpoint.port),
+                    host: *host,
+                });
+            }
         }
         self.check_unpublished(publication)
     }
@@ -261,10 +282,19 @@ impl State {
         }
     }
 
-    /// Removals of everything published of an endpoint.
+    /// Takes an endpoint out of every publication, and removes those that it was the last one of.
     pub(crate) fn unpublish_all(&self, id: EndpointId) -> Vec<Change> {
-        let drop = |p: &Publication| Change::DropPublication(p.id);
-        self.publications_of(id).map(drop).collect()
+        let without = |p: &Publication| {
+            let others = p.endpoint.iter().copied().filter(|other| *other != id);
+            match OneOrMore::try_from(others.collect::<Vec<_>>()) {
+                Ok(endpoint) => Change::PutPublication(Publication {
+                    endpoint,
+                    ..p.clone()
+                }),
+                Err(_) => Change::DropPublication(p.id),
+            }
+        };
+        self.publications_of(id).map(without).collect()
     }
 }
 

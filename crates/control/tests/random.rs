@@ -8,7 +8,7 @@ use clearway_control::{
     Via,
 };
 use model::VlanMode;
-use model::{Netns, Routing, UplinkChoice};
+use model::{Netns, OneOrMore, Routing, UplinkChoice};
 use nat::PortRange;
 use nat::config::{Action, Direction, Role, Rule};
 use pipeline::{Instant, PortId};
@@ -323,7 +323,9 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             first,
             more,
         } => {
-            let endpoint = state.endpoints().nth(*endpoint)?.id.to_string();
+            // Every second one has a backend more, where there are as many endpoints.
+            let backends = state.endpoints().skip(*endpoint).take(1 + endpoint % 2);
+            let backends: Vec<_> = backends.map(|e| e.id.to_string()).collect();
             let hosts = ["0.0.0.0", "198.51.100.1", "198.51.100.2", "2001:db8::1"];
             let request = PublicationRequest {
                 protocol: IpProtocol::TCP,
@@ -332,7 +334,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
                     first: *first,
                     last: first + more,
                 },
-                endpoint,
+                endpoint: OneOrMore::try_from(backends).ok()?,
                 to: 80,
                 listener: Listener::Ours,
             };

@@ -6,7 +6,8 @@
 //! the port, and finds out at once when one has it already. A host without an uplink is reached
 //! through it from outside as well, then with the host's address as the source.
 //!
-//! A listener is a socket and a task; a range is as many. Datagrams keep their boundaries: each
+//! A listener is a socket and a task; a range is as many. Of several backends each gets a connection
+//! in turn, and one that goes takes no listener with it. Datagrams keep their boundaries: each
 //! client has a socket of its own towards the container, forgotten when it is silent. SCTP is not
 //! relayed: it is published to the outside alone.
 //!
@@ -16,7 +17,7 @@
 
 use nat::{Publication, TransportAddr};
 use socket2::SockRef;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,7 +34,11 @@ use wire::IpProtocol;
 /// were relayed end soon after.
 #[derive(Debug)]
 pub(crate) struct Listeners {
-    open: Vec<(Bound, AbortHandle)>,
+    open: BTreeMap<(u8, SocketAddr), (Bound, AbortHandle)>,
+    /// Whether one socket serves both IP versions.
+    both: bool,
+    /// Where they lead.
+    to: Vec<Publication>,
 }
 
 /// Why a port is not ours.
@@ -60,68 +65,112 @@ impl Listeners {
     /// # Errors
     /// [`Taken`]: the first port that another program has.
     pub(crate) fn open(runtime: &Handle, publications: &[Publication]) -> Result<Self, Taken> {
-        let mut wanted: BTreeMap<(u8, SocketAddr), Targets> = BTreeMap::new();
         // One socket for both IP versions where both are published everywhere.
         let both = [true, false].iter().all(|&v4| {
             let mut everywhere = publications.iter().filter(|p| p.host.is_none());
             everywhere.any(|p| p.to.addr.ip.is_ipv4() == v4)
         });
-        for publication in publications {
-            for port in publication.ports.first..=publication.ports.last {
-                let v4 = publication.to.addr.ip.is_ipv4() && !both;
-                let host = publication.host.unwrap_or_else(|| unspecified(v4));
-                let at = (publication.protocol.0, SocketAddr::new(host, port));
-                wanted.entry(at).or_default().add(target(publication, port));
-            }
-        }
-        let bind = |((protocol, at), to)| Bound::new(runtime, IpProtocol(protocol), at, to);
-        let bound: Vec<_> = wanted.into_iter().map(bind).collect::<Result<_, _>>()?;
-        let served = bound.into_iter().flatten().map(|bound| {
+        let bind = |(at, to): ((u8, SocketAddr), Targets)| {
+            let bound = Bound::new(runtime, IpProtocol(at.0), at.1, to)?;
+            Ok(bound.map(|bound| (at, bound)))
+        };
+        let wanted = targets(publications, both).into_iter();
+        let bound: Vec<_> = wanted.map(bind).collect::<Result<_, _>>()?;
+        let served = bound.into_iter().flatten().map(|(at, bound)| {
             let task = bound.serve(runtime);
-            (bound, task)
+            (at, (bound, task))
         });
         Ok(Self {
             open: served.collect(),
+            both,
+            to: publications.to_vec(),
         })
+    }
+
+    /// Lets what comes from now on go to the backends of `publications`, at the same ports.
+    pub(crate) fn lead_to(&mut self, publications: &[Publication]) {
+        if self.to == publications {
+            return;
+        }
+        publications.clone_into(&mut self.to);
+        let mut wanted = targets(publications, self.both);
+        for (at, (bound, _)) in &self.open {
+            bound.turns().set(wanted.remove(at).unwrap_or_default());
+        }
     }
 }
 
 impl Drop for Listeners {
     fn drop(&mut self) {
-        for (bound, task) in &self.open {
+        for (bound, task) in self.open.values() {
             bound.close();
             task.abort();
         }
     }
 }
 
-/// Where what comes to a port goes, by the client's IP version.
-#[derive(Debug, Clone, Copy, Default)]
+/// Where what comes to each port goes.
+fn targets(publications: &[Publication], both: bool) -> BTreeMap<(u8, SocketAddr), Targets> {
+    let mut all: BTreeMap<_, Targets> = BTreeMap::new();
+    for publication in publications {
+        for port in publication.ports.first..=publication.ports.last {
+            let v4 = publication.to.addr.ip.is_ipv4() && !both;
+            let host = publication.host.unwrap_or_else(|| unspecified(v4));
+            let at = (publication.protocol.0, SocketAddr::new(host, port));
+            all.entry(at).or_default().add(target(publication, port));
+        }
+    }
+    all
+}
+
+/// Where what comes to a port goes, by the client's IP version: the next one is the first.
+#[derive(Debug, Default)]
 struct Targets {
-    v4: Option<SocketAddr>,
-    v6: Option<SocketAddr>,
+    v4: VecDeque<SocketAddr>,
+    v6: VecDeque<SocketAddr>,
 }
 
 impl Targets {
     fn add(&mut self, to: SocketAddr) {
-        *(if to.is_ipv4() {
-            &mut self.v4
+        if to.is_ipv4() {
+            self.v4.push_back(to);
         } else {
-            &mut self.v6
-        }) = Some(to);
-    }
-
-    /// A client of the other version is served all the same: it is a relay.
-    fn of(&self, client: SocketAddr) -> Option<SocketAddr> {
-        if client.ip().to_canonical().is_ipv4() {
-            self.v4.or(self.v6)
-        } else {
-            self.v6.or(self.v4)
+            self.v6.push_back(to);
         }
     }
 
-    const fn is_both(&self) -> bool {
-        self.v4.is_some() && self.v6.is_some()
+    /// A client of the other version is served all the same: it is a relay.
+    fn next(&mut self, client: SocketAddr) -> Option<SocketAddr> {
+        let is_v4 = client.ip().to_canonical().is_ipv4();
+        let all = if self.v6.is_empty() || is_v4 && !self.v4.is_empty() {
+            &mut self.v4
+        } else {
+            &mut self.v6
+        };
+        let next = all.pop_front()?;
+        all.push_back(next);
+        Some(next)
+    }
+
+    fn is_both(&self) -> bool {
+        !self.v4.is_empty() && !self.v6.is_empty()
+    }
+}
+
+/// The targets of a port, which change while its listener runs.
+#[derive(Debug, Clone)]
+struct Turns(Arc<Mutex<Targets>>);
+
+impl Turns {
+    fn next(&self, client: SocketAddr) -> Option<SocketAddr> {
+        self.0
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .next(client)
+    }
+
+    fn set(&self, targets: Targets) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = targets;
     }
 }
 
@@ -141,8 +190,8 @@ fn target(publication: &Publication, port: u16) -> SocketAddr {
 /// A socket that has its port, and where what comes to it goes.
 #[derive(Debug)]
 enum Bound {
-    Stream(Lent<TcpListener>, Targets),
-    Datagrams(Lent<UdpSocket>, Targets),
+    Stream(Lent<TcpListener>, Turns),
+    Datagrams(Lent<UdpSocket>, Turns),
 }
 
 /// A socket that can be closed while tasks wait for it.
@@ -190,12 +239,15 @@ impl Bound {
         to: Targets,
     ) -> Result<Option<Self>, Taken> {
         let _in_runtime = runtime.enter();
+        let both = to.is_both();
+        let turns = Turns(Arc::new(Mutex::new(to)));
         let bound = match protocol {
             IpProtocol::TCP => {
-                bind_stream(at, to.is_both()).map(|socket| Self::Stream(Lent::new(socket), to))
+                bind_stream(at, both).map(|socket| Self::Stream(Lent::new(socket), turns))
             }
-            IpProtocol::UDP => bind_datagrams(at, to.is_both())
-                .map(|socket| Self::Datagrams(Lent::new(socket), to)),
+            IpProtocol::UDP => {
+                bind_datagrams(at, both).map(|socket| Self::Datagrams(Lent::new(socket), turns))
+            }
             _ => return Ok(None),
         };
         bound.map(Some).map_err(|error| Taken {
@@ -207,10 +259,18 @@ impl Bound {
 
     fn serve(&self, runtime: &Handle) -> AbortHandle {
         let task = match self {
-            Self::Stream(socket, to) => runtime.spawn(relay_streams(socket.clone(), *to)),
-            Self::Datagrams(socket, to) => runtime.spawn(relay_datagrams(socket.clone(), *to)),
+            Self::Stream(socket, to) => runtime.spawn(relay_streams(socket.clone(), to.clone())),
+            Self::Datagrams(socket, to) => {
+                runtime.spawn(relay_datagrams(socket.clone(), to.clone()))
+            }
         };
         task.abort_handle()
+    }
+
+    const fn turns(&self) -> &Turns {
+        match self {
+            Self::Stream(_, turns) | Self::Datagrams(_, turns) => turns,
+        }
     }
 
     fn close(&self) {
@@ -249,14 +309,14 @@ fn new_socket(at: SocketAddr, both: bool, kind: socket2::Type) -> io::Result<soc
     Ok(socket)
 }
 
-async fn relay_streams(listener: Lent<TcpListener>, to: Targets) {
+async fn relay_streams(listener: Lent<TcpListener>, to: Turns) {
     let mut relays = JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.wait(TcpListener::poll_accept) => match accepted {
                 None => return,
                 Some(Ok((client, from))) => {
-                    if let Some(to) = to.of(from) {
+                    if let Some(to) = to.next(from) {
                         relays.spawn(relay_stream(client, to));
                     }
                 }
@@ -282,7 +342,7 @@ async fn relay_stream(mut client: TcpStream, to: SocketAddr) {
     let _ = tokio::io::copy_bidirectional(&mut client, &mut container).await;
 }
 
-async fn relay_datagrams(listener: Lent<UdpSocket>, to: Targets) {
+async fn relay_datagrams(listener: Lent<UdpSocket>, to: Turns) {
     let mut clients: HashMap<SocketAddr, Arc<UdpSocket>> = HashMap::new();
     let mut answers = JoinSet::new();
     let mut datagram = vec![0; DATAGRAM];
@@ -299,7 +359,7 @@ async fn relay_datagrams(listener: Lent<UdpSocket>, to: Targets) {
                     Some(socket) => Arc::clone(socket),
                     None if clients.len() >= MAX_CLIENTS => continue,
                     None => {
-                        let Some(to) = to.of(client) else { continue };
+                        let Some(to) = to.next(client) else { continue };
                         let Ok(socket) = connect(to).await else { continue };
                         let socket = Arc::new(socket);
                         clients.insert(client, Arc::clone(&socket));
@@ -411,6 +471,32 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn backends_take_turns_and_the_listener_outlives_one() {
+        let backends = [
+            TcpListener::bind((LOCAL, 0)).await.unwrap(),
+            TcpListener::bind((LOCAL, 0)).await.unwrap(),
+        ];
+        let port = free_port();
+        let published = backends
+            .each_ref()
+            .map(|backend| publication(IpProtocol::TCP, port, backend.local_addr().unwrap()));
+        let mut open = Listeners::open(&Handle::current(), &published).unwrap();
+        let mut clients = Vec::new();
+        for turn in [0, 1, 0, 1] {
+            clients.push(TcpStream::connect((LOCAL, port)).await.unwrap());
+            backends[turn].accept().await.unwrap();
+        }
+        open.lead_to(&published[1..]);
+        for _ in 0..2 {
+            clients.push(TcpStream::connect((LOCAL, port)).await.unwrap());
+            backends[1].accept().await.unwrap();
+        }
+        open.lead_to(&[]);
+        let mut refused = TcpStream::connect((LOCAL, port)).await.unwrap();
+        assert_eq!(refused.read(&mut [0]).await.unwrap(), 0, "nobody serves it");
+    }
+
     /// On one thread no task runs between the drop and the question.
     #[tokio::test]
     async fn what_is_dropped_is_closed_at_once() {
@@ -432,7 +518,7 @@ mod tests {
     async fn a_copy_of_its_descriptor_does_not_keep_a_port() {
         let published = publication(IpProtocol::TCP, free_port(), SocketAddr::new(LOCAL, 9));
         let open = Listeners::open(&Handle::current(), &[published]).unwrap();
-        let Bound::Stream(listener, _) = &open.open[0].0 else {
+        let Some((Bound::Stream(listener, _), _)) = open.open.values().next() else {
             panic!("TCP is a stream");
         };
         let copy = listener.with(|listener| listener.as_fd().try_clone_to_owned());

@@ -65,7 +65,7 @@ impl Whole {
         PublicationCreate {
             host: self.outside.host,
             ports: self.outside.ports,
-            endpoint: endpoint.clone(),
+            endpoint: endpoint.clone().into(),
             to: self.to,
             protocol: self.outside.protocol,
             listener: api::Listener::Ours,

@@ -21,6 +21,7 @@ mod port;
 mod publication;
 mod range;
 mod routing;
+mod several;
 mod uplink;
 
 pub use connection::{NatChange, NatState, NeighbourState};
@@ -37,5 +38,6 @@ pub use port::{
 pub use publication::{Listener, Outside, PublicationCreate};
 pub use range::{AddressRange, PortRange, Protocol};
 pub use routing::*;
+pub use several::OneOrMore;
 pub use uplink::{ExternalPrefix, Masquerade, UplinkAdd, UplinkChoice};
 pub use wire::{MacAddr, ParseMacError, ParseVlanError, VlanId};

@@ -1,6 +1,6 @@
-//! Publications: ports of the host that lead to an endpoint.
+//! Publications: ports of the host that lead to an endpoint, or to one of several.
 
-use crate::{Invalid, Name, PortRange, Protocol};
+use crate::{Invalid, Name, OneOrMore, PortRange, Protocol};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -18,9 +18,11 @@ pub struct PublicationCreate {
     pub host: Option<IpAddr>,
     /// The external ports; a range is one entry.
     pub ports: PortRange,
-    /// The endpoint, by id, by port or by name.
-    pub endpoint: Name,
-    /// Its first port, 1 to 65535; the range goes on from there.
+    /// The endpoint, by id, by port or by name. A list of several is of backends: each new connection
+    /// goes to one of those whose ports are up, chosen evenly by the client's address and port.
+    #[cfg_attr(feature = "schema", schema(schema_with = OneOrMore::<Name>::schema))]
+    pub endpoint: OneOrMore<Name>,
+    /// The first port there, 1 to 65535; the range goes on from there.
     #[cfg_attr(feature = "schema", schema(minimum = 1))]
     pub to: u16,
     /// `tcp`, `udp` or `sctp`.
@@ -67,14 +69,14 @@ impl PublicationCreate {
     }
 }
 
-/// `[HOST:]PORTS:ENDPOINT:PORT[/PROTOCOL]`, also `[HOST:]PORTS->ENDPOINT:PORT[/PROTOCOL]`.
+/// `[HOST:]PORTS:ENDPOINT[,ENDPOINT...]:PORT[/PROTOCOL]`, also with `->` before the endpoints.
 impl FromStr for PublicationCreate {
     type Err = Invalid;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = |why: &str| {
             Invalid::Conflict(format!(
-                "`{text}` is no publication: {why}; [HOST:]PORT[-PORT]:ENDPOINT:PORT[/PROTOCOL] is, with -> for : before the endpoint if you like"
+                "`{text}` is no publication: {why}; [HOST:]PORT[-PORT]:ENDPOINT[,ENDPOINT...]:PORT[/PROTOCOL] is, with -> for : before the endpoint if you like"
             ))
         };
         let (ways, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
@@ -89,7 +91,7 @@ impl FromStr for PublicationCreate {
             }
         };
         let (host, ports) = outside_of(outside.trim())?;
-        let (endpoint, to) = inside
+        let (endpoints, to) = inside
             .trim()
             .split_once(':')
             .ok_or_else(|| wrong("the endpoint's port is missing"))?;
@@ -97,10 +99,14 @@ impl FromStr for PublicationCreate {
         if to != ports.moved_to(to.first()).unwrap_or(to) && to.first() != to.last() {
             return Err(wrong("the two ranges are not of one length"));
         }
+        let endpoints: Vec<Name> = endpoints
+            .split(',')
+            .map(str::parse)
+            .collect::<Result<_, _>>()?;
         Ok(Self {
             host,
             ports,
-            endpoint: endpoint.parse()?,
+            endpoint: OneOrMore::try_from(endpoints)?,
             to: to.first(),
             protocol,
             listener: Listener::default(),
@@ -223,6 +229,20 @@ mod tests {
     }
 
     #[test]
+    fn several_endpoints_stand_between_commas() {
+        for text in ["8080:web1,web2:80", "8080->web1,web2:80/tcp"] {
+            let spec: PublicationCreate = text.parse().unwrap();
+            assert_eq!((spec.endpoint.len(), spec.to), (2, 80));
+            assert_eq!(spec.endpoint.to_string(), "web1,web2");
+            let json = serde_json::to_value(&spec).unwrap();
+            assert_eq!(json["endpoint"], serde_json::json!(["web1", "web2"]));
+        }
+        let one: PublicationCreate = "8080:web1:80".parse().unwrap();
+        let json = serde_json::to_value(&one).unwrap();
+        assert_eq!(json["endpoint"], "web1", "one is written as ever");
+    }
+
+    #[test]
     fn what_is_no_spec_says_why() {
         for (text, why) in [
             ("8080", "an endpoint or a port is missing"),
@@ -234,6 +254,7 @@ mod tests {
             ("0:web:80", "`0` is not a range of ports"),
             ("80-89:web:80-88", "the two ranges are not of one length"),
             ("80:a b:80", "is not a name"),
+            ("80:web,:80", "`` is not a name"),
         ] {
             let error = text.parse::<PublicationCreate>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");

@@ -5,7 +5,7 @@ use super::{HOST, Outside, WORLD, at};
 use crate::fixture::{SOON, name};
 use api::Name;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener};
-use testbed::wait_until;
+use testbed::{Namespace, wait_until};
 
 const LOOPBACK: [IpAddr; 2] = [
     IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -74,6 +74,67 @@ fn another_container_reaches_a_published_port_by_the_hosts_address() {
         // Itself, too.
         assert_eq!(ask_tcp(&shop.ns, at(host, 8080)).unwrap().ip(), host);
     }
+}
+
+#[test]
+fn a_port_with_two_backends_is_served_by_both_and_then_by_who_is_left() {
+    let outside = Outside::with_uplink();
+    let web = outside.clearway.network("web", 1);
+    let other = outside.clearway.network("other", 2);
+    let backends = [
+        outside.container(&web, "web1"),
+        outside.container(&other, "web2"),
+    ];
+    let tellers = backends
+        .each_ref()
+        .map(|backend| Teller::start(&backend.ns, 80));
+    outside.publish("8080:web1,web2:80");
+    let served = || tellers.each_ref().map(Teller::served);
+    let ask = |from: &Namespace, host: IpAddr| ask_tcp(from, at(host, 8080)).unwrap();
+    for (host, world) in HOST.into_iter().zip(WORLD) {
+        let before = served();
+        for _ in 0..40 {
+            assert_eq!(ask(&outside.world, host).ip(), world);
+        }
+        let [one, two] = [0, 1].map(|n| served()[n] - before[n]);
+        assert_eq!(one + two, 40);
+        assert!(one > 0 && two > 0, "{one} and {two} of 40 at {host}");
+        // The host's own go through the listener, in turn.
+        let before = served();
+        for _ in 0..4 {
+            ask(outside.host(), host);
+        }
+        assert_eq!(served(), before.map(|count| count + 2));
+    }
+    let client = outside.clearway.client();
+    let up = |state: api::AdminState| api::PortSet {
+        admin: Some(state),
+        ..api::PortSet::default()
+    };
+    let port = &backends[0].endpoint.port;
+    client.port_set(port, &up(api::AdminState::Down)).unwrap();
+    let before = served();
+    for _ in 0..10 {
+        ask(&outside.world, HOST[0]);
+        ask(outside.host(), LOOPBACK[0]);
+    }
+    assert_eq!(served(), [before[0], before[1] + 20], "its port is down");
+    client.port_set(port, &up(api::AdminState::Up)).unwrap();
+
+    client
+        .detach(&api::Detach::Endpoint(backends[1].endpoint.id.clone()))
+        .unwrap();
+    let before = served();
+    for _ in 0..20 {
+        ask(&outside.world, HOST[0]);
+        ask(&outside.world, HOST[1]);
+        ask(outside.host(), LOOPBACK[0]);
+    }
+    assert_eq!(served(), [before[0] + 60, before[1]], "it is gone");
+    let [left] = &client.publications().unwrap()[..] else {
+        panic!("one publication");
+    };
+    assert_eq!(left.spec.endpoint, backends[0].endpoint.port);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use testbed::traffic::{Ping, ping};
@@ -19,6 +19,8 @@ const LOOK: Duration = Duration::from_millis(50);
 pub(crate) struct Teller {
     port: u16,
     wanted: Arc<AtomicBool>,
+    /// Streams that were accepted.
+    served: Arc<AtomicUsize>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -40,15 +42,23 @@ impl Teller {
         let wanted = Arc::new(AtomicBool::new(true));
         let flags = [Arc::clone(&wanted), Arc::clone(&wanted)];
         let [for_tcp, for_udp] = flags;
+        let served = Arc::default();
+        let count = Arc::clone(&served);
         let threads = vec![
-            std::thread::spawn(move || tell_streams(&tcp, &for_tcp)),
+            std::thread::spawn(move || tell_streams(&tcp, &for_tcp, &count)),
             std::thread::spawn(move || tell_datagrams(&udp, &for_udp)),
         ];
         Self {
             port,
             wanted,
+            served,
             threads,
         }
+    }
+
+    /// How many streams it has told.
+    pub(crate) fn served(&self) -> usize {
+        self.served.load(Ordering::Relaxed)
     }
 
     /// Bytes of a page.
@@ -65,6 +75,7 @@ impl Teller {
         Self {
             port,
             wanted,
+            served: Arc::default(),
             threads: vec![std::thread::spawn(serve)],
         }
     }
@@ -99,8 +110,9 @@ impl Drop for Teller {
     }
 }
 
-fn tell_streams(tcp: &TcpListener, wanted: &AtomicBool) {
+fn tell_streams(tcp: &TcpListener, wanted: &AtomicBool, served: &AtomicUsize) {
     each_stream(tcp, wanted, |stream, from| {
+        served.fetch_add(1, Ordering::Relaxed);
         stream.write_all(canonical(from).to_string().as_bytes())
     });
 }

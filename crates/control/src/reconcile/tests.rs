@@ -206,7 +206,7 @@ fn publish(state: &mut State, endpoint: EndpointId, port: u16) {
             first: port,
             last: port,
         },
-        endpoint: endpoint.to_string(),
+        endpoint: endpoint.to_string().into(),
         to: 80,
         listener: Listener::Ours,
     };

@@ -268,6 +268,16 @@ impl Writer {
             .map_err(|taken| ApiError::already_exists(taken.to_string()))
     }
 
+    /// Tells the listeners which backends there are.
+    pub(super) fn lead_listeners(&mut self) {
+        let ours = |p: &&Publication| p.listener == Listener::Ours;
+        for publication in self.state.publications().filter(ours) {
+            if let Some(listeners) = self.listeners.get_mut(&publication.id) {
+                listeners.lead_to(&self.state.expanded(publication));
+            }
+        }
+    }
+
     /// Makes a TAP in the daemon's namespace, or takes up the one an earlier daemon left.
     fn open_stack_tap(&mut self, ifname: &str, port: PortId) -> Result<(), Trouble> {
         let tap = reopen_tap(ifname, 1)?;

@@ -129,7 +129,7 @@ impl Snapshot {
             publications: self
                 .publications()
                 .into_iter()
-                .filter(|p| p.network.as_str() == network.name)
+                .filter(|p| p.network.iter().any(|own| own.as_str() == network.name))
                 .collect(),
         }
     }

@@ -48,6 +48,7 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::Ambiguous { .. }
         | E::BadPorts { .. }
         | E::Unpublishable(_)
+        | E::BackendTwice(_)
         | E::BadHost(_)
         | E::NotRouted { .. }
         | E::BadRule { .. } => ApiError::invalid(message),

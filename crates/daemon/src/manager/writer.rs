@@ -232,6 +232,7 @@ impl Writer {
         let actions = upkeep(&self.state, &self.held());
         // None of them can fail.
         let _ = self.carry_out(&actions);
+        self.lead_listeners();
     }
 
     fn show_frames(&mut self, picture: Picture) {

@@ -19,7 +19,7 @@ fn publication(text: &str) -> Publication {
     Publication {
         id: "p1".parse().unwrap(),
         spec: made(text),
-        network: "n".parse().unwrap(),
+        network: "n".parse::<Name>().unwrap().into(),
         addresses: Vec::new(),
     }
 }

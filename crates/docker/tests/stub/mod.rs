@@ -410,7 +410,7 @@ impl Shared {
             format!("publish {}->{}", spec.outside(), spec.to),
             |state| {
                 state.check_free(&spec)?;
-                let network = state.endpoint(&spec.endpoint)?.network.clone();
+                let network = state.endpoint(&spec.endpoint[0])?.network.clone().into();
                 state.made += 1;
                 let publication = Publication {
                     id: format!("pub-{}", state.made).parse().unwrap(),

@@ -339,7 +339,7 @@ fn a_port_that_another_program_has_is_published_all_the_same() {
     let endpoints = docker.adopt(&mut core);
     let proxy = TcpListener::bind("0.0.0.0:8080").unwrap();
     let mut ports: PublicationCreate = "8080:ep-1:80".parse().unwrap();
-    ports.endpoint = endpoints[0].clone();
+    ports.endpoint = endpoints[0].clone().into();
     let refused = core.publish_ports(&ports).unwrap_err();
     assert_eq!(refused.code, ErrorCode::AlreadyExists, "{refused}");
     ports.listener = Listener::Another;

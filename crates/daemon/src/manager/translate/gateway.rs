@@ -1,8 +1,8 @@
 //! What the gateway does, in the interface's words and the state's. Pure.
 
 use super::name;
-use api::{Action, Protocol, PublicationCreate, Rule, UplinkAdd, Way};
-use control::{Listener, Policy, Publication, PublicationRequest, State, UplinkRequest};
+use api::{Action, OneOrMore, Protocol, PublicationCreate, Rule, UplinkAdd, Way};
+use control::{Endpoint, Listener, Policy, Publication, PublicationRequest, State, UplinkRequest};
 use nat::{PortRange, config};
 use wire::IpProtocol;
 
@@ -30,7 +30,7 @@ pub(in crate::manager) fn publication_request(request: &PublicationCreate) -> Pu
         protocol: IpProtocol(request.protocol.0),
         host: request.host,
         ports: ports(request.ports),
-        endpoint: request.endpoint.to_string(),
+        endpoint: request.endpoint.map(ToString::to_string),
         to: request.to,
         listener: match request.listener {
             api::Listener::Ours => Listener::Ours,
@@ -39,19 +39,29 @@ pub(in crate::manager) fn publication_request(request: &PublicationCreate) -> Pu
     }
 }
 
-/// A publication as it is. `None` when its endpoint is not there, which the state excludes.
+/// A publication as it is. `None` when an endpoint is not there, which the state excludes.
 pub(in crate::manager) fn publication(
     state: &State,
     publication: &Publication,
 ) -> Option<api::Publication> {
-    let endpoint = state.endpoint(publication.endpoint)?;
+    let endpoints = publication
+        .endpoint
+        .try_map(|id| state.endpoint(*id).ok_or(()));
+    let endpoints = endpoints.ok()?;
+    let port = |e: &&Endpoint| state.port(e.port).map(|port| name(&port.name)).ok_or(());
+    let mut networks: Vec<_> = endpoints.iter().map(|endpoint| endpoint.network).collect();
+    networks.sort_unstable();
+    networks.dedup();
+    let networks = networks
+        .iter()
+        .map(|id| Some(name(&state.network(*id)?.name)));
     let targets = state.expanded(publication);
     Some(api::Publication {
         id: name(&publication.id.to_string()),
         spec: PublicationCreate {
             host: publication.host,
             ports: port_range(publication.ports),
-            endpoint: name(&state.port(endpoint.port)?.name),
+            endpoint: endpoints.try_map(port).ok()?,
             to: publication.to,
             protocol: Protocol(publication.protocol.0),
             listener: match publication.listener {
@@ -59,7 +69,7 @@ pub(in crate::manager) fn publication(
                 Listener::Another => api::Listener::Another,
             },
         },
-        network: name(&state.network(endpoint.network)?.name),
+        network: OneOrMore::try_from(networks.collect::<Option<Vec<_>>>()?).ok()?,
         addresses: targets.iter().map(|target| target.to.addr.ip).collect(),
     })
 }

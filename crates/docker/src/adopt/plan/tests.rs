@@ -102,7 +102,7 @@ fn act(ours: &mut Ours, act: &Act) {
         Act::Publish(spec) => ours.publications.push(Publication {
             id: name(&format!("pub-{}", ours.publications.len() + 1)),
             spec: spec.clone(),
-            network: name("docker0"),
+            network: name("docker0").into(),
             addresses: Vec::new(),
         }),
         Act::SetEndpoint(id, set) => {
