@@ -1,7 +1,7 @@
 //! Why a request is refused: the value, and what would have been accepted.
 
-use crate::ipam::AddressRange;
 use ipnet::{IpNet, Ipv6Net};
+use model::AddressRange;
 use std::net::IpAddr;
 use wire::{IpProtocol, MacAddr, VlanId};
 
@@ -255,13 +255,8 @@ pub enum Error {
         route: String,
     },
     /// Reserved addresses that are no range of one subnet.
-    #[error("{range} cannot be reserved: {why}")]
-    BadReservation {
-        /// The range.
-        range: AddressRange,
-        /// Why not.
-        why: &'static str,
-    },
+    #[error("{0} cannot be reserved: it lies in no subnet of the network")]
+    BadReservation(AddressRange),
     /// A network that is to be its own peer.
     #[error("network `{0}` cannot be its own peer")]
     OwnPeer(String),

@@ -8,32 +8,10 @@
 use crate::Error;
 use crate::model::{EndpointId, Network, Subnet};
 use ipnet::IpNet;
-use serde::{Deserialize, Serialize};
+use model::AddressRange;
 use std::collections::BTreeSet;
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::MacAddr;
-
-/// Addresses of one subnet, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AddressRange {
-    /// The lowest.
-    pub first: IpAddr,
-    /// The highest.
-    pub last: IpAddr,
-}
-
-impl AddressRange {
-    fn contains(&self, address: IpAddr) -> bool {
-        self.first <= address && address <= self.last
-    }
-}
-
-impl fmt::Display for AddressRange {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.first, self.last)
-    }
-}
 
 impl Subnet {
     /// The lowest address a host can have there: a gateway's, unless another was asked for.
@@ -90,7 +68,7 @@ impl Subnet {
             if range.is_none() && address != self.reserved() && !taken.contains(&address) {
                 return Some(address);
             }
-            next = successor(range.map_or(address, |range| range.last));
+            next = successor(range.map_or(address, AddressRange::last));
         }
         None
     }
@@ -206,9 +184,8 @@ mod tests {
 
     #[test]
     fn a_reserved_range_is_left_out_at_once() {
-        let range = |first: &str, last: &str| AddressRange {
-            first: first.parse().unwrap(),
-            last: last.parse().unwrap(),
+        let range = |first: &str, last: &str| {
+            AddressRange::new(first.parse().unwrap(), last.parse().unwrap()).unwrap()
         };
         let v4 = subnet("10.1.0.0/24", None);
         let all = BTreeSet::new();

@@ -56,7 +56,6 @@ pub use attach::AttachRequest;
 pub use change::Change;
 pub use error::Error;
 pub use file::{FileError, VERSION, read_json};
-pub use ipam::AddressRange;
 pub use join::{EndpointChange, JoinRequest};
 pub use live::Live;
 pub use model::{

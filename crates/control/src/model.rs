@@ -3,11 +3,12 @@
 //! Every field is public: these are plain records. What makes a set of them sound is checked where
 //! a request enters (`network.rs`, `attach.rs`, `port.rs`) and where a file is loaded (`check.rs`).
 
-use crate::ipam::AddressRange;
 use crate::policy::Policy;
 use crate::stored;
 use ipnet::IpNet;
-use model::{Direction, FdbLimits, Lock, Netns, Rate, Routing, StormLimits, VlanMode};
+use model::{
+    AddressRange, Direction, FdbLimits, Lock, Netns, Rate, Routing, StormLimits, VlanMode,
+};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,7 +40,7 @@ pub struct Network {
     /// Addresses whose port was configured, beside those of endpoints.
     pub statics: Vec<StaticEntry>,
     /// Addresses that are given to nobody who does not ask for them.
-    #[serde(default)]
+    #[serde(default, with = "stored::form")]
     pub reserved: Vec<AddressRange>,
     /// Whether other networks may have the same addresses.
     #[serde(default)]

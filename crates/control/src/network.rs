@@ -1,11 +1,10 @@
 //! Requests about networks.
 
-use crate::ipam::AddressRange;
 use crate::model::{Bridge, Network, Port, Subnet};
 use crate::names::{check_ifname, check_name};
 use crate::{Change, Error, State};
 use ipnet::IpNet;
-use model::{FdbLimits, Routing, StormLimits};
+use model::{AddressRange, FdbLimits, Routing, StormLimits};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -282,20 +281,14 @@ pub(crate) fn check_subnet(subnet: &Subnet) -> Result<(), Error> {
 
 /// Refuses reserved ranges that are not ranges of one subnet.
 pub(crate) fn check_reserved(subnets: &[Subnet], reserved: &[AddressRange]) -> Result<(), Error> {
-    reserved.iter().try_for_each(|&range| {
-        let refuse = |why| Err(Error::BadReservation { range, why });
-        let holds = |s: &&Subnet| s.net.contains(&range.first) && s.net.contains(&range.last);
-        if range.first.is_ipv4() != range.last.is_ipv4() {
-            return refuse("its ends are of two families");
-        }
-        if range.first > range.last {
-            return refuse("it runs backwards");
-        }
-        if subnets.iter().find(holds).is_none() {
-            return refuse("it lies in no subnet of the network");
-        }
-        Ok(())
-    })
+    let is_in = |range: &AddressRange, net: IpNet| {
+        net.contains(&range.first()) && net.contains(&range.last())
+    };
+    let lost = |range: &&AddressRange| !subnets.iter().any(|s| is_in(range, s.net));
+    match reserved.iter().find(lost) {
+        Some(range) => Err(Error::BadReservation(*range)),
+        None => Ok(()),
+    }
 }
 
 /// Whether no host has an address like this one.

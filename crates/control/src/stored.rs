@@ -4,7 +4,7 @@
 //! id that claims another; a repeated id is refused.
 
 use ipnet::IpNet;
-use model::{Direction, Lock, StormLimits, VlanMode, VlanSet};
+use model::{AddressRange, Direction, Lock, StormLimits, VlanMode, VlanSet};
 use nat::PortRange;
 use nat::config::{self, Action, Rule};
 use pipeline::{NetworkId, PortId};
@@ -87,6 +87,27 @@ impl Stored for NetworkId {
 
     fn of_form(id: u32) -> Result<Self, String> {
         Ok(Self(id))
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RangeForm {
+    first: IpAddr,
+    last: IpAddr,
+}
+
+impl Stored for AddressRange {
+    type Form = RangeForm;
+
+    fn to_form(&self) -> RangeForm {
+        RangeForm {
+            first: self.first(),
+            last: self.last(),
+        }
+    }
+
+    fn of_form(RangeForm { first, last }: RangeForm) -> Result<Self, String> {
+        Self::new(first, last).ok_or_else(|| format!("{first} to {last} is no range of addresses"))
     }
 }
 

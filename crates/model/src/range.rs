@@ -177,6 +177,14 @@ impl AddressRange {
     }
 }
 
+impl AddressRange {
+    /// Whether `address` is one of them.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        self.0.first <= address && address <= self.0.last
+    }
+}
+
 impl FromStr for AddressRange {
     type Err = Invalid;
 

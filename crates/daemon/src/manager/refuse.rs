@@ -43,7 +43,7 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::BadAddress { .. }
         | E::BadMac(_)
         | E::BadMirror { .. }
-        | E::BadReservation { .. }
+        | E::BadReservation(_)
         | E::OwnPeer(_)
         | E::Ambiguous { .. }
         | E::BadPorts { .. }

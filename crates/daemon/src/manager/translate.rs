@@ -2,8 +2,8 @@
 
 use api::{AdminState, ApiError, Name, Netns, PortAdd};
 use control::{
-    AddressRange, Endpoint, Gateway, Isolation, Mirror, Network, Port, PortKind, PortSettings,
-    Sandbox, State, Via,
+    Endpoint, Gateway, Isolation, Mirror, Network, Port, PortKind, PortSettings, Sandbox, State,
+    Via,
 };
 use host::NamespaceRef;
 use ipnet::IpNet;
@@ -42,10 +42,6 @@ pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkR
             .find(|g| net.contains(*g))
             .map_or(Gateway::None, |gateway| Gateway::At(*gateway)),
     };
-    let reserved = |range: &api::AddressRange| AddressRange {
-        first: range.first(),
-        last: range.last(),
-    };
     let subnets = network.subnets.iter().map(|net| control::SubnetRequest {
         net: *net,
         gateway: gateway(net),
@@ -58,7 +54,7 @@ pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkR
         default_vlan: network.default_vlan,
         fdb: network.fdb(),
         storm: network.storm,
-        reserved: network.reserved.iter().map(reserved).collect(),
+        reserved: network.reserved.clone(),
         routing: network.routing.clone(),
         bridge: None,
         allow_overlap: network.allow_overlap,
@@ -73,11 +69,7 @@ pub(super) fn network_spec(network: &Network) -> api::NetworkCreate {
         name: name(&network.name),
         subnets: network.subnets.iter().map(|s| s.net).collect(),
         gateways: gateways(network),
-        reserved: network
-            .reserved
-            .iter()
-            .filter_map(|r| api::AddressRange::new(r.first, r.last))
-            .collect(),
+        reserved: network.reserved.clone(),
         allow_overlap: false,
         overlapping: network.overlapping,
         mtu: network.mtu,
