@@ -142,9 +142,9 @@ decisions! {
     601 DestinationTranslated Translate "destination_translated" { from: TransportAddr, to: TransportAddr } "the destination {from} becomes {to}"
     602 ErrorRelated         Translate "error_related"         { flow: TransportAddr, ip: IpAddr }       "an ICMP error about a packet of {flow}, which is for {ip}"
     603 PrefixTranslated     Translate "prefix_translated"     { ip: IpAddr, inside: IpAddr }            "{ip} is {inside} inside (RFC 6296)"
-    604 SessionFound         Translate "session_found"                                                   "it belongs to a connection that is known"
-    605 SessionOpened        Translate "session_opened"                                                  "it begins a connection"
     604 BackendChosen        Translate "backend_chosen"        { external: TransportAddr, of: u32, backend: TransportAddr } "{external} leads to {of} backends: the client's address and port choose {backend}"
+    605 SessionFound         Translate "session_found"                                                   "it belongs to a connection that is known"
+    606 SessionOpened        Translate "session_opened"                                                  "it begins a connection"
 
     700 Leaves               Egress    "leaves"                { port: PortId }                          "leaves through {port}, untagged"
     701 LeavesTagged         Egress    "leaves_tagged"         { port: PortId, vid: u16 }                "leaves through {port}, tagged {vid}"
