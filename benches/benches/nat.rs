@@ -19,7 +19,7 @@
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use nat::config::{Action, EndpointRules, InsideRole, UplinkRole};
 use nat::{
-    Behaviour, Config, External, Flow, Inside, Interface, Live, Nat, NatSettings, PortRange,
+    Behaviour, Config, External, Flow, Inside, InterfaceConfig, Live, Nat, NatSettings, PortRange,
     Preset, Publication, Published, Rewrite, Role, Router, Routing, Segment, Settings, Tables,
     Translation, Translator, TransportAddr, Tuple,
 };
@@ -219,7 +219,7 @@ fn established(c: &mut Criterion) {
     group.finish();
 }
 
-/// How long the packets take that begin connections where there are `size` already.
+/// Returns how long the packets take that begin connections where there are `size` already.
 fn begin_all(behaviour: Behaviour, size: u32) -> Duration {
     let bed = Bed::new(behaviour, 4 << 20);
     // What is there already came from the world and holds no port.
@@ -324,7 +324,7 @@ fn unknown(c: &mut Criterion) {
 /// A router with two networks, where the rules of the endpoint 10.0.0.2 and the peers of both may be
 /// others.
 fn router(live: &Arc<Live>, otherwise: Action, peers: &[NetworkId]) -> Router {
-    let inside = |network: NetworkId, address: &str| Interface {
+    let inside = |network: NetworkId, address: &str| InterfaceConfig {
         network,
         role: Role::Inside(InsideRole {
             settings: Routing {
@@ -346,7 +346,7 @@ fn router(live: &Arc<Live>, otherwise: Action, peers: &[NetworkId]) -> Router {
         neighbours: BTreeMap::new(),
         peer: None,
     };
-    let uplink = Interface {
+    let uplink = InterfaceConfig {
         network: UPLINK,
         role: Role::Uplink(UplinkRole {
             gateways: Vec::new(),

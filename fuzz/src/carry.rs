@@ -186,7 +186,7 @@ fn assert_readable(frame: &Frame<'_>, arrived: &Headers, form: Form) {
     }
 }
 
-/// Whether a frame speaks only for the locked port's addresses, as far as IPv4 and ARP go.
+/// Returns whether a frame speaks only for the locked port's addresses, as far as IPv4 and ARP go.
 fn is_honest(headers: &Headers) -> bool {
     let own = [LOCKED_IP.into(), [0, 0, 0, 0].into()];
     headers.src == LOCKED_MAC

@@ -176,7 +176,7 @@ impl Edge {
         }
     }
 
-    /// What would become of the frame.
+    /// Returns what would become of the frame.
     fn ask(
         &self,
         from: PortId,
@@ -199,12 +199,12 @@ impl Edge {
     }
 }
 
-/// Whether the frame is turned back to its own sender, under another of its ports.
+/// Returns whether the frame is turned back to its own sender, under another of its ports.
 fn comes_back(verdict: &Result<Outcome, DropReason>) -> bool {
     matches!(verdict, Ok(Outcome::Routed { rewrite, headers, .. }) if rewrite.dst_mac == headers.src)
 }
 
-/// What the router decided, whoever the switch then sends it to.
+/// Returns what the router decided, whoever the switch then sends it to.
 fn decided(outcome: Outcome) -> Option<(NetworkId, Rewrite)> {
     match outcome {
         Outcome::Routed {

@@ -22,7 +22,7 @@ use pipeline::{Context, DropReason, NetworkId, Trace};
 use std::net::IpAddr;
 use wire::{Net, Transport};
 
-/// Whether a frame that stays in its network may pass the rules of its two ends.
+/// Returns whether a frame that stays in its network may pass the rules of its two ends.
 ///
 /// # Errors
 /// [`DropReason::PolicyDenied`]; where rules are, those of a table of connections.
@@ -101,7 +101,7 @@ fn allowed<T: Trace>(
     policy.allows(network, tuple.dst.ip, Direction::In, tuple, trace)
 }
 
-/// Whether a packet to `ip` is for many: it has no one receiver whose rules could be asked, and
+/// Returns whether a packet to `ip` is for many: it has no one receiver whose rules could be asked, and
 /// no answers that belong to it.
 fn is_group(ip: IpAddr) -> bool {
     match ip {
@@ -117,8 +117,8 @@ pub fn observe<T>(
     arrival: &Arrival<'_>,
     outbox: &mut Outbox,
 ) {
-    if let Some(face) = router.face(arrival.network) {
-        gateway::observe(link(router, face, context), arrival, outbox);
+    if let Some(interface) = router.interface(arrival.network) {
+        gateway::observe(link(router, interface, context), arrival, outbox);
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the router is configured to be: interfaces, publications, rules.
 //!
-//! Everything the router is attached to is a network of the switch, and an [`Interface`] is the
+//! Everything the router is attached to is a network of the switch, and an [`InterfaceConfig`] is the
 //! router's place in one:
 //!
 //! ```text
@@ -26,7 +26,7 @@ use wire::{IpProtocol, MacAddr};
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Config {
     /// Its interfaces, one a network at most.
-    pub interfaces: Vec<Interface>,
+    pub interfaces: Vec<InterfaceConfig>,
     /// Published ports.
     pub publications: Vec<Publication>,
     /// What endpoints may send and receive, by network and address.
@@ -35,7 +35,7 @@ pub struct Config {
 
 /// The router's place in a network.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Interface {
+pub struct InterfaceConfig {
     /// The network.
     pub network: NetworkId,
     /// What the network is to the router.
@@ -147,13 +147,13 @@ impl PortRange {
         last: 65_535,
     };
 
-    /// Whether `port` is one of them.
+    /// Returns whether `port` is one of them.
     #[must_use]
     pub const fn contains(self, port: u16) -> bool {
         self.first <= port && port <= self.last
     }
 
-    /// How many they are.
+    /// Returns how many they are.
     #[must_use]
     pub const fn count(self) -> u32 {
         (self.last as u32 + 1).saturating_sub(self.first as u32)

@@ -56,7 +56,7 @@ impl Due {
         self.0.store(0, Ordering::Release);
     }
 
-    /// Whether the caller is the one that polls, as something is due at `now`. It polls the router
+    /// Returns whether the caller is the one that polls, as something is due at `now`. It polls the router
     /// of a view that it loads after this: a publication comes before the router is due.
     #[must_use]
     pub fn claim(&self, now: Instant) -> bool {

@@ -212,7 +212,7 @@ impl Fragments {
         }
     }
 
-    /// What was held and dropped.
+    /// Returns what was held and dropped.
     #[must_use]
     pub fn lost(&self) -> Lost {
         self.sets.iter().fold(Lost::default(), |sum, set| {
@@ -334,7 +334,7 @@ impl Set {
             .map(|(at, _)| at)
     }
 
-    /// How many fragments were held.
+    /// Returns how many fragments were held.
     fn remove(&mut self, at: usize) -> u64 {
         let lost = self.take_held(at).len();
         self.packets.swap_remove(at);
@@ -382,7 +382,7 @@ impl Packet {
         }
     }
 
-    /// Whether the packet may have this piece besides those it has.
+    /// Returns whether the packet may have this piece besides those it has.
     fn admits(&self, piece: &Piece) -> bool {
         let ends_well = match (self.end, piece.more) {
             (Some(end), true) => piece.end <= end,

@@ -82,7 +82,7 @@ pub struct Translations {
     pub quoted: Translation,
 }
 
-/// Whether the error is of no use beyond its own link: a redirect, which only a host's own router
+/// Returns whether the error is of no use beyond its own link: a redirect, which only a host's own router
 /// may send (RFC 1122, 3.2.2.2), a source quench, which nobody may (RFC 6633).
 fn is_local(headers: &Headers) -> bool {
     const SOURCE_QUENCH: u8 = 4;

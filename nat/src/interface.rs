@@ -1,6 +1,6 @@
 //! An interface of the router: its place in one network, ready for the hot path.
 
-use crate::config::{InsideRole, Interface, Role, UplinkRole};
+use crate::config::{InsideRole, InterfaceConfig, Role, UplinkRole};
 use crate::nptv6::{PrefixError, PrefixPair};
 use ipnet::IpNet;
 use pipeline::NetworkId;
@@ -10,7 +10,7 @@ use wire::MacAddr;
 
 /// An interface, ready for the hot path.
 #[derive(Debug, Clone)]
-pub(crate) struct Face {
+pub(crate) struct Interface {
     pub(crate) network: NetworkId,
     pub(crate) role: Role,
     pub(crate) mac: MacAddr,
@@ -24,9 +24,9 @@ pub(crate) struct Face {
     pub(crate) peer: Option<MacAddr>,
 }
 
-impl Face {
-    pub(crate) fn new(interface: Interface) -> Self {
-        let Interface {
+impl Interface {
+    pub(crate) fn new(config: InterfaceConfig) -> Self {
+        let InterfaceConfig {
             network,
             role,
             mac,
@@ -34,7 +34,7 @@ impl Face {
             mtu,
             neighbours,
             peer,
-        } = interface;
+        } = config;
         Self {
             network,
             role,
@@ -48,7 +48,7 @@ impl Face {
         }
     }
 
-    /// Whether `ip` is one of the router's own addresses here.
+    /// Returns whether `ip` is one of the router's own addresses here.
     pub(crate) fn owns(&self, ip: IpAddr) -> bool {
         self.ips.contains(&ip) || ip == IpAddr::V6(self.link_local)
     }
@@ -71,7 +71,7 @@ impl Face {
         Some(PrefixPair::new(inside, outside).map(|pair| (self.network, pair)))
     }
 
-    /// Who is asked for the MAC of `dst`'s next hop: `dst` itself where it is on the link.
+    /// Returns who is asked for the MAC of `dst`'s next hop: `dst` itself where it is on the link.
     pub(crate) fn next_hop(&self, dst: IpAddr) -> Option<IpAddr> {
         match &self.role {
             Role::Inside(_) | Role::Host(_) | Role::Services => Some(dst),

@@ -9,7 +9,7 @@ use crate::config::Direction;
 use crate::flow::{Flow, Segment};
 use crate::fragments::Piece;
 use crate::gateway::{ErrorKind, Link, NextHop};
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::outbox::Outbox;
 use crate::rewrite::{Rewrite, Translation};
 use crate::router::Router;
@@ -26,7 +26,7 @@ pub(crate) struct Passage<'p, T> {
     pub(crate) router: &'p Router,
     pub(crate) arrival: &'p Arrival<'p>,
     /// The interface it arrived at.
-    pub(crate) face: &'p Face,
+    pub(crate) interface: &'p Interface,
     pub(crate) context: &'p mut Context<T>,
     pub(crate) outbox: &'p mut Outbox,
 }
@@ -139,7 +139,7 @@ impl<T: Trace> Passage<'_, T> {
             .is_some_and(|outer| (outer.src.port, outer.dst.port) != own)
     }
 
-    /// Who a packet of a connection becomes.
+    /// Returns who a packet of a connection becomes.
     fn translate(&mut self, how: How, tuple: Tuple) -> Result<Decided, DropReason> {
         let Self {
             router,
@@ -227,13 +227,16 @@ impl<T: Trace> Passage<'_, T> {
         ahead: Option<(Way, MacAddr)>,
     ) -> Result<Option<Rewrite>, DropReason> {
         let way = decided.way;
-        let face = self.router.face(way.network).ok_or(DropReason::NoRoute)?;
+        let interface = self
+            .router
+            .interface(way.network)
+            .ok_or(DropReason::NoRoute)?;
         let dst_mac = match ahead {
             Some((looked, mac)) if looked == way => mac,
             Some(_) | None => {
                 self.check_hops()?;
-                self.check_fit(face.mtu)?;
-                match self.next_hop(face, way)? {
+                self.check_fit(interface.mtu)?;
+                match self.next_hop(interface, way)? {
                     Hop::At(mac) => mac,
                     Hop::Held => return Ok(None),
                 }
@@ -241,36 +244,39 @@ impl<T: Trace> Passage<'_, T> {
         };
         Ok(Some(Rewrite {
             dst_mac,
-            src_mac: face.mac,
+            src_mac: interface.mac,
             outer: decided.outer,
             quoted: decided.quoted,
-            mss: self.mss(face.mtu),
-            fragment: self.fragment(face.mtu),
+            mss: self.mss(interface.mtu),
+            fragment: self.fragment(interface.mtu),
         }))
     }
 
-    /// What cannot go on makes no state, as far as that is known before it is translated: one that
+    /// Returns what cannot go on makes no state, as far as that is known before it is translated: one that
     /// waits for its next hop is carried again later, and counted then. Who sends to our own address
     /// from outside may mean the host, which asks for no hop.
     fn look_ahead(&mut self, how: How) -> Result<Option<(Way, Hop)>, DropReason> {
         match how {
             How::Followed(way) | How::Prefixed(way) | How::Outbound(way) => {
-                let face = self.router.face(way.network).ok_or(DropReason::NoRoute)?;
+                let interface = self
+                    .router
+                    .interface(way.network)
+                    .ok_or(DropReason::NoRoute)?;
                 self.check_hops()?;
-                self.check_fit(face.mtu)?;
-                Ok(Some((way, self.next_hop(face, way)?)))
+                self.check_fit(interface.mtu)?;
+                Ok(Some((way, self.next_hop(interface, way)?)))
             }
             How::Hairpin(_) => self.check_hops().map(|()| None),
             How::Inbound => Ok(None),
         }
     }
 
-    fn next_hop(&mut self, face: &Face, way: Way) -> Result<Hop, DropReason> {
-        if let Some(mac) = face.peer {
+    fn next_hop(&mut self, interface: &Interface, way: Way) -> Result<Hop, DropReason> {
+        if let Some(mac) = interface.peer {
             return Ok(Hop::At(mac));
         }
-        let next = face.next_hop(way.to).ok_or(DropReason::NoRoute)?;
-        let link = link(self.router, face, self.context);
+        let next = interface.next_hop(way.to).ok_or(DropReason::NoRoute)?;
+        let link = link(self.router, interface, self.context);
         match link.next_hop(next, self.arrival, self.outbox, &mut self.context.trace) {
             NextHop::At(mac) => Ok(Hop::At(mac)),
             NextHop::Held => Ok(Hop::Held),
@@ -329,7 +335,7 @@ impl<T: Trace> Passage<'_, T> {
         wire::wire_mtu(&frame.vnet, headers, frame.len())
     }
 
-    /// What a SYN may offer so that the answers fit both links: what neither end can know (RFC
+    /// Returns what a SYN may offer so that the answers fit both links: what neither end can know (RFC
     /// 4459, 3.2). Only where the links differ is anything to be done.
     fn mss(&self, leaves: u16) -> Option<u16> {
         let Transport::Tcp(tcp) = self.arrival.headers.transport else {
@@ -340,7 +346,7 @@ impl<T: Trace> Passage<'_, T> {
             Net::Ipv6(_) => 60,
             Net::Arp(_) | Net::Malformed(_) | Net::Other => return None,
         };
-        let smaller = self.face.mtu.min(leaves);
+        let smaller = self.interface.mtu.min(leaves);
         (tcp.flags.contains(TcpFlags::SYN)).then(|| smaller.saturating_sub(headers))
     }
 
@@ -350,7 +356,7 @@ impl<T: Trace> Passage<'_, T> {
 
     /// Tells the sender why the packet did not go on.
     pub(crate) fn complain(&mut self, kind: ErrorKind) {
-        let link = link(self.router, self.face, self.context);
+        let link = link(self.router, self.interface, self.context);
         let _ = link.tell(kind, self.arrival, self.outbox, &mut self.context.trace);
     }
 }
@@ -383,9 +389,13 @@ impl Way {
 }
 
 /// A link of the router's, for a packet that is not about the link itself.
-pub(crate) fn link<'r, T>(router: &'r Router, face: &'r Face, context: &Context<T>) -> Link<'r> {
+pub(crate) fn link<'r, T>(
+    router: &'r Router,
+    interface: &'r Interface,
+    context: &Context<T>,
+) -> Link<'r> {
     Link {
-        face,
+        interface,
         owns: &|_| false,
         live: &router.live.gateway,
         now: context.now,

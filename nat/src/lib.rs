@@ -51,7 +51,7 @@ mod tuple;
 
 pub use arrival::{Arrival, Routed};
 pub use bridge::{bridge, observe};
-pub use config::{Config, Interface, PortRange, Publication, Role};
+pub use config::{Config, InterfaceConfig, PortRange, Publication, Role};
 pub use due::Due;
 pub use flow::{Flow, Segment};
 pub use fragments::{Fragments, Later, Lost, PacketVerdict, Piece};

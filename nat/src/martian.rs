@@ -9,7 +9,7 @@ use pipeline::DropReason;
 use std::net::{Ipv4Addr, Ipv6Addr};
 use wire::{Headers, IpProtocol, Net, checksum};
 
-/// Whether a packet with these headers may be routed at all.
+/// Returns whether a packet with these headers may be routed at all.
 ///
 /// # Errors
 /// [`DropReason::Martian`], [`DropReason::LandAttack`], [`DropReason::SourceRouted`],
@@ -52,7 +52,7 @@ pub(crate) fn check(frame: &[u8], headers: &Headers) -> Result<(), DropReason> {
     }
 }
 
-/// Whether `ip` may not be a routed packet's source or destination (RFC 1812, 5.3.7; RFC 6890).
+/// Returns whether `ip` may not be a routed packet's source or destination (RFC 1812, 5.3.7; RFC 6890).
 fn is_martian_v4(ip: Ipv4Addr) -> bool {
     let [first, ..] = ip.octets();
     first == 0 || ip.is_loopback() || ip.is_link_local() || first >= 224
@@ -66,7 +66,7 @@ fn is_martian_v6(ip: Ipv6Addr) -> bool {
         || ip.to_ipv4_mapped().is_some()
 }
 
-/// Whether IPv4 options hold a loose or strict source route (RFC 791, 3.1).
+/// Returns whether IPv4 options hold a loose or strict source route (RFC 791, 3.1).
 fn has_source_route(mut options: &[u8]) -> bool {
     const END: u8 = 0;
     const NOP: u8 = 1;

@@ -158,7 +158,7 @@ impl Prefixes {
         }
     }
 
-    /// Whose address this is to the world.
+    /// Returns whose address this is to the world.
     pub(crate) fn network(&self, ip: IpAddr) -> Option<NetworkId> {
         self.outside.find(ip).map(|at| self.pairs[at].0)
     }

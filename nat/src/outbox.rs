@@ -68,7 +68,7 @@ impl Outbox {
         self.entries.len()
     }
 
-    /// Whether none is waiting.
+    /// Returns whether none is waiting.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -33,7 +33,7 @@ impl Policy {
         }
     }
 
-    /// Whether any endpoint of `network` has rules.
+    /// Returns whether any endpoint of `network` has rules.
     pub(crate) fn concerns(&self, network: NetworkId) -> bool {
         self.networks.binary_search(&network).is_ok()
     }
@@ -48,7 +48,7 @@ impl Policy {
             .copied()
     }
 
-    /// Whether the endpoint at `ip` in `network` lets a connection with this tuple, as the
+    /// Returns whether the endpoint at `ip` in `network` lets a connection with this tuple, as the
     /// endpoint sees it, begin.
     ///
     /// # Errors
@@ -85,7 +85,7 @@ impl Policy {
 }
 
 impl Rule {
-    /// Whether the rule is about a connection with this tuple.
+    /// Returns whether the rule is about a connection with this tuple.
     fn matches(&self, direction: Direction, tuple: &Tuple) -> bool {
         let peer = match direction {
             Direction::In => tuple.src.ip,

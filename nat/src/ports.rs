@@ -60,7 +60,7 @@ impl Pool {
     /// No port of it is held.
     pub(crate) const EMPTY: &'static Self = &Self { pages: Vec::new() };
 
-    /// Who holds `port`.
+    /// Returns who holds `port`.
     pub(crate) fn holder(&self, port: u16) -> Holder {
         let (page, place) = local(port);
         match self.pages.get(page) {

@@ -165,14 +165,14 @@ impl Published {
             .find(|(host, _)| host.is_none_or(|host| addresses.contains(&host)))
     }
 
-    /// Whether `external` leads to an endpoint.
+    /// Returns whether `external` leads to an endpoint.
     #[inline]
     #[must_use]
     pub fn leads_inside(&self, protocol: IpProtocol, external: TransportAddr) -> bool {
         self.at(protocol, external).is_some()
     }
 
-    /// Whether [`Self::external_at`] knows a port.
+    /// Returns whether [`Self::external_at`] knows a port.
     #[inline]
     #[must_use]
     pub fn leads_outside(
@@ -187,13 +187,13 @@ impl Published {
         known.plain || self.external_at(protocol, inside, addresses).is_some()
     }
 
-    /// Whether every port leads to the same endpoint by `other`, as far as the lists of publications
+    /// Returns whether every port leads to the same endpoint by `other`, as far as the lists of publications
     /// tell.
     pub(crate) fn leads_as(&self, other: &Self) -> bool {
         self.entries == other.entries
     }
 
-    /// Whether nothing is published.
+    /// Returns whether nothing is published.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
@@ -440,7 +440,7 @@ impl Ports {
 
 const LANES: usize = 6;
 
-/// Which table of every address: protocol and family.
+/// Returns which table of every address: protocol and family.
 #[inline]
 fn lane(protocol: IpProtocol, ip: IpAddr) -> Option<usize> {
     let protocol = match protocol {

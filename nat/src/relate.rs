@@ -11,7 +11,7 @@ use pipeline::{Decision, DropReason, Trace};
 use std::net::IpAddr;
 
 impl<T: Trace> Passage<'_, T> {
-    /// Where an ICMP error goes: to the sender of the packet that it quotes.
+    /// Returns where an ICMP error goes: to the sender of the packet that it quotes.
     pub(crate) fn relate(&mut self, how: How) -> Result<Decided, DropReason> {
         let quoted = quoted_tuple(self.arrival.frame, self.arrival.headers)?;
         let (sender, ..) = addresses(self.arrival.headers).ok_or(DropReason::IpInvalid)?;
@@ -92,10 +92,10 @@ impl<T: Trace> Passage<'_, T> {
         );
         match later? {
             Later::Forward(network, rewrite) => {
-                let face = self.router.face(network).ok_or(DropReason::NoRoute)?;
-                self.check_fit(face.mtu)?;
+                let interface = self.router.interface(network).ok_or(DropReason::NoRoute)?;
+                self.check_fit(interface.mtu)?;
                 self.context.tell(Decision::FirstFragmentFollowed);
-                let fragment = self.fragment(face.mtu);
+                let fragment = self.fragment(interface.mtu);
                 let rewrite = Rewrite {
                     fragment,
                     ..rewrite

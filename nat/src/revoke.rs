@@ -16,7 +16,7 @@ mod tests;
 
 use self::affected::Affected;
 use crate::config::{Direction, Exit, InsideRole, Role, UplinkRole};
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::router::Router;
 use crate::table::{Ends, Party};
 use crate::{TransportAddr, Tuple};
@@ -72,7 +72,7 @@ impl Router {
             && self.leads(*protocol, responder)
     }
 
-    /// Whether the rules of both ends let it begin.
+    /// Returns whether the rules of both ends let it begin.
     fn admits(&self, protocol: IpProtocol, initiator: &Party, responder: &Party) -> bool {
         let tuple = |dst| Tuple {
             protocol,
@@ -92,13 +92,15 @@ impl Router {
         })
     }
 
-    /// Whether the networks of both ends may exchange packets at all.
+    /// Returns whether the networks of both ends may exchange packets at all.
     fn joins(&self, initiator: &Party, responder: &Party) -> bool {
         if initiator.network == responder.network {
             return true;
         }
-        let (Some(from), Some(to)) = (self.face(initiator.network), self.face(responder.network))
-        else {
+        let (Some(from), Some(to)) = (
+            self.interface(initiator.network),
+            self.interface(responder.network),
+        ) else {
             return false;
         };
         let hairpin = responder.seen_as.is_some();
@@ -125,14 +127,14 @@ impl Router {
         }
     }
 
-    /// Whether the address that the other end knows the party by is still ours.
+    /// Returns whether the address that the other end knows the party by is still ours.
     fn is_known(&self, protocol: IpProtocol, party: &Party) -> bool {
         party
             .seen_as
             .is_none_or(|seen| self.way(protocol, party, seen).mapped.is_some())
     }
 
-    /// Whether the port that was called still leads to who answered.
+    /// Returns whether the port that was called still leads to who answered.
     fn leads(&self, protocol: IpProtocol, responder: &Party) -> bool {
         let Some(seen) = responder.seen_as else {
             return true;
@@ -143,7 +145,7 @@ impl Router {
 
     fn way(&self, protocol: IpProtocol, party: &Party, seen: TransportAddr) -> Way {
         let uplink = self.external.get(&seen.ip);
-        let role = uplink.and_then(|network| self.face(*network)?.uplink());
+        let role = uplink.and_then(|network| self.interface(*network)?.uplink());
         let is_mapped = |role: &UplinkRole| {
             role.ports.contains(seen.port) && !role.spared.contains(&(protocol, seen.port))
         };
@@ -157,7 +159,7 @@ impl Router {
     }
 }
 
-impl Face {
+impl Interface {
     fn uplink(&self) -> Option<&UplinkRole> {
         match &self.role {
             Role::Uplink(role) => Some(role),

@@ -19,7 +19,7 @@
 use crate::arrival::{Arrival, Routed};
 use crate::config::{Exit, InsideRole, Role};
 use crate::gateway::{self, ErrorKind, Link};
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::leave::{How, Passage, Way, link};
 use crate::outbox::Outbox;
 use crate::router::{Destination, Router};
@@ -39,19 +39,21 @@ pub fn route<T: Trace>(
     arrival: &Arrival<'_>,
     outbox: &mut Outbox,
 ) -> Result<Routed, DropReason> {
-    let face = router.face(arrival.network).ok_or(DropReason::NoRoute)?;
+    let interface = router
+        .interface(arrival.network)
+        .ok_or(DropReason::NoRoute)?;
     let mut passage = Passage {
         router,
         arrival,
-        face,
+        interface,
         context,
         outbox,
     };
     if passage.is_local() {
-        let owns = |ip| router.answers_for(face, ip);
+        let owns = |ip| router.answers_for(interface, ip);
         let link = Link {
             owns: &owns,
-            ..link(router, face, passage.context)
+            ..link(router, interface, passage.context)
         };
         gateway::local(link, arrival, passage.outbox, &mut passage.context.trace)?;
         return Ok(Routed::Taken);
@@ -63,7 +65,7 @@ pub fn route<T: Trace>(
         });
     };
     martian::check(arrival.frame.bytes(), arrival.headers)?;
-    match &face.role {
+    match &interface.role {
         Role::Inside(role) => passage.route_inside(role, src, dst, protocol),
         Role::Uplink(_) => passage.route_uplink(src, dst),
         Role::Host(_) => passage.route_host(dst),
@@ -71,7 +73,7 @@ pub fn route<T: Trace>(
     }
 }
 
-/// Whether a datagram goes to a DHCP server (RFC 2131, 4.1; RFC 8415, 7.2).
+/// Returns whether a datagram goes to a DHCP server (RFC 2131, 4.1; RFC 8415, 7.2).
 const fn is_dhcp(udp: &Udp) -> bool {
     matches!(udp.dst_port, 67 | 547)
 }
@@ -87,12 +89,17 @@ impl<T: Trace> Passage<'_, T> {
         dst: IpAddr,
         protocol: IpProtocol,
     ) -> Result<Routed, DropReason> {
-        let own = self.face.network;
-        if !self.face.addresses.iter().any(|net| net.contains(&src)) {
+        let own = self.interface.network;
+        if !self
+            .interface
+            .addresses
+            .iter()
+            .any(|net| net.contains(&src))
+        {
             self.context.tell(Decision::SourceNotInside { ip: src });
             return Err(DropReason::Martian);
         }
-        match self.router.place(self.face, dst) {
+        match self.router.place(self.interface, dst) {
             Destination::Gateway => self.reach_gateway(role, dst, protocol),
             _ if role.settings.internal => Err(DropReason::NetworkInternal),
             Destination::External(uplink) => {
@@ -142,7 +149,7 @@ impl<T: Trace> Passage<'_, T> {
         protocol: IpProtocol,
     ) -> Result<Routed, DropReason> {
         let dns = matches!(protocol, IpProtocol::UDP | IpProtocol::TCP) && self.dst_port() == DNS;
-        let ours = self.face.owns(dst) && !role.overlapping;
+        let ours = self.interface.owns(dst) && !role.overlapping;
         if let (true, true, Some(network)) = (dns, ours, self.router.services) {
             self.context.tell(Decision::ToNameServer);
             return self.forward_untracked(Way { network, to: dst });
@@ -157,7 +164,7 @@ impl<T: Trace> Passage<'_, T> {
         let host = self.router.host.filter(|_| role.settings.host_access);
         let Some(network) = host else {
             self.context.tell(Decision::NoHostAccess {
-                network: self.face.network,
+                network: self.interface.network,
             });
             self.refuse_connection();
             return Err(DropReason::HostDenied);
@@ -167,8 +174,8 @@ impl<T: Trace> Passage<'_, T> {
 
     /// Networks talk to each other only where both say so.
     fn check_peers(&mut self, role: &InsideRole, to: NetworkId) -> Result<(), DropReason> {
-        let from = self.face.network;
-        let theirs = self.router.face(to).and_then(Face::inside);
+        let from = self.interface.network;
+        let theirs = self.router.interface(to).and_then(Interface::inside);
         let theirs = theirs.ok_or(DropReason::NoRoute)?;
         if theirs.settings.internal {
             return Err(DropReason::NetworkInternal);
@@ -202,20 +209,20 @@ impl<T: Trace> Passage<'_, T> {
     }
 
     fn has_way(&self, uplink: NetworkId, dst: IpAddr) -> bool {
-        let face = self.router.face(uplink);
-        face.is_some_and(|f| {
+        let interface = self.router.interface(uplink);
+        interface.is_some_and(|f| {
             f.next_hop(dst).is_some() && f.ips.iter().any(|ip| ip.is_ipv4() == dst.is_ipv4())
         })
     }
 
-    /// What an uplink hands over was addressed to the host, and is an answer mostly, or to a
+    /// Returns what an uplink hands over was addressed to the host, and is an answer mostly, or to a
     /// network that the world knows addresses of. The world's packets come from the world.
     fn route_uplink(&mut self, src: IpAddr, dst: IpAddr) -> Result<Routed, DropReason> {
-        if self.router.place(self.face, src) != Destination::World {
+        if self.router.place(self.interface, src) != Destination::World {
             self.context.tell(Decision::SourceNotOutside { ip: src });
             return Err(DropReason::Martian);
         }
-        match self.router.place(self.face, dst) {
+        match self.router.place(self.interface, dst) {
             Destination::External(_) => self.pass(How::Inbound),
             Destination::Inside(network) => {
                 self.check_exit(network, dst, Exit::Routed)?;
@@ -231,18 +238,18 @@ impl<T: Trace> Passage<'_, T> {
 
     /// The world reaches addresses of a network by the way they leave, and as they do.
     fn check_exit(&self, network: NetworkId, dst: IpAddr, exit: Exit) -> Result<(), DropReason> {
-        let role = self.router.face(network).and_then(Face::inside);
-        let own = Some(self.face.network);
+        let role = self.router.interface(network).and_then(Interface::inside);
+        let own = Some(self.interface.network);
         let fits =
             role.is_some_and(|r| !r.settings.internal && r.uplink == own && r.exit(dst) == exit);
         fits.then_some(()).ok_or(DropReason::NetworkIsolated)
     }
 
     fn route_host(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
-        let Destination::Inside(network) = self.router.place(self.face, dst) else {
+        let Destination::Inside(network) = self.router.place(self.interface, dst) else {
             return Err(DropReason::NoRoute);
         };
-        let role = self.router.face(network).and_then(Face::inside);
+        let role = self.router.interface(network).and_then(Interface::inside);
         if !role.is_some_and(|r| r.settings.host_access && !r.settings.internal) {
             self.context.tell(Decision::NoHostAccess { network });
             return Err(DropReason::HostDenied);
@@ -251,7 +258,7 @@ impl<T: Trace> Passage<'_, T> {
     }
 
     fn route_services(&mut self, dst: IpAddr) -> Result<Routed, DropReason> {
-        match self.router.place(self.face, dst) {
+        match self.router.place(self.interface, dst) {
             Destination::Inside(network) => self.forward_untracked(Way { network, to: dst }),
             Destination::Gateway
             | Destination::External(_)
@@ -262,12 +269,12 @@ impl<T: Trace> Passage<'_, T> {
 
     /// Says that nobody listens, as a host does: RST to TCP, port unreachable to UDP.
     fn refuse_connection(&mut self) {
-        let link = link(self.router, self.face, self.context);
+        let link = link(self.router, self.interface, self.context);
         // It never does anything but refuse here.
         let _ = gateway::local(link, self.arrival, self.outbox, &mut self.context.trace);
     }
 
-    /// Whether the frame is the router's own affair, not to be looked at as one on its way: what
+    /// Returns whether the frame is the router's own affair, not to be looked at as one on its way: what
     /// holds a link together, and an echo request to one of its addresses on it.
     fn is_local(&self) -> bool {
         let Headers { net, transport, .. } = self.arrival.headers;
@@ -277,7 +284,11 @@ impl<T: Trace> Passage<'_, T> {
             (_, Transport::Icmp(icmp)) => icmp.kind == Icmp::ECHO_REQUEST && self.is_for_us(),
             (_, Transport::Icmpv6(icmp)) => icmp.kind == Icmpv6::ECHO_REQUEST && self.is_for_us(),
             (_, Transport::Udp(udp)) => {
-                is_dhcp(udp) && self.face.inside().is_some_and(|role| role.settings.dhcp)
+                is_dhcp(udp)
+                    && self
+                        .interface
+                        .inside()
+                        .is_some_and(|role| role.settings.dhcp)
             }
             (
                 _,
@@ -287,7 +298,7 @@ impl<T: Trace> Passage<'_, T> {
     }
 
     fn is_for_us(&self) -> bool {
-        addresses(self.arrival.headers).is_some_and(|(_, dst, _)| self.face.owns(dst))
+        addresses(self.arrival.headers).is_some_and(|(_, dst, _)| self.interface.owns(dst))
     }
 
     fn dst_port(&self) -> u16 {

@@ -8,7 +8,7 @@ use crate::config::{Config, InsideRole, Role};
 use crate::due::Due;
 use crate::fragments::Fragments;
 use crate::gateway::{self, Gateway};
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::nptv6::{PrefixError, Prefixes};
 use crate::outbox::Outbox;
 use crate::policy::Policy;
@@ -27,7 +27,7 @@ use wire::{Headers, IpProtocol};
 #[derive(Debug, Clone)]
 pub struct Router {
     /// By network id.
-    faces: Vec<Option<Face>>,
+    interfaces: Vec<Option<Interface>>,
     /// The uplinks' addresses: whose uplink each is.
     pub(crate) external: HashMap<IpAddr, NetworkId>,
     /// The gateways' addresses, and the host's own that are no uplink's.
@@ -119,22 +119,25 @@ impl Router {
     /// The first contradiction found.
     pub fn new(config: Config, live: Arc<Live>) -> Result<Self, ConfigError> {
         let Config {
-            interfaces,
+            interfaces: configured,
             publications,
             rules,
         } = config;
         let published = Published::new(&publications)?;
-        let mut faces: Vec<Option<Face>> = Vec::new();
-        for interface in interfaces {
+        let mut interfaces: Vec<Option<Interface>> = Vec::new();
+        for interface in configured {
             let id = interface.network;
-            if faces.len() <= id.index() {
-                faces.resize_with(id.index() + 1, || None);
+            if interfaces.len() <= id.index() {
+                interfaces.resize_with(id.index() + 1, || None);
             }
-            if faces[id.index()].replace(Face::new(interface)).is_some() {
+            if interfaces[id.index()]
+                .replace(Interface::new(interface))
+                .is_some()
+            {
                 return Err(ConfigError::DuplicateInterface(id));
             }
         }
-        let all = || faces.iter().flatten();
+        let all = || interfaces.iter().flatten();
         let of_kind = |wanted: fn(&Role) -> bool| all().filter(move |f| wanted(&f.role));
         let own = |wanted| {
             of_kind(wanted)
@@ -147,11 +150,13 @@ impl Router {
         let routable = all().filter(|f| f.inside().is_some_and(|role| !role.overlapping));
         let inside =
             Routes::new(routable.flat_map(|f| f.addresses.iter().map(|net| (*net, f.network))));
-        let pairs = all().filter_map(Face::prefixes).collect::<Result<_, _>>()?;
+        let pairs = all()
+            .filter_map(Interface::prefixes)
+            .collect::<Result<_, _>>()?;
         let first = |wanted| of_kind(wanted).next().map(|f| f.network);
         Ok(Self {
             external: own(|role| matches!(role, Role::Uplink(_))),
-            local: local(&faces),
+            local: local(&interfaces),
             inside,
             prefixes: Prefixes::new(pairs),
             host: first(|role| matches!(role, Role::Host(_))),
@@ -160,29 +165,29 @@ impl Router {
             settings,
             policy: Policy::new(rules),
             live,
-            faces,
+            interfaces,
         })
     }
 
-    pub(crate) fn face(&self, network: NetworkId) -> Option<&Face> {
-        self.faces.get(network.index())?.as_ref()
+    pub(crate) fn interface(&self, network: NetworkId) -> Option<&Interface> {
+        self.interfaces.get(network.index())?.as_ref()
     }
 
-    pub(crate) fn faces(&self) -> impl Iterator<Item = &Face> {
-        self.faces.iter().flatten()
+    pub(crate) fn interfaces(&self) -> impl Iterator<Item = &Interface> {
+        self.interfaces.iter().flatten()
     }
 
-    /// What `ip` is to the router, seen from `face`.
-    pub(crate) fn place(&self, face: &Face, ip: IpAddr) -> Destination {
-        if face.owns(ip) {
-            return match face.role {
-                Role::Uplink(_) => Destination::External(face.network),
+    /// Returns what `ip` is to the router, seen from `interface`.
+    pub(crate) fn place(&self, interface: &Interface, ip: IpAddr) -> Destination {
+        if interface.owns(ip) {
+            return match interface.role {
+                Role::Uplink(_) => Destination::External(interface.network),
                 Role::Inside(_) | Role::Host(_) | Role::Services => Destination::Gateway,
             };
         }
         // Its own subnet first: two networks may use one range.
-        if face.inside().is_some() && face.addresses.iter().any(|net| net.contains(&ip)) {
-            return Destination::Inside(face.network);
+        if interface.inside().is_some() && interface.addresses.iter().any(|net| net.contains(&ip)) {
+            return Destination::Inside(interface.network);
         }
         if let Some(uplink) = self.external.get(&ip) {
             return Destination::External(*uplink);
@@ -201,19 +206,19 @@ impl Router {
 
     /// The uplink of `network`, as a NAT sees it.
     pub(crate) fn external(&self, uplink: NetworkId) -> Option<External<'_>> {
-        let face = self.face(uplink)?;
-        let Role::Uplink(role) = &face.role else {
+        let interface = self.interface(uplink)?;
+        let Role::Uplink(role) = &interface.role else {
             return None;
         };
         Some(External {
             network: uplink,
-            addresses: &face.ips,
+            addresses: &interface.ips,
             ports: role.ports,
             spared: &role.spared,
         })
     }
 
-    /// Whether an external port leads inside, or may.
+    /// Returns whether an external port leads inside, or may.
     pub(crate) fn takes(
         &self,
         uplink: NetworkId,
@@ -226,31 +231,33 @@ impl Router {
                 .is_some_and(|e| e.ports.contains(to.port))
     }
 
-    /// Whether the router answers for `ip` on the link of `face`: for its own addresses, and
+    /// Returns whether the router answers for `ip` on the link of `interface`: for its own addresses, and
     /// towards the host and the servers for all it knows a way to.
-    pub(crate) fn answers_for(&self, face: &Face, ip: IpAddr) -> bool {
-        match face.role {
-            Role::Inside(_) | Role::Uplink(_) => face.owns(ip),
+    pub(crate) fn answers_for(&self, interface: &Interface, ip: IpAddr) -> bool {
+        match interface.role {
+            Role::Inside(_) | Role::Uplink(_) => interface.owns(ip),
             Role::Host(_) | Role::Services => {
-                face.link_local == ip || matches!(self.place(face, ip), Destination::Inside(_))
+                interface.link_local == ip
+                    || matches!(self.place(interface, ip), Destination::Inside(_))
             }
         }
     }
 
-    /// Whether a frame that would be flooded in `network` is the router's business instead: an
+    /// Returns whether a frame that would be flooded in `network` is the router's business instead: an
     /// ARP request or neighbour solicitation for an address it answers for, a router
     /// solicitation, a DHCP request where it leases.
     #[must_use]
     pub fn claims(&self, network: NetworkId, headers: &Headers) -> bool {
-        self.face(network)
-            .is_some_and(|face| gateway::claims(face, &|ip| self.answers_for(face, ip), headers))
+        self.interface(network).is_some_and(|interface| {
+            gateway::claims(interface, &|ip| self.answers_for(interface, ip), headers)
+        })
     }
 
     /// Does what is due: questions asked again, announcements, advertisements, packets given up.
     /// When something is due again is in the outbox. Called by whoever claimed it ([`Due::claim`]);
     /// more often is harmless.
     pub fn poll(&self, now: Instant, outbox: &mut Outbox) {
-        self.live.gateway.poll(self.faces(), now, outbox);
+        self.live.gateway.poll(self.interfaces(), now, outbox);
         self.live.fragments.poll(now, outbox);
     }
 
@@ -304,14 +311,14 @@ impl Router {
 /// Connections forgotten at most in one go: 200 000 take some 10 ms, spread over the shards.
 const EXPIRED_AT_ONCE: usize = 200_000;
 
-fn local(faces: &[Option<Face>]) -> HashMap<IpAddr, ()> {
-    let own = |face: &Face| match &face.role {
+fn local(interfaces: &[Option<Interface>]) -> HashMap<IpAddr, ()> {
+    let own = |interface: &Interface| match &interface.role {
         Role::Inside(role) if role.overlapping => Vec::new(),
-        Role::Inside(_) => face.ips.clone(),
+        Role::Inside(_) => interface.ips.clone(),
         Role::Host(host) => host.addresses.clone(),
         Role::Uplink(_) | Role::Services => Vec::new(),
     };
-    let all = faces.iter().flatten().flat_map(own);
+    let all = interfaces.iter().flatten().flat_map(own);
     all.map(|ip| (ip, ())).collect()
 }
 

@@ -35,7 +35,7 @@ impl<T: Copy> Routes<T> {
         table
     }
 
-    /// Where the longest prefix that holds `ip` leads.
+    /// Returns where the longest prefix that holds `ip` leads.
     pub(crate) fn find(&self, ip: IpAddr) -> Option<T> {
         match ip {
             IpAddr::V4(ip) => self.v4.iter().find_map(|(len, table)| {

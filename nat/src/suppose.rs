@@ -49,7 +49,7 @@ impl Router {
         })
     }
 
-    /// Whether the packet is one of a connection already, as its initiator sends or its responder.
+    /// Returns whether the packet is one of a connection already, as its initiator sends or its responder.
     fn knows(&self, from: NetworkId, tuple: &Tuple, now: Instant) -> bool {
         let filter = Filter {
             ip: Some(tuple.src.ip),

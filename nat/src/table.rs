@@ -122,7 +122,7 @@ impl Tables {
         self.shard_lens().into_iter().sum()
     }
 
-    /// Whether there is none.
+    /// Returns whether there is none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

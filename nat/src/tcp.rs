@@ -163,7 +163,7 @@ impl Tracker {
         self.responder.facts |= OUTDATED;
     }
 
-    /// Whether segments can have made it: windows are scaled by 14 bits at most (RFC 7323, 2.3).
+    /// Returns whether segments can have made it: windows are scaled by 14 bits at most (RFC 7323, 2.3).
     pub(crate) const fn is_possible(&self) -> bool {
         self.initiator.scale <= 14 && self.responder.scale <= 14
     }
@@ -185,7 +185,7 @@ impl Tracker {
         }
     }
 
-    /// Whether the segment opens a new connection in place of this one, which is over: a SYN in
+    /// Returns whether the segment opens a new connection in place of this one, which is over: a SYN in
     /// TIME_WAIT (RFC 9293, 3.6.1) or after a RST. [`Tracker::new`] is then what follows it.
     #[must_use]
     pub const fn reopens(&self, segment: &Segment) -> bool {
@@ -395,13 +395,13 @@ impl Peer {
         self.acked.wrapping_add(rx.window)
     }
 
-    /// Whether the receiver of a segment with this number expects it next: everything before it
+    /// Returns whether the receiver of a segment with this number expects it next: everything before it
     /// was acknowledged, or will be once it has arrived.
     const fn expected(&self, seq: u32) -> bool {
         seq == self.acked || seq == self.end
     }
 
-    /// Whether what it sends to `rx` lies in the window.
+    /// Returns whether what it sends to `rx` lies in the window.
     #[inline]
     fn may_send(&self, rx: &Self, segment: &Segment) -> bool {
         let (limit, end) = (self.limit(rx), segment.end());
@@ -410,7 +410,7 @@ impl Peer {
         !before(limit.wrapping_add(2), end) && !before(end, oldest)
     }
 
-    /// Whether `tx` may acknowledge so much of what this side sent.
+    /// Returns whether `tx` may acknowledge so much of what this side sent.
     #[inline]
     fn may_be_acked(&self, tx: &Self, segment: &Segment) -> bool {
         let oldest = if self.is(SYN_ACKED) {
@@ -444,7 +444,7 @@ impl Peer {
     }
 }
 
-/// Whether sequence number `a` comes before `b` (RFC 9293, 3.4).
+/// Returns whether sequence number `a` comes before `b` (RFC 9293, 3.4).
 #[inline]
 const fn before(a: u32, b: u32) -> bool {
     a.wrapping_sub(b).cast_signed() < 0

@@ -208,7 +208,7 @@ impl Translator<'_> {
         }
     }
 
-    /// Where a packet from inside to one of our own addresses is known.
+    /// Returns where a packet from inside to one of our own addresses is known.
     fn turn(&self, caller: &Caller<'_>, tuple: &Tuple) -> Turn {
         let target = self.published.inside_port(tuple.protocol, tuple.dst);
         match (self.is_published(caller, tuple), target) {

@@ -43,7 +43,7 @@ pub fn addresses(headers: &Headers) -> Option<(IpAddr, IpAddr, IpProtocol)> {
     }
 }
 
-/// What the packet is; `None` when the frame is not an IP packet.
+/// Returns what the packet is; `None` when the frame is not an IP packet.
 #[must_use]
 pub fn classify(headers: &Headers) -> Option<Kind> {
     let (src, dst, protocol) = addresses(headers)?;

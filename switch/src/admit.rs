@@ -56,7 +56,7 @@ impl Lock {
         }
     }
 
-    /// Whether a frame with these headers speaks only for the lock's addresses.
+    /// Returns whether a frame with these headers speaks only for the lock's addresses.
     fn check(&self, headers: &Headers) -> Result<(), DropReason> {
         if headers.src != self.mac {
             return Err(DropReason::SpoofedMac);

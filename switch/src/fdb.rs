@@ -124,7 +124,7 @@ impl Fdb {
         }
     }
 
-    /// Where `mac` is in `vlan`. Takes no lock.
+    /// Returns where `mac` is in `vlan`. Takes no lock.
     #[inline]
     pub fn lookup(&self, vlan: VlanId, mac: MacAddr, now: Instant) -> Lookup {
         match self.table.find(Key::new(vlan, mac)) {
@@ -143,7 +143,7 @@ impl Fdb {
         self.table.warm(Key::new(vlan, mac));
     }
 
-    /// Whether the table is larger than a core's own cache, so that [`Fdb::warm`] pays.
+    /// Returns whether the table is larger than a core's own cache, so that [`Fdb::warm`] pays.
     #[inline]
     #[must_use]
     pub fn is_large(&self) -> bool {
@@ -172,7 +172,7 @@ impl Fdb {
         self.learn_locked(key, port, now)
     }
 
-    /// What [`Fdb::learn`] would answer now; changes nothing.
+    /// Returns what [`Fdb::learn`] would answer now; changes nothing.
     pub fn assess(&self, vlan: VlanId, mac: MacAddr, port: PortId, now: Instant) -> Learning {
         let (key, now) = (Key::new(vlan, mac), Second::of(now));
         let ledger = self.lock();
@@ -328,7 +328,7 @@ impl Fdb {
         self.lock().len()
     }
 
-    /// Whether no entry is held.
+    /// Returns whether no entry is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -340,7 +340,7 @@ impl Fdb {
         self.table.places()
     }
 
-    /// What happened since the table was made.
+    /// Returns what happened since the table was made.
     #[must_use]
     pub fn stats(&self) -> FdbStats {
         let ledger = self.lock();
@@ -424,7 +424,7 @@ impl Fdb {
         Learning::New { evicted }
     }
 
-    /// Which entry makes room for `key` on `port`, by the rules of fairness in the header; none when
+    /// Returns which entry makes room for `key` on `port`, by the rules of fairness in the header; none when
     /// there is room anyway. `aged` is the port of an aged entry of `key` that goes first.
     fn victim(
         &self,
@@ -448,7 +448,7 @@ impl Fdb {
         self.stalest(ledger, loser).map(Some).ok_or(NoRoom)
     }
 
-    /// Which entry makes room for the static entry `key`.
+    /// Returns which entry makes room for the static entry `key`.
     fn victim_for_static(&self, ledger: &Ledger, key: Key) -> Result<Option<Place>, NoRoom> {
         if self.table.room(key).is_none() {
             return Err(NoRoom);
@@ -464,7 +464,7 @@ impl Fdb {
         ledger.stalest(port, |place| self.table.value(place).seen())
     }
 
-    /// What evicting `place` takes from the table, if it has not aged anyway.
+    /// Returns what evicting `place` takes from the table, if it has not aged anyway.
     fn evictee(&self, place: Place, now: Second) -> Option<Evicted> {
         let (key, value) = (self.table.key(place), self.table.value(place));
         let live = !value.is_older(self.ageing, now);

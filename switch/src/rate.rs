@@ -71,7 +71,7 @@ impl Limiter {
     }
 }
 
-/// Whether the ingress port may send `frame` now.
+/// Returns whether the ingress port may send `frame` now.
 ///
 /// # Errors
 /// [`DropReason::RateLimited`].

@@ -295,7 +295,7 @@ impl Topology {
         self.domain(network).map_or(&[], |d| &d.members)
     }
 
-    /// Where frames of `network`'s gateway come from, if it has one: no port, but like one that is
+    /// Returns where frames of `network`'s gateway come from, if it has one: no port, but like one that is
     /// trusted, up and not isolated.
     #[must_use]
     pub fn gateway(&self, network: NetworkId) -> Option<(Ingress<'_>, Gateway)> {

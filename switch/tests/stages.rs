@@ -68,7 +68,7 @@ fn live() -> Context<NoTrace> {
     Context::live(NOW, NoTrace)
 }
 
-/// Whether `network` takes `frame` from `port`.
+/// Returns whether `network` takes `frame` from `port`.
 fn admit(network: &Network, port: &Port, frame: &[u8]) -> Result<(), DropReason> {
     let headers = Headers::parse(frame).unwrap();
     switch::admit(&mut live(), Ingress { port, network }, &headers).map(drop)
@@ -445,7 +445,7 @@ impl Six {
         Topology::new(vec![self.network.clone()], self.ports.clone()).unwrap()
     }
 
-    /// Where a frame from port `from` to `dst` goes.
+    /// Returns where a frame from port `from` to `dst` goes.
     fn forward(&self, from: usize, dst: MacAddr) -> Result<Forward, DropReason> {
         self.forward_in(VlanId::DEFAULT, from, dst)
     }

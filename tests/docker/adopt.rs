@@ -20,7 +20,7 @@ fn world(on_stop: OnStop) -> Option<World> {
     })
 }
 
-/// Who the container behind the host's `port` is talked to by, when the world calls.
+/// Returns who the container behind the host's `port` is talked to by, when the world calls.
 #[track_caller]
 fn seen(world: &World, port: u16) -> IpAddr {
     let seen = ask_tcp(&world.outside, at(HOST[0], port));

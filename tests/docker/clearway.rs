@@ -69,7 +69,7 @@ impl Clearway {
         command.args(words.split_whitespace()).output().unwrap()
     }
 
-    /// What the command line prints; fails when it does.
+    /// Returns what the command line prints; fails when it does.
     pub(crate) fn told(&self, words: &str) -> String {
         let output = self.cli(words);
         assert!(output.status.success(), "clearway {words}: {output:?}");
@@ -85,7 +85,7 @@ impl Clearway {
         self.daemon.resident_kib().unwrap()
     }
 
-    /// What its open descriptors are, in the kernel's words; a socket is said to be of its kind.
+    /// Returns what its open descriptors are, in the kernel's words; a socket is said to be of its kind.
     /// Conversations on Unix sockets are left out: dockerd keeps some open as it likes.
     pub(crate) fn descriptors(&self) -> Vec<String> {
         let proc = format!("/proc/{}", self.daemon.id());

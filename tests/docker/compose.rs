@@ -32,7 +32,7 @@ impl<'a> Project<'a> {
         })
     }
 
-    /// What `docker-compose` prints for these words, which it must not refuse.
+    /// Returns what `docker-compose` prints for these words, which it must not refuse.
     #[track_caller]
     fn compose(&self, words: &str) -> String {
         let mut compose = self.world.engine.compose().unwrap();

@@ -10,7 +10,7 @@ use testbed::docker::plugin;
 use testbed::wait_until;
 
 impl World {
-    /// What the plugin answers to these bytes, after which nothing comes; empty when it hangs up
+    /// Returns what the plugin answers to these bytes, after which nothing comes; empty when it hangs up
     /// without a word.
     fn say(&self, bytes: Vec<u8>) -> String {
         self.send(bytes, true)
@@ -31,7 +31,7 @@ impl World {
         })
     }
 
-    /// What it answers to a call, as Docker writes one.
+    /// Returns what it answers to a call, as Docker writes one.
     fn call(&self, method: &str, body: &str) -> String {
         let length = body.len();
         let request = format!(

@@ -27,7 +27,7 @@ fn port_of(world: &World, container_port: u16) -> u16 {
     found.spec.ports.first()
 }
 
-/// Whether `clearway ports` says that `port` leads to `container_port` of a container.
+/// Returns whether `clearway ports` says that `port` leads to `container_port` of a container.
 fn is_listed(world: &World, name: &str, port: u16, container_port: u16) -> bool {
     let table = world.clearway.told("ports");
     let parts = [name, &port.to_string(), &container_port.to_string()];

@@ -33,7 +33,7 @@ chmod 755 /www/cgi-bin/page
 exec httpd -f -p 80 -h /www
 "#;
 
-/// What an HTTP server says to `GET path`.
+/// Returns what an HTTP server says to `GET path`.
 pub(crate) fn get(from: &Namespace, to: SocketAddr, path: &str) -> std::io::Result<String> {
     let mut stream = connect(from, to)?;
     stream.set_read_timeout(Some(SOON))?;

@@ -89,7 +89,7 @@ impl World {
         self.machine.network()
     }
 
-    /// What `docker` prints for these words, which it must not refuse.
+    /// Returns what `docker` prints for these words, which it must not refuse.
     #[track_caller]
     pub(crate) fn docker(&self, words: &str) -> String {
         match self.engine.docker(words) {
@@ -122,7 +122,7 @@ impl World {
         }
     }
 
-    /// What `docker run` says when it refuses these options: its own words alone, for the options
+    /// Returns what `docker run` says when it refuses these options: its own words alone, for the options
     /// name what a test looks for.
     #[track_caller]
     pub(crate) fn run_refused(&self, options: &str) -> String {
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// What a shell script prints in `container`.
+    /// Returns what a shell script prints in `container`.
     #[track_caller]
     pub(crate) fn sh(&self, container: &Container, script: &str) -> String {
         match container.sh(&self.engine, script) {

@@ -276,7 +276,7 @@ impl Station {
         }
     }
 
-    /// What `wanted` finds in the first frame in which it finds something.
+    /// Returns what `wanted` finds in the first frame in which it finds something.
     fn next<T>(&self, what: &str, wanted: impl Fn(&[u8]) -> Option<T>) -> T {
         let mut found = None;
         wait_until(what, SOON, || {

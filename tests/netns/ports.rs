@@ -78,7 +78,7 @@ pub(super) fn transmit(tx: &dyn Tx, bytes: &[u8], vnet: VnetHeader) -> Result<()
     tx.transmit(&mut Frame::new(&mut room, HEADROOM, end, vnet))
 }
 
-/// Whether the frame is an ARP packet with this operation.
+/// Returns whether the frame is an ARP packet with this operation.
 pub(super) fn is_arp(frame: &[u8], operation: u8) -> bool {
     frame.get(12..14) == Some(&[8, 6]) && frame.get(20..22) == Some(&[0, operation])
 }

@@ -251,7 +251,7 @@ fn each_kind_of_packet_goes_where_it_belongs() {
     }
 }
 
-/// Whether `seen` is about the host's own neighbours and is not `frame`.
+/// Returns whether `seen` is about the host's own neighbours and is not `frame`.
 fn is_own_resolution(seen: &[u8], frame: &[u8]) -> bool {
     let neighbour =
         seen[12..14] == [0x08, 0x06] || (seen[20] == 58 && matches!(seen[54], 135 | 136));

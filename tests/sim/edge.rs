@@ -412,7 +412,7 @@ impl Both {
     }
 }
 
-/// Whether the packet passed; it must have gone to whom the reference wants, and come from `src`.
+/// Returns whether the packet passed; it must have gone to whom the reference wants, and come from `src`.
 fn same(got: Got, src: TransportAddr, wanted: Result<Inside, Refused>) -> bool {
     match (got, wanted) {
         (Ok((guest, bytes)), Ok(to)) => {

@@ -11,7 +11,7 @@ use wire::{IpProtocol, TcpFlags, VnetHeader};
 
 const NOW: Instant = Instant::from_secs(5);
 
-/// What is sent with A's address: by A itself in `web`, and by B in `db`.
+/// Returns what is sent with A's address: by A itself in `web`, and by B in `db`.
 fn twins() -> Site {
     let flag = |role: &mut InsideRole| {
         role.overlapping = true;

@@ -15,7 +15,7 @@ use wire::{EtherType, MacAddr, VlanId, VlanTag, VnetHeader};
 
 type Scenario = fn() -> Rig;
 
-/// What shows each reason. A reason that has no line fails the test.
+/// Returns what shows each reason. A reason that has no line fails the test.
 fn scenarios() -> Vec<(DropReason, Scenario)> {
     use DropReason as R;
     vec![

@@ -163,13 +163,13 @@ impl Rig {
         explain_reply(&self.view, from, bytes, explained, now)
     }
 
-    /// Whether no frame has left anything behind: no connection, no piece of a packet.
+    /// Returns whether no frame has left anything behind: no connection, no piece of a packet.
     pub(crate) fn is_untouched(&self) -> bool {
         let live = &self.view.router.live;
         live.tables.is_empty() && live.fragments.usage() == (0, 0)
     }
 
-    /// What was counted at a port, one set for each time it was open.
+    /// Returns what was counted at a port, one set for each time it was open.
     pub(crate) fn totals(&self, id: PortId) -> Vec<PortTotals> {
         let outlets = self.outlets.get(&id).into_iter().flatten();
         outlets.map(|outlet| outlet.totals()).collect()

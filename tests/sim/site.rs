@@ -12,7 +12,7 @@
 use crate::rig::Rig;
 use nat::config::{HostRole, InsideRole, UplinkRole};
 use nat::{
-    Config, Inside, Interface, Live, Nat, PortRange, Publication, Role, Router, Routing,
+    Config, Inside, InterfaceConfig, Live, Nat, PortRange, Publication, Role, Router, Routing,
     TransportAddr,
 };
 use pipeline::{NetworkId, PortId};
@@ -100,7 +100,7 @@ impl Site {
             ports: PortRange::DYNAMIC,
             spared: BTreeSet::new(),
         };
-        let host = Interface {
+        let host = InterfaceConfig {
             peer: Some(STACK.mac),
             ..interface(HOST, Role::Host(HostRole::default()), &[])
         };
@@ -131,7 +131,11 @@ impl Site {
     }
 
     /// With another interface in a network.
-    pub(crate) fn interface(self, network: NetworkId, spoil: impl FnOnce(&mut Interface)) -> Self {
+    pub(crate) fn interface(
+        self,
+        network: NetworkId,
+        spoil: impl FnOnce(&mut InterfaceConfig),
+    ) -> Self {
         self.configured(|config| {
             let mut all = config.interfaces.iter_mut();
             spoil(all.find(|i| i.network == network).unwrap());
@@ -220,9 +224,9 @@ fn role() -> InsideRole {
     }
 }
 
-fn interface(network: NetworkId, role: Role, addresses: &[&str]) -> Interface {
+fn interface(network: NetworkId, role: Role, addresses: &[&str]) -> InterfaceConfig {
     let here = GUESTS.iter().filter(|guest| guest.network == network);
-    Interface {
+    InterfaceConfig {
         network,
         role,
         mac: gateway(network),

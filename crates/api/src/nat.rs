@@ -87,7 +87,7 @@ pub struct NatFilter {
 }
 
 impl NatFilter {
-    /// Whether `entry` is one of them.
+    /// Returns whether `entry` is one of them.
     #[must_use]
     pub fn matches(&self, entry: &NatEntry) -> bool {
         fn is<T: PartialEq>(wanted: Option<&T>, is: &T) -> bool {

@@ -101,7 +101,7 @@ impl Target {
         }
     }
 
-    /// What the service runs: this program, or in a prefix the one that will be there.
+    /// Returns what the service runs: this program, or in a prefix the one that will be there.
     fn program(&self) -> Result<PathBuf, Failure> {
         if self.prefix.is_some() {
             return Ok(plan::PROGRAM.into());

@@ -54,7 +54,7 @@ pub(crate) fn all_done(cleaned: &[Cleaned], what: &str) -> Result<(), Failure> {
     }
 }
 
-/// What the daemon says; what can be told without one where there is none.
+/// Returns what the daemon says; what can be told without one where there is none.
 fn or_alone<T>(
     asked: Result<T, ClientError>,
     alone: fn() -> Result<T, ApiError>,

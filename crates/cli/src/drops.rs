@@ -52,7 +52,7 @@ impl DropsArgs {
     }
 }
 
-/// What happened between two looks. A count that fell belongs to a new daemon, which began at 0.
+/// Returns what happened between two looks. A count that fell belongs to a new daemon, which began at 0.
 fn since(before: &Drops, now: &Drops) -> Drops {
     let old: BTreeMap<u8, &DropRow> = before.reasons.iter().map(|row| (row.code, row)).collect();
     let risen = |old: u64, new: u64| new.checked_sub(old).unwrap_or(new);

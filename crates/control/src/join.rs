@@ -205,7 +205,7 @@ impl Endpoint {
         })
     }
 
-    /// Whether its interface is in this namespace.
+    /// Returns whether its interface is in this namespace.
     #[must_use]
     pub fn is_in(&self, namespace: NamespaceId) -> bool {
         self.sandbox
@@ -213,13 +213,13 @@ impl Endpoint {
             .is_some_and(|sandbox| sandbox.identity == Some(namespace))
     }
 
-    /// Whether it shares a sandbox.
+    /// Returns whether it shares a sandbox.
     pub(crate) fn is_beside(&self, sandbox: Option<&Sandbox>) -> bool {
         let identity = sandbox.and_then(|sandbox| sandbox.identity);
         identity.is_some_and(|identity| self.is_in(identity))
     }
 
-    /// What the kernel has to do for the endpoint's interface, where we hold it.
+    /// Returns what the kernel has to do for the endpoint's interface, where we hold it.
     pub fn plan(&self) -> InterfacePlan {
         let ifname = || self.ifname.clone();
         let make = InterfaceStep::MakeTap {

@@ -291,7 +291,7 @@ fn fdb_limits(state: &State, id: NetworkId) -> Option<FdbLimits> {
     }
 }
 
-/// Whether a port is protected: by what was said of it, else an endpoint's by its network.
+/// Returns whether a port is protected: by what was said of it, else an endpoint's by its network.
 fn is_isolated(state: &State, port: &Port) -> bool {
     let apart = || {
         let network = port.network.and_then(|id| state.network(id));
@@ -315,7 +315,7 @@ fn port_limits(state: &State) -> BTreeMap<NetworkId, BTreeMap<PortId, u32>> {
     limits
 }
 
-/// Where each watched port's frames are copied to.
+/// Returns where each watched port's frames are copied to.
 fn mirrors(state: &State) -> BTreeMap<PortId, Mirror> {
     let destinations = state
         .ports()

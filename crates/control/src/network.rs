@@ -214,7 +214,7 @@ impl State {
         Ok(accepted)
     }
 
-    /// What addresses of networks lie in that no other network may have, and what the world knows
+    /// Returns what addresses of networks lie in that no other network may have, and what the world knows
     /// addresses by.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (&str, IpNet)> {
         self.networks().flat_map(|n| {
@@ -291,7 +291,7 @@ pub(crate) fn check_reserved(subnets: &[Subnet], reserved: &[AddressRange]) -> R
     }
 }
 
-/// Whether no host has an address like this one.
+/// Returns whether no host has an address like this one.
 pub(crate) fn is_special(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => {

@@ -72,7 +72,7 @@ pub enum InterfaceStep {
 }
 
 impl InterfaceStep {
-    /// What takes the step back; `None` where that is done with the TAP.
+    /// Returns what takes the step back; `None` where that is done with the TAP.
     #[must_use]
     pub fn undo(&self) -> Option<Self> {
         match self {
@@ -89,7 +89,7 @@ impl InterfaceStep {
 }
 
 impl InterfacePlan {
-    /// What takes the whole plan back: each step's undo, last first.
+    /// Returns what takes the whole plan back: each step's undo, last first.
     pub fn undo(&self) -> Self {
         Self {
             steps: self

@@ -197,7 +197,7 @@ impl State {
     }
 }
 
-/// Whether `port` is the destination of a mirror of `of`.
+/// Returns whether `port` is the destination of a mirror of `of`.
 fn watches(port: &Port, of: PortId) -> bool {
     port.settings
         .mirror

@@ -84,7 +84,7 @@ impl Publication {
         }
     }
 
-    /// Whether one external address and port would lead to two endpoints' ports.
+    /// Returns whether one external address and port would lead to two endpoints' ports.
     fn conflicts(&self, other: &Self) -> bool {
         let ports = self.ports.first <= other.ports.last && other.ports.first <= self.ports.last;
         ports && self.protocol == other.protocol && hosts_meet(self.host, other.host)
@@ -160,7 +160,7 @@ impl State {
         Ok((publication.clone(), change))
     }
 
-    /// What leads to endpoints' ports from outside: what is published at a loopback address is for
+    /// Returns what leads to endpoints' ports from outside: what is published at a loopback address is for
     /// the host itself, whose listener needs no translation.
     pub(crate) fn published_to_the_world(&self) -> impl Iterator<Item = nat::Publication> + '_ {
         let here = |p: &&Publication| p.host.is_some_and(|host| host.is_loopback());
@@ -168,7 +168,7 @@ impl State {
         all.flat_map(|publication| self.expanded(publication))
     }
 
-    /// What leads to the endpoints' ports, one record for each endpoint and each family that it and the
+    /// Returns what leads to the endpoints' ports, one record for each endpoint and each family that it and the
     /// publication have in common. Endpoints whose ports are down get no connections while there is
     /// another.
     pub fn expanded(&self, publication: &Publication) -> Vec<nat::Publication> {
@@ -298,7 +298,7 @@ impl State {
     }
 }
 
-/// Whether two external addresses have one in common.
+/// Returns whether two external addresses have one in common.
 fn hosts_meet(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
     match (a, b) {
         (None, _) | (_, None) => true,

@@ -174,7 +174,7 @@ pub fn departure(observed: &Observed) -> Vec<Action> {
 }
 
 impl Action {
-    /// Whether it is of no use when `failed` has failed.
+    /// Returns whether it is of no use when `failed` has failed.
     #[must_use]
     pub fn needs(&self, failed: &Self) -> bool {
         match (failed, self) {

@@ -10,7 +10,7 @@ use crate::uplink::{Attachment, Hidden, Uplink};
 use crate::{Live, State};
 use ipnet::IpNet;
 use model::{Masquerade, Routing};
-use nat::Interface;
+use nat::InterfaceConfig;
 use nat::config::{EndpointRules, HostRole, InsideRole, Lease, Role, UplinkRole};
 use pipeline::NetworkId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -104,19 +104,19 @@ impl State {
 }
 
 impl Network {
-    /// Whether the host and its containers reach each other. The host has one way to an address.
+    /// Returns whether the host and its containers reach each other. The host has one way to an address.
     #[must_use]
     pub fn reaches_host(&self) -> bool {
         self.routing.host_access && !self.overlapping
     }
 
-    /// Whether the router has an address in it.
+    /// Returns whether the router has an address in it.
     #[must_use]
     pub fn has_gateway(&self) -> bool {
         self.subnets.iter().any(|s| s.gateway.is_some())
     }
 
-    /// Where its endpoints have addresses that the world knows: its subnets, or the prefix that
+    /// Returns where its endpoints have addresses that the world knows: its subnets, or the prefix that
     /// stands for one, unless all of them hide behind the uplink's address.
     #[must_use]
     pub fn known_to_the_world(&self) -> Vec<IpNet> {
@@ -143,7 +143,7 @@ impl Network {
     }
 }
 
-fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> Interface {
+fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> InterfaceConfig {
     let routing = &network.routing;
     let members = || state.endpoints().filter(|e| e.network == network.id);
     let addresses = |e: &Endpoint| -> Vec<_> {
@@ -176,7 +176,7 @@ fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> Interface {
             .map(|u| u.place.network),
         leases: members().map(|e| (e.mac, lease(e))).collect(),
     };
-    Interface {
+    InterfaceConfig {
         network: network.id,
         role: Role::Inside(role),
         mac: state.gateway_mac(network.id),
@@ -194,7 +194,7 @@ fn lease(endpoint: &Endpoint) -> Lease {
     }
 }
 
-fn uplink_interface(uplink: &Uplink, link: &LinkFacts) -> Interface {
+fn uplink_interface(uplink: &Uplink, link: &LinkFacts) -> InterfaceConfig {
     let role = Role::Uplink(UplinkRole {
         gateways: link.gateways.clone(),
         ports: uplink.ports,
@@ -204,15 +204,15 @@ fn uplink_interface(uplink: &Uplink, link: &LinkFacts) -> Interface {
 }
 
 /// A stack has its own addresses on its link, the router none.
-fn stack(place: Attachment, link: &LinkFacts, role: Role) -> Interface {
-    Interface {
+fn stack(place: Attachment, link: &LinkFacts, role: Role) -> InterfaceConfig {
+    InterfaceConfig {
         addresses: Vec::new(),
         ..attached(place, link, role)
     }
 }
 
-fn attached(place: Attachment, link: &LinkFacts, role: Role) -> Interface {
-    Interface {
+fn attached(place: Attachment, link: &LinkFacts, role: Role) -> InterfaceConfig {
+    InterfaceConfig {
         network: place.network,
         role,
         mac: link.mac,

@@ -409,7 +409,7 @@ fn hidden(state: &State) -> usize {
     state.uplinks().count() + places.into_iter().flatten().count()
 }
 
-/// What is said of every link there may be.
+/// Returns what is said of every link there may be.
 fn facts() -> UplinkFacts {
     let link = |last| LinkFacts {
         mac: MacAddr([2, 0, 0, 0, 7, last]),

@@ -109,7 +109,7 @@ impl Drop for Listeners {
     }
 }
 
-/// Where what comes to each port goes.
+/// Returns where what comes to each port goes.
 fn targets(publications: &[Publication], both: bool) -> BTreeMap<(u8, SocketAddr), Targets> {
     let mut all: BTreeMap<_, Targets> = BTreeMap::new();
     for publication in publications {

@@ -261,7 +261,7 @@ impl Dataplane {
         self.workers.len()
     }
 
-    /// What the router's own frames counted.
+    /// Returns what the router's own frames counted.
     #[must_use]
     pub fn router_counters(&self) -> PortTotals {
         self.published.load().router_totals()
@@ -285,13 +285,13 @@ impl Dataplane {
         Arc::clone(&self.published.load().topology)
     }
 
-    /// What happens: one receiver, to be read by one reader.
+    /// Returns what happens: one receiver, to be read by one reader.
     #[must_use]
     pub fn events(&self) -> Receiver<Event> {
         self.events.clone()
     }
 
-    /// What was counted at an open port.
+    /// Returns what was counted at an open port.
     #[must_use]
     pub fn counters(&self, id: PortId) -> Option<PortTotals> {
         self.published.load().outlet(id).map(|o| o.totals())
@@ -303,13 +303,13 @@ impl Dataplane {
         worker::moment(self.origin)
     }
 
-    /// What would become of a frame: see [`explain()`].
+    /// Returns what would become of a frame: see [`explain()`].
     #[must_use]
     pub fn explain(&self, from: PortId, bytes: &[u8], vnet: VnetHeader) -> Explanation {
         explain(&self.published.load(), from, bytes, vnet, self.now())
     }
 
-    /// What would become of the answer to it: see [`explain_reply()`].
+    /// Returns what would become of the answer to it: see [`explain_reply()`].
     #[must_use]
     pub fn explain_reply(
         &self,

@@ -197,7 +197,7 @@ impl<T: Trace> Line<'_, T> {
     }
 }
 
-/// Whether a frame that would be flooded is the router's business: a question for its address.
+/// Returns whether a frame that would be flooded is the router's business: a question for its address.
 fn claims(
     router: &Router,
     ingress: Ingress<'_>,

@@ -157,7 +157,7 @@ impl View {
         &self.watches
     }
 
-    /// Whether anybody watches.
+    /// Returns whether anybody watches.
     #[must_use]
     pub fn is_watched(&self) -> bool {
         !self.watches.is_empty()
@@ -169,7 +169,7 @@ impl View {
         &self.own[worker.index()]
     }
 
-    /// What all workers counted of the router's own frames, and those that it held until it had to
+    /// Returns what all workers counted of the router's own frames, and those that it held until it had to
     /// give them up.
     #[must_use]
     pub fn router_totals(&self) -> PortTotals {

@@ -146,7 +146,7 @@ impl Worker {
         }
     }
 
-    /// How long it may sleep. Rounded up, or it would be awake too early, and again and again.
+    /// Returns how long it may sleep. Rounded up, or it would be awake too early, and again and again.
     fn patience(&mut self) -> EpollTimeout {
         let Some(deadline) = self.forwarder.deadline(self.view.load()) else {
             return EpollTimeout::NONE;
@@ -163,7 +163,7 @@ impl Worker {
         }
     }
 
-    /// How long ago the last frame was carried, as far as the clock was read.
+    /// Returns how long ago the last frame was carried, as far as the clock was read.
     fn quiet(&self) -> Duration {
         if self.carried {
             Duration::ZERO

@@ -155,7 +155,7 @@ async fn ours(client: &Client) -> Result<Ours, LookError> {
     .await
 }
 
-/// Whether it could be done.
+/// Returns whether it could be done.
 fn carry_out(client: &Client, act: &Act) -> bool {
     let done = match act {
         Act::Detach(endpoint) => client.detach(&Detach::Endpoint(endpoint.clone())).map(told),

@@ -120,7 +120,7 @@ impl From<Invalid> for Refusal {
     }
 }
 
-/// What the daemon says no with, if it was the daemon and this was its code.
+/// Returns what the daemon says no with, if it was the daemon and this was its code.
 pub(crate) fn refused_with(error: &ClientError, wanted: ErrorCode) -> Option<&ApiError> {
     match error {
         ClientError::Refused(refusal) if refusal.code == wanted => Some(refusal),

@@ -39,7 +39,7 @@ impl Ipam {
         })
     }
 
-    /// Where pools lie when nothing is said.
+    /// Returns where pools lie when nothing is said.
     #[expect(clippy::unused_self, reason = "the calls have one shape")]
     pub(crate) fn address_spaces(&self) -> AddressSpaces {
         AddressSpaces::OURS

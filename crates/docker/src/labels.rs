@@ -19,7 +19,7 @@ pub(crate) const IFACE_PREFIX: &str = "com.docker.network.container_iface_prefix
 /// The address that ports are published at when none is named.
 pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";
 
-/// What says of an endpoint whose it is: a container's id and name, and what Compose calls it among
+/// Returns what says of an endpoint whose it is: a container's id and name, and what Compose calls it among
 /// the container's own labels.
 pub(crate) fn of_container<'a>(
     id: &'a str,

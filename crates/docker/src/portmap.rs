@@ -176,7 +176,7 @@ impl OneOf {
     }
 }
 
-/// What is still to be published of `bindings`: `own` is already. `default_host` is where those
+/// Returns what is still to be published of `bindings`: `own` is already. `default_host` is where those
 /// without a host address go.
 ///
 /// # Errors
@@ -285,7 +285,7 @@ pub(crate) fn merged(mut single: Vec<Whole>) -> Vec<Whole> {
     ranges
 }
 
-/// Whether a publication leads all of `one`'s ports to where they are to lead.
+/// Returns whether a publication leads all of `one`'s ports to where they are to lead.
 fn serves(made: &PublicationCreate, one: &Whole) -> bool {
     let wanted = one.outside;
     made.host == wanted.host
@@ -298,7 +298,7 @@ fn serves(made: &PublicationCreate, one: &Whole) -> bool {
             == Some(one.to)
 }
 
-/// Whether a publication is what would be chosen for `one`.
+/// Returns whether a publication is what would be chosen for `one`.
 fn is_choice(made: &PublicationCreate, one: &OneOf) -> bool {
     let single = made.ports.first() == made.ports.last();
     single && holds(one.among.ports(), made.ports.first()) && serves(made, &one.at(made.ports))
@@ -308,7 +308,7 @@ fn holds(ports: PortRange, port: u16) -> bool {
     (ports.first()..=ports.last()).contains(&port)
 }
 
-/// Whether two host addresses cannot both have a port: one of them is every address of the other's
+/// Returns whether two host addresses cannot both have a port: one of them is every address of the other's
 /// family.
 fn share_an_address(a: Option<IpAddr>, b: Option<IpAddr>) -> bool {
     match (a, b) {

@@ -49,7 +49,7 @@ pub struct VethEnds {
 }
 
 impl Links {
-    /// What the bridge is like; `None` when there is no interface of that name.
+    /// Returns what the bridge is like; `None` when there is no interface of that name.
     ///
     /// # Errors
     /// [`Error::NotABridge`], [`Error::Link`].

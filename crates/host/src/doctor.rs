@@ -81,7 +81,7 @@ pub fn inspect(links: &Links) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
-/// What of it is of a bridge: the ports that were taken off it, and our routes in front of its own.
+/// Returns what of it is of a bridge: the ports that were taken off it, and our routes in front of its own.
 ///
 /// # Errors
 /// As [`inspect`].

@@ -106,7 +106,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether the namespace itself is no longer there.
+    /// Returns whether the namespace itself is no longer there.
     #[must_use]
     pub fn is_namespace_gone(&self) -> bool {
         match self {

@@ -132,7 +132,7 @@ fn read(list: &str) -> io::Result<String> {
     }
 }
 
-/// Where the sockets of a list are: of each line but the first the second column, unless the
+/// Returns where the sockets of a list are: of each line but the first the second column, unless the
 /// fourth says TIME_WAIT.
 fn sockets(list: &str) -> impl Iterator<Item = SocketAddr> + '_ {
     const TIME_WAIT: &str = "06";

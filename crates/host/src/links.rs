@@ -112,7 +112,7 @@ impl Links {
         })
     }
 
-    /// What the interface is like; `None` when there is none of that name.
+    /// Returns what the interface is like; `None` when there is none of that name.
     ///
     /// # Errors
     /// [`Error::Link`].
@@ -135,7 +135,7 @@ impl Links {
         }
     }
 
-    /// What the interface is like; one that is not there is an error.
+    /// Returns what the interface is like; one that is not there is an error.
     pub(crate) fn existing(&self, ifname: &str) -> Result<LinkState, Error> {
         let missing = || io::Error::from_raw_os_error(nix::libc::ENODEV);
         self.state(ifname)?

@@ -64,7 +64,7 @@ impl Monitor {
         }
     }
 
-    /// Whether something has changed since the last call, without waiting.
+    /// Returns whether something has changed since the last call, without waiting.
     ///
     /// # Errors
     /// When the socket fails.
@@ -120,7 +120,7 @@ fn hear(message: io::Result<&[u8]>) -> io::Result<Heard> {
 /// `linux/rtnetlink.h`: RTMGRP_LINK, _TC, _IPV4_IFADDR, _IPV4_ROUTE, _IPV6_IFADDR, _IPV6_ROUTE.
 const GROUPS: u32 = 0x1 | 0x8 | 0x10 | 0x40 | 0x100 | 0x400;
 
-/// Whether a datagram holds anything but routes to particular places.
+/// Returns whether a datagram holds anything but routes to particular places.
 fn is_change(mut messages: &[u8]) -> bool {
     const HEADER: usize = 16;
     const RTM_NEWROUTE: u16 = 24;

@@ -127,13 +127,13 @@ impl Netns {
         &self.place
     }
 
-    /// Which one it is.
+    /// Returns which one it is.
     #[must_use]
     pub fn identity(&self) -> Identity {
         self.identity
     }
 
-    /// Whether its place still names it. Costs one stat(2).
+    /// Returns whether its place still names it. Costs one stat(2).
     #[must_use]
     pub fn is_alive(&self) -> bool {
         fs::metadata(self.place.path())

@@ -46,7 +46,7 @@ impl Route {
     /// The table that routes stand in unless told otherwise.
     pub const MAIN: u32 = RouteHeader::RT_TABLE_MAIN as u32;
 
-    /// Whether it goes to what no other route goes to.
+    /// Returns whether it goes to what no other route goes to.
     #[must_use]
     pub fn is_default(&self) -> bool {
         self.destination.prefix_len() == 0

@@ -18,7 +18,7 @@ pub(crate) fn write(name: &str, value: &str) -> Result<(), Error> {
     fs::write(path(name), format!("{value}\n")).map_err(|source| failed(name, source))
 }
 
-/// What an interface of ours that has a use for IPv6 does without: addresses of its own making,
+/// Returns what an interface of ours that has a use for IPv6 does without: addresses of its own making,
 /// other routers' advertisements, asking whether an address is taken.
 pub(crate) fn quiet_ipv6(ifname: &str) -> Result<(), Error> {
     ["accept_ra", "autoconf", "accept_dad", "dad_transmits"]

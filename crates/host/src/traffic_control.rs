@@ -44,7 +44,7 @@ pub(crate) enum FilterKind {
 impl FilterKind {
     const ALL: [Self; 4] = [Self::Steal, Self::Copy, Self::Out, Self::Hush];
 
-    /// What becomes of a packet that matches.
+    /// Returns what becomes of a packet that matches.
     fn action(self) -> (TcMirrorActionType, TcActionType) {
         match self {
             // What is dropped is dropped by the program; its action, which bears the cookie, is
@@ -59,7 +59,7 @@ impl FilterKind {
 }
 
 impl FilterKind {
-    /// Whether what a program answers is what becomes of the packet.
+    /// Returns whether what a program answers is what becomes of the packet.
     fn is_direct(self) -> bool {
         match self {
             Self::Hush => true,
@@ -67,7 +67,7 @@ impl FilterKind {
         }
     }
 
-    /// What it does, in words.
+    /// Returns what it does, in words.
     pub(crate) fn purpose(self) -> &'static str {
         match self {
             Self::Steal => "packets for containers go to the uplink's TAP",
@@ -79,7 +79,7 @@ impl FilterKind {
 }
 
 impl Filter {
-    /// What one would type to remove it.
+    /// Returns what one would type to remove it.
     pub(crate) fn removing_command(&self, ifname: &str) -> String {
         let handle = self.kind as u32;
         format!(

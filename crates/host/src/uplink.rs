@@ -111,7 +111,7 @@ impl Uplink {
         Ok(())
     }
 
-    /// Whether all of it is still there: somebody else may have removed the qdisc, or the NIC
+    /// Returns whether all of it is still there: somebody else may have removed the qdisc, or the NIC
     /// itself.
     ///
     /// # Errors

@@ -58,7 +58,7 @@ impl Report {
             .flat_map(|scene| scene.finding.checks.iter().map(move |check| (scene, check)))
     }
 
-    /// Whether the lab ran to its end and every check held.
+    /// Returns whether the lab ran to its end and every check held.
     pub(crate) fn all_held(&self) -> bool {
         self.error.is_none()
             && self.checks().count() > 0
@@ -118,7 +118,7 @@ impl Finding {
         });
     }
 
-    /// Whether `what` held; `why` is asked for only when it did not.
+    /// Returns whether `what` held; `why` is asked for only when it did not.
     pub(crate) fn check(
         &mut self,
         what: impl Into<String>,
@@ -132,7 +132,7 @@ impl Finding {
         });
     }
 
-    /// Whether every check held.
+    /// Returns whether every check held.
     pub(crate) fn all_held(&self) -> bool {
         self.checks.iter().all(|check| check.ok)
     }
@@ -226,7 +226,7 @@ impl Measure {
         }
     }
 
-    /// What it is counted in.
+    /// Returns what it is counted in.
     pub(crate) const fn unit(self) -> Unit {
         match self {
             Self::TcpThroughput | Self::TcpOut | Self::TcpIn => Unit::GbitPerSecond,

@@ -41,7 +41,7 @@ const WIDTH: usize = 80;
 /// Columns of a fact's label, and where its text starts.
 const LABEL: usize = 13;
 
-/// What is about to happen.
+/// Returns what is about to happen.
 pub(crate) fn header(report: &Report, style: Style) -> String {
     let machine = &report.machine;
     let rights = if machine.rootless {
@@ -129,7 +129,7 @@ pub(crate) fn summary(report: &Report, style: Style) -> String {
     text
 }
 
-/// What all checks come to, in one line.
+/// Returns what all checks come to, in one line.
 pub(crate) fn last_word(report: &Report, style: Style) -> String {
     let all = report.checks().count();
     let failed = report.checks().filter(|(_, check)| !check.ok).count();

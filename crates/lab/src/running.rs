@@ -56,7 +56,7 @@ impl Running {
         })
     }
 
-    /// Where the daemon listens.
+    /// Returns where the daemon listens.
     pub(crate) fn socket(&self) -> PathBuf {
         self.directory.path().join(SOCKET)
     }

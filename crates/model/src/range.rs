@@ -31,7 +31,7 @@ impl Protocol {
         (Self::ICMPV6, "icmpv6"),
     ];
 
-    /// Whether its packets name ports.
+    /// Returns whether its packets name ports.
     #[must_use]
     pub fn has_ports(self) -> bool {
         [Self::TCP, Self::UDP, Self::SCTP].contains(&self)
@@ -178,7 +178,7 @@ impl AddressRange {
 }
 
 impl AddressRange {
-    /// Whether `address` is one of them.
+    /// Returns whether `address` is one of them.
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {
         self.0.first <= address && address <= self.0.last

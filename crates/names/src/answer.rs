@@ -54,7 +54,7 @@ pub(crate) fn decide(view: &View<'_>, request: &Request, turn: usize) -> Verdict
     }
 }
 
-/// Why a query is not served whatever its name is.
+/// Returns why a query is not served whatever its name is.
 fn unserved(request: &Request) -> Option<Refusal> {
     if request.query.query_class != DNSClass::IN {
         return Some(Refusal::Class);
@@ -67,7 +67,7 @@ fn unserved(request: &Request) -> Option<Refusal> {
     }
 }
 
-/// What is not ours.
+/// Returns what is not ours.
 fn elsewhere(view: &View<'_>, request: &Request) -> Verdict {
     let single_label = request.query.name.iter().count() == 1;
     match view.reach() {

@@ -54,7 +54,7 @@ impl Forwarder {
         }
     }
 
-    /// What was answered before and is still good.
+    /// Returns what was answered before and is still good.
     pub(crate) fn cached(&self, question: &Question, now: Instant) -> Option<Hit> {
         let servers = self.resolvers.servers(now);
         self.remembered(&servers).cache.get(question, now)

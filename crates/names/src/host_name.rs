@@ -53,7 +53,7 @@ impl HostName {
         &self.0
     }
 
-    /// What stands before `.suffix`, when the name ends so.
+    /// Returns what stands before `.suffix`, when the name ends so.
     #[must_use]
     pub fn within(&self, suffix: &Self) -> Option<&str> {
         strip(&self.0, suffix)
@@ -89,7 +89,7 @@ impl HostName {
     }
 }
 
-/// What stands before `.suffix` in `name`.
+/// Returns what stands before `.suffix` in `name`.
 pub(crate) fn strip<'a>(name: &'a str, suffix: &HostName) -> Option<&'a str> {
     name.strip_suffix(&suffix.0)?.strip_suffix('.')
 }

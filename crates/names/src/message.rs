@@ -83,7 +83,7 @@ impl Request {
         Ok(request)
     }
 
-    /// What to ask others.
+    /// Returns what to ask others.
     pub(crate) fn question(&self) -> Question {
         Question {
             query: self.query.clone(),
@@ -92,7 +92,7 @@ impl Request {
         }
     }
 
-    /// Whether the client wants DNSSEC's records.
+    /// Returns whether the client wants DNSSEC's records.
     pub(crate) fn dnssec_ok(&self) -> bool {
         self.edns
             .as_ref()
@@ -173,7 +173,7 @@ impl Header {
         })
     }
 
-    /// Whether the counts are a query's: one question, no records but OPT and TSIG.
+    /// Returns whether the counts are a query's: one question, no records but OPT and TSIG.
     const fn is_query(&self) -> bool {
         matches!(self.counts, [1, 0, 0, 0..=2])
     }

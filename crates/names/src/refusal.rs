@@ -32,7 +32,7 @@ macro_rules! refusals {
                 match self { $(Self::$name => $doc),+ }
             }
 
-            /// What the client is told, when it is told anything.
+            /// Returns what the client is told, when it is told anything.
             pub(crate) const fn code(self) -> ResponseCode {
                 match self { $(Self::$name => ResponseCode::$code),+ }
             }

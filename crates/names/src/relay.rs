@@ -38,7 +38,7 @@ pub(crate) fn outgoing(question: &Question, style: Style) -> Message {
     message
 }
 
-/// Whether `received` answers `sent` (RFC 5452 section 9.1; the kernel has compared addresses and
+/// Returns whether `received` answers `sent` (RFC 5452 section 9.1; the kernel has compared addresses and
 /// ports). A server that fails may leave the question out.
 pub(crate) fn answers(sent: &Message, received: &Message) -> bool {
     let same = match (sent.queries.as_slice(), received.queries.as_slice()) {
@@ -52,7 +52,7 @@ pub(crate) fn answers(sent: &Message, received: &Message) -> bool {
         && same
 }
 
-/// Whether an answer with this code settles the question; after any other the next server is asked.
+/// Returns whether an answer with this code settles the question; after any other the next server is asked.
 pub(crate) fn is_final(code: ResponseCode) -> bool {
     // YXDOMAIN: a DNAME made the name too long (RFC 6672 section 2.2).
     matches!(
@@ -61,7 +61,7 @@ pub(crate) fn is_final(code: ResponseCode) -> bool {
     )
 }
 
-/// What the client is told: the answer as it came, `age` seconds older.
+/// Returns what the client is told: the answer as it came, `age` seconds older.
 pub(crate) fn relay(
     request: &Request,
     mut upstream: Message,
@@ -87,7 +87,7 @@ pub(crate) fn relay(
     answer
 }
 
-/// How long an answer may be remembered; zero for one that may not.
+/// Returns how long an answer may be remembered; zero for one that may not.
 pub(crate) fn lifetime(question: &Question, answer: &Message, settings: &Settings) -> Duration {
     let wanted = question.query.query_type;
     let has_answer = answer
@@ -109,7 +109,7 @@ pub(crate) fn lifetime(question: &Question, answer: &Message, settings: &Setting
     }
 }
 
-/// How long an absence may be remembered, says the zone (RFC 2308 section 5): without its SOA, not
+/// Returns how long an absence may be remembered, says the zone (RFC 2308 section 5): without its SOA, not
 /// at all.
 fn negative_lifetime(answer: &Message) -> Duration {
     let soa = answer.authorities.iter().find_map(|record| {

@@ -111,7 +111,7 @@ impl Server {
         }
     }
 
-    /// What was counted so far.
+    /// Returns what was counted so far.
     #[must_use]
     pub fn totals(&self) -> Totals {
         self.shared.counters.totals()

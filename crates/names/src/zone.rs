@@ -108,7 +108,7 @@ impl Zones {
         zones
     }
 
-    /// What a client sees that asked the gateway of `network`, from the address `client`.
+    /// Returns what a client sees that asked the gateway of `network`, from the address `client`.
     #[must_use]
     pub fn view(&self, network: NetworkKey, client: IpAddr) -> View<'_> {
         let asked = self.networks.get(&network);
@@ -179,7 +179,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// Whether the client may ask outside: one of its networks is enough, since it could ask
+    /// Returns whether the client may ask outside: one of its networks is enough, since it could ask
     /// through that one itself. A network that is unknown reaches nothing.
     #[must_use]
     pub fn reach(&self) -> Reach {

@@ -94,13 +94,13 @@ impl<'r> Flow<'r> {
         }
     }
 
-    /// Whether a stage of the router changed an address or a port.
+    /// Returns whether a stage of the router changed an address or a port.
     #[must_use]
     pub fn is_translated(&self) -> bool {
         self.src[1].is_some() || self.dst[1].is_some()
     }
 
-    /// Whether `stage` took a decision about the frame.
+    /// Returns whether `stage` took a decision about the frame.
     pub(crate) fn reached(&self, stage: Stage) -> bool {
         let steps = self.record.steps.as_slice();
         steps.iter().any(|step| step.stage() == stage)

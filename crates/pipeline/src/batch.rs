@@ -75,7 +75,7 @@ impl Batch {
         self.used = 0;
     }
 
-    /// Whether the limit of frames or of bytes is reached.
+    /// Returns whether the limit of frames or of bytes is reached.
     #[must_use]
     pub fn is_full(&self) -> bool {
         self.slots.len() >= self.limits.frames || self.used >= self.limits.bytes
@@ -87,7 +87,7 @@ impl Batch {
         self.slots.len()
     }
 
-    /// Whether no frame is held.
+    /// Returns whether no frame is held.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()

@@ -73,19 +73,19 @@ impl<'a> Frame<'a> {
         &mut self.room[self.start..self.end]
     }
 
-    /// How many bytes the frame has.
+    /// Returns how many bytes the frame has.
     #[must_use]
     pub fn len(&self) -> usize {
         self.end - self.start
     }
 
-    /// Whether the frame has no bytes at all.
+    /// Returns whether the frame has no bytes at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
-    /// Where in its room the frame starts, and where it ends.
+    /// Returns where in its room the frame starts, and where it ends.
     #[must_use]
     pub fn span(&self) -> (usize, usize) {
         (self.start, self.end)

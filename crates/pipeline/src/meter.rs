@@ -54,7 +54,7 @@ impl Meter {
         self.take_many(now, 1)
     }
 
-    /// What [`Meter::take`] would answer, without taking.
+    /// Returns what [`Meter::take`] would answer, without taking.
     #[must_use]
     pub fn would_take(&self, now: Instant) -> bool {
         self.would_take_many(now, 1)
@@ -73,7 +73,7 @@ impl Meter {
         passes
     }
 
-    /// What [`Meter::take_many`] would answer, without taking.
+    /// Returns what [`Meter::take_many`] would answer, without taking.
     #[must_use]
     pub fn would_take_many(&self, now: Instant, tokens: u32) -> bool {
         self.credit_at(now) >= u64::from(tokens) * TOKEN

@@ -58,7 +58,7 @@ impl PortError {
     }
 }
 
-/// What it means that the kernel did not take a frame. A TAP says EIO when it is down and EBADFD
+/// Returns what it means that the kernel did not take a frame. A TAP says EIO when it is down and EBADFD
 /// when it is gone, a packet socket ENETDOWN and ENXIO.
 pub(crate) fn drop_reason(error: Errno) -> DropReason {
     match error as i32 {

@@ -41,7 +41,7 @@ pub trait Rx: Send + Debug {
 
 /// The sending half of a port. Any worker may call it at any time.
 pub trait Tx: Send + Sync + Debug {
-    /// What may be left undone in a frame given to [`Tx::transmit`].
+    /// Returns what may be left undone in a frame given to [`Tx::transmit`].
     fn offloads(&self) -> Offloads;
 
     /// Sends one frame, which must need no more than [`Tx::offloads`] allows. Never blocks; may

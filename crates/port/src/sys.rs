@@ -34,7 +34,7 @@ pub(crate) fn tun_attach(fd: BorrowedFd<'_>, name: &InterfaceName, flags: i16) -
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETIFF, &raw mut request) }).map(drop)
 }
 
-/// What the kernel may leave undone in frames it gives us (TUNSETOFFLOAD).
+/// Returns what the kernel may leave undone in frames it gives us (TUNSETOFFLOAD).
 pub(crate) fn tun_set_offloads(fd: BorrowedFd<'_>, offloads: u32) -> io::Result<()> {
     // SAFETY: TUNSETOFFLOAD takes its argument by value and touches no memory of ours.
     check(unsafe {
@@ -47,13 +47,13 @@ pub(crate) fn tun_set_offloads(fd: BorrowedFd<'_>, offloads: u32) -> io::Result<
     .map(drop)
 }
 
-/// How long the virtio header is (TUNSETVNETHDRSZ).
+/// Returns how long the virtio header is (TUNSETVNETHDRSZ).
 pub(crate) fn tun_set_vnet_length(fd: BorrowedFd<'_>, bytes: i32) -> io::Result<()> {
     // SAFETY: TUNSETVNETHDRSZ reads one `int`, which outlives the call.
     check(unsafe { libc::ioctl(fd.as_raw_fd(), libc::TUNSETVNETHDRSZ, &raw const bytes) }).map(drop)
 }
 
-/// Whether the interface outlives its last descriptor (TUNSETPERSIST).
+/// Returns whether the interface outlives its last descriptor (TUNSETPERSIST).
 pub(crate) fn tun_set_persistent(fd: BorrowedFd<'_>, persistent: bool) -> io::Result<()> {
     // SAFETY: TUNSETPERSIST takes its argument by value and touches no memory of ours.
     check(unsafe {

@@ -137,7 +137,7 @@ impl Tap {
         self.index
     }
 
-    /// Whether the interface outlives its last descriptor, from now on.
+    /// Returns whether the interface outlives its last descriptor, from now on.
     ///
     /// # Errors
     /// [`PortError::Interface`] when it was removed.
@@ -188,7 +188,7 @@ pub struct Persistence {
 }
 
 impl Persistence {
-    /// Whether the interface outlives its last descriptor, from now on.
+    /// Returns whether the interface outlives its last descriptor, from now on.
     ///
     /// # Errors
     /// [`PortError::Interface`] when it was removed.

@@ -25,10 +25,10 @@ pub trait App: Debug {
     /// at the host before.
     fn poll(&mut self, stack: &mut Stack<'_>) -> Option<Instant>;
 
-    /// Whether it has nothing left to do.
+    /// Returns whether it has nothing left to do.
     fn done(&self) -> bool;
 
-    /// Whether it achieved what it was for.
+    /// Returns whether it achieved what it was for.
     fn succeeded(&self) -> bool;
 
     /// How far it got, in one line that is the same for the same run.

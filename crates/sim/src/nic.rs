@@ -103,7 +103,7 @@ impl Nic {
     }
 }
 
-/// Whether the virtio header fits, and the checksum is right or announced as unfinished.
+/// Returns whether the virtio header fits, and the checksum is right or announced as unfinished.
 fn sound(bytes: &[u8], vnet: &VnetHeader) -> bool {
     let Ok(headers) = Headers::parse(bytes) else {
         return false;
@@ -119,7 +119,7 @@ fn sound(bytes: &[u8], vnet: &VnetHeader) -> bool {
     pseudo_sum(&headers).is_none_or(|sum| bytes[field..field + 2] == sum.to_be_bytes())
 }
 
-/// What the checksum field of an unfinished TCP segment holds.
+/// Returns what the checksum field of an unfinished TCP segment holds.
 fn pseudo_sum(headers: &Headers) -> Option<u16> {
     let Transport::Tcp(tcp) = headers.transport else {
         return None;

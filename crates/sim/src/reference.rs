@@ -186,7 +186,7 @@ impl Reference {
         Verdict { dropped, copies }
     }
 
-    /// Where an address is known to be, at `now`.
+    /// Returns where an address is known to be, at `now`.
     #[must_use]
     pub fn known(&self, network: NetworkId, now: Instant) -> Vec<(u16, MacAddr, Whereabouts)> {
         let Some(network) = self.networks.get(&network) else {
@@ -463,7 +463,7 @@ fn leave(vlans: &Vlans, vlan: u16, outer: VlanTag, cargo: &[VlanTag]) -> Option<
     }
 }
 
-/// Whether the frame speaks only for the addresses of `lock`.
+/// Returns whether the frame speaks only for the addresses of `lock`.
 fn speaks_for(lock: &Lock, frame: &Spec) -> Result<(), DropReason> {
     if frame.src != lock.mac {
         return Err(DropReason::SpoofedMac);

@@ -63,7 +63,7 @@ impl Report {
         self.lines.iter().find(|line| line.port == port)
     }
 
-    /// How many frames were dropped for each reason, at all ports and of the router's own.
+    /// Returns how many frames were dropped for each reason, at all ports and of the router's own.
     #[must_use]
     pub fn drops(&self) -> BTreeMap<DropReason, u64> {
         let mut sums = BTreeMap::new();
@@ -79,7 +79,7 @@ impl Report {
         sums
     }
 
-    /// What is wrong with the run: a drop for a reason that is not among `expected`, a program
+    /// Returns what is wrong with the run: a drop for a reason that is not among `expected`, a program
     /// that failed, a damaged frame at a card. Empty when all is well.
     #[must_use]
     pub fn faults(&self, expected: &[DropReason]) -> Vec<String> {

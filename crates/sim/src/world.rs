@@ -231,13 +231,13 @@ impl World {
         true
     }
 
-    /// What time it is.
+    /// Returns what time it is.
     #[must_use]
     pub fn now(&self) -> Instant {
         self.now
     }
 
-    /// What the switch looks like.
+    /// Returns what the switch looks like.
     #[must_use]
     pub fn view(&self) -> &View {
         &self.view

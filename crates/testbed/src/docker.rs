@@ -105,7 +105,7 @@ const PROGRAMS: [&str; 5] = ["dockerd", "docker", "containerd", "runc", "busybox
 /// How long the engine may take to start or to stop on a busy computer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Why there can be no engine here; `None` when nothing is known that hinders one.
+/// Returns why there can be no engine here; `None` when nothing is known that hinders one.
 #[must_use]
 pub fn hindrance() -> Option<String> {
     let is_there = |name: &&str| directories().any(|d| Path::new(&d).join(name).is_file());
@@ -147,7 +147,7 @@ impl Engine {
         socket(&self.machine)
     }
 
-    /// Where it runs.
+    /// Returns where it runs.
     #[must_use]
     pub fn machine(&self) -> &Arc<Machine> {
         &self.machine
@@ -177,7 +177,7 @@ impl Engine {
         Ok(text(&output.stdout))
     }
 
-    /// What `docker` says when it refuses these words.
+    /// Returns what `docker` says when it refuses these words.
     ///
     /// # Errors
     /// When it does not.

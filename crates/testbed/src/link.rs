@@ -61,7 +61,7 @@ pub fn address(namespace: &Namespace, interface: &str, cidr: &str) -> Result<()>
     Ok(())
 }
 
-/// What `ip -d` or `tc` shows without the clocks in it, which differ from one look to the next.
+/// Returns what `ip -d` or `tc` shows without the clocks in it, which differ from one look to the next.
 #[must_use]
 pub fn without_timers(shown: &str) -> String {
     let mut words = shown.split_inclusive(char::is_whitespace).peekable();

@@ -34,13 +34,13 @@ impl Arp {
     /// Hardware type Ethernet, protocol type IPv4, 6 and 4 bytes of address.
     const ETHERNET_IPV4: [u8; 6] = [0, 1, 8, 0, 6, 4];
 
-    /// Whether the message announces its own sender (RFC 5227, 3): what a host sends unasked.
+    /// Returns whether the message announces its own sender (RFC 5227, 3): what a host sends unasked.
     #[must_use]
     pub fn is_announcement(&self) -> bool {
         self.sender_ip == self.target_ip
     }
 
-    /// Whether the message asks if an address is in use without claiming it (RFC 5227, 2.1).
+    /// Returns whether the message asks if an address is in use without claiming it (RFC 5227, 2.1).
     #[must_use]
     pub const fn is_probe(&self) -> bool {
         self.operation == Self::REQUEST && self.sender_ip.is_unspecified()

@@ -26,7 +26,7 @@ impl EtherType {
     /// IPv6 (RFC 2464).
     pub const IPV6: Self = Self(0x86dd);
 
-    /// Whether the number is an 802.3 length: such a frame carries LLC, not a type.
+    /// Returns whether the number is an 802.3 length: such a frame carries LLC, not a type.
     #[must_use]
     pub const fn is_length(self) -> bool {
         self.0 < 0x0600

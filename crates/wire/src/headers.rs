@@ -130,7 +130,7 @@ impl Headers {
         })
     }
 
-    /// Where the transport header begins; `None` when the frame is not sound IP.
+    /// Returns where the transport header begins; `None` when the frame is not sound IP.
     #[must_use]
     pub const fn transport_offset(&self) -> Option<usize> {
         match self.net {
@@ -140,7 +140,7 @@ impl Headers {
         }
     }
 
-    /// Where the IP packet ends and padding begins; `None` when the frame is not sound IP.
+    /// Returns where the IP packet ends and padding begins; `None` when the frame is not sound IP.
     #[must_use]
     pub const fn packet_end(&self) -> Option<usize> {
         match self.net {

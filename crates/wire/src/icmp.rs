@@ -71,21 +71,21 @@ impl Icmp {
     /// Time exceeded.
     pub const TIME_EXCEEDED: u8 = 11;
 
-    /// Whether messages of this kind quote a packet that something became of: unreachable, source
+    /// Returns whether messages of this kind quote a packet that something became of: unreachable, source
     /// quench, redirect, time exceeded, parameter problem (RFC 5508, 4).
     #[must_use]
     pub const fn is_error(kind: u8) -> bool {
         matches!(kind, 3 | 4 | 5 | 11 | 12)
     }
 
-    /// Whether messages of this kind are queries, to be answered: echo, timestamp, information
+    /// Returns whether messages of this kind are queries, to be answered: echo, timestamp, information
     /// and address mask requests (RFC 792, RFC 950).
     #[must_use]
     pub const fn is_request(kind: u8) -> bool {
         matches!(kind, Self::ECHO_REQUEST | 13 | 15 | 17)
     }
 
-    /// Whether messages of this kind are the answers to queries.
+    /// Returns whether messages of this kind are the answers to queries.
     #[must_use]
     pub const fn is_reply(kind: u8) -> bool {
         matches!(kind, Self::ECHO_REPLY | 14 | 16 | 18)
@@ -125,7 +125,7 @@ impl Icmpv6 {
     /// Redirect.
     pub const REDIRECT: u8 = 137;
 
-    /// Whether messages of this kind quote a packet that something became of: the high bit tells
+    /// Returns whether messages of this kind quote a packet that something became of: the high bit tells
     /// errors from the rest (RFC 4443, 2.1).
     #[must_use]
     pub const fn is_error(kind: u8) -> bool {

@@ -62,7 +62,7 @@ pub struct Fragment {
 }
 
 impl Fragment {
-    /// Whether this is the fragment that begins with the transport header. Only the first one
+    /// Returns whether this is the fragment that begins with the transport header. Only the first one
     /// has ports.
     #[must_use]
     pub const fn is_first(&self) -> bool {

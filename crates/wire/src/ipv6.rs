@@ -143,7 +143,7 @@ impl Ipv6 {
     }
 }
 
-/// Whether `protocol` is an extension header that has a length and a successor.
+/// Returns whether `protocol` is an extension header that has a length and a successor.
 const fn is_extension(protocol: IpProtocol) -> bool {
     matches!(
         protocol,

@@ -24,19 +24,19 @@ impl MacAddr {
     /// 00:00:00:00:00:00
     pub const ZERO: Self = Self([0; 6]);
 
-    /// Whether the group bit is set: multicast, broadcast included.
+    /// Returns whether the group bit is set: multicast, broadcast included.
     #[must_use]
     pub const fn is_group(self) -> bool {
         self.0[0] & 1 == 1
     }
 
-    /// Whether this is the broadcast address.
+    /// Returns whether this is the broadcast address.
     #[must_use]
     pub fn is_broadcast(self) -> bool {
         self == Self::BROADCAST
     }
 
-    /// Whether a frame may come from this address: an individual one that is not all zeros.
+    /// Returns whether a frame may come from this address: an individual one that is not all zeros.
     #[must_use]
     pub fn is_valid_source(self) -> bool {
         !self.is_group() && self != Self::ZERO
@@ -57,7 +57,7 @@ impl MacAddr {
         self.eui64_in(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0))
     }
 
-    /// Whether this is one of 01:80:C2:00:00:00 to 0F, the link-local protocols' addresses that
+    /// Returns whether this is one of 01:80:C2:00:00:00 to 0F, the link-local protocols' addresses that
     /// an 802.1D bridge does not forward (STP, pause, LACP, LLDP …).
     #[must_use]
     pub const fn is_reserved(self) -> bool {

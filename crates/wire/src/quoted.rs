@@ -173,7 +173,7 @@ fn icmpv6(kind: u8, id: u16) -> QuotedTransport {
     }
 }
 
-/// Where the quoted packet ends and, perhaps, extensions begin; `None` when there is no ICMP error.
+/// Returns where the quoted packet ends and, perhaps, extensions begin; `None` when there is no ICMP error.
 fn end_of_quote(frame: &[u8], headers: &Headers) -> Option<usize> {
     let end = headers.packet_end()?;
     // RFC 4884, 4.1 to 4.6: the messages that say how long the quote is, where, and in which unit.

@@ -381,7 +381,7 @@ mod tests {
         }
     }
 
-    /// What a receiver that merges segments would make of them: built by the crafting side anew,
+    /// Returns what a receiver that merges segments would make of them: built by the crafting side anew,
     /// from what every segment says, so that nothing but the segments decides.
     fn reassemble(segments: &[Vec<u8>]) -> Vec<u8> {
         let mut payload = Vec::new();

@@ -95,7 +95,7 @@ impl TcpFlags {
     /// Congestion window reduced (RFC 3168).
     pub const CWR: Self = Self(0x80);
 
-    /// Whether every flag of `flags` is set.
+    /// Returns whether every flag of `flags` is set.
     #[must_use]
     pub const fn contains(self, flags: Self) -> bool {
         self.0 & flags.0 == flags.0
@@ -229,7 +229,7 @@ impl Transport {
         }
     }
 
-    /// Where in its header the transport keeps its Internet checksum; SCTP has a CRC instead.
+    /// Returns where in its header the transport keeps its Internet checksum; SCTP has a CRC instead.
     #[must_use]
     pub const fn checksum_offset(&self) -> Option<u16> {
         match self {

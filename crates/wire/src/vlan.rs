@@ -97,7 +97,7 @@ impl VlanTag {
     /// A service tag, 802.1ad.
     pub const STAG: u16 = 0x88a8;
 
-    /// Whether `ethertype` introduces a VLAN tag.
+    /// Returns whether `ethertype` introduces a VLAN tag.
     #[must_use]
     pub const fn is_tpid(ethertype: u16) -> bool {
         ethertype == Self::CTAG || ethertype == Self::STAG

@@ -49,13 +49,13 @@ impl VnetHeader {
     /// The TCP segments carry ECN's CWR in the first only.
     pub const GSO_ECN: u8 = 0x80;
 
-    /// Whether the checksum is unfinished.
+    /// Returns whether the checksum is unfinished.
     #[must_use]
     pub const fn needs_csum(&self) -> bool {
         self.flags & Self::NEEDS_CSUM != 0
     }
 
-    /// Whether the frame is a superframe, of whatever kind.
+    /// Returns whether the frame is a superframe, of whatever kind.
     #[must_use]
     pub const fn is_gso(&self) -> bool {
         self.gso_type & !Self::GSO_ECN != Self::GSO_NONE

@@ -190,7 +190,7 @@ fn install(entries: &[Entry]) -> Result<()> {
     ensure_installed(&needs)
 }
 
-/// What each column is, by the first of its contenders.
+/// Returns what each column is, by the first of its contenders.
 fn versions(entries: &[Entry]) -> Result<Vec<String>> {
     let mut columns: Vec<&str> = Vec::new();
     let mut versions = Vec::new();

@@ -166,7 +166,7 @@ fn foreign(packages: &[Package], allowed: &[String]) -> Vec<String> {
     findings
 }
 
-/// Whether an SPDX expression can be met with these licences. Every `AND` is read as binding last,
+/// Returns whether an SPDX expression can be met with these licences. Every `AND` is read as binding last,
 /// which refuses some that could be met and accepts none that cannot.
 fn is_allowed(expression: &str, allowed: &[String]) -> bool {
     let plain = expression.replace(['(', ')'], "").replace('/', " OR ");

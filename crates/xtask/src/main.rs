@@ -82,7 +82,7 @@ fn workspace_root() -> PathBuf {
         .to_path_buf()
 }
 
-/// Where cargo builds.
+/// Returns where cargo builds.
 fn target_directory(root: &Path) -> PathBuf {
     std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| root.join("target"), |target| root.join(target))

@@ -2,8 +2,8 @@
 
 use nat::config::{Action, Direction, EndpointRules, HostRole, InsideRole, Rule, UplinkRole};
 use nat::{
-    Config, Inside, Interface, Live, Nat, PortRange, Preset, Publication, Role, Router, Routing,
-    TransportAddr,
+    Config, Inside, InterfaceConfig, Live, Nat, PortRange, Preset, Publication, Role, Router,
+    Routing, TransportAddr,
 };
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
@@ -56,19 +56,19 @@ pub(crate) fn network_of(port: PortId) -> Option<NetworkId> {
     GUESTS.get(port.index()).map(|(network, _)| *network)
 }
 
-/// Whether `ip` is in the subnet of a network of containers.
+/// Returns whether `ip` is in the subnet of a network of containers.
 pub(super) fn holds(network: NetworkId, ip: IpAddr) -> bool {
     subnets(network)
         .into_iter()
         .any(|net| parse(&net).contains(&ip))
 }
 
-/// Whether `ip` is one the world knows us by.
+/// Returns whether `ip` is one the world knows us by.
 pub(super) fn is_ours(ip: IpAddr) -> bool {
     OURS.iter().any(|net| parse(net).addr() == ip)
 }
 
-/// Whether mappings are made of `port`.
+/// Returns whether mappings are made of `port`.
 pub(super) const fn is_dynamic(port: u16) -> bool {
     DYNAMIC.contains(port)
 }
@@ -181,7 +181,7 @@ pub(super) fn router() -> Router {
     Router::new(config, live).expect("nothing contradicts itself")
 }
 
-fn interface(network: NetworkId) -> Interface {
+fn interface(network: NetworkId) -> InterfaceConfig {
     let (role, nets) = match network {
         UPLINK => {
             let role = UplinkRole {
@@ -197,7 +197,7 @@ fn interface(network: NetworkId) -> Interface {
     // Whoever has a port is known; others, whom a frame may name, are asked for.
     let known = (0..).zip(GUESTS).filter(|(_, (at, _))| *at == network);
     let neighbours = known.flat_map(|(port, guest)| addresses(guest).map(|ip| (ip, mac(port))));
-    Interface {
+    InterfaceConfig {
         network,
         role,
         mac: gateway(network),

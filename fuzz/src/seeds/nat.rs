@@ -27,7 +27,7 @@ const OWN: [(u8, Ip, Ip); 3] = [
 /// A frame at a port.
 type Step = (u8, VnetHeader, Vec<u8>);
 
-/// What `from` sends to its gateway.
+/// Returns what `from` sends to its gateway.
 fn packet(from: u8, src: Ip, dst: Ip) -> Packet {
     let network = site::network_of(pipeline::PortId(from.into())).expect("a port of the target");
     let link = Link::new(site::mac(from), site::gateway(network));
@@ -251,7 +251,7 @@ fn taking([a, b, c]: [Ip; 3], (ours, peer): (Ip, Ip)) -> Vec<Step> {
     steps
 }
 
-/// What a sender leaves to its card.
+/// Returns what a sender leaves to its card.
 fn offloads(packet: &Packet) -> Vec<Step> {
     let mut small = packet.udp(50_000, 53, b"unfinished");
     let small_vnet = unfinish(&mut small).unwrap_or_default();
@@ -275,7 +275,7 @@ fn host((own, ours): (Ip, Ip)) -> Vec<Step> {
     ]
 }
 
-/// What holds links together.
+/// Returns what holds links together.
 fn links() -> Vec<Step> {
     let network = site::network_of(pipeline::PortId(1)).expect("a port of the target");
     let (own, gateway) = ([10, 2, 0, 2].into(), [10, 2, 0, 1].into());

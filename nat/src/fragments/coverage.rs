@@ -11,7 +11,7 @@ pub(super) struct Coverage {
 }
 
 impl Coverage {
-    /// Whether any byte of `start..end` was seen.
+    /// Returns whether any byte of `start..end` was seen.
     pub(super) fn overlaps(&self, start: u32, end: u32) -> bool {
         words(start, end)
             .any(|(word, mask)| self.bits.get(word).is_some_and(|bits| bits & mask != 0))
@@ -29,7 +29,7 @@ impl Coverage {
         }
     }
 
-    /// Whether all of `0..end` was seen, and nothing behind it.
+    /// Returns whether all of `0..end` was seen, and nothing behind it.
     pub(super) const fn is_all(&self, end: u32) -> bool {
         self.units == end.div_ceil(8)
     }

@@ -35,7 +35,7 @@ pub struct Piece {
 const MAX_PAYLOAD: u32 = 0xffff;
 
 impl Piece {
-    /// What piece of a packet the frame that arrived in `network` carries; `None` when it is a
+    /// Returns what piece of a packet the frame that arrived in `network` carries; `None` when it is a
     /// whole packet, with a fragment header or without (RFC 6946), or none of IP.
     ///
     /// # Errors
@@ -112,7 +112,7 @@ impl Piece {
         })
     }
 
-    /// Whether it begins the packet, and so has its transport header.
+    /// Returns whether it begins the packet, and so has its transport header.
     #[must_use]
     pub const fn is_first(&self) -> bool {
         self.start == 0

@@ -21,7 +21,7 @@ use super::nd::{ALL_NODES, HOPS, SOURCE_LLADDR, group_mac};
 use super::schedule::Advertisements;
 use crate::arrival::Arrival;
 use crate::config::{InsideRole, Role};
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::outbox::{Outbox, Post};
 use foldhash::fast::FixedState;
 use ipnet::Ipv6Net;
@@ -60,7 +60,8 @@ pub(super) fn answer<T: Trace>(
     let headers = arrival.headers;
     let solicits =
         matches!(headers.transport, Transport::Icmpv6(icmp) if icmp.nd == Some(Nd::RouterSolicit));
-    let Some(advert) = Advert::of(link.face).filter(|_| solicits && !ip.src.is_multicast()) else {
+    let Some(advert) = Advert::of(link.interface).filter(|_| solicits && !ip.src.is_multicast())
+    else {
         return Err(DropReason::GatewayIgnored);
     };
     if ip.src.is_unspecified() {
@@ -82,14 +83,19 @@ pub(super) fn answer<T: Trace>(
     Ok(())
 }
 
-/// Whether solicitations are answered on this link.
-pub(super) fn is_sent(face: &Face) -> bool {
-    Advert::of(face).is_some()
+/// Returns whether solicitations are answered on this link.
+pub(super) fn is_sent(interface: &Interface) -> bool {
+    Advert::of(interface).is_some()
 }
 
 /// Tells everybody, when it is time, and notes when it is time again.
-pub(super) fn poll(face: &Face, schedule: &mut Advertisements, now: Instant, outbox: &mut Outbox) {
-    let Some(advert) = Advert::of(face) else {
+pub(super) fn poll(
+    interface: &Interface,
+    schedule: &mut Advertisements,
+    now: Instant,
+    outbox: &mut Outbox,
+) {
+    let Some(advert) = Advert::of(interface) else {
         return;
     };
     let content = advert.fingerprint();
@@ -127,50 +133,61 @@ fn interval(content: u64, times: u32) -> Duration {
 /// What is said about a link.
 #[derive(Clone, Copy)]
 struct Advert<'a> {
-    face: &'a Face,
+    interface: &'a Interface,
     role: &'a InsideRole,
     /// The router's first address there, which is that of the DNS server.
     dns: Ipv6Addr,
 }
 
 /// The global IPv6 addresses of a link.
-fn global(face: &Face) -> impl Iterator<Item = Ipv6Net> + '_ {
-    face.addresses.iter().filter_map(|net| match net {
+fn global(interface: &Interface) -> impl Iterator<Item = Ipv6Net> + '_ {
+    interface.addresses.iter().filter_map(|net| match net {
         ipnet::IpNet::V6(net) if !net.addr().is_unicast_link_local() => Some(*net),
         ipnet::IpNet::V6(_) | ipnet::IpNet::V4(_) => None,
     })
 }
 
 impl<'a> Advert<'a> {
-    fn of(face: &'a Face) -> Option<Self> {
-        let Role::Inside(role) = &face.role else {
+    fn of(interface: &'a Interface) -> Option<Self> {
+        let Role::Inside(role) = &interface.role else {
             return None;
         };
-        let dns = global(face).next()?.addr();
+        let dns = global(interface).next()?.addr();
         let settings = &role.settings;
-        (settings.slaac || settings.dhcp).then_some(Self { face, role, dns })
+        (settings.slaac || settings.dhcp).then_some(Self {
+            interface,
+            role,
+            dns,
+        })
     }
 
     fn fingerprint(&self) -> u64 {
-        let Self { face, role, .. } = self;
-        let addresses: Vec<IpAddr> = face.addresses.iter().map(ipnet::IpNet::addr).collect();
+        let Self {
+            interface, role, ..
+        } = self;
+        let addresses: Vec<IpAddr> = interface.addresses.iter().map(ipnet::IpNet::addr).collect();
         let settings = &role.settings;
         let kind = (settings.slaac, settings.dhcp, settings.internal);
         let search = &settings.search_domain;
-        FixedState::default().hash_one((face.mac.0, face.mtu, addresses, kind, search)) | 1
+        FixedState::default().hash_one((interface.mac.0, interface.mtu, addresses, kind, search))
+            | 1
     }
 
     /// False when there was no room.
     fn send(&self, mac: MacAddr, to: Ipv6Addr, outbox: &mut Outbox) -> bool {
-        let face = self.face;
-        let envelope = face.envelope(mac, Ends::V6(face.link_local, to), HOPS);
-        outbox.post(Post::Send(face.network), |out| {
+        let interface = self.interface;
+        let envelope = interface.envelope(mac, Ends::V6(interface.link_local, to), HOPS);
+        outbox.post(Post::Send(interface.network), |out| {
             envelope.emit(out, IpProtocol::ICMPV6, |out| self.emit(out));
         })
     }
 
     fn emit(&self, out: &mut Vec<u8>) {
-        let Self { face, role, dns } = *self;
+        let Self {
+            interface,
+            role,
+            dns,
+        } = *self;
         // RFC 4861, 4.2: M and O.
         let settings = &role.settings;
         let flags = if settings.dhcp && !settings.slaac {
@@ -184,11 +201,11 @@ impl<'a> Advert<'a> {
         // Reachable time and retransmission timer: not ours to say.
         out.extend_from_slice(&[0; 8]);
         out.extend_from_slice(&SOURCE_LLADDR);
-        out.extend_from_slice(&face.mac.0);
+        out.extend_from_slice(&interface.mac.0);
         // RFC 4861, 4.6.4.
         out.extend_from_slice(&[5, 1, 0, 0]);
-        out.extend_from_slice(&u32::from(face.mtu).to_be_bytes());
-        global(face).for_each(|net| prefix(out, net, settings.slaac));
+        out.extend_from_slice(&u32::from(interface.mtu).to_be_bytes());
+        global(interface).for_each(|net| prefix(out, net, settings.slaac));
         // RFC 8106, 5.1.
         out.extend_from_slice(&[25, 3, 0, 0]);
         out.extend_from_slice(&u32::from(LIFETIME).to_be_bytes());

@@ -8,7 +8,7 @@
 use super::schedule::{Announced, Announcements};
 use super::{arp, ndp};
 use crate::config::Role;
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::outbox::Outbox;
 use ipnet::IpNet;
 use pipeline::Instant;
@@ -20,24 +20,29 @@ const TIMES: u8 = 3;
 const APART: Duration = Duration::from_secs(1);
 
 /// Announces what is due, and notes when more is.
-pub(super) fn poll(face: &Face, schedule: &mut Announcements, now: Instant, outbox: &mut Outbox) {
-    if matches!(face.role, Role::Uplink(_)) {
+pub(super) fn poll(
+    interface: &Interface,
+    schedule: &mut Announcements,
+    now: Instant,
+    outbox: &mut Outbox,
+) {
+    if matches!(interface.role, Role::Uplink(_)) {
         return;
     }
-    if schedule.mac.replace(face.mac) != Some(face.mac) {
+    if schedule.mac.replace(interface.mac) != Some(interface.mac) {
         schedule.told.clear();
     }
-    schedule.told.retain(|told| face.owns(told.ip));
-    for ip in own(face) {
+    schedule.told.retain(|told| interface.owns(told.ip));
+    for ip in own(interface) {
         let known = schedule.told.iter_mut().find(|told| told.ip == ip);
         match known {
-            None if say(face, ip, outbox) => schedule.told.push(Announced {
+            None if say(interface, ip, outbox) => schedule.told.push(Announced {
                 ip,
                 times: 1,
                 last: now,
             }),
             Some(told) if told.times < TIMES && now.since(told.last) >= APART => {
-                if say(face, ip, outbox) {
+                if say(interface, ip, outbox) {
                     (told.times, told.last) = (told.times + 1, now);
                 }
             }
@@ -50,15 +55,19 @@ pub(super) fn poll(face: &Face, schedule: &mut Announcements, now: Instant, outb
 }
 
 /// The router's addresses; the link-local one where it speaks IPv6 at all.
-fn own(face: &Face) -> impl Iterator<Item = IpAddr> + '_ {
-    let speaks_v6 = face.addresses.iter().any(|net| net.addr().is_ipv6());
-    let link_local = speaks_v6.then_some(IpAddr::V6(face.link_local));
-    face.addresses.iter().map(IpNet::addr).chain(link_local)
+fn own(interface: &Interface) -> impl Iterator<Item = IpAddr> + '_ {
+    let speaks_v6 = interface.addresses.iter().any(|net| net.addr().is_ipv6());
+    let link_local = speaks_v6.then_some(IpAddr::V6(interface.link_local));
+    interface
+        .addresses
+        .iter()
+        .map(IpNet::addr)
+        .chain(link_local)
 }
 
-fn say(face: &Face, ip: IpAddr, outbox: &mut Outbox) -> bool {
+fn say(interface: &Interface, ip: IpAddr, outbox: &mut Outbox) -> bool {
     match ip {
-        IpAddr::V4(ip) => arp::announce(face, ip, outbox),
-        IpAddr::V6(ip) => ndp::announce(face, ip, outbox),
+        IpAddr::V4(ip) => arp::announce(interface, ip, outbox),
+        IpAddr::V6(ip) => ndp::announce(interface, ip, outbox),
     }
 }

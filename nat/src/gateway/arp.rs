@@ -14,7 +14,7 @@
 use super::link::Link;
 use super::neighbour::Learned;
 use super::table::Heard;
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::outbox::{Outbox, Post};
 use pipeline::{Decision, DropReason, Trace};
 use std::net::{IpAddr, Ipv4Addr};
@@ -30,13 +30,13 @@ pub(crate) fn handle<T: Trace>(
     outbox: &mut Outbox,
     trace: &mut T,
 ) -> Result<(), DropReason> {
-    if !message.sender_mac.is_valid_source() || message.sender_mac == link.face.mac {
+    if !message.sender_mac.is_valid_source() || message.sender_mac == link.interface.mac {
         trace.tell(Decision::NeighbourInvalid {
             mac: message.sender_mac,
         });
         return Err(DropReason::GatewayIgnored);
     }
-    if link.face.owns(message.sender_ip.into()) {
+    if link.interface.owns(message.sender_ip.into()) {
         return defend(link, message, outbox, trace);
     }
     let for_us = (link.owns)(message.target_ip.into()) && !message.is_announcement();
@@ -44,7 +44,7 @@ pub(crate) fn handle<T: Trace>(
     if message.operation == Arp::REQUEST && for_us {
         trace.tell(Decision::AddressAnswered {
             ip: message.target_ip.into(),
-            mac: link.face.mac,
+            mac: link.interface.mac,
         });
         answer(link, message, outbox);
         return Ok(());
@@ -62,18 +62,20 @@ pub(crate) fn handle<T: Trace>(
 
 /// Asks who has `target`: everybody, or one that had it before. False when there was no room.
 pub(crate) fn question(
-    face: &Face,
+    interface: &Interface,
     target: Ipv4Addr,
     at: Option<MacAddr>,
     outbox: &mut Outbox,
 ) -> bool {
-    let sender_ip = face.ipv4_towards(target).unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let sender_ip = interface
+        .ipv4_towards(target)
+        .unwrap_or(Ipv4Addr::UNSPECIFIED);
     send(
-        face,
+        interface,
         at.unwrap_or(MacAddr::BROADCAST),
         &Arp {
             operation: Arp::REQUEST,
-            sender_mac: face.mac,
+            sender_mac: interface.mac,
             sender_ip,
             target_mac: MacAddr::ZERO,
             target_ip: target,
@@ -83,27 +85,27 @@ pub(crate) fn question(
 }
 
 /// Tells everybody that `ip` is here: a request that asks for itself (RFC 5227, 3).
-pub(crate) fn announce(face: &Face, ip: Ipv4Addr, outbox: &mut Outbox) -> bool {
+pub(crate) fn announce(interface: &Interface, ip: Ipv4Addr, outbox: &mut Outbox) -> bool {
     let message = Arp {
         operation: Arp::REQUEST,
-        sender_mac: face.mac,
+        sender_mac: interface.mac,
         sender_ip: ip,
         target_mac: MacAddr::ZERO,
         target_ip: ip,
     };
-    send(face, MacAddr::BROADCAST, &message, outbox)
+    send(interface, MacAddr::BROADCAST, &message, outbox)
 }
 
 fn answer(link: Link<'_>, request: &Arp, outbox: &mut Outbox) {
     if link.is_live() {
         let message = Arp {
             operation: Arp::REPLY,
-            sender_mac: link.face.mac,
+            sender_mac: link.interface.mac,
             sender_ip: request.target_ip,
             target_mac: request.sender_mac,
             target_ip: request.sender_ip,
         };
-        send(link.face, request.sender_mac, &message, outbox);
+        send(link.interface, request.sender_mac, &message, outbox);
     }
 }
 
@@ -137,13 +139,13 @@ fn defend<T: Trace>(
     }
     trace.tell(Decision::ConflictDefended { mac, ip });
     if link.is_live() {
-        announce(link.face, message.sender_ip, outbox);
+        announce(link.interface, message.sender_ip, outbox);
     }
     Ok(())
 }
 
-fn send(face: &Face, dst: MacAddr, message: &Arp, outbox: &mut Outbox) -> bool {
-    outbox.post(Post::Send(face.network), |out| {
-        wire::emit::arp(out, dst, face.mac, message);
+fn send(interface: &Interface, dst: MacAddr, message: &Arp, outbox: &mut Outbox) -> bool {
+    outbox.post(Post::Send(interface.network), |out| {
+        wire::emit::arp(out, dst, interface.mac, message);
     })
 }

@@ -19,7 +19,7 @@ use super::{datagram, sound};
 use crate::Routing;
 use crate::arrival::Arrival;
 use crate::config::{InsideRole, Lease, Role};
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::outbox::Outbox;
 use ipnet::{IpNet, Ipv4Net};
 use pipeline::{Decision, DropReason, Trace};
@@ -50,13 +50,13 @@ mod kind {
     pub(super) const INFORM: u8 = 8;
 }
 
-/// Whether this is a message to a DHCP server, on a link that has one.
-pub(super) fn is_request(face: &Face, headers: &Headers) -> bool {
+/// Returns whether this is a message to a DHCP server, on a link that has one.
+pub(super) fn is_request(interface: &Interface, headers: &Headers) -> bool {
     let (Net::Ipv4(ip), Transport::Udp(udp)) = (headers.net, headers.transport) else {
         return false;
     };
-    let to_server = ip.dst.is_broadcast() || face.owns(ip.dst.into());
-    udp.dst_port == SERVER && to_server && leases(face).is_some()
+    let to_server = ip.dst.is_broadcast() || interface.owns(ip.dst.into());
+    udp.dst_port == SERVER && to_server && leases(interface).is_some()
 }
 
 /// Hears a message and answers it.
@@ -72,13 +72,15 @@ pub(super) fn handle<T: Trace>(
 ) -> Result<(), DropReason> {
     let headers = arrival.headers;
     let request = datagram(arrival).and_then(Request::parse);
-    let (Some(role), Some(request), true) =
-        (leases(link.face), request, sound(headers, arrival.frame))
-    else {
+    let (Some(role), Some(request), true) = (
+        leases(link.interface),
+        request,
+        sound(headers, arrival.frame),
+    ) else {
         trace.tell(Decision::DhcpInvalid);
         return Err(DropReason::GatewayIgnored);
     };
-    let known = Known::of(link.face, role, request.client);
+    let known = Known::of(link.interface, role, request.client);
     let (Some(known), true, false) = (known, request.client == headers.src, request.relayed) else {
         trace.tell(Decision::DhcpUnknown {
             client: request.client,
@@ -121,7 +123,7 @@ struct Request<'a> {
 
 /// What the client has, and from whom.
 struct Known<'a> {
-    face: &'a Face,
+    interface: &'a Interface,
     lease: &'a Lease,
     net: Ipv4Net,
     server: Ipv4Addr,
@@ -230,17 +232,17 @@ impl<'a> Request<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(face: &'a Face, role: &'a InsideRole, client: MacAddr) -> Option<Self> {
+    fn of(interface: &'a Interface, role: &'a InsideRole, client: MacAddr) -> Option<Self> {
         let lease = role.leases.get(&client)?;
         let net = lease.addresses.iter().find_map(|net| match net {
             IpNet::V4(net) => Some(*net),
             IpNet::V6(_) => None,
         })?;
         Some(Self {
-            face,
+            interface,
             lease,
             net,
-            server: face.ipv4_towards(net.addr())?,
+            server: interface.ipv4_towards(net.addr())?,
             settings: &role.settings,
         })
     }
@@ -316,7 +318,7 @@ fn settings(out: &mut Vec<u8>, known: &Known<'_>) {
         option(out, 3, &known.server.octets());
     }
     option(out, 6, &known.server.octets());
-    option(out, 26, &known.face.mtu.to_be_bytes());
+    option(out, 26, &known.interface.mtu.to_be_bytes());
     // RFC 2132, 3.17 and RFC 3397.
     let search = &known.settings.search_domain;
     if let (Some(domain), Some(encoded)) = (search.get(), search.encoded()) {
@@ -337,8 +339,8 @@ fn option(out: &mut Vec<u8>, code: u8, value: &[u8]) {
 }
 
 /// The leases of a link, where there are some.
-pub(super) fn leases(face: &Face) -> Option<&InsideRole> {
-    match &face.role {
+pub(super) fn leases(interface: &Interface) -> Option<&InsideRole> {
+    match &interface.role {
         Role::Inside(role) if role.settings.dhcp => Some(role),
         Role::Inside(_) | Role::Uplink(_) | Role::Host(_) | Role::Services => None,
     }

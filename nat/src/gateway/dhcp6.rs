@@ -17,7 +17,7 @@ use super::dhcp4::{LEASE_TIME, leases};
 use super::link::{HOPS, Link};
 use super::{datagram, sound};
 use crate::arrival::Arrival;
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::outbox::Outbox;
 use ipnet::IpNet;
 use pipeline::{Decision, DropReason, Trace};
@@ -71,12 +71,12 @@ mod status {
     pub(super) const NO_PREFIX_AVAIL: u16 = 6;
 }
 
-/// Whether this is a message to DHCP servers, on a link that has one.
-pub(super) fn is_request(face: &Face, headers: &Headers) -> bool {
+/// Returns whether this is a message to DHCP servers, on a link that has one.
+pub(super) fn is_request(interface: &Interface, headers: &Headers) -> bool {
     let (Net::Ipv6(ip), Transport::Udp(udp)) = (headers.net, headers.transport) else {
         return false;
     };
-    udp.dst_port == SERVER && ip.dst == SERVERS && leases(face).is_some()
+    udp.dst_port == SERVER && ip.dst == SERVERS && leases(interface).is_some()
 }
 
 /// Hears a message and answers it.
@@ -98,7 +98,7 @@ pub(super) fn handle<T: Trace>(
         trace.tell(Decision::DhcpInvalid);
         return Err(DropReason::GatewayIgnored);
     };
-    let server = Server::new(link.face, headers);
+    let server = Server::new(link.interface, headers);
     let answered = !ip.src.is_unspecified() && !ip.src.is_multicast() && server.answers(&request);
     let (message, client) = (request.kind, headers.src);
     trace.tell(if answered {
@@ -110,7 +110,7 @@ pub(super) fn handle<T: Trace>(
         return Err(DropReason::GatewayIgnored);
     }
     link.may_lease()?;
-    let ends = Ends::V6(link.face.link_local, ip.src);
+    let ends = Ends::V6(link.interface.link_local, ip.src);
     let envelope = link.envelope(headers.src, ends, HOPS);
     link.post(outbox, |out| {
         envelope.emit(out, IpProtocol::UDP, |out| {
@@ -137,7 +137,7 @@ struct Request<'a> {
 
 /// The server, as one client sees it.
 struct Server<'a> {
-    face: &'a Face,
+    interface: &'a Interface,
     /// The client's own addresses.
     leased: &'a [IpNet],
     /// A DUID of type 3: our MAC (RFC 8415, 11.4).
@@ -183,11 +183,11 @@ impl<'a> Request<'a> {
 }
 
 impl<'a> Server<'a> {
-    fn new(face: &'a Face, headers: &Headers) -> Self {
-        let [a, b, c, d, e, f] = face.mac.0;
-        let lease = leases(face).and_then(|role| role.leases.get(&headers.src));
+    fn new(interface: &'a Interface, headers: &Headers) -> Self {
+        let [a, b, c, d, e, f] = interface.mac.0;
+        let lease = leases(interface).and_then(|role| role.leases.get(&headers.src));
         Self {
-            face,
+            interface,
             leased: lease.map_or(&[], |lease| &lease.addresses),
             duid: [0, 3, 0, 1, a, b, c, d, e, f],
         }
@@ -242,16 +242,16 @@ impl<'a> Server<'a> {
         option(out, code::DNS, |out| {
             out.extend_from_slice(&self.dns().octets());
         });
-        let search = leases(self.face).and_then(|role| role.settings.search_domain.encoded());
+        let search = leases(self.interface).and_then(|role| role.settings.search_domain.encoded());
         if let Some(domain) = search {
             option(out, code::DOMAIN_LIST, |out| out.extend_from_slice(&domain));
         }
     }
 
-    /// Whether all the client's addresses fit the link (18.3.3).
+    /// Returns whether all the client's addresses fit the link (18.3.3).
     fn confirms(&self, request: &Request<'_>) -> u16 {
         let fits = |ip: Ipv6Addr| {
-            let mut nets = self.face.addresses.iter();
+            let mut nets = self.interface.addresses.iter();
             nets.any(|net| net.contains(&IpAddr::V6(ip)))
         };
         if request.addresses().all(fits) {
@@ -311,7 +311,7 @@ impl<'a> Server<'a> {
 
     /// The gateway answers DNS; at its global address, if it has one.
     fn dns(&self) -> Ipv6Addr {
-        self.face.ipv6_towards(Ipv6Addr::UNSPECIFIED)
+        self.interface.ipv6_towards(Ipv6Addr::UNSPECIFIED)
     }
 }
 

@@ -85,14 +85,14 @@ fn try_send(
     }
     let (ends, protocol, (number, code), most) = match headers.net {
         Net::Ipv4(ip) => {
-            let Some(own) = link.face.ipv4_towards(ip.src) else {
+            let Some(own) = link.interface.ipv4_towards(ip.src) else {
                 return Reported::Silent;
             };
             let most = MAX_V4 - Ipv4::MIN_LEN - HEADER;
             (Ends::V4(own, ip.src), IpProtocol::ICMP, kind.v4(), most)
         }
         Net::Ipv6(ip) => {
-            let own = link.face.ipv6_towards(ip.src);
+            let own = link.interface.ipv6_towards(ip.src);
             let most = MAX_V6 - Ipv6::LEN - HEADER;
             (Ends::V6(own, ip.src), IpProtocol::ICMPV6, kind.v6(), most)
         }
@@ -188,10 +188,10 @@ fn may_be_about(link: Link<'_>, headers: &Headers) -> bool {
     alone && first && !error && !headers.dst.is_group() && headers.src.is_valid_source()
 }
 
-/// Whether `ip` can be one host's.
+/// Returns whether `ip` can be one host's.
 fn is_host_v4(link: Link<'_>, ip: Ipv4Addr) -> bool {
     let class_e = ip.octets()[0] >= 240;
-    let subnet_broadcast = link.face.addresses.iter().any(|net| {
+    let subnet_broadcast = link.interface.addresses.iter().any(|net| {
         net.prefix_len() < 31
             && (net.broadcast() == IpAddr::V4(ip) || net.network() == IpAddr::V4(ip))
     });

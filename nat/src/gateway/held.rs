@@ -57,7 +57,7 @@ const EXPIRED: Duration = Duration::from_secs(10);
 const MAX_LEN: usize = 2048;
 
 impl PendingPacket<'_> {
-    /// Whether it is small enough to be kept.
+    /// Returns whether it is small enough to be kept.
     pub(super) fn may_wait(&self) -> bool {
         self.frame.len() <= MAX_LEN
     }

@@ -7,7 +7,7 @@
 use super::Gateway;
 use super::schedule::{Advertisements, Announcements};
 use crate::config::Role;
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::outbox::{Outbox, Post};
 use pipeline::{DropReason, Effects, Instant, Meter, NetworkId};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -21,7 +21,7 @@ use wire::emit::{Ends, Envelope};
 #[derive(Clone, Copy)]
 pub(crate) struct Link<'a> {
     /// The router's interface.
-    pub(crate) face: &'a Face,
+    pub(crate) interface: &'a Interface,
     /// Which addresses the router answers for: at least its own.
     pub(crate) owns: &'a dyn Fn(IpAddr) -> bool,
     /// What lives longer than the configuration.
@@ -72,7 +72,7 @@ impl Default for LinkState {
 }
 
 impl LinkState {
-    /// Whether an address may be defended now: another host that insists on it must not make the
+    /// Returns whether an address may be defended now: another host that insists on it must not make the
     /// two shout at each other (RFC 5227, 2.4 c).
     pub(super) fn may_defend(&self, now: Instant, effects: Effects) -> bool {
         let last = self.defended.load(Relaxed);
@@ -91,14 +91,14 @@ impl LinkState {
 }
 
 impl Link<'_> {
-    /// Whether this is more than a question.
+    /// Returns whether this is more than a question.
     pub(super) fn is_live(&self) -> bool {
         self.effects == Effects::Live
     }
 
     /// The link's network.
     pub(super) fn network(&self) -> NetworkId {
-        self.face.network
+        self.interface.network
     }
 
     /// Sends what `write` appends, unless this is only a question.
@@ -118,7 +118,7 @@ impl Link<'_> {
         }
     }
 
-    /// Whether one more DHCP message may be answered.
+    /// Returns whether one more DHCP message may be answered.
     pub(super) fn may_lease(&self) -> Result<(), DropReason> {
         if self.take(|state| &state.leases) {
             Ok(())
@@ -129,11 +129,11 @@ impl Link<'_> {
 
     /// A packet from the router.
     pub(super) fn envelope(&self, dst_mac: MacAddr, ends: Ends, hops: u8) -> Envelope {
-        self.face.envelope(dst_mac, ends, hops)
+        self.interface.envelope(dst_mac, ends, hops)
     }
 }
 
-impl Face {
+impl Interface {
     /// A packet from the router.
     pub(super) fn envelope(&self, dst_mac: MacAddr, ends: Ends, hops: u8) -> Envelope {
         Envelope {
@@ -177,7 +177,7 @@ impl Face {
             .map_or(self.link_local, |(_, ip)| ip)
     }
 
-    /// Whether a neighbour could have the address `ip`.
+    /// Returns whether a neighbour could have the address `ip`.
     pub(super) fn is_on_link(&self, ip: IpAddr) -> bool {
         let local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
         local
@@ -185,7 +185,7 @@ impl Face {
             || matches!(&self.role, Role::Uplink(role) if role.gateways.contains(&ip))
     }
 
-    /// Whether hosts may send the router packets for others.
+    /// Returns whether hosts may send the router packets for others.
     pub(super) fn is_gateway(&self) -> bool {
         match &self.role {
             Role::Inside(role) => !role.settings.internal,

@@ -43,7 +43,7 @@ pub(crate) use link::Link;
 pub use neighbour::{Neighbour, Neighbours};
 
 use crate::arrival::Arrival;
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::outbox::Outbox;
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
@@ -81,20 +81,24 @@ pub(crate) enum NextHop {
     Unreachable,
 }
 
-/// Whether a frame that would be flooded is the router's business alone: an ARP request or a
+/// Returns whether a frame that would be flooded is the router's business alone: an ARP request or a
 /// solicitation for what it answers for, a solicitation of routers it answers, DHCP where it leases.
-pub(crate) fn claims(face: &Face, owns: &dyn Fn(IpAddr) -> bool, headers: &Headers) -> bool {
+pub(crate) fn claims(
+    interface: &Interface,
+    owns: &dyn Fn(IpAddr) -> bool,
+    headers: &Headers,
+) -> bool {
     match (headers.net, headers.transport) {
         (Net::Arp(arp), _) => {
             arp.operation == Arp::REQUEST && !arp.is_announcement() && owns(arp.target_ip.into())
         }
         (Net::Ipv6(_), Transport::Icmpv6(icmp)) => match icmp.nd {
             Some(Nd::NeighbourSolicit { target, .. }) => owns(target.into()),
-            Some(Nd::RouterSolicit) => advert::is_sent(face),
+            Some(Nd::RouterSolicit) => advert::is_sent(interface),
             Some(Nd::NeighbourAdvert { .. } | Nd::RouterAdvert | Nd::Redirect) | None => false,
         },
         (_, Transport::Udp(_)) => {
-            dhcp4::is_request(face, headers) || dhcp6::is_request(face, headers)
+            dhcp4::is_request(interface, headers) || dhcp6::is_request(interface, headers)
         }
         _ => false,
     }
@@ -122,10 +126,10 @@ pub(crate) fn local<T: Trace>(
         (_, Transport::Icmp(_) | Transport::Icmpv6(_)) => {
             echo::handle(link, arrival, outbox, trace)
         }
-        (_, Transport::Udp(_)) if dhcp4::is_request(link.face, headers) => {
+        (_, Transport::Udp(_)) if dhcp4::is_request(link.interface, headers) => {
             dhcp4::handle(link, arrival, outbox, trace)
         }
-        (_, Transport::Udp(_)) if dhcp6::is_request(link.face, headers) => {
+        (_, Transport::Udp(_)) if dhcp6::is_request(link.interface, headers) => {
             dhcp6::handle(link, arrival, outbox, trace)
         }
         (_, Transport::Tcp(_)) => {
@@ -172,7 +176,7 @@ impl Link<'_> {
         outbox: &mut Outbox,
         trace: &mut T,
     ) -> NextHop {
-        let face = self.face;
+        let interface = self.interface;
         let neighbours = &self.live.neighbours;
         let resolution = neighbours.resolve(self, ip, arrival.from, outbox);
         trace.tell(match resolution {
@@ -185,7 +189,7 @@ impl Link<'_> {
             Resolution::Known(mac) => return NextHop::At(mac),
             Resolution::Failed => return NextHop::Unreachable,
             Resolution::Ask if self.is_live() => {
-                question(face, ip, None, outbox);
+                question(interface, ip, None, outbox);
             }
             Resolution::Ask | Resolution::Wait => {}
         }
@@ -224,25 +228,29 @@ impl Gateway {
     /// Does what is due on all links, and notes when more is.
     pub(crate) fn poll<'a>(
         &self,
-        faces: impl Iterator<Item = &'a Face>,
+        interfaces: impl Iterator<Item = &'a Interface>,
         now: Instant,
         outbox: &mut Outbox,
     ) {
-        let faces: Vec<&Face> = faces.collect();
+        let interfaces: Vec<&Interface> = interfaces.collect();
         let refused = outbox.refused();
-        for face in &faces {
-            let state = self.state(face.network);
-            announce::poll(face, &mut lock(&state.announced), now, outbox);
-            advert::poll(face, &mut lock(&state.advertised), now, outbox);
+        for interface in &interfaces {
+            let state = self.state(interface.network);
+            announce::poll(interface, &mut lock(&state.announced), now, outbox);
+            advert::poll(interface, &mut lock(&state.advertised), now, outbox);
             let mut unreachable = Vec::new();
-            let link = self.link(face, now);
+            let link = self.link(interface, now);
             self.neighbours.poll(link, outbox, &mut unreachable);
             for ip in unreachable {
-                self.give_up(&faces, (face.network, ip), now, outbox);
+                self.give_up(&interfaces, (interface.network, ip), now, outbox);
             }
         }
         self.neighbours.held.expire(now, outbox);
-        self.forget(|network| faces.iter().any(|face| face.network == network));
+        self.forget(|network| {
+            interfaces
+                .iter()
+                .any(|interface| interface.network == network)
+        });
         if outbox.refused() > refused {
             outbox.due(now + AGAIN);
         }
@@ -251,13 +259,15 @@ impl Gateway {
     /// Tells the senders of the packets that wait for `hop` that it does not answer.
     fn give_up(
         &self,
-        faces: &[&Face],
+        interfaces: &[&Interface],
         hop: (NetworkId, IpAddr),
         now: Instant,
         outbox: &mut Outbox,
     ) {
         for packet in self.neighbours.held.fail(hop) {
-            let from = faces.iter().find(|face| face.network == packet.network);
+            let from = interfaces
+                .iter()
+                .find(|interface| interface.network == packet.network);
             let (Some(from), Ok(headers)) = (from, Headers::parse(&packet.frame)) else {
                 continue;
             };
@@ -272,9 +282,9 @@ impl Gateway {
         self.neighbours.held.lost()
     }
 
-    fn link<'a>(&'a self, face: &'a Face, now: Instant) -> Link<'a> {
+    fn link<'a>(&'a self, interface: &'a Interface, now: Instant) -> Link<'a> {
         Link {
-            face,
+            interface,
             owns: &|_| false,
             live: self,
             now,
@@ -301,14 +311,14 @@ impl Gateway {
 }
 
 /// Asks for `ip`: everybody, or one that had it before. False when there was no room.
-fn question(face: &Face, ip: IpAddr, at: Option<MacAddr>, outbox: &mut Outbox) -> bool {
+fn question(interface: &Interface, ip: IpAddr, at: Option<MacAddr>, outbox: &mut Outbox) -> bool {
     match ip {
-        IpAddr::V4(ip) => arp::question(face, ip, at, outbox),
-        IpAddr::V6(ip) => ndp::question(face, ip, at, outbox),
+        IpAddr::V4(ip) => arp::question(interface, ip, at, outbox),
+        IpAddr::V6(ip) => ndp::question(interface, ip, at, outbox),
     }
 }
 
-/// What a UDP datagram that is no fragment carries.
+/// Returns what a UDP datagram that is no fragment carries.
 fn datagram<'f>(arrival: &Arrival<'f>) -> Option<&'f [u8]> {
     let headers = arrival.headers;
     let fragment = match headers.net {
@@ -324,7 +334,7 @@ fn datagram<'f>(arrival: &Arrival<'f>) -> Option<&'f [u8]> {
     arrival.frame.bytes().get(datagram)
 }
 
-/// Whether the packet's checksums are right, as far as they are finished.
+/// Returns whether the packet's checksums are right, as far as they are finished.
 fn sound(headers: &Headers, frame: &Frame<'_>) -> bool {
     let bytes = frame.bytes();
     let vouched = frame.vnet.flags & (VnetHeader::NEEDS_CSUM | VnetHeader::DATA_VALID) != 0;

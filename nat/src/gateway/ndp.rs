@@ -18,7 +18,7 @@ use super::neighbour::Learned;
 use super::table::Heard;
 use super::{advert, sound};
 use crate::arrival::Arrival;
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::outbox::{Outbox, Post};
 use pipeline::{Decision, DropReason, Trace};
 use std::net::{IpAddr, Ipv6Addr};
@@ -79,31 +79,31 @@ pub(crate) fn handle<T: Trace>(
 /// Asks who has `target`: everybody it could be, or one that had it before. False when there was
 /// no room.
 pub(crate) fn question(
-    face: &Face,
+    interface: &Interface,
     target: Ipv6Addr,
     at: Option<MacAddr>,
     outbox: &mut Outbox,
 ) -> bool {
     let to = at.map_or_else(|| solicited_node(target), |_| target);
-    let envelope = face.envelope(
+    let envelope = interface.envelope(
         at.unwrap_or_else(|| group_mac(to)),
-        Ends::V6(face.ipv6_towards(target), to),
+        Ends::V6(interface.ipv6_towards(target), to),
         HOPS,
     );
-    outbox.post(Post::Send(face.network), |out| {
+    outbox.post(Post::Send(interface.network), |out| {
         envelope.emit(out, IpProtocol::ICMPV6, |out| {
             out.extend_from_slice(&[Icmpv6::NEIGHBOUR_SOLICIT, 0, 0, 0, 0, 0, 0, 0]);
             out.extend_from_slice(&target.octets());
             out.extend_from_slice(&SOURCE_LLADDR);
-            out.extend_from_slice(&face.mac.0);
+            out.extend_from_slice(&interface.mac.0);
         });
     })
 }
 
 /// Tells everybody that `ip` is here (RFC 4861, 7.2.6).
-pub(crate) fn announce(face: &Face, ip: Ipv6Addr, outbox: &mut Outbox) -> bool {
+pub(crate) fn announce(interface: &Interface, ip: Ipv6Addr, outbox: &mut Outbox) -> bool {
     let to = (group_mac(ALL_NODES), Ends::V6(ip, ALL_NODES));
-    send_advert(face, ip, to, OVERRIDE, outbox)
+    send_advert(interface, ip, to, OVERRIDE, outbox)
 }
 
 /// The group in which whoever has `ip` listens (RFC 4291, 2.7.1).
@@ -141,14 +141,14 @@ fn solicited<T: Trace>(
     let sound = !target.is_multicast()
         && (!detection || (lladdr.is_none() && ip.dst == solicited_node(target)))
         && !ip.src.is_multicast()
-        && !link.face.owns(ip.src.into());
+        && !link.interface.owns(ip.src.into());
     if !sound || !(link.owns)(target.into()) {
         trace.tell(Decision::AddressNotOurs { ip: target.into() });
         return Err(DropReason::GatewayIgnored);
     }
     trace.tell(Decision::AddressAnswered {
         ip: target.into(),
-        mac: link.face.mac,
+        mac: link.interface.mac,
     });
     let lladdr = lladdr.filter(|mac| mac.is_valid_source());
     if let Some(mac) = lladdr {
@@ -158,8 +158,12 @@ fn solicited<T: Trace>(
     if !link.is_live() {
         return Ok(());
     }
-    let own = link.face.owns(target.into());
-    let src = if own { target } else { link.face.link_local };
+    let own = link.interface.owns(target.into());
+    let src = if own {
+        target
+    } else {
+        link.interface.link_local
+    };
     let (to, mut flags) = if detection {
         ((group_mac(ALL_NODES), Ends::V6(src, ALL_NODES)), 0)
     } else {
@@ -167,7 +171,7 @@ fn solicited<T: Trace>(
     };
     // RFC 4861, 7.2.8: who answers for another gives way to it.
     flags |= if own { OVERRIDE } else { 0 };
-    send_advert(link.face, target, to, flags, outbox);
+    send_advert(link.interface, target, to, flags, outbox);
     Ok(())
 }
 
@@ -191,7 +195,7 @@ fn advertised<T: Trace>(
     ) else {
         return Err(DropReason::GatewayIgnored);
     };
-    if link.face.owns(target.into()) {
+    if link.interface.owns(target.into()) {
         return defend(link, target, mac, outbox, trace);
     }
     let heard = match (asked, flags & OVERRIDE != 0) {
@@ -222,34 +226,34 @@ fn defend<T: Trace>(
     outbox: &mut Outbox,
     trace: &mut T,
 ) -> Result<(), DropReason> {
-    let (ours, ip) = (mac == link.face.mac, IpAddr::V6(address));
+    let (ours, ip) = (mac == link.interface.mac, IpAddr::V6(address));
     if ours || !link.state().may_defend(link.now, link.effects) {
         trace.tell(Decision::ConflictIgnored { mac, ip });
         return Err(DropReason::GatewayIgnored);
     }
     trace.tell(Decision::ConflictDefended { mac, ip });
     if link.is_live() {
-        announce(link.face, address, outbox);
+        announce(link.interface, address, outbox);
     }
     Ok(())
 }
 
 fn send_advert(
-    face: &Face,
+    interface: &Interface,
     target: Ipv6Addr,
     (mac, ends): (MacAddr, Ends),
     flags: u8,
     outbox: &mut Outbox,
 ) -> bool {
-    let router = if face.is_gateway() { ROUTER } else { 0 };
-    let envelope = face.envelope(mac, ends, HOPS);
-    outbox.post(Post::Send(face.network), |out| {
+    let router = if interface.is_gateway() { ROUTER } else { 0 };
+    let envelope = interface.envelope(mac, ends, HOPS);
+    outbox.post(Post::Send(interface.network), |out| {
         envelope.emit(out, IpProtocol::ICMPV6, |out| {
             let flags = flags | router;
             out.extend_from_slice(&[Icmpv6::NEIGHBOUR_ADVERT, 0, 0, 0, flags, 0, 0, 0]);
             out.extend_from_slice(&target.octets());
             out.extend_from_slice(&TARGET_LLADDR);
-            out.extend_from_slice(&face.mac.0);
+            out.extend_from_slice(&interface.mac.0);
         });
     })
 }

@@ -82,7 +82,7 @@ type Tables = HashMap<NetworkId, Table, RandomState>;
 /// Locks.
 const SHARDS: usize = 16;
 impl Neighbours {
-    /// Where `ip` is, that a packet from the port `from` goes to. [`Resolution::Ask`] opens a
+    /// Returns where `ip` is, that a packet from the port `from` goes to. [`Resolution::Ask`] opens a
     /// question: the caller sends the first one, [`Neighbours::poll`] the others.
     pub(crate) fn resolve(
         &self,
@@ -92,14 +92,17 @@ impl Neighbours {
         outbox: &mut Outbox,
     ) -> Resolution {
         let Link {
-            face, now, effects, ..
+            interface,
+            now,
+            effects,
+            ..
         } = link;
-        if let Some(mac) = face.neighbours.get(&ip).copied().or(face.peer) {
+        if let Some(mac) = interface.neighbours.get(&ip).copied().or(interface.peer) {
             return Resolution::Known(mac);
         }
         let room = {
-            let shard = self.read(face.network);
-            let table = shard.get(&face.network);
+            let shard = self.read(interface.network);
+            let table = shard.get(&interface.network);
             let entry = table.and_then(|table| table.get(ip));
             if let Some(known) = entry.and_then(|entry| entry.resolve(now)) {
                 if link.is_live() && entry.is_some_and(|entry| entry.mark_used(now)) {
@@ -114,8 +117,8 @@ impl Neighbours {
             (Room::None, _) => Resolution::Wait,
             (Room::Free | Room::Of(_), Effects::None) => Resolution::Ask,
             (Room::Free | Room::Of(_), Effects::Live) => {
-                let mut shard = self.write(face.network);
-                let table = shard.entry(face.network).or_default();
+                let mut shard = self.write(interface.network);
+                let table = shard.entry(interface.network).or_default();
                 table.ask(ip, from, now, outbox)
             }
         }
@@ -130,16 +133,16 @@ impl Neighbours {
         heard: Heard,
         outbox: &mut Outbox,
     ) -> Learned {
-        let Link { face, now, .. } = link;
-        let sound = mac.is_valid_source() && mac != face.mac && !ip.is_unspecified();
+        let Link { interface, now, .. } = link;
+        let sound = mac.is_valid_source() && mac != interface.mac && !ip.is_unspecified();
         // What is configured is not for anybody on the link to change.
-        if !sound || face.peer.is_some() || face.neighbours.contains_key(&ip) {
+        if !sound || interface.peer.is_some() || interface.neighbours.contains_key(&ip) {
             return Learned::Ignored;
         }
-        let makes = heard == Heard::Question && face.is_on_link(ip);
+        let makes = heard == Heard::Question && interface.is_on_link(ip);
         let next = {
-            let shard = self.read(face.network);
-            let table = shard.get(&face.network);
+            let shard = self.read(interface.network);
+            let table = shard.get(&interface.network);
             match table.and_then(|t| t.get(ip)) {
                 Some(entry) => entry.phase.heard(mac, heard, now),
                 None if makes && table.is_none_or(Table::may_remember) => {
@@ -152,11 +155,11 @@ impl Neighbours {
             return Learned::Known;
         };
         if link.is_live() {
-            let mut shard = self.write(face.network);
-            let table = shard.entry(face.network).or_default();
+            let mut shard = self.write(interface.network);
+            let table = shard.entry(interface.network).or_default();
             table.set(ip, next, outbox);
             drop(shard);
-            self.held.release(face.network, ip, outbox);
+            self.held.release(interface.network, ip, outbox);
         }
         Learned::Changed
     }
@@ -170,16 +173,16 @@ impl Neighbours {
         pending: PendingPacket<'_>,
         resolution: Resolution,
     ) -> bool {
-        let Link { face, now, .. } = link;
+        let Link { interface, now, .. } = link;
         // Asked while the packets are locked: an answer on another worker comes either before,
         // and is seen here, or after, and finds the packet.
         let waits = || {
-            let shard = self.read(face.network);
-            let entry = shard.get(&face.network).and_then(|t| t.get(ip));
+            let shard = self.read(interface.network);
+            let entry = shard.get(&interface.network).and_then(|t| t.get(ip));
             entry.is_some_and(|e| e.phase.mac().is_none())
         };
         match link.effects {
-            Effects::Live => self.held.keep(face.network, ip, pending, now, waits),
+            Effects::Live => self.held.keep(interface.network, ip, pending, now, waits),
             Effects::None => pending.may_wait() && (resolution == Resolution::Ask || waits()),
         }
     }
@@ -187,16 +190,20 @@ impl Neighbours {
     /// Asks again what was not answered, and forgets what is over, on one link, and notes when more
     /// is due. Whose packets waited in vain is added to `unreachable`.
     pub(crate) fn poll(&self, link: Link<'_>, outbox: &mut Outbox, unreachable: &mut Vec<IpAddr>) {
-        let Link { face, now, .. } = link;
-        if self.read(face.network).get(&face.network).is_none() {
+        let Link { interface, now, .. } = link;
+        if self
+            .read(interface.network)
+            .get(&interface.network)
+            .is_none()
+        {
             return;
         }
-        let mut shard = self.write(face.network);
-        let Some(table) = shard.get_mut(&face.network) else {
+        let mut shard = self.write(interface.network);
+        let Some(table) = shard.get_mut(&interface.network) else {
             return;
         };
         table.poll(now, outbox, |ip, age, outbox| match age {
-            Age::Ask(at) => super::question(face, ip, at, outbox),
+            Age::Ask(at) => super::question(interface, ip, at, outbox),
             Age::Failed => {
                 unreachable.push(ip);
                 true

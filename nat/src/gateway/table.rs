@@ -126,12 +126,12 @@ impl Table {
         self.entries.iter()
     }
 
-    /// Whether one that was not asked for is remembered.
+    /// Returns whether one that was not asked for is remembered.
     pub(super) fn may_remember(&self) -> bool {
         self.entries.len() < MAX_KNOWN + MAX_OPEN
     }
 
-    /// Whether `from` may open one more question.
+    /// Returns whether `from` may open one more question.
     pub(super) fn room_for(&self, from: PortId) -> Room {
         let own = self.open.get(&from).copied().unwrap_or(0);
         if own >= MAX_OPEN_OF_A_PORT {
@@ -284,7 +284,7 @@ enum Next {
 }
 
 impl Entry {
-    /// What is known; `None` when it is time to ask (again).
+    /// Returns what is known; `None` when it is time to ask (again).
     pub(super) fn resolve(&self, now: Instant) -> Option<Resolution> {
         match self.phase {
             Phase::Reachable { mac, .. } | Phase::Stale { mac, .. } | Phase::Probe { mac, .. } => {
@@ -323,7 +323,7 @@ impl Entry {
         (used > since).then_some(used)
     }
 
-    /// What is to become of it, if its phase is over.
+    /// Returns what is to become of it, if its phase is over.
     fn next(&self, now: Instant) -> Option<Next> {
         if now < self.over_at() {
             return None;
@@ -371,7 +371,7 @@ impl Next {
 }
 
 impl Phase {
-    /// What this becomes when the neighbour is heard of at `mac`; `None` for no change.
+    /// Returns what this becomes when the neighbour is heard of at `mac`; `None` for no change.
     pub(super) fn heard(&self, mac: MacAddr, heard: Heard, now: Instant) -> Option<Self> {
         let reachable = Self::Reachable { mac, since: now };
         let stale = |mac| Self::Stale { mac, since: now };
@@ -397,7 +397,7 @@ impl Phase {
         }
     }
 
-    /// Where the neighbour is, as far as is known.
+    /// Returns where the neighbour is, as far as is known.
     pub(super) fn mac(&self) -> Option<MacAddr> {
         match *self {
             Self::Reachable { mac, .. } | Self::Stale { mac, .. } | Self::Probe { mac, .. } => {

@@ -16,8 +16,8 @@ mod neighbour;
 use super::{Gateway, Link, NextHop, claims, local, observe};
 use crate::Routing;
 use crate::arrival::Arrival;
-use crate::config::{HostRole, InsideRole, Interface, Lease, Role};
-use crate::interface::Face;
+use crate::config::{HostRole, InsideRole, InterfaceConfig, Lease, Role};
+use crate::interface::Interface;
 use crate::outbox::{Outbox, Post};
 use ipnet::IpNet;
 use pipeline::{DropReason, Effects, Frame, HEADROOM, Instant, NetworkId, PortId, Recorder};
@@ -40,8 +40,8 @@ pub(super) const PORT: PortId = PortId(7);
 
 /// A router with one interface.
 pub(super) struct Lab {
-    interface: Interface,
-    pub(super) face: Face,
+    config: InterfaceConfig,
+    pub(super) interface: Interface,
     pub(super) live: Gateway,
     pub(super) outbox: Outbox,
     pub(super) now: Instant,
@@ -88,7 +88,7 @@ impl Lab {
     }
 
     pub(super) fn with(role: Role) -> Self {
-        let interface = Interface {
+        let config = InterfaceConfig {
             network: NETWORK,
             role,
             mac: GATEWAY,
@@ -101,8 +101,8 @@ impl Lab {
             peer: None,
         };
         let mut lab = Self {
-            face: Face::new(interface.clone()),
-            interface,
+            interface: Interface::new(config.clone()),
+            config,
             live: Gateway::default(),
             outbox: Outbox::default(),
             now: Instant::from_secs(1000),
@@ -113,9 +113,9 @@ impl Lab {
     }
 
     /// The interface is configured anew.
-    pub(super) fn configure(&mut self, change: impl FnOnce(&mut Interface)) {
-        change(&mut self.interface);
-        self.face = Face::new(self.interface.clone());
+    pub(super) fn configure(&mut self, change: impl FnOnce(&mut InterfaceConfig)) {
+        change(&mut self.config);
+        self.interface = Interface::new(self.config.clone());
         self.outbox.due(self.now);
     }
 
@@ -129,7 +129,7 @@ impl Lab {
         lab
     }
 
-    /// What `ask` answers with and without effects, which must be the same.
+    /// Returns what `ask` answers with and without effects, which must be the same.
     fn both<A: PartialEq + std::fmt::Debug>(
         &mut self,
         frame: &[u8],
@@ -137,27 +137,27 @@ impl Lab {
         ask: impl Fn(Link<'_>, &Arrival<'_>, &mut Outbox, &mut Recorder) -> A,
     ) -> A {
         let Self {
-            face,
+            interface,
             live,
             outbox,
             now,
             proxied,
-            interface: _,
+            config: _,
         } = self;
-        let owns = |ip: IpAddr| face.owns(ip) || proxied.iter().any(|net| net.contains(&ip));
+        let owns = |ip: IpAddr| interface.owns(ip) || proxied.iter().any(|net| net.contains(&ip));
         let mut room = vec![0; HEADROOM];
         room.extend_from_slice(frame);
         let end = room.len();
         let frame = Frame::new(&mut room, HEADROOM, end, vnet);
         let headers = &Headers::parse(frame.bytes()).unwrap();
         let arrival = Arrival {
-            network: face.network,
+            network: interface.network,
             from: PORT,
             frame: &frame,
             headers,
         };
         let mut link = Link {
-            face,
+            interface,
             owns: &owns,
             live,
             now: *now,
@@ -194,7 +194,7 @@ impl Lab {
 
     pub(super) fn claims(&mut self, frame: &[u8]) -> bool {
         self.both(frame, VnetHeader::default(), |link, arrival, _, _| {
-            claims(link.face, link.owns, arrival.headers)
+            claims(link.interface, link.owns, arrival.headers)
         })
     }
 
@@ -223,8 +223,8 @@ impl Lab {
                 break;
             }
             self.now = self.now.max(due);
-            let faces = std::iter::once(&self.face);
-            self.live.poll(faces, self.now, &mut self.outbox);
+            let interfaces = std::iter::once(&self.interface);
+            self.live.poll(interfaces, self.now, &mut self.outbox);
         }
         self.now = end;
     }
@@ -236,7 +236,7 @@ impl Lab {
         self
     }
 
-    /// What the router wants done, in order; the outbox is empty then. Frames it sends are sound.
+    /// Returns what the router wants done, in order; the outbox is empty then. Frames it sends are sound.
     pub(super) fn posted(&mut self) -> Vec<(Post, Vec<u8>)> {
         let posts = (0..self.outbox.len()).map(|i| self.outbox.get(i).unwrap());
         let posts: Vec<_> = posts.map(|(post, frame)| (post, frame.to_vec())).collect();

@@ -10,7 +10,7 @@
 //! ```
 
 use crate::config::{InsideRole, PortRange, Role};
-use crate::interface::Face;
+use crate::interface::Interface;
 use crate::router::Router;
 use crate::table::{Ends, Party};
 use hashbrown::HashSet;
@@ -38,22 +38,22 @@ impl<'a> Affected<'a> {
             before,
             after,
             networks: before
-                .faces()
-                .chain(after.faces())
-                .map(|face| face.network)
-                .filter(|&id| !join_alike(before.face(id), after.face(id)))
+                .interfaces()
+                .chain(after.interfaces())
+                .map(|interface| interface.network)
+                .filter(|&id| !join_alike(before.interface(id), after.interface(id)))
                 .collect(),
             endpoints: before.policy.changed(&after.policy).collect(),
             ways: !lead_alike(before, after),
         }
     }
 
-    /// Whether no connection is among them.
+    /// Returns whether no connection is among them.
     pub(super) fn is_empty(&self) -> bool {
         self.networks.is_empty() && self.endpoints.is_empty() && !self.ways
     }
 
-    /// Whether a connection is among them.
+    /// Returns whether a connection is among them.
     pub(super) fn touches(&self, ends: &Ends) -> bool {
         [&ends.initiator, &ends.responder]
             .into_iter()
@@ -73,8 +73,8 @@ impl<'a> Affected<'a> {
     }
 }
 
-/// Whether [`Router::joins`] reads the same of both.
-fn join_alike(before: Option<&Face>, after: Option<&Face>) -> bool {
+/// Returns whether [`Router::joins`] reads the same of both.
+fn join_alike(before: Option<&Interface>, after: Option<&Interface>) -> bool {
     match (before.map(|f| &f.role), after.map(|f| &f.role)) {
         (Some(Role::Inside(a)), Some(Role::Inside(b))) => reach(a) == reach(b),
         (Some(Role::Uplink(_)), Some(Role::Uplink(_)))
@@ -98,7 +98,7 @@ fn reach(role: &InsideRole) -> impl PartialEq + use<'_> {
     )
 }
 
-/// Whether [`Router::way`] reads the same of both.
+/// Returns whether [`Router::way`] reads the same of both.
 fn lead_alike(before: &Router, after: &Router) -> bool {
     before.external == after.external
         && mapped_ports(before).eq(mapped_ports(after))
@@ -110,7 +110,7 @@ fn mapped_ports(
     router: &Router,
 ) -> impl Iterator<Item = (NetworkId, PortRange, &BTreeSet<(IpProtocol, u16)>)> {
     let uplinks = router
-        .faces()
+        .interfaces()
         .filter_map(|f| Some((f.network, f.uplink()?)));
     uplinks.map(|(id, role)| (id, role.ports, &role.spared))
 }

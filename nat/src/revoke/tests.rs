@@ -3,7 +3,7 @@
 use super::*;
 use crate::Inside;
 use crate::config::{
-    Action, Config, EndpointRules, HostRole, Interface, Publication, Rule, UplinkRole,
+    Action, Config, EndpointRules, HostRole, InterfaceConfig, Publication, Rule, UplinkRole,
 };
 use crate::{
     ExternalPrefix, Gap, Hold, Holder, Live, Masquerade, Nat, PortRange, Preset, Published,
@@ -48,8 +48,8 @@ fn endpoints(network: u32) -> Vec<IpAddr> {
     .into()
 }
 
-fn interface(network: u32, role: Role, addresses: &[String]) -> Interface {
-    Interface {
+fn interface(network: u32, role: Role, addresses: &[String]) -> InterfaceConfig {
+    InterfaceConfig {
         network: NetworkId(network),
         role,
         mac: MacAddr([2, 0, 0, 0, 0, network.to_le_bytes()[0]]),
@@ -73,7 +73,7 @@ fn linux() -> Routing {
     }
 }
 
-fn inside(network: u32) -> impl Strategy<Value = Interface> {
+fn inside(network: u32) -> impl Strategy<Value = InterfaceConfig> {
     let masquerade: Vec<_> = Masquerade::ALL.iter().map(|(value, _)| *value).collect();
     let reach = (
         prop::bool::weighted(0.1),
@@ -110,7 +110,7 @@ fn inside(network: u32) -> impl Strategy<Value = Interface> {
     )
 }
 
-fn uplink(network: u32) -> impl Strategy<Value = Interface> {
+fn uplink(network: u32) -> impl Strategy<Value = InterfaceConfig> {
     let ranges = [(8_000, 8_003), (8_002, 8_005)].map(|(first, last)| PortRange { first, last });
     (
         subsequence(outside(), 0..=3),
@@ -231,9 +231,9 @@ fn change() -> impl Strategy<Value = (Config, Config)> {
     (config(), config(), kept).prop_map(|(before, mut after, (interfaces, published, ruled))| {
         for (id, keeps) in (0..).zip(interfaces) {
             if keeps {
-                let is_it = |face: &Interface| face.network == NetworkId(id);
-                after.interfaces.retain(|face| !is_it(face));
-                let old = before.interfaces.iter().find(|face| is_it(face));
+                let is_it = |interface: &InterfaceConfig| interface.network == NetworkId(id);
+                after.interfaces.retain(|interface| !is_it(interface));
+                let old = before.interfaces.iter().find(|interface| is_it(interface));
                 after.interfaces.extend(old.cloned());
             }
         }

@@ -34,7 +34,7 @@ impl Shard {
         self.mappings.find(&self.sessions, &self.externals, owned)
     }
 
-    /// Who holds a port, as if what is over had been swept.
+    /// Returns who holds a port, as if what is over had been swept.
     pub(super) fn holder(
         &mut self,
         external: &External,
@@ -68,7 +68,7 @@ impl Shard {
         }
     }
 
-    /// Whether `peer` may come in by a port nobody publishes (RFC 4787, 5).
+    /// Returns whether `peer` may come in by a port nobody publishes (RFC 4787, 5).
     pub(crate) fn gate(
         &mut self,
         external: &External,
@@ -108,7 +108,7 @@ impl Shard {
         }
     }
 
-    /// Whether a session that comes from elsewhere may hold what it says it does.
+    /// Returns whether a session that comes from elsewhere may hold what it says it does.
     pub(super) fn may_hold(&self, session: &Session) -> bool {
         let end = session.holder();
         let (Some(place), Some(_)) = (end.seen_as, pool_of(session.protocol)) else {

@@ -139,7 +139,7 @@ impl Shard {
         Some(best.map_or(first, |(address, _)| address))
     }
 
-    /// Whether an answer to `external` and `port` would find no session.
+    /// Returns whether an answer to `external` and `port` would find no session.
     fn is_unanswered(
         &self,
         want: &Candidate<'_>,
@@ -322,7 +322,7 @@ impl Shard {
 }
 
 impl Candidate<'_> {
-    /// Whether the port has another purpose.
+    /// Returns whether the port has another purpose.
     fn is_reserved(&self, external: &External, port: u16) -> bool {
         let addr = TransportAddr::new(external.ip.to_addr(external.v6), port);
         self.spared.contains(&(self.protocol, port))
@@ -338,7 +338,7 @@ fn parity(protocol: IpProtocol, port: u16) -> Parity {
     }
 }
 
-/// What a new mapping holds of its external port.
+/// Returns what a new mapping holds of its external port.
 pub(crate) fn hold_of(behaviour: &Behaviour) -> Hold {
     match (behaviour.mapping, behaviour.filtering) {
         (Dependence::EndpointIndependent, _) => Hold::Endpoint,

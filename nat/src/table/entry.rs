@@ -100,7 +100,7 @@ impl Filter {
         protocol: None,
     };
 
-    /// Whether it is one of them.
+    /// Returns whether it is one of them.
     #[must_use]
     pub fn matches(&self, entry: &Entry) -> bool {
         let parties = [entry.initiator, entry.responder];

@@ -58,7 +58,7 @@ impl Shard {
         self.end_mapping(first, Ending::Evicted, view.now);
     }
 
-    /// Whether the session of `key` is one of the mapping whose first session is `first`.
+    /// Returns whether the session of `key` is one of the mapping whose first session is `first`.
     pub(crate) fn is_in_mapping(&self, key: &Key, first: u32) -> bool {
         self.find(key)
             .is_some_and(|(at, _)| self.siblings(first).any(|sibling| sibling == at))
@@ -104,7 +104,7 @@ impl Shard {
             .filter(|&at| self.get(at).is_some_and(|session| view.is_over(session)))
     }
 
-    /// Whether a session that is opening has had the time that every one gets.
+    /// Returns whether a session that is opening has had the time that every one gets.
     pub(super) fn has_waited(&self, at: u32, view: &View<'_>) -> bool {
         self.get(at).is_some_and(|session| {
             view.now.since(Instant::from_nanos(session.born)) >= GRACE || view.is_over(session)

@@ -56,7 +56,7 @@ struct Permit {
 /// TCP, UDP, SCTP, ICMP, ICMPv6.
 const POOLS: usize = 5;
 
-/// Which pool a protocol's ports are in; `None` for a protocol that cannot be translated.
+/// Returns which pool a protocol's ports are in; `None` for a protocol that cannot be translated.
 pub(crate) const fn pool_of(protocol: IpProtocol) -> Option<usize> {
     match protocol {
         IpProtocol::TCP => Some(0),
@@ -118,7 +118,7 @@ impl Mappings {
         Some(place.at)
     }
 
-    /// Whether a session with `peer` permits it to come in by a port.
+    /// Returns whether a session with `peer` permits it to come in by a port.
     pub(super) fn permits(
         &self,
         place: NonZeroU16,
@@ -251,7 +251,7 @@ impl Mappings {
 }
 
 impl Owned {
-    /// Whose mapping a session is in, if it is in one that is looked for.
+    /// Returns whose mapping a session is in, if it is in one that is looked for.
     pub(super) fn of(session: &Session, externals: &Externals) -> Option<Self> {
         let end = session.holder();
         Some(Self {

@@ -114,7 +114,7 @@ impl Link {
 }
 
 impl Hold {
-    /// Whether nobody else's session may use the port.
+    /// Returns whether nobody else's session may use the port.
     pub(crate) const fn is_exclusive(self) -> bool {
         matches!(self, Self::Endpoint | Self::Address | Self::Alone)
     }
@@ -233,7 +233,7 @@ impl Session {
         self.ends[0].seen_as.is_some() || self.ends[1].seen_as.is_some()
     }
 
-    /// What packets from `side` are looked up by.
+    /// Returns what packets from `side` are looked up by.
     #[inline]
     pub(crate) fn key(&self, side: Side, externals: &Externals) -> Key {
         let (sender, receiver) = (self.end(side), self.end(other(side)));
@@ -261,7 +261,7 @@ impl Session {
             .find(|&side| self.end(side).own() == key.src && self.key(side, externals) == *key)
     }
 
-    /// What packets from `side` leave with.
+    /// Returns what packets from `side` leave with.
     #[inline]
     pub(crate) fn translation(&self, side: Side, externals: &Externals) -> Translation {
         Translation {

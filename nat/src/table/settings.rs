@@ -70,7 +70,7 @@ impl Settings {
         }
     }
 
-    /// Whether `network` is an inside network.
+    /// Returns whether `network` is an inside network.
     #[must_use]
     pub fn is_inside(&self, network: NetworkId) -> bool {
         matches!(self.networks.get(network.index()), Some(Some(_)))

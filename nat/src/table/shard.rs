@@ -117,7 +117,7 @@ impl Shard {
         Some((place.at, side_of(place.at)?))
     }
 
-    /// Whether no session has this key, but one that is over or whose place (`stale`) is taken.
+    /// Returns whether no session has this key, but one that is over or whose place (`stale`) is taken.
     pub(crate) fn is_free(&self, key: &Key, stale: Option<u32>, view: &View<'_>) -> bool {
         self.find(key).is_none_or(|(at, _)| {
             stale == Some(at) || self.get(at).is_none_or(|session| view.is_over(session))
@@ -285,14 +285,14 @@ impl Session {
         traffic.bytes += len as u64;
     }
 
-    /// Whether a packet from `side` prolongs it. What the inside sends always does (RFC 4787
+    /// Returns whether a packet from `side` prolongs it. What the inside sends always does (RFC 4787
     /// REQ-6); what comes from outside only where the inside began, or has answered: nobody
     /// outside keeps an external port alive that the inside has given up.
     fn refreshed_by(&self, side: Side) -> bool {
         side == self.held_by || self.is_wanted()
     }
 
-    /// Whether the inside began it, has answered, or publishes its port.
+    /// Returns whether the inside began it, has answered, or publishes its port.
     pub(super) fn is_wanted(&self) -> bool {
         self.held_by == Side::Initiator || self.answered || self.hold == Hold::Nothing
     }

@@ -217,7 +217,7 @@ impl Net {
         self.far.push(sent);
     }
 
-    /// Whether a segment may pass before all older ones. What it acknowledges must not leave one
+    /// Returns whether a segment may pass before all older ones. What it acknowledges must not leave one
     /// of those a whole window behind, and the first SYN comes first.
     fn may_overtake(&self, index: usize) -> bool {
         let ack = self.near[index].ack.unwrap_or(0);
@@ -280,7 +280,7 @@ impl Net {
         }
     }
 
-    /// Whether both have sent and received everything.
+    /// Returns whether both have sent and received everything.
     fn is_over(&self) -> bool {
         let [a, b] = &self.hosts;
         a.una == a.finish + 1 && b.una == b.finish + 1

@@ -39,7 +39,7 @@ fn syn_sent() -> Tracker {
 
 type Step = (Side, Segment, Result<(), DropReason>, &'static str);
 
-/// What each segment is answered with, and the state behind it.
+/// Returns what each segment is answered with, and the state behind it.
 fn walk(mut tracker: Tracker, steps: &[Step]) -> Tracker {
     for (index, (from, segment, answer, label)) in steps.iter().enumerate() {
         let before = tracker;

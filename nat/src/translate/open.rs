@@ -229,7 +229,7 @@ impl Opening<'_> {
 }
 
 impl NewSession {
-    /// Whether answers would find no session but this.
+    /// Returns whether answers would find no session but this.
     fn is_unanswered(&self, shard: &Shard, asked: &Request<'_>) -> bool {
         let (answers, asks) = (&self.responder, &self.initiator);
         let answer = Tuple {
@@ -354,7 +354,7 @@ impl NewSession {
 }
 
 impl Shard {
-    /// Whose a dynamic port is, and what holds it, when the packet's sender may come in by it.
+    /// Returns whose a dynamic port is, and what holds it, when the packet's sender may come in by it.
     fn resident_for(
         &mut self,
         external: &Outer,
@@ -377,7 +377,7 @@ impl Shard {
         self.get(at).and_then(seen) == Some(addr)
     }
 
-    /// Whose a dynamic port is.
+    /// Returns whose a dynamic port is.
     pub(super) fn resident(
         &mut self,
         external: &Outer,

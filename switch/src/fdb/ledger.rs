@@ -109,7 +109,7 @@ impl Ledger {
         self.books.get(&port).map_or(0, |book| book.learned.len)
     }
 
-    /// How many entries `port` may learn, `usual` being what other ports may.
+    /// Returns how many entries `port` may learn, `usual` being what other ports may.
     pub(super) fn limit(&self, port: PortId, usual: u32) -> u32 {
         self.limits.get(&port).copied().unwrap_or(usual)
     }

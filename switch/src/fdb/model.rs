@@ -20,7 +20,7 @@ const P1: PortId = PortId(1);
 const P2: PortId = PortId(2);
 const P3: PortId = PortId(3);
 
-/// Where key 1 stands.
+/// Returns where key 1 stands.
 fn here() -> Place {
     Place::new(0)
 }

@@ -151,7 +151,7 @@ impl Value {
         }
     }
 
-    /// Whether it was seen in the second `now`, or later, or is static.
+    /// Returns whether it was seen in the second `now`, or later, or is static.
     #[inline]
     pub(super) fn is_fresh(self, now: Second) -> bool {
         self.seen() >= now
@@ -271,7 +271,7 @@ impl Bucket {
         (ways != 0).then(|| ways.trailing_zeros() as usize)
     }
 
-    /// What stands at `way`; `None` when it is free, or changes hands at this moment.
+    /// Returns what stands at `way`; `None` when it is free, or changes hands at this moment.
     #[inline]
     fn read(&self, way: usize) -> Option<(Key, Value)> {
         let word = self.keys[way].load(Acquire);
@@ -311,18 +311,18 @@ impl Table {
         }
     }
 
-    /// Whether its buckets are more bytes than a core's own cache has.
+    /// Returns whether its buckets are more bytes than a core's own cache has.
     #[inline]
     pub(super) fn is_large(&self) -> bool {
         self.buckets.len() > LARGE
     }
 
-    /// How many places there are.
+    /// Returns how many places there are.
     pub(super) fn places(&self) -> usize {
         self.buckets.len() * WAYS
     }
 
-    /// Where `key` is, and its value.
+    /// Returns where `key` is, and its value.
     #[inline]
     pub(super) fn find(&self, key: Key) -> Option<(Place, Value)> {
         let hash = self.hash(key);
@@ -353,7 +353,7 @@ impl Table {
             .is_ok()
     }
 
-    /// What stands at `place`; `None` when it is free, or changes hands at this moment.
+    /// Returns what stands at `place`; `None` when it is free, or changes hands at this moment.
     pub(super) fn read(&self, place: Place) -> Option<(Key, Value)> {
         self.buckets[place.bucket()].read(place.way())
     }
@@ -389,7 +389,7 @@ impl Table {
         Value(self.buckets[place.bucket()].values[place.way()].load(Relaxed))
     }
 
-    /// Where `key`, which stands nowhere, could stand: in its first bucket, else in its second, else
+    /// Returns where `key`, which stands nowhere, could stand: in its first bucket, else in its second, else
     /// instead of a resident that can go to its own other bucket.
     pub(super) fn room(&self, key: Key) -> Option<Room> {
         let homes = self.homes(key);

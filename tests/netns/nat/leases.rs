@@ -42,7 +42,7 @@ impl Files {
         self.path(file).to_str().unwrap().to_owned()
     }
 
-    /// What the client was told, if it has a lease.
+    /// Returns what the client was told, if it has a lease.
     fn told(&self) -> Option<Told> {
         let text = std::fs::read_to_string(self.path("told")).ok()?;
         let pairs = text.lines().filter_map(|line| line.split_once('='));

@@ -48,7 +48,7 @@ impl Line {
         }
     }
 
-    /// What arrives in either direction.
+    /// Returns what arrives in either direction.
     fn heard(&self, patience: Duration) -> [io::Result<()>; 2] {
         let (client, server) = (&self.client, &self.server);
         [(client, server, b'>'), (server, client, b'<')]

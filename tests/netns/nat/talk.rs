@@ -56,7 +56,7 @@ impl Teller {
         }
     }
 
-    /// How many streams it has told.
+    /// Returns how many streams it has told.
     pub(crate) fn served(&self) -> usize {
         self.served.load(Ordering::Relaxed)
     }
@@ -146,7 +146,7 @@ fn canonical(at: SocketAddr) -> SocketAddr {
     SocketAddr::new(at.ip().to_canonical(), at.port())
 }
 
-/// What the [`Teller`] at `to` says over TCP.
+/// Returns what the [`Teller`] at `to` says over TCP.
 pub(crate) fn ask_tcp(from: &Namespace, to: SocketAddr) -> io::Result<SocketAddr> {
     let mut stream = connect(from, to)?;
     let mut said = String::new();
@@ -162,14 +162,14 @@ pub(crate) fn connect(from: &Namespace, to: SocketAddr) -> io::Result<TcpStream>
     Ok(stream)
 }
 
-/// What the [`Teller`] at `to` says over UDP.
+/// Returns what the [`Teller`] at `to` says over UDP.
 pub(crate) fn ask_udp(from: &Namespace, to: SocketAddr) -> io::Result<SocketAddr> {
     let socket = udp(from, to.ip(), 0);
     socket.connect(to)?;
     ask_from(&socket)
 }
 
-/// What is said to a socket that is connected.
+/// Returns what is said to a socket that is connected.
 pub(crate) fn ask_from(socket: &UdpSocket) -> io::Result<SocketAddr> {
     let mut said = [0; 64];
     socket.send(b"?")?;

@@ -285,7 +285,7 @@ impl Reference {
         Ok(inside)
     }
 
-    /// Whose the mapping is that a stranger may use (RFC 4787 REQ-8, RFC 5382 REQ-3).
+    /// Returns whose the mapping is that a stranger may use (RFC 4787 REQ-8, RFC 5382 REQ-3).
     fn filter(
         &self,
         protocol: IpProtocol,
@@ -314,7 +314,7 @@ impl Reference {
         }
     }
 
-    /// Whose a mapping is.
+    /// Returns whose a mapping is.
     fn tenant(&self, protocol: IpProtocol, external: TransportAddr) -> Result<Inside, Refused> {
         let here = |conn: &Conn| {
             (conn.protocol, conn.external, conn.port) == (protocol, external, Port::Endpoints)
@@ -391,7 +391,7 @@ impl Reference {
         self.conns.iter().position(is)
     }
 
-    /// What is known of a TCP connection with somebody in the world.
+    /// Returns what is known of a TCP connection with somebody in the world.
     pub(super) fn tcp(&self, inside: Inside, peer: TransportAddr) -> Option<&Tcp> {
         let peer = Inside {
             network: UP,
@@ -404,12 +404,12 @@ impl Reference {
 }
 
 impl Conn {
-    /// Whether its other end is not one of us behind one of our own addresses.
+    /// Returns whether its other end is not one of us behind one of our own addresses.
     pub(super) fn is_of_the_world(&self) -> bool {
         self.peer.network == UP && self.peer.addr.ip != OURS
     }
 
-    /// Whether the segment is the SYN of another connection in place of this one, which is over
+    /// Returns whether the segment is the SYN of another connection in place of this one, which is over
     /// (RFC 9293, 3.6.1).
     fn gives_way_to(&self, segment: Option<Seg>) -> bool {
         let over = self.tcp.as_ref().is_some_and(Tcp::is_over);

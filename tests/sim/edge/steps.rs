@@ -197,7 +197,7 @@ impl Conversation {
         })
     }
 
-    /// Who sends what of this connection, as it is on the wire before the router.
+    /// Returns who sends what of this connection, as it is on the wire before the router.
     pub(super) fn packet(&self, side: Side, port: u16) -> (Guest, Tuple) {
         let own = |port| at(self.guest.v4, port);
         let tcp = |src, dst| tuple(IpProtocol::TCP, src, dst);

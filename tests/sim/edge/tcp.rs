@@ -133,7 +133,7 @@ impl Tcp {
         }
     }
 
-    /// Whether a SYN begins another connection in its place.
+    /// Returns whether a SYN begins another connection in its place.
     pub(super) fn is_over(&self) -> bool {
         let finished = |end: &End| end.fin && end.acked == end.end;
         self.0.iter().any(|end| end.reset) || self.0.iter().all(finished)

@@ -197,7 +197,7 @@ fn from(src: Ipv4Addr) -> wire::craft::Packet {
     packet(HOP, src.into(), OURS.into())
 }
 
-/// What a site looks like after these frames, a millisecond apart.
+/// Returns what a site looks like after these frames, a millisecond apart.
 fn after(site: &Site, frames: &[(Guest, Vec<u8>)]) -> Rig {
     let mut rig = site.rig();
     let mut now = Instant::ZERO;

@@ -67,7 +67,7 @@ fn body_of(call: &str) -> Value {
     }
 }
 
-/// Whether all that was sent arrived, if anything was; fields that were left out come with their
+/// Returns whether all that was sent arrived, if anything was; fields that were left out come with their
 /// defaults.
 fn has(arrived: &Value, sent: &Value) -> bool {
     match sent.as_object() {

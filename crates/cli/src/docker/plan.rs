@@ -144,7 +144,7 @@ pub(super) fn below(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))
 }
 
-/// What `systemctl enable` would make: a link for each unit that wants one of these, and its target.
+/// Returns what `systemctl enable` would make: a link for each unit that wants one of these, and its target.
 pub(super) fn links() -> Vec<(String, &'static str)> {
     UNITS.into_iter().flat_map(links_to).collect()
 }
@@ -156,7 +156,7 @@ fn links_to((path, text): (&'static str, &str)) -> Vec<(String, &'static str)> {
     wanted.flat_map(str::split_whitespace).map(link).collect()
 }
 
-/// Whether the service manager can be told, and the service find `program`.
+/// Returns whether the service manager can be told, and the service find `program`.
 ///
 /// # Errors
 /// A [`Refusal`] that says what is missing and what does without it.
@@ -359,7 +359,7 @@ mod tests {
         }
     }
 
-    /// What is there after `steps`.
+    /// Returns what is there after `steps`.
     fn after(mut found: Found, steps: &[Step]) -> Found {
         for step in steps {
             let (path, text) = match step {

@@ -263,7 +263,7 @@ fn stack_facts(
 /// The MTU of links to stacks: the largest a TAP can have, since no wire is there.
 pub const STACK_MTU: u16 = TAP_MTU_MAX;
 
-/// What belongs to containers of what arrives at an uplink's addresses.
+/// Returns what belongs to containers of what arrives at an uplink's addresses.
 fn captures(state: &State, uplink: &Uplink, nic: &Nic, mac: MacAddr) -> Captures {
     let published: Vec<nat::Publication> = state
         .publications()
@@ -289,7 +289,7 @@ fn captures(state: &State, uplink: &Uplink, nic: &Nic, mac: MacAddr) -> Captures
     }
 }
 
-/// Where the containers behind an uplink have addresses that the world knows.
+/// Returns where the containers behind an uplink have addresses that the world knows.
 fn known_networks(state: &State, uplink: &Uplink) -> Vec<IpNet> {
     let behind = state.networks().filter(|network| {
         let own = state.uplink_of(network);
@@ -329,13 +329,13 @@ fn ways<'a>(
 }
 
 impl Network {
-    /// Whether the host's stack is to have a way to it.
+    /// Returns whether the host's stack is to have a way to it.
     pub(super) fn wants_host(&self) -> bool {
         self.has_gateway() && self.reaches_host() && !self.routing.internal
     }
 }
 
-/// Whether an address is of its link alone.
+/// Returns whether an address is of its link alone.
 #[must_use]
 pub fn is_link_local(ip: IpAddr) -> bool {
     match ip {

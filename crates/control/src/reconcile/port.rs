@@ -37,7 +37,7 @@ pub enum Waiting {
 }
 
 impl Held {
-    /// What gives borrowed interfaces back.
+    /// Returns what gives borrowed interfaces back.
     pub(super) fn borrowed(&self) -> impl Iterator<Item = Action> + '_ {
         let all = self.ports.iter();
         let borrowed = all.filter(|(_, held)| **held == PortHeld::Borrowed);

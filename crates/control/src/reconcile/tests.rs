@@ -130,7 +130,7 @@ impl Kernel {
     }
 }
 
-/// What concerns the daemon's own process alone cannot.
+/// Returns what concerns the daemon's own process alone cannot.
 fn can_fail(action: &Action) -> bool {
     !matches!(
         action,

@@ -12,7 +12,7 @@ use api::{ApiError, Cleaned, Detach, Finding, PortState};
 use control::Port;
 
 impl Snapshot {
-    /// What is in use of the host's network, and what is not as it should be.
+    /// Returns what is in use of the host's network, and what is not as it should be.
     pub(super) fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
         let mut findings = leftovers::inspect()?;
         findings.extend(self.dead().map(|port| self.finding(port)));

@@ -254,7 +254,7 @@ pub(super) fn find(netns: &api::Netns) -> Result<Sandbox, ApiError> {
     })
 }
 
-/// What a namespace is.
+/// Returns what a namespace is.
 pub(super) fn named(netns: &Netns) -> NamespaceId {
     let identity = netns.identity();
     NamespaceId {

@@ -117,7 +117,7 @@ impl Snapshot {
     }
 }
 
-/// Whether an address that is in no subnet of the network's lies beyond it.
+/// Returns whether an address that is in no subnet of the network's lies beyond it.
 const fn is_far(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(v4) => !v4.is_multicast() && !v4.is_broadcast() && !v4.is_link_local(),

@@ -48,7 +48,7 @@ pub(super) struct OpenStack {
 }
 
 impl HostLinks {
-    /// Why uplinks are down, by name.
+    /// Returns why uplinks are down, by name.
     pub(super) fn down(&self) -> &BTreeMap<String, String> {
         &self.down
     }

@@ -39,7 +39,7 @@ fn start(dir: &Path) -> Writer {
     Writer::start(&config(dir), FileStore::open(dir).unwrap()).unwrap()
 }
 
-/// What the doctor finds beside what is in use of the host's network.
+/// Returns what the doctor finds beside what is in use of the host's network.
 fn ports_at_fault(core: &Writer) -> Vec<Finding> {
     let mut found = core.show().doctor().unwrap();
     found.retain(|finding| finding.r#where.starts_with("port "));
@@ -96,7 +96,7 @@ fn loses_eth0(namespace: &Namespace) {
     .unwrap();
 }
 
-/// Whether a datagram gets from one namespace to an address in the other.
+/// Returns whether a datagram gets from one namespace to an address in the other.
 fn reaches(from: &Namespace, to: &Namespace, address: &str) -> bool {
     let server = to.run(|| UdpSocket::bind((address, 0))).unwrap();
     server

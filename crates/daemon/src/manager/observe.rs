@@ -38,7 +38,7 @@ impl Writer {
         })
     }
 
-    /// What this process holds; for this alone the kernel is not asked.
+    /// Returns what this process holds; for this alone the kernel is not asked.
     pub(super) fn held(&self) -> Held {
         let links: BTreeSet<PortId> = self.host_links.ports().collect();
         let ports = self.open.iter().filter(|(id, _)| !links.contains(id));

@@ -131,7 +131,7 @@ impl OpenPort {
         &self.status.condition
     }
 
-    /// What is behind it, as a plan sees it.
+    /// Returns what is behind it, as a plan sees it.
     pub(super) fn held(&self) -> PortHeld {
         match self.interface {
             Interface::None => PortHeld::Nothing,
@@ -298,7 +298,7 @@ impl Writer {
     }
 }
 
-/// Whether frames go to a file there.
+/// Returns whether frames go to a file there.
 const fn writes(port: &Port) -> bool {
     matches!(
         &port.kind,

@@ -192,7 +192,7 @@ impl Snapshot {
         }
     }
 
-    /// Whether a port carries frames, and why it does not.
+    /// Returns whether a port carries frames, and why it does not.
     pub(super) fn port_state(&self, port: &Port) -> (PortState, Option<String>) {
         let condition = self.ports.get(&port.id).map(|status| &status.condition);
         match condition {
@@ -205,7 +205,7 @@ impl Snapshot {
         }
     }
 
-    /// How many addresses each port has in the forwarding databases.
+    /// Returns how many addresses each port has in the forwarding databases.
     fn macs(&self) -> BTreeMap<PortId, u64> {
         let now = self.dataplane.now();
         let fdbs = self.state.networks().filter_map(|n| self.fdb_of(n.id));

@@ -5,7 +5,7 @@ use port::PortError;
 use std::fmt::Display;
 use std::io::ErrorKind;
 
-/// What the state refuses.
+/// Returns what the state refuses.
 pub(super) fn refused(error: &control::Error) -> ApiError {
     use control::Error as E;
     let message = error.to_string();

@@ -78,7 +78,7 @@ fn awaiting(endpoint: &Endpoint) -> Option<(&Endpoint, &Sandbox)> {
     sandbox.identity.is_none().then_some((endpoint, sandbox))
 }
 
-/// What became of a sandbox for which the interface of this address has left.
+/// Returns what became of a sandbox for which the interface of this address has left.
 fn sighting(sandbox: &Sandbox, mac: MacAddr) -> Result<Sighting, KernelError> {
     let netns = match Netns::find(netns_of(sandbox).place().clone()) {
         Ok(netns) => netns,
@@ -94,7 +94,7 @@ fn sighting(sandbox: &Sandbox, mac: MacAddr) -> Result<Sighting, KernelError> {
     }
 }
 
-/// Whether there is no namespace: nothing, another one by now, or the file that dockerd leaves.
+/// Returns whether there is no namespace: nothing, another one by now, or the file that dockerd leaves.
 fn is_absent(error: &host::Error) -> bool {
     error.is_namespace_gone() || matches!(error, host::Error::NotANamespace { .. })
 }

@@ -75,7 +75,7 @@ impl Snapshot {
         }
     }
 
-    /// What was dropped, for every reason there is.
+    /// Returns what was dropped, for every reason there is.
     pub(super) fn drops(&self) -> Drops {
         let mut ports: BTreeMap<Name, Counters> = BTreeMap::new();
         for (called, id) in self.every_port() {

@@ -63,7 +63,7 @@ pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkR
     }
 }
 
-/// What a network was made with.
+/// Returns what a network was made with.
 pub(super) fn network_spec(network: &Network) -> api::NetworkCreate {
     api::NetworkCreate {
         name: name(&network.name),
@@ -140,7 +140,7 @@ fn api_via(via: &Via) -> api::Via {
     }
 }
 
-/// What is to be different about an endpoint.
+/// Returns what is to be different about an endpoint.
 pub(super) fn endpoint_change(set: &api::EndpointSet) -> control::EndpointChange {
     let texts = |names: &Vec<Name>| names.iter().map(ToString::to_string).collect();
     control::EndpointChange {
@@ -160,7 +160,7 @@ fn gateways(network: &Network) -> Option<Vec<IpAddr>> {
     (!usual).then(own)
 }
 
-/// Whether a port is protected, where that was said.
+/// Returns whether a port is protected, where that was said.
 fn isolation(said: Option<bool>) -> Isolation {
     match said {
         None => Isolation::AsNetwork,
@@ -169,7 +169,7 @@ fn isolation(said: Option<bool>) -> Isolation {
     }
 }
 
-/// What a port was added with, and changed to since.
+/// Returns what a port was added with, and changed to since.
 pub(super) fn port_spec(state: &State, port: &Port) -> PortAdd {
     let port_name = |id: &PortId| state.port(*id).map(|p| name(&p.name));
     let settings = &port.settings;
@@ -223,7 +223,7 @@ fn api_kind(state: &State, port: &Port) -> api::PortKind {
     }
 }
 
-/// What the settings of a port to be added, or changed, are.
+/// Returns what the settings of a port to be added, or changed, are.
 pub(super) fn settings(state: &State, port: &PortAdd) -> Result<PortSettings, ApiError> {
     let mirror = port.mirror.as_ref().map(|m| mirror(state, m)).transpose()?;
     Ok(PortSettings {

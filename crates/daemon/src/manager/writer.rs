@@ -148,7 +148,7 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Where what is shown stands, for readers that never wait for a change.
+    /// Returns where what is shown stands, for readers that never wait for a change.
     pub(super) fn shown(&self) -> Arc<ArcSwap<Snapshot>> {
         Arc::clone(&self.shown)
     }

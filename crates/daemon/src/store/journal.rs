@@ -99,7 +99,7 @@ impl Journal {
         self.len
     }
 
-    /// Whether changes may be added: not after a failure of which nobody knows what is on the disk.
+    /// Returns whether changes may be added: not after a failure of which nobody knows what is on the disk.
     pub(super) fn is_sound(&self) -> bool {
         self.file.is_some()
     }

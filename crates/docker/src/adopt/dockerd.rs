@@ -97,7 +97,7 @@ impl Present {
         }
     }
 
-    /// Whether this is still all there is to say of a container.
+    /// Returns whether this is still all there is to say of a container.
     fn is(&self, id: &str, container: &Container) -> bool {
         self.0.get(id).is_some_and(|(name, endpoints)| {
             let known = |endpoint| container.members.contains_key(endpoint);
@@ -163,7 +163,7 @@ fn member_of(at: EndpointSettings) -> Option<(String, Member)> {
     (!member.addresses.is_empty()).then_some((at.endpoint_id?, member))
 }
 
-/// What is published, as `80/tcp` and the host's addresses and ports that lead there.
+/// Returns what is published, as `80/tcp` and the host's addresses and ports that lead there.
 fn bindings_of(ports: HashMap<String, Option<Vec<PortBinding>>>) -> Vec<Binding> {
     let mut found: BTreeMap<(String, Option<IpAddr>, u16), Binding> = BTreeMap::new();
     for (inside, outside) in ports {

@@ -88,7 +88,7 @@ pub(super) enum Act {
 /// it through the driver.
 const ADOPTED: &str = "clearway.docker.adopted";
 
-/// What has to be done for both sides to have the same containers. What frees something comes first.
+/// Returns what has to be done for both sides to have the same containers. What frees something comes first.
 /// Done, it makes room for what depends on it: the next look says what that is.
 pub(super) fn what_to_do(theirs: &Theirs, ours: &Ours) -> Vec<Act> {
     let mut acts = Vec::new();
@@ -215,7 +215,7 @@ impl Wanted<'_> {
             .collect()
     }
 
-    /// What is for the host alone never comes by a NIC, and what has an address of the other family
+    /// Returns what is for the host alone never comes by a NIC, and what has an address of the other family
     /// than the container is `docker-proxy`'s.
     fn is_ours(&self, binding: &Binding) -> bool {
         let same_family = |host: IpAddr| {
@@ -230,7 +230,7 @@ impl Wanted<'_> {
 }
 
 impl Binding {
-    /// What is published for it; nothing for port 0, which is none.
+    /// Returns what is published for it; nothing for port 0, which is none.
     fn whole(&self) -> Option<Whole> {
         let ports = PortRange::new(self.port, self.port)?;
         Some(Whole {
@@ -244,7 +244,7 @@ impl Binding {
     }
 }
 
-/// What a network of Docker's wants of the one that stands in for it.
+/// Returns what a network of Docker's wants of the one that stands in for it.
 fn settings(network: &DockerNetwork, name: &Name, ours: &Ours) -> Option<Act> {
     let own = ours.networks.iter().find(|n| n.spec.name == *name)?;
     let routing = &own.spec.routing;
@@ -276,7 +276,7 @@ fn adopted_as(endpoint: &Endpoint) -> Option<&str> {
     endpoint.labels.get(ADOPTED).map(String::as_str)
 }
 
-/// Whether a binding is published: several networks of one container have the same bindings, of
+/// Returns whether a binding is published: several networks of one container have the same bindings, of
 /// which one is enough.
 fn covers(spec: &PublicationCreate, binding: &Binding) -> bool {
     let ports = spec.ports.first()..=spec.ports.last();

@@ -60,13 +60,13 @@ impl Driver {
         Ok(())
     }
 
-    /// Whether an endpoint is there.
+    /// Returns whether an endpoint is there.
     pub(crate) fn endpoint_info(&self, request: &EndpointRef) -> Result<(), Refusal> {
         self.endpoint(&request.endpoint_id).map(|_| ())
     }
 }
 
-/// What Docker asks for, in a network yet to be named, without the labels that tell whose it is.
+/// Returns what Docker asks for, in a network yet to be named, without the labels that tell whose it is.
 fn attach_of(request: &CreateEndpoint) -> Result<Attach, Refusal> {
     let interface = &request.interface;
     let addresses = [interface.address, interface.address_ipv6];
@@ -92,7 +92,7 @@ fn created(asked: &Interface, endpoint: &Endpoint) -> EndpointCreated {
     }
 }
 
-/// Whether an endpoint is one that a killed dockerd forgot, and has what the new one is to have:
+/// Returns whether an endpoint is one that a killed dockerd forgot, and has what the new one is to have:
 /// dockerd gives addresses anew after that, without a word about their old owners.
 fn is_in_the_way(old: &Endpoint, new: &Attach) -> bool {
     let address = |net: &ipnet::IpNet| -> IpAddr { net.addr() };
@@ -107,7 +107,7 @@ fn is_in_the_way(old: &Endpoint, new: &Attach) -> bool {
         && !is_in_a_sandbox(old)
 }
 
-/// Whether an endpoint's sandbox is there. When a sandbox ends dockerd unmounts its namespace, and
+/// Returns whether an endpoint's sandbox is there. When a sandbox ends dockerd unmounts its namespace, and
 /// leaves an empty file at the path for up to a minute.
 pub(crate) fn is_in_a_sandbox(endpoint: &Endpoint) -> bool {
     match &endpoint.netns {

@@ -50,7 +50,7 @@ impl Driver {
         Ok(())
     }
 
-    /// Where ports are published when none says where: what the network was made with.
+    /// Returns where ports are published when none says where: what the network was made with.
     fn default_host(&self, network_id: &str) -> Result<Option<IpAddr>, Refusal> {
         let network = self.find_network(network_id)?;
         let label = network.and_then(|mut n| n.spec.labels.remove(labels::HOST_BINDING));

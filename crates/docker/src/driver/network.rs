@@ -12,7 +12,7 @@ use api::{AddressRange, Detach, ErrorCode, Masquerade, Name, NetworkCreate};
 use std::net::IpAddr;
 
 impl Driver {
-    /// Which families get no gateway address.
+    /// Returns which families get no gateway address.
     pub(crate) fn gateways_wanted(
         &self,
         request: &GwAllocCheck,
@@ -25,7 +25,7 @@ impl Driver {
         })
     }
 
-    /// What a swarm's manager is told: its options, as they came.
+    /// Returns what a swarm's manager is told: its options, as they came.
     #[expect(clippy::unused_self, reason = "the calls have one shape")]
     pub(crate) fn allocate_network(&self, request: AllocateNetwork) -> AllocateNetwork {
         request
@@ -89,7 +89,7 @@ impl Driver {
     }
 }
 
-/// What Docker asks for, without the labels that tell whose it is.
+/// Returns what Docker asks for, without the labels that tell whose it is.
 fn network_of(request: &CreateNetwork) -> Result<NetworkCreate, Refusal> {
     let mut draft = NetworkDraft::from(NetworkCreate::new(name_of(&request.network_id)?));
     draft.apply(&request.options.generic)?;
@@ -138,7 +138,7 @@ fn network_of(request: &CreateNetwork) -> Result<NetworkCreate, Refusal> {
     Ok(network)
 }
 
-/// Whether the pools were given by our own IPAM driver.
+/// Returns whether the pools were given by our own IPAM driver.
 fn is_ours(request: &CreateNetwork) -> bool {
     let mut all = request.ipv4_data.iter().chain(&request.ipv6_data);
     all.any(|data| SPACES.contains(&data.address_space.as_str()))
@@ -149,7 +149,7 @@ fn real(data: &[IpamData]) -> Vec<&IpamData> {
     data.iter().filter(|d| d.pool.prefix_len() != 0).collect()
 }
 
-/// Which packets leave with the uplink's address: not those whose gateway routes.
+/// Returns which packets leave with the uplink's address: not those whose gateway routes.
 fn masquerade(wanted: Masquerade, v4: GatewayMode, v6: GatewayMode) -> Masquerade {
     let nat = |mode, own| mode != GatewayMode::Routed && [own, Masquerade::On].contains(&wanted);
     match (nat(v4, Masquerade::Ipv4), nat(v6, Masquerade::Ipv6)) {
@@ -160,7 +160,7 @@ fn masquerade(wanted: Masquerade, v4: GatewayMode, v6: GatewayMode) -> Masquerad
     }
 }
 
-/// What a network is called until Docker tells its name.
+/// Returns what a network is called until Docker tells its name.
 pub(super) fn name_of(id: &str) -> Result<Name, Refusal> {
     let short = id.get(..12).unwrap_or(id);
     let bad = |why: &dyn ToString| Refusal::BadId {

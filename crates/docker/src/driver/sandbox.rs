@@ -42,7 +42,7 @@ impl Driver {
         Ok(())
     }
 
-    /// What dockerd calls an interface before its number: the endpoint's word, the network's, `eth`.
+    /// Returns what dockerd calls an interface before its number: the endpoint's word, the network's, `eth`.
     fn dst_prefix(&self, endpoint: &Endpoint, network_id: &str) -> Result<String, Refusal> {
         if let Some(own) = endpoint.labels.get(labels::IFACE_PREFIX) {
             return Ok(own.clone());
@@ -62,7 +62,7 @@ impl Driver {
     }
 }
 
-/// What an endpoint's interface is called before it is moved: 13 bytes at most.
+/// Returns what an endpoint's interface is called before it is moved: 13 bytes at most.
 fn ifname_of(endpoint_id: &str) -> String {
     let short = endpoint_id.get(..11).unwrap_or(endpoint_id);
     format!("cw{short}")

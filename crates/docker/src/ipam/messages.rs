@@ -43,7 +43,7 @@ pub(crate) struct RequestPool {
 }
 
 impl RequestPool {
-    /// Whose pool it is; "" when nobody says.
+    /// Returns whose pool it is; "" when nobody says.
     pub(super) fn tenant(&self) -> Result<String, Refusal> {
         let mut tenant = String::new();
         for (key, value) in self.options.iter().flatten() {

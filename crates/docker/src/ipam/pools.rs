@@ -269,7 +269,7 @@ impl Pool {
     }
 }
 
-/// Whether an address of a subnet is a host's.
+/// Returns whether an address of a subnet is a host's.
 fn is_host(net: IpNet, address: IpAddr) -> bool {
     match net {
         // RFC 3021: a subnet of two has no such addresses.

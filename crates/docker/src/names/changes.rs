@@ -39,7 +39,7 @@ pub(super) fn whom_to_ask_about(
         .collect()
 }
 
-/// What has to be set for both sides to have the same names.
+/// Returns what has to be set for both sides to have the same names.
 pub(super) fn what_to_change(
     view: &View,
     networks: &[Network],
@@ -90,7 +90,7 @@ fn members<'a>(
     })
 }
 
-/// Whether an endpoint has its container's name, or cannot have it. The rest of what is set comes
+/// Returns whether an endpoint has its container's name, or cannot have it. The rest of what is set comes
 /// with the name, and changes with a new endpoint only.
 fn is_settled(endpoint: &Endpoint, member: &Member, endpoints: &[Endpoint]) -> bool {
     endpoint.labels.get(labels::CONTAINER_NAME) == Some(&member.name)
@@ -126,7 +126,7 @@ fn set_of(
     }
 }
 
-/// What else Docker finds a container by: its network aliases, the first of its id, its host name.
+/// Returns what else Docker finds a container by: its network aliases, the first of its id, its host name.
 fn aliases_of(endpoint_id: &str, member: &Member, container: &Container) -> Vec<Name> {
     let own = container.aliases.get(endpoint_id).into_iter().flatten();
     let short = member.container_id.get(..12);
@@ -218,7 +218,7 @@ pub(super) mod tests {
         }
     }
 
-    /// What both sides are after the changes.
+    /// Returns what both sides are after the changes.
     fn settle(view: &View, networks: &mut [Network], endpoints: &mut [Endpoint]) -> usize {
         let changes = what_to_change(view, networks, endpoints);
         for change in &changes {

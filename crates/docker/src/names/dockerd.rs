@@ -202,7 +202,7 @@ const EVENTS: &[&str] = &[
     "die",
 ];
 
-/// What is missing was removed between two questions.
+/// Returns what is missing was removed between two questions.
 fn unless_missing<T>(answer: Result<T, DockerError>) -> Result<Option<T>, DockerError> {
     match answer {
         Ok(found) => Ok(Some(found)),

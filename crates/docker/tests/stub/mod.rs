@@ -438,7 +438,7 @@ impl Clearway {
         found.cloned().ok_or_else(|| missing("network", name))
     }
 
-    /// What is published, in the command line's words.
+    /// Returns what is published, in the command line's words.
     pub(crate) fn published(&self) -> Vec<String> {
         let word = |p: &Publication| format!("{}->{}", p.spec.outside(), p.spec.to);
         self.publications.iter().map(word).collect()

@@ -4,7 +4,7 @@
 use super::assembler::{Instruction, code};
 use super::program::{PACKET_TYPE, VLAN_PRESENT};
 
-/// What the program answers about `frame`, of which the kernel noted whether it had a VLAN tag and
+/// Returns what the program answers about `frame`, of which the kernel noted whether it had a VLAN tag and
 /// for whom it is (`PACKET_HOST` and so on).
 pub(crate) fn run(program: &[Instruction], frame: &[u8], vlan: u32, packet_type: u32) -> u32 {
     let (mut a, mut x, mut memory) = (0u32, 0u32, [0u32; 16]);

@@ -240,7 +240,7 @@ fn error(packet: &Packet, kind: u8, quoted: &[u8]) -> Vec<u8> {
     packet.raw(IpProtocol(protocol), &message)
 }
 
-/// What the host sent, for us or for itself, from `port`.
+/// Returns what the host sent, for us or for itself, from `port`.
 fn sent(port: u16, shape: usize) -> [Vec<u8>; 3] {
     let out4 = link().ipv4(HOST4, PEER4);
     let out6 = link().ipv6(HOST6, PEER6);

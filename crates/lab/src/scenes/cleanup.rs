@@ -57,7 +57,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
     Ok(())
 }
 
-/// What of the daemon is in the host's namespace.
+/// Returns what of the daemon is in the host's namespace.
 fn remains(stage: &Stage) -> Result<Vec<String>> {
     stage.host.run(|| {
         let names = if_nameindex()?;

@@ -42,7 +42,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
     Ok(())
 }
 
-/// Whether bob's counter stands still while a frame for him is explained. The others' kernels say
+/// Returns whether bob's counter stands still while a frame for him is explained. The others' kernels say
 /// something to everybody now and then, so it may take more than one look.
 fn sends_nothing(stage: &Stage, request: &ExplainRequest) -> Result<bool> {
     let bob = &stage.container("bob").name;
@@ -75,7 +75,7 @@ pub(super) fn told(explanation: &Explanation, finding: &mut Finding) {
     finding.fact("verdict", format!("{verdict} to {ports}"));
 }
 
-/// Where it would leave.
+/// Returns where it would leave.
 pub(super) fn ports(explanation: &Explanation) -> Vec<&str> {
     let outputs = explanation.outputs.iter();
     outputs.map(|output| output.port.as_str()).collect()

@@ -48,7 +48,7 @@ fn is_told(answer: &[String], expected: &str) -> bool {
     only == expected || only.split('.').next() == Some(expected)
 }
 
-/// What the server at `server` says, in words.
+/// Returns what the server at `server` says, in words.
 fn ask(from: &Namespace, server: IpAddr, name: Name, kind: RecordType) -> Result<Vec<String>> {
     let mut question = Message::query();
     question.metadata.recursion_desired = true;

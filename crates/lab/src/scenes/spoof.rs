@@ -74,7 +74,7 @@ fn unharmed(stage: &Stage, finding: &mut Finding) -> Result<()> {
     Ok(())
 }
 
-/// How many of mal's frames were dropped for `reason`.
+/// Returns how many of mal's frames were dropped for `reason`.
 fn dropped(stage: &Stage, reason: &str) -> Result<u64> {
     let port = stage.client.port(&stage.container("mal").endpoint.port)?;
     Ok(port.counters.drops.get(reason).copied().unwrap_or(0))

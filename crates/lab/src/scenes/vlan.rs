@@ -48,7 +48,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
     Ok(())
 }
 
-/// How many of the container's frames were for nobody.
+/// Returns how many of the container's frames were for nobody.
 fn alone(stage: &Stage, container: &Container) -> Result<u64> {
     let port = stage.client.port(&container.endpoint.port)?;
     Ok(port.counters.drops.get(NOBODY).copied().unwrap_or(0))

@@ -91,7 +91,7 @@ impl PortKind {
         }
     }
 
-    /// Whether it is opened again, as it was, when the daemon was restarted. A capture file would be
+    /// Returns whether it is opened again, as it was, when the daemon was restarted. A capture file would be
     /// read again from its beginning, and written anew.
     #[must_use]
     pub const fn outlives_the_daemon(&self) -> bool {
@@ -269,13 +269,13 @@ pub enum Direction {
 }
 
 impl Direction {
-    /// Whether frames that the switch receives are meant.
+    /// Returns whether frames that the switch receives are meant.
     #[must_use]
     pub const fn has_rx(self) -> bool {
         matches!(self, Self::Rx | Self::Both)
     }
 
-    /// Whether frames that the switch sends are meant.
+    /// Returns whether frames that the switch sends are meant.
     #[must_use]
     pub const fn has_tx(self) -> bool {
         matches!(self, Self::Tx | Self::Both)

@@ -109,7 +109,7 @@ impl VlanSet {
         runs
     }
 
-    /// Whether `vlan` is in the set.
+    /// Returns whether `vlan` is in the set.
     #[must_use]
     #[inline]
     pub fn contains(&self, vlan: VlanId) -> bool {

@@ -49,7 +49,7 @@ fn request(name: &str, kind: RecordType) -> Request {
     Request::parse(&message.to_vec().unwrap()).unwrap()
 }
 
-/// What is decided, in a few words.
+/// Returns what is decided, in a few words.
 fn decided(network: NetworkKey, request: &Request, turn: usize) -> String {
     let zones = zones();
     let view = zones.view(network, "10.1.0.200".parse().unwrap());

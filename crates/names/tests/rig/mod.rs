@@ -241,7 +241,7 @@ impl Fake {
         fake
     }
 
-    /// What it heard so far.
+    /// Returns what it heard so far.
     pub(crate) fn heard(&self) -> Vec<Heard> {
         self.heard.borrow().clone()
     }

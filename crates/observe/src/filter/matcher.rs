@@ -103,7 +103,7 @@ impl FlowMatch {
         Self { root: None }
     }
 
-    /// Whether the filter matches.
+    /// Returns whether the filter matches.
     #[must_use]
     pub fn matches(&self, flow: &Flow<'_>) -> bool {
         self.root.as_ref().is_none_or(|root| root.matches(flow))
@@ -188,7 +188,7 @@ fn is_in(flow: &Flow<'_>, network: NetworkId) -> bool {
     [flow.record.network, flow.record.into].contains(&Some(network))
 }
 
-/// Whether an endpoint sent the frame, got it, or would have got it.
+/// Returns whether an endpoint sent the frame, got it, or would have got it.
 fn concerns(flow: &Flow<'_>, endpoint: &EndpointIds) -> bool {
     endpoint.port.is_some_and(|port| passes(flow, port))
         || (is_in(flow, endpoint.network)
@@ -197,7 +197,7 @@ fn concerns(flow: &Flow<'_>, endpoint: &EndpointIds) -> bool {
             }))
 }
 
-/// Whether the frame was dropped, or a copy of it was refused by its port.
+/// Returns whether the frame was dropped, or a copy of it was refused by its port.
 fn dropped(flow: &Flow<'_>, wanted: Option<DropReason>) -> bool {
     let is = |reason| wanted.is_none_or(|wanted| wanted == reason);
     let refused =

@@ -99,7 +99,7 @@ impl Rx for Replay {
     }
 }
 
-/// How long until the packet of time `at` is due; the first one asked about is due `now`.
+/// Returns how long until the packet of time `at` is due; the first one asked about is due `now`.
 fn pause(begin: &mut Option<(Instant, Duration)>, at: Duration, now: Instant) -> Duration {
     let (start, first) = *begin.get_or_insert((now, at));
     at.saturating_sub(first)

@@ -151,13 +151,13 @@ impl Spec {
         (bytes, vnet.unwrap_or_default())
     }
 
-    /// How many bytes it has.
+    /// Returns how many bytes it has.
     #[must_use]
     pub fn len(&self) -> usize {
         self.cut.unwrap_or_else(|| self.whole().len())
     }
 
-    /// Whether it has none.
+    /// Returns whether it has none.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

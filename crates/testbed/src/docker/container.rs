@@ -23,7 +23,7 @@ impl Container {
         &self.id
     }
 
-    /// What a shell script prints inside.
+    /// Returns what a shell script prints inside.
     ///
     /// # Errors
     /// When it fails.

@@ -75,7 +75,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What the dynamic loader would load; nothing for a static program.
+/// Returns what the dynamic loader would load; nothing for a static program.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let ldd = Command::new("ldd").arg(program).output();
     let ldd = ldd.context("cannot start ldd")?;

@@ -179,7 +179,7 @@ pub struct Resident {
 }
 
 impl Resident {
-    /// Where it runs.
+    /// Returns where it runs.
     #[must_use]
     pub fn machine(&self) -> &Arc<Machine> {
         &self.machine

@@ -39,25 +39,25 @@ pub fn spawn(program: &Path, machine: &Arc<Machine>) -> Result<Resident> {
     machine.spawn(command)
 }
 
-/// Whether somebody answers Docker on `machine`.
+/// Returns whether somebody answers Docker on `machine`.
 #[must_use]
 pub fn is_served(machine: &Machine) -> bool {
     machine.run(|| UnixStream::connect(SOCKET).is_ok())
 }
 
-/// Where the daemon answers its own command line.
+/// Returns where the daemon answers its own command line.
 #[must_use]
 pub fn api_socket(machine: &Machine) -> PathBuf {
     machine.dir().join("clearway.sock")
 }
 
-/// What the daemon remembers.
+/// Returns what the daemon remembers.
 #[must_use]
 pub fn state(machine: &Machine) -> PathBuf {
     machine.dir().join("state")
 }
 
-/// What the daemon says.
+/// Returns what the daemon says.
 #[must_use]
 pub fn log(machine: &Machine) -> PathBuf {
     machine.dir().join("clearway.log")

@@ -53,7 +53,7 @@ pub struct PingReport {
 }
 
 impl PingReport {
-    /// Whether every request was answered.
+    /// Returns whether every request was answered.
     #[must_use]
     pub const fn is_complete(&self) -> bool {
         self.sent == self.received

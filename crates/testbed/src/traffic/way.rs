@@ -12,7 +12,7 @@ pub struct Way {
 }
 
 impl Way {
-    /// Where the client connects to, once the server has its port.
+    /// Returns where the client connects to, once the server has its port.
     pub(super) fn to_port(self, port: u16) -> SocketAddr {
         match self.to.port() {
             0 => SocketAddr::new(self.to.ip(), port),

@@ -128,7 +128,7 @@ impl Contender for DockerNat {
     }
 }
 
-/// What dockerd adds for `docker run -p PORT:PORT`, a port each; `docker-proxy` is not in the way
+/// Returns what dockerd adds for `docker run -p PORT:PORT`, a port each; `docker-proxy` is not in the way
 /// of what comes from outside.
 fn published(container: Ipv4Addr, ports: &[u16]) -> String {
     let rules =

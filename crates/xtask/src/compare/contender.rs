@@ -50,7 +50,7 @@ pub(super) trait Contender {
     /// The programs it takes, and the Debian packages that bring them.
     fn needs(&self) -> &'static [Need];
 
-    /// What exactly was measured: name and version of the thing.
+    /// Returns what exactly was measured: name and version of the thing.
     ///
     /// # Errors
     /// When the thing cannot be asked.

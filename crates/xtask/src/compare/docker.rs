@@ -174,7 +174,7 @@ impl Site {
         Ok(took)
     }
 
-    /// What `docker start` takes with [`PORTS`] published ports.
+    /// Returns what `docker start` takes with [`PORTS`] published ports.
     fn start_with_ports(&self) -> Result<Duration> {
         let ports = format!("{FIRST_PORT}-{}", FIRST_PORT + PORTS - 1);
         let id = self.engine.docker(&format!(

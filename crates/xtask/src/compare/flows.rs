@@ -45,7 +45,7 @@ pub(super) fn send(container: &Namespace, attempt: u32) -> Result<()> {
     })
 }
 
-/// Where each port sends to.
+/// Returns where each port sends to.
 fn destinations() -> impl Iterator<Item = SocketAddrV4> {
     let [high, low] = SILENT;
     (1..=DESTINATION_ADDRESSES).flat_map(move |host| {

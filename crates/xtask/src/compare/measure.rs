@@ -175,7 +175,7 @@ impl Measure {
         }
     }
 
-    /// Which way is better.
+    /// Returns which way is better.
     pub(super) const fn better(self) -> Better {
         match self.row().unit {
             Unit::GbitPerSecond | Unit::Kpps | Unit::PerSecond => Better::Higher,
@@ -183,7 +183,7 @@ impl Measure {
         }
     }
 
-    /// What Clearway wants to reach.
+    /// Returns what Clearway wants to reach.
     pub(super) const fn goals(self) -> &'static [Goal] {
         self.row().goals
     }

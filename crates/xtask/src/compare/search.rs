@@ -21,7 +21,7 @@ pub(super) fn ladder(low: f64, high: f64, step: f64) -> Vec<f64> {
     rates
 }
 
-/// What arrived at the highest rung that passes, 0 when none does.
+/// Returns what arrived at the highest rung that passes, 0 when none does.
 ///
 /// It is what arrived that counts: on a rung beyond the sender's own limit that is less than the
 /// rung's rate.

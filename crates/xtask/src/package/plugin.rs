@@ -79,7 +79,7 @@ fn copy(from: &Path, to: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What `program` is linked with, its loader included; nothing when it is static.
+/// Returns what `program` is linked with, its loader included; nothing when it is static.
 fn libraries(program: &Path) -> Result<Vec<PathBuf>> {
     let answer = Command::new("ldd")
         .arg(program)

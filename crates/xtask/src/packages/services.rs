@@ -108,7 +108,7 @@ impl Drop for Forbidden {
 mod tests {
     use super::*;
 
-    /// What a package's script is told by the policy at `policy`.
+    /// Returns what a package's script is told by the policy at `policy`.
     pub(super) fn asked(forbidden: &Forbidden, policy: &Path) -> Option<i32> {
         let status = forbidden
             .command("sh")

@@ -32,7 +32,7 @@ fn rfc_4861_6_2_6_a_solicitation_of_routers_is_answered_to_its_sender() {
         let asks = solicitation(ip("fe80::9"));
         assert!(lab.claims(&asks));
         assert_eq!(lab.hear(&asks), Ok(()));
-        let from = lab.face.link_local;
+        let from = lab.interface.link_local;
         read(&lab.answer(), |mac, src, dst, message| {
             assert_eq!((mac, src, dst), (PEER, from, ip("fe80::9")));
             let NdiscRepr::RouterAdvert {
@@ -120,7 +120,7 @@ fn rfc_8106_5_2_the_search_domain_is_advertised() {
 fn what_is_configured_from_outside_is_not_advertised() {
     let v4_only = {
         let mut lab = advertising(true, true, false);
-        lab.configure(|face| face.addresses.truncate(1));
+        lab.configure(|interface| interface.addresses.truncate(1));
         lab
     };
     for mut lab in [Lab::new(), Lab::proxy(), v4_only] {
@@ -171,7 +171,7 @@ fn rfc_4861_6_2_4_everybody_is_told_three_times_and_then_now_and_then() {
     );
     assert!(later.len() >= 30 && later.windows(3).any(|w| w[1] - w[0] != w[2] - w[1]));
     // Told anew when there is something new, and when a host without an address asks.
-    lab.configure(|face| face.mtu = 1400);
+    lab.configure(|interface| interface.mtu = 1400);
     assert_eq!(advertised(&mut lab, 25), [0, 10, 20]);
     assert_eq!(lab.hear(&solicitation(ip("::"))), Ok(()));
     assert!(lab.sent().is_empty());
@@ -195,14 +195,14 @@ fn a_new_address_is_announced_three_times_a_second_apart() {
     };
     // IPv4, IPv6 and link-local.
     assert_eq!(per_second(&mut lab), [3, 3, 3, 0, 0, 0]);
-    lab.configure(|face| face.addresses.push("10.9.0.1/24".parse().unwrap()));
+    lab.configure(|interface| interface.addresses.push("10.9.0.1/24".parse().unwrap()));
     lab.pass(0);
     let announcement = Link::new(GATEWAY, MacAddr::BROADCAST)
         .arp_request([10, 9, 0, 1].into(), [10, 9, 0, 1].into());
     assert_eq!(lab.answer(), announcement);
     assert_eq!(per_second(&mut lab)[..4], [0, 1, 1, 0]);
     // The same addresses at another MAC are new.
-    lab.configure(|face| face.mac = OTHER);
+    lab.configure(|interface| interface.mac = OTHER);
     lab.pass(0);
     assert_eq!(lab.outbox.len(), 4);
 }

@@ -12,7 +12,7 @@ const LEASED: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 77);
 const WRONG: Ipv4Addr = Ipv4Addr::new(10, 1, 0, 78);
 const NONE: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
 
-/// What a client says, as smoltcp's client would.
+/// Returns what a client says, as smoltcp's client would.
 fn request(kind: Kind) -> DhcpRepr<'static> {
     DhcpRepr {
         message_type: kind,

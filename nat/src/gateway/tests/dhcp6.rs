@@ -73,7 +73,10 @@ fn ask(lab: &mut Lab, kind: Kind, options: &[DhcpOption]) -> Message {
         panic!("{headers:?}");
     };
     assert_eq!((headers.dst, headers.src), (PEER, GATEWAY));
-    assert_eq!((net.src, net.dst), (lab.face.link_local, ip("fe80::9")));
+    assert_eq!(
+        (net.src, net.dst),
+        (lab.interface.link_local, ip("fe80::9"))
+    );
     assert_eq!((udp.src_port, udp.dst_port), (547, 546));
     let message = Message::decode(&mut Decoder::new(&answer[62..])).unwrap();
     assert_eq!(message.xid(), [7, 8, 9]);

@@ -216,13 +216,13 @@ fn a_link_local_sender_is_told_by_the_link_local_router() {
     let Net::Ipv6(ip) = Headers::parse(&lab.answer()).unwrap().net else {
         panic!("not IPv6");
     };
-    assert_eq!(ip.src, lab.face.link_local);
+    assert_eq!(ip.src, lab.interface.link_local);
 }
 
 #[test]
 fn a_router_without_an_address_is_silent() {
     let mut lab = Lab::new();
-    lab.configure(|face| face.addresses.clear());
+    lab.configure(|interface| interface.addresses.clear());
     assert_eq!(
         tell(&mut lab, ErrorKind::NoRoute, &v4().udp(1, 2, b"")),
         Reported::Silent

@@ -115,7 +115,7 @@ const ROS: NdiscNeighborFlags = NdiscNeighborFlags::all();
 #[test]
 fn rfc_4861_7_2_4_a_solicitation_for_our_address_is_answered() {
     let mut lab = Lab::new();
-    for target in [us(), lab.face.link_local] {
+    for target in [us(), lab.interface.link_local] {
         let asks = link(PEER).neighbour_solicit(them(), group(), target);
         assert!(lab.claims(&asks));
         assert_eq!(lab.hear(&asks), Ok(()));
@@ -145,7 +145,7 @@ fn rfc_4861_7_2_8_a_proxy_does_not_override() {
     let asks = link(PEER).neighbour_solicit(them(), group(), target);
     assert_eq!(lab.hear(&asks), Ok(()));
     let flags = NdiscNeighborFlags::SOLICITED | NdiscNeighborFlags::ROUTER;
-    let from = lab.face.link_local;
+    let from = lab.interface.link_local;
     is_advert(&lab.answer(), (PEER, them()), from, target, flags);
 }
 

@@ -78,11 +78,11 @@ fn origin() -> Origin {
 #[test]
 fn a_configured_neighbour_is_known_and_nobody_changes_that() {
     let mut lab = Lab::new();
-    lab.configure(|face| face.neighbours = [(HOP.parse().unwrap(), PEER)].into());
+    lab.configure(|interface| interface.neighbours = [(HOP.parse().unwrap(), PEER)].into());
     assert_eq!(lab.next_hop(HOP, &packet(1), PORT), NextHop::At(PEER));
     let _ = lab.hear(&craft::Link::new(OTHER, GATEWAY).arp_reply(hop(), US));
     assert_eq!(lab.next_hop(HOP, &packet(1), PORT), NextHop::At(PEER));
-    lab.configure(|face| face.peer = Some(OTHER));
+    lab.configure(|interface| interface.peer = Some(OTHER));
     assert_eq!(
         lab.next_hop("198.51.100.1", &packet(1), PORT),
         NextHop::At(OTHER)
@@ -166,11 +166,11 @@ fn a_question_is_put_again_at_its_time_and_not_at_the_next_second() {
     let due = lab.now + Duration::from_secs(1);
     lab.pass(0);
     assert_eq!((lab.sent().len(), lab.outbox.take_due()), (0, Some(due)));
-    let faces = || std::iter::once(&lab.face);
-    lab.live.poll(faces(), lab.now, &mut lab.outbox);
+    let interfaces = || std::iter::once(&lab.interface);
+    lab.live.poll(interfaces(), lab.now, &mut lab.outbox);
     assert!(lab.outbox.is_empty(), "a poll too early says nothing");
     assert_eq!(lab.outbox.take_due(), Some(due));
-    lab.live.poll(faces(), due, &mut lab.outbox);
+    lab.live.poll(interfaces(), due, &mut lab.outbox);
     assert_eq!(questions(&mut lab), asked);
 }
 
@@ -266,7 +266,7 @@ fn a_port_that_scans_gets_its_share_of_questions() {
 #[test]
 fn who_asks_from_many_addresses_is_remembered_so_far() {
     let mut lab = Lab::new();
-    lab.configure(|face| face.addresses = vec!["10.0.0.1/8".parse().unwrap()]);
+    lab.configure(|interface| interface.addresses = vec!["10.0.0.1/8".parse().unwrap()]);
     for n in 2..=4000_u32 {
         let from = Ipv4Addr::from(0x0a00_0000 + n);
         let ask =
@@ -288,7 +288,7 @@ fn a_network_that_is_gone_takes_its_neighbours_along() {
     lab.next_hop(HOP, &packet(1), PORT);
     lab.live.poll(std::iter::empty(), lab.now, &mut lab.outbox);
     assert_eq!(state(&lab), None);
-    lab.configure(|face| face.network = pipeline::NetworkId(99));
+    lab.configure(|interface| interface.network = pipeline::NetworkId(99));
     lab.pass(11);
     assert_eq!(lab.live.lost(), 1, "what waited is counted");
 }
@@ -296,10 +296,10 @@ fn a_network_that_is_gone_takes_its_neighbours_along() {
 #[test]
 fn an_answer_on_another_worker_misses_no_packet() {
     let lab = Lab::new();
-    let (face, live, now) = (&lab.face, &lab.live, lab.now);
+    let (interface, live, now) = (&lab.interface, &lab.live, lab.now);
     let neighbours = &live.neighbours;
     let link = || Link {
-        face,
+        interface,
         owns: &|_| false,
         live,
         now,

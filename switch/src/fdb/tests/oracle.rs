@@ -89,7 +89,7 @@ impl Oracle {
             .unwrap_or(0)
     }
 
-    /// Who loses an entry when `port` learns a new address; `Err` when nobody can.
+    /// Returns who loses an entry when `port` learns a new address; `Err` when nobody can.
     fn victim(&self, port: PortId) -> Result<Victim, ()> {
         let own = self.learned(port);
         if own >= self.max_per_port {

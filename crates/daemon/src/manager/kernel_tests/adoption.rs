@@ -69,7 +69,7 @@ impl Docker {
         self.reaches_host(a) && hosts_reaches(a)
     }
 
-    /// Whether a container reaches the host at the bridge's address.
+    /// Returns whether a container reaches the host at the bridge's address.
     fn reaches_host(&self, container: &Namespace) -> bool {
         let server = UdpSocket::bind((GATEWAY, 0)).unwrap();
         received(&server, || {
@@ -191,7 +191,7 @@ fn received(server: &UdpSocket, send: impl Fn()) -> bool {
     .is_ok()
 }
 
-/// Whether the host reaches a container.
+/// Returns whether the host reaches a container.
 fn hosts_reaches(container: &Namespace) -> bool {
     let server = container.run(|| UdpSocket::bind("172.17.0.2:0")).unwrap();
     received(&server, || send("0.0.0.0:0", server.local_addr().unwrap()))
