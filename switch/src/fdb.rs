@@ -56,8 +56,9 @@ pub use answers::{
     Entry, Evicted, FdbConfig, FdbError, FdbStats, FlushFilter, Kind, Learning, Lookup, Removal,
 };
 
+// The crate: under loom a module here has the same name.
+use ::model::FdbLimits;
 use ledger::Ledger;
-use model::FdbLimits;
 use pipeline::{Instant, PortId};
 use std::sync::atomic::Ordering::Relaxed;
 use sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard};
