@@ -390,7 +390,7 @@ fn the_random_transitions_reach_the_reasons_that_frames_alone_can_cause() {
     use proptest::test_runner::TestRunner;
     let mut runner = TestRunner::deterministic();
     let mut seen = std::collections::BTreeSet::new();
-    for _ in 0..500 {
+    for _ in 0..1500 {
         let steps = prop::collection::vec(steps::step(), 1..120)
             .new_tree(&mut runner)
             .unwrap()

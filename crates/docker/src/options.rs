@@ -483,7 +483,7 @@ mod tests {
                 network.max_macs,
                 network.max_macs_per_port
             ),
-            (30, 10, 5)
+            (30, 20, 5)
         );
         let storm = StormLimits {
             broadcast: Some(1),
