@@ -428,7 +428,7 @@ fn facts() -> UplinkFacts {
 }
 
 /// The router has one place in each network with a gateway and in each hidden one, sends nothing
-/// where it has none, and no external port leads to two places.
+/// where it has none, and no external port leads to two places but the backends of one publication.
 fn check_router(state: &State) {
     let config = Live::router_config(state, &facts());
     let gateways = state.networks().filter(|n| n.has_gateway()).count();
@@ -444,12 +444,16 @@ fn check_router(state: &State) {
             assert!(inside.uplink.is_none_or(|id| uplinks.contains(&id)));
         }
     }
-    let mut taken = std::collections::BTreeSet::new();
-    for publication in &config.publications {
-        for port in publication.ports.first..=publication.ports.last {
-            let family = publication.to.addr.ip.is_ipv4();
-            let anywhere = taken.contains(&(family, None, port));
-            assert!(!anywhere && taken.insert((family, publication.host, port)));
+    let mut owners = BTreeMap::new();
+    let mut led = std::collections::BTreeSet::new();
+    let all = state.publications();
+    for (id, to) in all.flat_map(|p| state.expanded(p).into_iter().map(|to| (p.id, to))) {
+        for port in to.ports.first..=to.ports.last {
+            let at = |host| (to.to.addr.ip.is_ipv4(), host, port);
+            let owner = *owners.entry(at(to.host)).or_insert(id);
+            let of_all = *owners.get(&at(None)).unwrap_or(&id);
+            assert_eq!((owner, of_all), (id, id));
+            assert!(led.insert((at(to.host), to.to)), "a backend is one once");
         }
     }
     let live = std::sync::Arc::new(nat::Live::new(64, 0));
