@@ -120,6 +120,12 @@ impl State {
         self.publications.values()
     }
 
+    /// The publication of this id.
+    #[must_use]
+    pub fn publication(&self, id: PublicationId) -> Option<&Publication> {
+        self.publications.get(&id)
+    }
+
     /// The publications of an endpoint.
     pub fn publications_of(&self, id: EndpointId) -> impl Iterator<Item = &Publication> + '_ {
         self.publications()

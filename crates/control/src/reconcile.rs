@@ -1,4 +1,4 @@
-//! What there is to do so that the kernel is as the state wants it: ports, uplinks, the links to the
+//! The actions that make the kernel be as the state wants it: ports, uplinks, the links to the
 //! host's stack and to the daemon's servers, listeners.
 //!
 //! ```text
@@ -36,10 +36,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
-/// What the kernel shows, and what this process holds.
+/// A look at the kernel, and at this process.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Observed {
-    /// What this process holds.
+    /// Ports and listeners that this process holds.
     pub held: Held,
     /// Interfaces that are ports of a bridge; looked for where an endpoint has a veth.
     pub returned: BTreeSet<String>,
@@ -106,27 +106,25 @@ pub struct Plan {
 /// Returns the change that gives the host's stack and the daemon's servers a place where a network
 /// wants them, and takes it where none does.
 pub fn places(state: &State) -> Change {
-    let wanted = [
-        (Hidden::Host, state.networks().any(Network::wants_host)),
-        (Hidden::Services, state.networks().any(Network::has_gateway)),
-    ];
+    let host = place(state, Hidden::Host);
+    if host == Change::Nothing {
+        return place(state, Hidden::Services);
+    }
     // One after the other: each takes the lowest ids that are free.
     let mut after = state.clone();
-    let mut changes = Vec::new();
-    for (which, is_wanted) in wanted {
-        let change = if is_wanted {
-            after.add_place(which).1
-        } else {
-            after.remove_place(which)
-        };
-        if change != Change::Nothing {
-            let _ = after.commit(change.clone());
-            changes.push(change);
-        }
-    }
-    match changes.len() {
-        0 => Change::Nothing,
-        _ => Change::All(changes),
+    let _ = after.commit(host.clone());
+    Change::All(vec![host, place(&after, Hidden::Services)])
+}
+
+fn place(state: &State, which: Hidden) -> Change {
+    let is_wanted = match which {
+        Hidden::Host => state.networks().any(Network::wants_host),
+        Hidden::Services => state.networks().any(Network::has_gateway),
+    };
+    if is_wanted {
+        state.add_place(which).1
+    } else {
+        state.remove_place(which)
     }
 }
 
@@ -188,7 +186,7 @@ impl Action {
     }
 }
 
-/// What is missing while the action fails.
+/// The words for what is missing while the action fails.
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -31,7 +31,7 @@ pub struct Nic {
 pub struct OpenUplink {
     /// The uplink as it was opened.
     pub uplink: Uplink,
-    /// What of the NIC's packets it takes.
+    /// The packets of the NIC that it takes.
     pub captures: Captures,
     /// Whether the kernel still has all of it.
     pub in_place: bool,
@@ -61,7 +61,7 @@ pub struct Way {
     pub bridge: Option<String>,
 }
 
-/// What of the packets that arrive at a NIC is for containers.
+/// The packets that arrive at a NIC and are for containers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Captures {
     /// By the NIC's address that they are sent to.
@@ -70,7 +70,7 @@ pub struct Captures {
     pub networks: Vec<IpNet>,
 }
 
-/// What belongs to containers of what is sent to one address.
+/// The ports and identifiers of one address that belong to containers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Ports {
     /// Ports. Ranges may overlap.
@@ -112,7 +112,7 @@ pub fn facts(state: &State, observed: &Observed) -> UplinkFacts {
     }
 }
 
-/// What a link to a stack needs.
+/// Adds the actions that a link to a stack needs.
 pub(super) fn stack(
     state: &State,
     observed: &Observed,
@@ -146,7 +146,7 @@ fn kept<'a>(state: &State, observed: &'a Observed, which: Hidden) -> Option<&'a 
     (open.place == place && open.mac.is_some()).then_some(open)
 }
 
-/// Where questions for names are answered.
+/// Adds the actions by which questions for names are answered where they are to be.
 pub(super) fn names(
     state: &State,
     observed: &Observed,
@@ -171,7 +171,7 @@ pub(super) fn names(
     taking.extend(stale.into_iter().map(Action::Unserve));
 }
 
-/// What uplinks need; those that cannot be had are noted with the reason.
+/// Adds the actions that uplinks need; those that cannot be had are noted with the reason.
 pub(super) fn uplinks(
     state: &State,
     observed: &Observed,

@@ -3,11 +3,11 @@
 use super::{Action, Observed};
 use crate::State;
 use crate::model::{Port, PortKind, Via};
-use crate::publish::{Listener, PublicationId};
+use crate::publish::{Listener, Publication, PublicationId};
 use pipeline::PortId;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// What this process holds.
+/// Ports and listeners that this process holds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Held {
     /// Ports, those of links excepted.
@@ -16,7 +16,7 @@ pub struct Held {
     pub listeners: BTreeSet<PublicationId>,
 }
 
-/// What is behind a port that this process holds.
+/// The thing behind a port that this process holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PortHeld {
     /// An interface of ours, a file or memory, be it open or broken.
@@ -60,7 +60,8 @@ pub fn upkeep(state: &State, held: &Held) -> Vec<Action> {
     let is_held = |id: &PortId| held.ports.contains_key(id) && !unwanted.contains(id);
     let waiting = state.ports().filter(|port| is_unjoined(state, port));
     let waiting = waiting.filter(|port| !is_held(&port.id));
-    let unheard = held.listeners.iter().filter(|id| !listens(state, **id));
+    let wanted = |id: PublicationId| state.publication(id).is_some_and(is_ours);
+    let unheard = held.listeners.iter().filter(|id| !wanted(**id));
     let close = unwanted.iter().copied().map(Action::ClosePort);
     close
         .chain(unheard.copied().map(Action::Unlisten))
@@ -91,7 +92,7 @@ pub(super) fn missing(state: &State, observed: &Observed, making: &mut Vec<Actio
 
 /// Publications that nobody listens for yet.
 pub(super) fn unheard(state: &State, held: &Held, making: &mut Vec<Action>) {
-    let wanted = state.publications().filter(|p| listens(state, p.id));
+    let wanted = state.publications().filter(|p| is_ours(p));
     let missing = wanted.filter(|p| !held.listeners.contains(&p.id));
     making.extend(missing.map(|p| Action::Listen(p.id)));
 }
@@ -101,7 +102,7 @@ fn is_unjoined(state: &State, port: &Port) -> bool {
     endpoint.is_some_and(|endpoint| endpoint.sandbox.is_none())
 }
 
-fn listens(state: &State, id: PublicationId) -> bool {
-    let mut all = state.publications();
-    all.any(|p| p.id == id && p.listener == Listener::Ours)
+/// Whether we listen at its ports of the host.
+fn is_ours(publication: &Publication) -> bool {
+    publication.listener == Listener::Ours
 }

@@ -247,9 +247,8 @@ impl Writer {
     }
 
     fn listen_for(&mut self, id: PublicationId) -> Result<(), Trouble> {
-        let publication = self.state.publications().find(|p| p.id == id).cloned();
-        if let Some(publication) = publication {
-            let listeners = self.listen(&publication)?;
+        if let Some(publication) = self.state.publication(id) {
+            let listeners = self.listen(publication)?;
             self.listeners.insert(id, listeners);
         }
         Ok(())
