@@ -1,16 +1,17 @@
 //! Requests to make an endpoint, in a sandbox or waiting for one, and to take it away.
 
+use crate::desired::Network;
 use crate::ipam::derive_mac;
-use crate::model::{
-    Endpoint, EndpointId, Isolation, Network, Port, PortKind, PortSettings, Sandbox, Via,
-};
+use crate::model::{Endpoint, EndpointId, Isolation, Port, PortKind, PortSettings, Sandbox, Via};
 use crate::names::check_ifname;
 use crate::network::{check_range, is_special};
+use crate::placed::PlacedNetwork;
 use crate::plan::{InterfacePlan, TAP_MTU_MAX};
 use crate::policy::Policy;
 use crate::{Change, Error, State};
 use ipnet::IpNet;
 use model::{Invalid, Lock, Rate, VlanMode};
+use pipeline::NetworkId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use wire::{MacAddr, VlanId};
@@ -90,7 +91,7 @@ impl State {
             self.check_interface_free(Some(sandbox), &request.ifname)?;
         }
         Invalid::unless_in("queues", request.queues, &model::PortKind::QUEUES)?;
-        let id = EndpointId(self.next_endpoint);
+        let id = EndpointId(self.placed.next_endpoint);
         self.check_names(network, id, request.name.as_deref(), &request.aliases)?;
         request.rate.map_or(Ok(()), |rate| rate.check())?;
         let name = self.port_name(id, request.name.as_deref())?;
@@ -105,8 +106,8 @@ impl State {
             aliases: request.aliases.clone(),
             ifname: request.ifname.clone(),
             mac: self.choose_mac(network, request, id, &addresses)?,
-            gateways: choose_gateways(network, request, &addresses)?,
-            mtu: choose_mtu(network, request, &addresses)?,
+            gateways: choose_gateways(&network, request, &addresses)?,
+            mtu: choose_mtu(&network, request, &addresses)?,
             addresses,
             queues: request.queues,
             policy: Policy::default(),
@@ -137,13 +138,13 @@ impl State {
 
     fn choose_addresses(
         &self,
-        network: &Network,
+        network: PlacedNetwork<'_>,
         request: &AttachRequest,
     ) -> Result<Vec<IpNet>, Error> {
         let mut chosen = Vec::new();
         for &wanted in &request.addresses {
-            check_address(network, wanted)?;
-            self.check_address_free(network, request.sandbox.as_ref(), wanted.addr(), &chosen)?;
+            check_address(&network, wanted)?;
+            self.check_address_free(network.id, request.sandbox.as_ref(), wanted.addr(), &chosen)?;
             chosen.push(wanted);
         }
         let asked = |ipv4| {
@@ -152,7 +153,7 @@ impl State {
                 .iter()
                 .any(|net| net.addr().is_ipv4() == ipv4)
         };
-        let taken: BTreeSet<_> = self.taken_addresses(network).collect();
+        let taken: BTreeSet<_> = self.taken_addresses(network.id).collect();
         for subnet in network
             .subnets
             .iter()
@@ -172,7 +173,7 @@ impl State {
 
     fn choose_mac(
         &self,
-        network: &Network,
+        network: PlacedNetwork<'_>,
         request: &AttachRequest,
         id: EndpointId,
         addresses: &[IpNet],
@@ -187,7 +188,7 @@ impl State {
             endpoint.or_else(|| gateway.map(name))
         };
         let Some(mac) = request.mac else {
-            return Ok(derive_mac(self.seed, id, addresses, |mac| {
+            return Ok(derive_mac(self.placed.seed, id, addresses, |mac| {
                 owner(mac).is_some()
             }));
         };
@@ -200,15 +201,15 @@ impl State {
         }
     }
 
-    fn taken_addresses<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = IpAddr> + 'a {
+    fn taken_addresses(&self, network: NetworkId) -> impl Iterator<Item = IpAddr> + '_ {
         self.endpoints()
-            .filter(|e| e.network == network.id)
+            .filter(move |e| e.network == network)
             .flat_map(|e| e.addresses.iter().map(IpNet::addr))
     }
 
     fn check_address_free(
         &self,
-        network: &Network,
+        network: NetworkId,
         sandbox: Option<&Sandbox>,
         address: IpAddr,
         chosen: &[IpNet],
@@ -217,7 +218,7 @@ impl State {
         if chosen.iter().any(|net| net.addr() == address) {
             return taken("that is being made".to_owned());
         }
-        let near = |e: &&Endpoint| e.network == network.id || e.is_beside(sandbox);
+        let near = |e: &&Endpoint| e.network == network || e.is_beside(sandbox);
         match self
             .endpoints()
             .filter(near)

@@ -1,6 +1,8 @@
 //! A change to the state, and how it is taken back.
 
-use crate::model::{Endpoint, EndpointId, Network, Port};
+use crate::desired::{Network, Operation};
+use crate::model::{Endpoint, EndpointId, Port};
+use crate::placed::NetworkPlace;
 use crate::publish::{Publication, PublicationId};
 use crate::uplink::{Attachment, Hidden, Uplink};
 use crate::{State, stored};
@@ -12,10 +14,12 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "snake_case")]
 #[must_use = "a change does nothing until it is committed"]
 pub enum Change {
-    /// Add a network, or replace the one that has its id.
-    PutNetwork(Box<Network>),
-    /// Remove a network.
-    DropNetwork(#[serde(with = "stored::form")] NetworkId),
+    /// Change what is wanted.
+    Desire(Operation),
+    /// Give a network a place on this host, or replace the place that has its id.
+    PutPlace(Box<NetworkPlace>),
+    /// Take a network's place away.
+    DropPlace(#[serde(with = "stored::form")] NetworkId),
     /// Add an endpoint with its port, or replace those that have its id.
     PutEndpoint(Box<(Endpoint, Port)>),
     /// Remove an endpoint with its port.
@@ -40,66 +44,78 @@ pub enum Change {
 
 impl Change {
     pub(crate) fn put_network(network: Network) -> Self {
-        Self::PutNetwork(Box::new(network))
+        Self::Desire(Operation::PutNetwork(Box::new(network)))
+    }
+
+    pub(crate) fn put_place(place: NetworkPlace) -> Self {
+        Self::PutPlace(Box::new(place))
     }
 }
 
 impl State {
-    /// Makes the change and answers what takes it back. The ids of endpoints and publications alone
-    /// stay used up.
+    /// Makes the change and returns what takes it back. The numbers of networks, endpoints and
+    /// publications alone stay used up.
     pub fn commit(&mut self, change: Change) -> Change {
         match change {
-            Change::PutNetwork(network) => {
-                let id = network.id;
-                self.networks
-                    .insert(id, *network)
-                    .map_or(Change::DropNetwork(id), Change::put_network)
+            Change::Desire(operation) => {
+                let undo = self.desired.apply(operation);
+                undo.map_or(Change::Nothing, Change::Desire)
             }
-            Change::DropNetwork(id) => self
-                .networks
-                .remove(&id)
-                .map_or(Change::Nothing, Change::put_network),
+            Change::PutPlace(place) => {
+                let (id, after) = (place.id, place.number.saturating_add(1));
+                self.placed.next_network = self.placed.next_network.max(after);
+                let old = self.placed.networks.insert(id, *place);
+                old.map_or(Change::DropPlace(id), Change::put_place)
+            }
+            Change::DropPlace(id) => {
+                let old = self.placed.networks.remove(&id);
+                old.map_or(Change::Nothing, Change::put_place)
+            }
             Change::PutEndpoint(both) => {
                 let (endpoint, port) = *both;
                 let id = endpoint.id;
-                self.next_endpoint = self.next_endpoint.max(id.0.saturating_add(1));
-                let old_port = self.ports.insert(port.id, port);
-                match (self.endpoints.insert(id, endpoint), old_port) {
+                self.placed.next_endpoint = self.placed.next_endpoint.max(id.0.saturating_add(1));
+                let old_port = self.placed.ports.insert(port.id, port);
+                match (self.placed.endpoints.insert(id, endpoint), old_port) {
                     (Some(endpoint), Some(port)) => Change::PutEndpoint(Box::new((endpoint, port))),
                     _ => Change::DropEndpoint(id),
                 }
             }
             Change::DropEndpoint(id) => {
-                let Some(endpoint) = self.endpoints.remove(&id) else {
+                let Some(endpoint) = self.placed.endpoints.remove(&id) else {
                     return Change::Nothing;
                 };
-                match self.ports.remove(&endpoint.port) {
+                match self.placed.ports.remove(&endpoint.port) {
                     Some(port) => Change::PutEndpoint(Box::new((endpoint, port))),
                     None => Change::Nothing,
                 }
             }
             Change::PutPort(port) => {
                 let id = port.id;
-                let old = self.ports.insert(id, *port);
+                let old = self.placed.ports.insert(id, *port);
                 old.map_or(Change::DropPort(id), |old| Change::PutPort(Box::new(old)))
             }
             Change::DropPort(id) => self
+                .placed
                 .ports
                 .remove(&id)
                 .map_or(Change::Nothing, |port| Change::PutPort(Box::new(port))),
             Change::PutPublication(publication) => {
                 let id = publication.id;
-                self.next_publication = self.next_publication.max(id.0.saturating_add(1));
-                self.publications
+                self.placed.next_publication =
+                    self.placed.next_publication.max(id.0.saturating_add(1));
+                self.placed
+                    .publications
                     .insert(id, publication)
                     .map_or(Change::DropPublication(id), Change::PutPublication)
             }
             Change::DropPublication(id) => self
+                .placed
                 .publications
                 .remove(&id)
                 .map_or(Change::Nothing, Change::PutPublication),
             Change::SetUplinks(uplinks) => {
-                Change::SetUplinks(std::mem::replace(&mut self.uplinks, uplinks))
+                Change::SetUplinks(std::mem::replace(&mut self.placed.uplinks, uplinks))
             }
             Change::SetHidden(which, place) => {
                 Change::SetHidden(which, std::mem::replace(self.hidden_mut(which), place))

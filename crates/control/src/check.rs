@@ -13,6 +13,7 @@ use pipeline::NetworkId;
 use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::net::IpAddr;
+use uuid::Uuid;
 
 impl State {
     /// Checks every rule that requests are checked against.
@@ -28,8 +29,17 @@ impl State {
     }
 
     fn check_networks(&self) -> Result<(), Error> {
+        let places = self.placed.networks.values().map(|place| place.network);
+        unique("place of network", places.clone())?;
+        let places: BTreeSet<Uuid> = places.collect();
+        let wanted = self.desired.networks.keys().copied().collect();
+        if let Some(uuid) = places.symmetric_difference(&wanted).next() {
+            return Err(contradiction(format!(
+                "network {uuid} has no place, or is none"
+            )));
+        }
         unique("network name", self.networks().map(|n| n.name.clone()))?;
-        let bridges = self.networks().filter_map(|n| n.bridge.as_ref());
+        let bridges = self.networks().filter_map(|n| n.place.bridge.as_ref());
         unique("bridge", bridges.map(|b| b.ifname.clone()))?;
         let subnets: Vec<IpNet> = self.ranges().map(|(_, net)| net).collect();
         for (i, a) in subnets.iter().enumerate() {
@@ -73,7 +83,7 @@ impl State {
 
     fn check_publications(&self) -> Result<(), Error> {
         for publication in self.publications() {
-            if publication.id.0 >= self.next_publication {
+            if publication.id.0 >= self.placed.next_publication {
                 return Err(contradiction(format!(
                     "the next publication's id is not after {}",
                     publication.id
@@ -96,7 +106,7 @@ impl State {
                     port.name
                 )));
             }
-            if id.0 >= self.next_endpoint {
+            if id.0 >= self.placed.next_endpoint {
                 return Err(contradiction(format!(
                     "the next endpoint's id is not after {id}"
                 )));

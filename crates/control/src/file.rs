@@ -1,13 +1,14 @@
 //! The state as it stands in a file, whichever version of the daemon wrote it.
 
 mod version1;
+mod version2;
 
-use crate::{Error, State};
+use crate::{Change, Error, State};
 use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 
 /// The form that is written. It is raised when an older daemon would misunderstand what is new.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// Why a file's state is not read.
 #[derive(Debug, thiserror::Error)]
@@ -32,19 +33,39 @@ impl State {
     /// # Errors
     /// [`FileError`] says what is wrong with it.
     pub fn read(version: u32, mut state: Value) -> Result<Self, FileError> {
-        match version {
-            1 => version1::upgrade(&mut state),
-            VERSION => {}
-            0 | 3.. => return Err(FileError::Version(version)),
+        if !(1..=VERSION).contains(&version) {
+            return Err(FileError::Version(version));
         }
-        let state: Self = read_known(state).map_err(|error| match error {
-            FileError::UnknownKey(key) => FileError::UnknownKey(format!("state.{key}")),
-            other @ (FileError::Version(_) | FileError::Form(_) | FileError::Contradiction(_)) => {
-                other
-            }
-        })?;
+        if version < 2 {
+            version1::upgrade(&mut state);
+        }
+        if version < 3 {
+            version2::upgrade(&mut state);
+        }
+        let state: Self = read_known(state).map_err(|error| error.below("state"))?;
         state.check()?;
         Ok(state)
+    }
+
+    /// Reads a change to this state that was written in the form of `version`.
+    ///
+    /// # Errors
+    /// [`FileError`] says what is wrong with it.
+    pub fn read_change(&self, version: u32, mut change: Value) -> Result<Change, FileError> {
+        if version < 3 {
+            version2::upgrade_change(&mut change, self.seed());
+        }
+        read_known(change).map_err(|error| error.below("change"))
+    }
+}
+
+impl FileError {
+    /// Names the value that a key is below.
+    fn below(self, of: &str) -> Self {
+        match self {
+            Self::UnknownKey(key) => Self::UnknownKey(format!("{of}.{key}")),
+            Self::Version(_) | Self::Form(_) | Self::Contradiction(_) => self,
+        }
     }
 }
 

@@ -6,7 +6,8 @@
 //! stale ARP entry points anywhere else.
 
 use crate::Error;
-use crate::model::{EndpointId, Network, Subnet};
+use crate::desired::{Network, Subnet};
+use crate::model::EndpointId;
 use ipnet::IpNet;
 use model::AddressRange;
 use std::collections::BTreeSet;

@@ -9,8 +9,9 @@
 //! Addresses, MAC and names stay the endpoint's while it waits. What is published of it does not:
 //! a listener nobody answers behind would only take the port from others.
 
-use crate::model::{Endpoint, EndpointId, NamespaceId, Network, Port, Sandbox, Via};
+use crate::model::{Endpoint, EndpointId, NamespaceId, Port, Sandbox, Via};
 use crate::names::{check_ifname, check_name};
+use crate::placed::PlacedNetwork;
 use crate::plan::{InterfacePlan, InterfaceStep};
 use crate::state::not_found;
 use crate::{Change, Error, State};
@@ -156,7 +157,7 @@ impl State {
     /// An endpoint's name is nobody else's in its network; an alias may be.
     pub(crate) fn check_names(
         &self,
-        network: &Network,
+        network: PlacedNetwork<'_>,
         id: EndpointId,
         name: Option<&str>,
         aliases: &[String],

@@ -31,6 +31,7 @@
 mod attach;
 mod change;
 mod check;
+mod desired;
 mod error;
 mod file;
 mod ipam;
@@ -40,6 +41,7 @@ mod model;
 mod named;
 mod names;
 mod network;
+mod placed;
 mod plan;
 mod policy;
 mod port;
@@ -54,15 +56,17 @@ mod uplink;
 
 pub use attach::AttachRequest;
 pub use change::Change;
+pub use desired::{Network, Operation, Subnet};
 pub use error::Error;
 pub use file::{FileError, VERSION, read_json};
 pub use join::{EndpointChange, JoinRequest};
 pub use live::Live;
 pub use model::{
-    Bridge, Endpoint, EndpointId, Isolation, Mirror, NamespaceId, Network, Port, PortKind,
-    PortSettings, Sandbox, StaticEntry, Subnet, Via,
+    Endpoint, EndpointId, Isolation, Mirror, NamespaceId, Port, PortKind, PortSettings, Sandbox,
+    Via,
 };
 pub use network::{Gateway, NetworkRequest, SubnetRequest};
+pub use placed::{Bridge, NetworkPlace, PlacedNetwork, StaticEntry};
 pub use plan::{InterfacePlan, InterfaceStep, TAP_MTU_MAX};
 pub use policy::Policy;
 pub use port::PortRequest;

@@ -12,8 +12,9 @@
 //! ```
 //! Forgetting comes last: a frame in flight under the old topology could teach it again.
 
+use crate::desired::{Network, Subnet};
 use crate::ipam::mix;
-use crate::model::{Isolation, Network, Port, Subnet};
+use crate::model::{Isolation, Port};
 use crate::router::UplinkFacts;
 use crate::uplink::{Attachment, HIDDEN_FDB};
 use crate::{Error, State};
@@ -98,7 +99,7 @@ impl Live {
         let mut limits = port_limits(state);
         for network in state.networks() {
             let table = self.table(network.id, network.fdb);
-            table.write_statics(network, statics.remove(&network.id).unwrap_or_default())?;
+            table.write_statics(&network, statics.remove(&network.id).unwrap_or_default())?;
             table.write_limits(limits.remove(&network.id).unwrap_or_default());
             networks.push(switch::Network {
                 id: network.id,
@@ -274,7 +275,9 @@ impl Table {
 /// The prefixes that hosts at a port are told to make addresses in.
 fn advertised(state: &State, port: &Port) -> Vec<Ipv6Addr> {
     let network = port.network.and_then(|id| state.network(id));
-    let subnets = network.filter(|n| n.routing.slaac).map(|n| &n.subnets);
+    let subnets = network
+        .filter(|n| n.routing.slaac)
+        .map(|n| &n.network.subnets);
     let fits = |subnet: &Subnet| match subnet.net {
         IpNet::V6(net) if net.prefix_len() == 64 => Some(net.network()),
         IpNet::V4(_) | IpNet::V6(_) => None,

@@ -1,4 +1,4 @@
-//! The nouns, as they stand in the state file.
+//! The nouns of one host, as they stand in the state file; what hosts share is in `desired.rs`.
 //!
 //! Every field is public: these are plain records. What makes a set of them sound is checked where
 //! a request enters (`network.rs`, `attach.rs`, `port.rs`) and where a file is loaded (`check.rs`).
@@ -6,86 +6,13 @@
 use crate::policy::Policy;
 use crate::stored;
 use ipnet::IpNet;
-use model::{
-    AddressRange, Direction, FdbLimits, Lock, Netns, Rate, Routing, StormLimits, VlanMode,
-};
+use model::{Direction, Lock, Netns, Rate, StormLimits, VlanMode};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
-use wire::{MacAddr, VlanId};
-
-/// A network: a bridge domain with its address space.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Network {
-    /// Its identity.
-    #[serde(with = "stored::form")]
-    pub id: NetworkId,
-    /// Its name, unique among networks.
-    pub name: String,
-    /// Where its addresses come from; none for a network that only switches.
-    pub subnets: Vec<Subnet>,
-    /// The largest IP packet carried, in bytes.
-    pub mtu: u16,
-    /// Whether frames to 01:80:C2:00:00:0x are carried.
-    pub forward_reserved: bool,
-    /// The VLAN of ports that were told no other.
-    pub default_vlan: VlanId,
-    /// Bounds of its forwarding database.
-    pub fdb: FdbLimits,
-    /// What each port may flood that has no limits of its own.
-    #[serde(with = "stored::form")]
-    pub storm: StormLimits,
-    /// Addresses whose port was configured, beside those of endpoints.
-    pub statics: Vec<StaticEntry>,
-    /// Addresses that are given to nobody who does not ask for them.
-    #[serde(default, with = "stored::form")]
-    pub reserved: Vec<AddressRange>,
-    /// Whether other networks may have the same addresses.
-    #[serde(default)]
-    pub overlapping: bool,
-    /// What its gateway does, and who talks to whom.
-    #[serde(default)]
-    pub routing: Routing,
-    /// The host's bridge that it stands in for.
-    #[serde(default)]
-    pub bridge: Option<Bridge>,
-    /// Free words of whoever made it.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// A bridge of the host's, whose containers a network has.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Bridge {
-    /// Its name.
-    pub ifname: String,
-    /// Its MAC address. The gateway has it as well: containers know it already, and go on knowing it
-    /// when the bridge has them back.
-    pub mac: MacAddr,
-}
-
-/// A configured entry of a forwarding database.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StaticEntry {
-    /// The VLAN.
-    pub vlan: VlanId,
-    /// The address.
-    pub mac: MacAddr,
-    /// The port it is behind.
-    #[serde(with = "stored::form")]
-    pub port: PortId,
-}
-
-/// A range of addresses of a network.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Subnet {
-    /// The range; its host bits are zero.
-    pub net: IpNet,
-    /// The address of the network's gateway there. Without one endpoints get no default route, and
-    /// the first address is kept free all the same.
-    pub gateway: Option<IpAddr>,
-}
+use wire::MacAddr;
 
 /// An endpoint's identity: never used again in the life of a state file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

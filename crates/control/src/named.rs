@@ -16,7 +16,7 @@ impl Names for State {
 
     fn network(&self, id: NetworkId) -> Option<&str> {
         match Self::network(self, id) {
-            Some(network) => Some(&network.name),
+            Some(network) => Some(&network.network.name),
             None => hidden(self, |place| place.network == id),
         }
     }

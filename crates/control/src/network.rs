@@ -1,10 +1,13 @@
 //! Requests about networks.
 
-use crate::model::{Bridge, Network, Port, Subnet};
+use crate::desired::{Network, Operation, Subnet, network_uuid};
+use crate::model::Port;
 use crate::names::{check_ifname, check_name};
+use crate::placed::{Bridge, NetworkPlace, PlacedNetwork};
 use crate::{Change, Error, State};
 use ipnet::IpNet;
 use model::{AddressRange, FdbLimits, Routing, StormLimits};
+use pipeline::NetworkId;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -92,7 +95,7 @@ impl State {
         &self,
         request: &NetworkRequest,
         overlapping_route: impl Fn(IpNet) -> Option<String>,
-    ) -> Result<(Network, Change), Error> {
+    ) -> Result<(NetworkId, Change), Error> {
         let NetworkRequest {
             name,
             subnets,
@@ -124,8 +127,9 @@ impl State {
             }
         }
         check_reserved(&subnets, &request.reserved)?;
+        let number = self.placed.next_network;
         let network = Network {
-            id: self.free_network_id(),
+            uuid: network_uuid(self.placed.seed, number),
             name: name.clone(),
             subnets,
             mtu: u16::try_from(*mtu).expect("the range ends at 65535"),
@@ -133,43 +137,54 @@ impl State {
             default_vlan: request.default_vlan,
             fdb: *fdb,
             storm: request.storm,
-            statics: Vec::new(),
             reserved: request.reserved.clone(),
             overlapping: request.overlapping,
             routing: request.routing.clone(),
-            bridge: request.bridge.clone(),
             labels: request.labels.clone(),
         };
-        Ok((network.clone(), Change::put_network(network)))
+        let place = NetworkPlace {
+            id: self.free_network_id(),
+            network: network.uuid,
+            number,
+            bridge: request.bridge.clone(),
+            statics: Vec::new(),
+        };
+        let id = place.id;
+        let changes = vec![Change::put_network(network), Change::put_place(place)];
+        Ok((id, Change::All(changes)))
     }
 
     /// Checks the removal of a network: nothing may use it.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::NetworkInUse`].
-    pub fn remove_network(&self, name: &str) -> Result<(Network, Change), Error> {
+    pub fn remove_network(&self, name: &str) -> Result<Change, Error> {
         let network = self.network_named(name)?;
-        let ports: Vec<_> = self.ports_of(network).map(|p| p.name.clone()).collect();
+        let ports: Vec<_> = self.ports_of(network.id).map(|p| p.name.clone()).collect();
         if !ports.is_empty() {
             return Err(Error::NetworkInUse {
                 name: name.to_owned(),
                 ports,
             });
         }
-        Ok((network.clone(), Change::DropNetwork(network.id)))
+        Ok(Change::All(vec![
+            Change::DropPlace(network.id),
+            Change::Desire(Operation::DropNetwork(network.uuid)),
+        ]))
     }
 
     /// The ports of a network, in the order of ids.
-    pub fn ports_of<'a>(&'a self, network: &'a Network) -> impl Iterator<Item = &'a Port> + 'a {
-        self.ports().filter(|p| p.network == Some(network.id))
+    pub fn ports_of(&self, network: NetworkId) -> impl Iterator<Item = &Port> + '_ {
+        self.ports().filter(move |p| p.network == Some(network))
     }
 
     /// The network that stands in for a bridge of the host's.
     ///
     /// # Errors
     /// [`Error::NotAdopted`].
-    pub fn network_for(&self, bridge: &str) -> Result<&Network, Error> {
-        let stands_in = |n: &&Network| n.bridge.as_ref().is_some_and(|b| b.ifname == bridge);
+    pub fn network_for(&self, bridge: &str) -> Result<PlacedNetwork<'_>, Error> {
+        let stands_in =
+            |n: &PlacedNetwork<'_>| n.place.bridge.as_ref().is_some_and(|b| b.ifname == bridge);
         let not_adopted = || Error::NotAdopted(bridge.to_owned());
         self.networks().find(stands_in).ok_or_else(not_adopted)
     }
@@ -218,6 +233,7 @@ impl State {
     /// addresses by.
     pub(crate) fn ranges(&self) -> impl Iterator<Item = (&str, IpNet)> {
         self.networks().flat_map(|n| {
+            let n = n.network;
             let prefix = n.routing.nptv6.get().map(IpNet::V6);
             let nets = n.subnets.iter().filter(|_| !n.overlapping).map(|s| s.net);
             nets.chain(prefix).map(|net| (n.name.as_str(), net))

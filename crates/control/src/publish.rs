@@ -117,13 +117,13 @@ impl fmt::Display for Publication {
 impl State {
     /// Every publication, in the order of ids.
     pub fn publications(&self) -> impl Iterator<Item = &Publication> + '_ {
-        self.publications.values()
+        self.placed.publications.values()
     }
 
     /// The publication of this id.
     #[must_use]
     pub fn publication(&self, id: PublicationId) -> Option<&Publication> {
-        self.publications.get(&id)
+        self.placed.publications.get(&id)
     }
 
     /// The publications of an endpoint.
@@ -141,7 +141,7 @@ impl State {
         let named = |name: &String| self.endpoint_named(name).map(|endpoint| endpoint.id);
         let endpoint = request.endpoint.try_map(named)?;
         let publication = Publication {
-            id: PublicationId(self.next_publication),
+            id: PublicationId(self.placed.next_publication),
             protocol: request.protocol,
             host: request.host,
             ports: request.ports,

@@ -29,7 +29,7 @@ pub use port::{Held, PortHeld, Waiting, upkeep};
 
 use crate::publish::PublicationId;
 use crate::uplink::{Attachment, Hidden, Uplink};
-use crate::{Change, Network, State};
+use crate::{Change, State};
 use ipnet::IpNet;
 use pipeline::{NetworkId, PortId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,8 +118,8 @@ pub fn places(state: &State) -> Change {
 
 fn place(state: &State, which: Hidden) -> Change {
     let is_wanted = match which {
-        Hidden::Host => state.networks().any(Network::wants_host),
-        Hidden::Services => state.networks().any(Network::has_gateway),
+        Hidden::Host => state.networks().any(|network| network.wants_host()),
+        Hidden::Services => state.networks().any(|network| network.has_gateway()),
     };
     if is_wanted {
         state.add_place(which).1

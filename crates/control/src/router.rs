@@ -3,8 +3,10 @@
 //! What the host says is no part of the state: a NIC's addresses, next hops and MAC address change
 //! under a running daemon, and are given again with every configuration.
 
+use crate::desired::Network;
 use crate::ipam::hashed_mac;
-use crate::model::{Endpoint, Network};
+use crate::model::Endpoint;
+use crate::placed::PlacedNetwork;
 use crate::policy::Policy;
 use crate::uplink::{Attachment, Hidden, Uplink};
 use crate::{Live, State};
@@ -82,18 +84,26 @@ impl State {
     /// locally administered one. It is the same as long as the state file is.
     #[must_use]
     pub fn gateway_mac(&self, id: NetworkId) -> MacAddr {
-        let bridge = self.network(id).and_then(|n| n.bridge.as_ref());
+        let bridge = self.network(id).and_then(|n| n.place.bridge.as_ref());
         if let Some(bridge) = bridge {
             return bridge.mac;
         }
-        hashed_mac(self.seed, GATEWAYS | u64::from(id.0))
+        hashed_mac(self.placed.seed, GATEWAYS | u64::from(id.0))
     }
 
     /// The MAC addresses that the router has in hidden networks.
     pub(crate) fn hidden_mac(&self, network: NetworkId, facts: &UplinkFacts) -> Option<MacAddr> {
-        let link = if self.host.is_some_and(|place| place.network == network) {
+        let link = if self
+            .placed
+            .host
+            .is_some_and(|place| place.network == network)
+        {
             facts.host.as_ref()
-        } else if self.services.is_some_and(|place| place.network == network) {
+        } else if self
+            .placed
+            .services
+            .is_some_and(|place| place.network == network)
+        {
             facts.services.as_ref()
         } else {
             let uplink = self.uplinks().find(|u| u.place.network == network)?;
@@ -143,7 +153,7 @@ impl Network {
     }
 }
 
-fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> InterfaceConfig {
+fn inside(state: &State, facts: &UplinkFacts, network: PlacedNetwork<'_>) -> InterfaceConfig {
     let routing = &network.routing;
     let members = || state.endpoints().filter(|e| e.network == network.id);
     let addresses = |e: &Endpoint| -> Vec<_> {
@@ -171,7 +181,7 @@ fn inside(state: &State, facts: &UplinkFacts, network: &Network) -> InterfaceCon
             .map(|n| n.id)
             .collect(),
         uplink: state
-            .uplink_of(network)
+            .uplink_of(&network)
             .filter(known)
             .map(|u| u.place.network),
         leases: members().map(|e| (e.mac, lease(e))).collect(),

@@ -4,7 +4,7 @@
 use crate::names::check_name;
 use crate::network::apart;
 use crate::state::not_found;
-use crate::{Change, Error, Network, State, Subnet};
+use crate::{Change, Error, Network, PlacedNetwork, State, Subnet};
 use ipnet::{IpNet, Ipv6Net};
 use model::{Name, Routing, UplinkChoice};
 use nat::PrefixPair;
@@ -19,7 +19,7 @@ impl State {
         self.check_routing(name, &network.subnets, &routing)?;
         let network = Network {
             routing,
-            ..network.clone()
+            ..network.network.clone()
         };
         Ok((network.clone(), Change::put_network(network)))
     }
@@ -46,12 +46,12 @@ impl State {
             ..network.clone()
         };
         let peer: Name = new.parse()?;
-        let befriended = |other: &&Network| other.routing.peers.contains(old);
+        let befriended = |other: &PlacedNetwork<'_>| other.routing.peers.contains(old);
         let mut changes: Vec<_> = self
             .networks()
             .filter(befriended)
             .map(|other| {
-                let mut other = other.clone();
+                let mut other = other.network.clone();
                 other.routing.peers.remove(old);
                 other.routing.peers.insert(peer.clone());
                 Change::put_network(other)

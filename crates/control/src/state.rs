@@ -1,45 +1,18 @@
 //! Everything that is wanted at one moment, and how to find things in it.
 
 use crate::Error;
-use crate::model::{Endpoint, EndpointId, NamespaceId, Network, Port, PortKind, Sandbox};
-use crate::publish::{Publication, PublicationId};
-use crate::stored;
-use crate::uplink::{Attachment, Uplink};
+use crate::desired::Desired;
+use crate::model::{Endpoint, EndpointId, NamespaceId, Port, PortKind, Sandbox};
+use crate::placed::{NetworkPlace, Placed, PlacedNetwork};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-/// The desired state: what the state file holds.
+/// What is wanted, and what this host gave to it: what the state file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
-    /// Makes derived MAC addresses differ between daemons. Chosen once, by whoever has randomness.
-    pub(crate) seed: u64,
-    /// The id of the next endpoint.
-    pub(crate) next_endpoint: u32,
-    #[serde(with = "stored::table")]
-    pub(crate) networks: BTreeMap<NetworkId, Network>,
-    #[serde(with = "stored::table")]
-    pub(crate) endpoints: BTreeMap<EndpointId, Endpoint>,
-    #[serde(with = "stored::table")]
-    pub(crate) ports: BTreeMap<PortId, Port>,
-    /// The id of the next publication.
-    #[serde(default = "one")]
-    pub(crate) next_publication: u32,
-    #[serde(default, with = "stored::table")]
-    pub(crate) publications: BTreeMap<PublicationId, Publication>,
-    /// In the order they were added.
-    #[serde(default)]
-    pub(crate) uplinks: Vec<Uplink>,
-    /// The place of the host's stack.
-    #[serde(default)]
-    pub(crate) host: Option<Attachment>,
-    /// The place of the daemon's own servers.
-    #[serde(default)]
-    pub(crate) services: Option<Attachment>,
-}
-
-const fn one() -> u32 {
-    1
+    pub(crate) desired: Desired,
+    pub(crate) placed: Placed,
 }
 
 impl State {
@@ -47,65 +20,66 @@ impl State {
     #[must_use]
     pub fn new(seed: u64) -> Self {
         Self {
-            seed,
-            next_endpoint: 1,
-            networks: BTreeMap::new(),
-            endpoints: BTreeMap::new(),
-            ports: BTreeMap::new(),
-            next_publication: one(),
-            publications: BTreeMap::new(),
-            uplinks: Vec::new(),
-            host: None,
-            services: None,
+            desired: Desired::default(),
+            placed: Placed::new(seed),
         }
     }
 
     /// The state's seed.
     #[must_use]
     pub fn seed(&self) -> u64 {
-        self.seed
+        self.placed.seed
     }
 
     /// Every network, in the order of ids.
-    pub fn networks(&self) -> impl Iterator<Item = &Network> + '_ {
-        self.networks.values()
+    pub fn networks(&self) -> impl Iterator<Item = PlacedNetwork<'_>> + '_ {
+        let places = self.placed.networks.values();
+        places.filter_map(|place| self.placed(place))
+    }
+
+    fn placed<'s>(&'s self, place: &'s NetworkPlace) -> Option<PlacedNetwork<'s>> {
+        let network = self.desired.networks.get(&place.network)?;
+        Some(PlacedNetwork {
+            id: place.id,
+            network,
+            place,
+        })
     }
 
     /// Every endpoint, in the order of ids.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> + '_ {
-        self.endpoints.values()
+        self.placed.endpoints.values()
     }
 
     /// Every port, in the order of ids.
     pub fn ports(&self) -> impl Iterator<Item = &Port> + '_ {
-        self.ports.values()
+        self.placed.ports.values()
     }
 
     /// The network `id`.
     #[must_use]
-    pub fn network(&self, id: NetworkId) -> Option<&Network> {
-        self.networks.get(&id)
+    pub fn network(&self, id: NetworkId) -> Option<PlacedNetwork<'_>> {
+        self.placed(self.placed.networks.get(&id)?)
     }
 
     /// The endpoint `id`.
     #[must_use]
     pub fn endpoint(&self, id: EndpointId) -> Option<&Endpoint> {
-        self.endpoints.get(&id)
+        self.placed.endpoints.get(&id)
     }
 
     /// The port `id`.
     #[must_use]
     pub fn port(&self, id: PortId) -> Option<&Port> {
-        self.ports.get(&id)
+        self.placed.ports.get(&id)
     }
 
     /// The network named `name`.
     ///
     /// # Errors
     /// [`Error::NotFound`].
-    pub fn network_named(&self, name: &str) -> Result<&Network, Error> {
-        self.networks
-            .values()
+    pub fn network_named(&self, name: &str) -> Result<PlacedNetwork<'_>, Error> {
+        self.networks()
             .find(|n| n.name == name)
             .ok_or_else(|| not_found("network", name))
     }
@@ -115,7 +89,8 @@ impl State {
     /// # Errors
     /// [`Error::NotFound`].
     pub fn port_named(&self, name: &str) -> Result<&Port, Error> {
-        self.ports
+        self.placed
+            .ports
             .values()
             .find(|p| p.name == name)
             .ok_or_else(|| not_found("port", name))
@@ -130,10 +105,11 @@ impl State {
         let is = |e: &&Endpoint| {
             e.id.to_string() == name || self.port(e.port).is_some_and(|p| p.name == name)
         };
-        if let Some(endpoint) = self.endpoints.values().find(is) {
+        if let Some(endpoint) = self.placed.endpoints.values().find(is) {
             return Ok(endpoint);
         }
         let named: Vec<_> = self
+            .placed
             .endpoints
             .values()
             .filter(|e| e.name.as_deref() == Some(name))
@@ -150,7 +126,10 @@ impl State {
 
     /// The endpoints of one namespace, in the order of ids.
     pub fn endpoints_in(&self, namespace: NamespaceId) -> impl Iterator<Item = &Endpoint> + '_ {
-        self.endpoints.values().filter(move |e| e.is_in(namespace))
+        self.placed
+            .endpoints
+            .values()
+            .filter(move |e| e.is_in(namespace))
     }
 
     /// The endpoint that `port` belongs to.
@@ -196,14 +175,26 @@ impl State {
     /// The lowest id no network has: ids index tables, so they stay dense.
     pub(crate) fn free_network_id(&self) -> NetworkId {
         let hidden = self.hidden().map(|place| place.network.0);
-        let taken: BTreeSet<u32> = self.networks.keys().map(|id| id.0).chain(hidden).collect();
+        let taken: BTreeSet<u32> = self
+            .placed
+            .networks
+            .keys()
+            .map(|id| id.0)
+            .chain(hidden)
+            .collect();
         NetworkId(lowest_free(taken.into_iter()))
     }
 
     /// The lowest id no port has.
     pub(crate) fn free_port_id(&self) -> PortId {
         let hidden = self.hidden().map(|place| place.port.0);
-        let taken: BTreeSet<u32> = self.ports.keys().map(|id| id.0).chain(hidden).collect();
+        let taken: BTreeSet<u32> = self
+            .placed
+            .ports
+            .keys()
+            .map(|id| id.0)
+            .chain(hidden)
+            .collect();
         PortId(lowest_free(taken.into_iter()))
     }
 
@@ -214,7 +205,11 @@ impl State {
         ifname: &str,
     ) -> Result<(), Error> {
         let wanted = Some((sandbox.map(|s| s.identity), ifname));
-        let owner = self.ports.values().find(|p| self.interface_of(p) == wanted);
+        let owner = self
+            .placed
+            .ports
+            .values()
+            .find(|p| self.interface_of(p) == wanted);
         let Some(owner) = owner else { return Ok(()) };
         let sandbox = sandbox.map_or_else(
             || "the daemon's namespace".to_owned(),

@@ -2,8 +2,9 @@
 //! every locked endpoint brings along, so that its first frame is not flooded and nobody else can be
 //! learned with its address.
 
-use crate::model::{Endpoint, Network, Port, StaticEntry};
-use crate::{Change, Error, State};
+use crate::model::{Endpoint, Port};
+use crate::placed::StaticEntry;
+use crate::{Change, Error, PlacedNetwork, State};
 use model::VlanMode;
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
@@ -31,7 +32,7 @@ impl State {
                 network: network.name.clone(),
             });
         };
-        let mut changed = network.clone();
+        let mut changed = network.place.clone();
         match self.statics(network.id).get(&(vlan, mac)) {
             Some(&on) if on != port.id => {
                 let (network, port) = (network.name.clone(), self.name_of(on));
@@ -45,7 +46,7 @@ impl State {
             Some(_) => {}
             None => changed.statics.push(entry),
         }
-        Ok(Change::put_network(changed))
+        Ok(Change::put_place(changed))
     }
 
     /// Checks the removal of a configured entry; a change of nothing when there is none.
@@ -59,10 +60,10 @@ impl State {
         mac: MacAddr,
     ) -> Result<Change, Error> {
         let network = self.network_named(network)?;
-        let mut changed = network.clone();
+        let mut changed = network.place.clone();
         changed.statics.retain(|s| (s.vlan, s.mac) != (vlan, mac));
-        if changed.statics.len() < network.statics.len() {
-            return Ok(Change::put_network(changed));
+        if changed.statics.len() < network.place.statics.len() {
+            return Ok(Change::put_place(changed));
         }
         // What is static and was not asked for came with an endpoint.
         match self.statics(network.id).get(&(vlan, mac)) {
@@ -76,13 +77,17 @@ impl State {
     }
 
     /// Removes the configured entries that `of` names from a network; endpoints keep theirs.
-    pub fn flush_statics(&self, network: &Network, of: impl Fn(&StaticEntry) -> bool) -> Change {
-        let mut changed = network.clone();
+    pub fn flush_statics(
+        &self,
+        network: PlacedNetwork<'_>,
+        of: impl Fn(&StaticEntry) -> bool,
+    ) -> Change {
+        let mut changed = network.place.clone();
         changed.statics.retain(|s| !of(s));
-        if changed == *network {
+        if changed == *network.place {
             Change::Nothing
         } else {
-            Change::put_network(changed)
+            Change::put_place(changed)
         }
     }
 
@@ -100,7 +105,7 @@ impl State {
                 self.port(s.port)
                     .is_some_and(|p| p.network == Some(network.id))
             };
-            for entry in network.statics.iter().filter(here) {
+            for entry in network.place.statics.iter().filter(here) {
                 all.entry(network.id)
                     .or_default()
                     .insert((entry.vlan, entry.mac), entry.port);

@@ -11,9 +11,12 @@ use pipeline::{NetworkId, PortId};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::IpAddr;
+use uuid::Uuid;
 use wire::{IpProtocol, MacAddr, VlanId};
 
-use crate::model::{Endpoint, EndpointId, Isolation, Mirror, Network, Port};
+use crate::desired::Network;
+use crate::model::{Endpoint, EndpointId, Isolation, Mirror, Port};
+use crate::placed::NetworkPlace;
 use crate::publish::{Publication, PublicationId};
 
 /// A value whose form in the file is not that of the HTTP interface.
@@ -249,6 +252,13 @@ pub(crate) trait Record {
 }
 
 impl Record for Network {
+    type Id = Uuid;
+    fn id(&self) -> Uuid {
+        self.uuid
+    }
+}
+
+impl Record for NetworkPlace {
     type Id = NetworkId;
     fn id(&self) -> NetworkId {
         self.id

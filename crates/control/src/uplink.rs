@@ -83,20 +83,20 @@ pub(crate) const HIDDEN_FDB: FdbLimits = FdbLimits {
 impl State {
     /// The uplinks, in the order they were added: the first serves networks that name none.
     pub fn uplinks(&self) -> impl Iterator<Item = &Uplink> + '_ {
-        self.uplinks.iter()
+        self.placed.uplinks.iter()
     }
 
     /// The uplink of this name.
     #[must_use]
     pub fn uplink_named(&self, name: &str) -> Option<&Uplink> {
-        self.uplinks.iter().find(|u| u.name == name)
+        self.placed.uplinks.iter().find(|u| u.name == name)
     }
 
     /// The uplink that a network's packets for the world leave through.
     #[must_use]
     pub fn uplink_of(&self, network: &crate::Network) -> Option<&Uplink> {
         match &network.routing.uplink {
-            UplinkChoice::Auto => self.uplinks.first(),
+            UplinkChoice::Auto => self.placed.uplinks.first(),
             UplinkChoice::None => None,
             UplinkChoice::Named(name) => self.uplink_named(name.as_str()),
         }
@@ -132,7 +132,7 @@ impl State {
             ports: *ports,
             place: self.free_place(),
         };
-        let mut uplinks = self.uplinks.clone();
+        let mut uplinks = self.placed.uplinks.clone();
         uplinks.push(uplink.clone());
         Ok((uplink, Change::SetUplinks(uplinks)))
     }
@@ -160,7 +160,7 @@ impl State {
                 networks,
             });
         }
-        let mut uplinks = self.uplinks.clone();
+        let mut uplinks = self.placed.uplinks.clone();
         uplinks.retain(|u| u.name != name);
         Ok((uplink.clone(), Change::SetUplinks(uplinks)))
     }
@@ -169,8 +169,8 @@ impl State {
     #[must_use]
     pub fn place_of(&self, which: Hidden) -> Option<Attachment> {
         match which {
-            Hidden::Host => self.host,
-            Hidden::Services => self.services,
+            Hidden::Host => self.placed.host,
+            Hidden::Services => self.placed.services,
         }
     }
 
@@ -195,14 +195,14 @@ impl State {
 
     /// Every hidden network.
     pub(crate) fn hidden(&self) -> impl Iterator<Item = Attachment> + '_ {
-        let uplinks = self.uplinks.iter().map(|u| u.place);
-        uplinks.chain(self.host).chain(self.services)
+        let uplinks = self.placed.uplinks.iter().map(|u| u.place);
+        uplinks.chain(self.placed.host).chain(self.placed.services)
     }
 
     pub(crate) fn hidden_mut(&mut self, which: Hidden) -> &mut Option<Attachment> {
         match which {
-            Hidden::Host => &mut self.host,
-            Hidden::Services => &mut self.services,
+            Hidden::Host => &mut self.placed.host,
+            Hidden::Services => &mut self.placed.services,
         }
     }
 

@@ -140,10 +140,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
                 .ok()
                 .map(|(_, change)| change)
         }
-        Request::RemoveNetwork(name) => state
-            .remove_network(&format!("n{name}"))
-            .ok()
-            .map(|(_, change)| change),
+        Request::RemoveNetwork(name) => state.remove_network(&format!("n{name}")).ok(),
         Request::Attach {
             network,
             sandbox,
@@ -215,7 +212,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
         }
         Request::RenameNetwork(old, new) => {
             let network = state.network_named(&format!("n{old}")).ok()?;
-            let renamed = state.rename_network(network, &format!("n{new}"));
+            let renamed = state.rename_network(&network, &format!("n{new}"));
             renamed.ok().map(|(_, change)| change)
         }
         Request::Detach(n) => Some(state.detach(nth_endpoint(*n)?).expect("it is there").1),
@@ -388,6 +385,7 @@ fn check_tables(state: &State, live: &Live) {
                 .is_some_and(|p| p.network == Some(network.id))
         };
         let mut wanted: BTreeMap<_, _> = network
+            .place
             .statics
             .iter()
             .filter(|s| here(s.port))
@@ -474,7 +472,13 @@ proptest! {
 
             let after = state.clone();
             let redo = state.commit(undo);
-            let maps = |s: &State| serde_json::to_value(s).map(|mut v| { v["next_endpoint"].take(); v["next_publication"].take(); v }).unwrap();
+            let maps = |s: &State| {
+                let mut written = serde_json::to_value(s).unwrap();
+                for next in ["next_network", "next_endpoint", "next_publication"] {
+                    assert!(written["placed"][next].take().is_u64());
+                }
+                written
+            };
             prop_assert_eq!(maps(&state), maps(&before), "undoing {:?}", request);
             let _ = state.commit(redo);
             prop_assert_eq!(&state, &after, "redoing {:?}", request);

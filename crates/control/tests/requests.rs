@@ -393,7 +393,7 @@ fn a_network_has_another_name_for_its_peers_as_well() {
     };
     let (_, change) = state.set_network("blue", peers("red")).unwrap();
     let _ = state.commit(change);
-    let red = |state: &State| state.network_named("red").unwrap().clone();
+    let red = |state: &State| state.network_named("red").unwrap().network.clone();
     assert_eq!(
         refusal(state.rename_network(&red(&state), "blue")),
         "network `blue` already exists"
@@ -442,7 +442,7 @@ fn a_network_in_use_stays_and_an_unused_one_goes() {
     );
     let (_, change) = state.detach(endpoint.id).unwrap();
     let _ = state.commit(change);
-    let (_, change) = state.remove_network("blue").unwrap();
+    let change = state.remove_network("blue").unwrap();
     let _ = state.commit(change);
     assert_eq!(
         refusal(state.remove_network("blue")),
@@ -528,7 +528,7 @@ fn what_mentions_a_port_goes_with_it_and_comes_back_with_it() {
             .of,
         []
     );
-    assert_eq!(state.network_named("blue").unwrap().statics, []);
+    assert_eq!(state.network_named("blue").unwrap().place.statics, []);
     let _ = state.commit(undo);
     assert_eq!(state, before);
 }
@@ -580,7 +580,7 @@ fn static_entries_have_one_owner() {
     );
     let change = state.remove_static("blue", VlanId::DEFAULT, other).unwrap();
     let _ = state.commit(change);
-    assert_eq!(state.network_named("blue").unwrap().statics, []);
+    assert_eq!(state.network_named("blue").unwrap().place.statics, []);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use clearway_control::{Isolation, PortKind, State, VERSION};
 use model::{Dependence, Masquerade, Preset, UplinkChoice};
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// The state of a file, which has a version and a boot beside it.
 fn read(file: &str) -> State {
@@ -13,7 +14,8 @@ fn read(file: &str) -> State {
 
 /// They have a value of every kind.
 const EVERYTHING: &str = include_str!("state/version-1.json");
-const TODAY: &str = include_str!("state/version-2.json");
+const BEFORE: &str = include_str!("state/version-2.json");
+const TODAY: &str = include_str!("state/version-3.json");
 const EARLY: &str = include_str!("state/version-1-early.json");
 
 #[test]
@@ -46,7 +48,7 @@ fn what_the_first_files_did_not_say_is_the_default() {
 
 #[test]
 fn what_is_read_is_written_and_read_again() {
-    for file in [EVERYTHING, TODAY, EARLY] {
+    for file in [EVERYTHING, BEFORE, TODAY, EARLY] {
         let state = read(file);
         let written = serde_json::to_value(&state).unwrap();
         assert_eq!(State::read(VERSION, written).unwrap(), state);
@@ -55,11 +57,34 @@ fn what_is_read_is_written_and_read_again() {
 
 /// What reads a file may change; what stands in it does so with its version only.
 #[test]
-fn a_file_of_version_2_is_written_as_it_was_read() {
+fn a_file_of_version_3_is_written_as_it_was_read() {
     let state = read(TODAY);
     let file: Value = serde_json::from_str(TODAY).unwrap();
     assert_eq!(serde_json::to_value(&state).unwrap(), file["state"]);
     assert_eq!(state, read(EVERYTHING), "it says what version 1 said");
+    assert_eq!(state, read(BEFORE), "it says what version 2 said");
+}
+
+#[test]
+fn each_network_of_an_older_file_gets_a_uuid_of_its_own() {
+    let uuids = |file| -> BTreeSet<_> { read(file).networks().map(|n| n.uuid).collect() };
+    assert_eq!(uuids(BEFORE).len(), read(BEFORE).networks().count());
+    assert_eq!(uuids(BEFORE), uuids(BEFORE), "the same each time");
+    assert!(uuids(BEFORE).is_disjoint(&uuids(EARLY)), "no other host's");
+}
+
+#[test]
+fn a_network_without_a_place_and_a_place_without_a_network_are_refused() {
+    let good: Value = serde_json::from_str(TODAY).unwrap();
+    let refused = |of: &str| {
+        let mut state = good["state"].clone();
+        state[of]["networks"].as_array_mut().unwrap().pop();
+        State::read(VERSION, state).unwrap_err().to_string()
+    };
+    for of in ["desired", "placed"] {
+        let says = refused(of);
+        assert!(says.contains("has no place, or is none"), "{says}");
+    }
 }
 
 #[test]
@@ -68,10 +93,10 @@ fn another_version_and_an_unknown_key_are_refused() {
     let good = serde_json::to_value(read(EARLY)).unwrap();
     assert_eq!(
         refused(VERSION + 1, good.clone()),
-        "it has version 3, this daemon reads versions 1 to 2"
+        "it has version 4, this daemon reads versions 1 to 3"
     );
     let mut unknown = good;
-    unknown["networks"][0]["routing"]["mtv"] = 9.into();
+    unknown["desired"]["networks"][0]["routing"]["mtv"] = 9.into();
     let says = refused(VERSION, unknown);
     assert!(says.starts_with("unknown field `mtv`"), "{says}");
 }

@@ -3,7 +3,7 @@
 use super::{Action, Observed, Plan};
 use crate::router::{LinkFacts, UplinkFacts};
 use crate::uplink::{Attachment, Hidden, Uplink};
-use crate::{Network, State, Subnet, TAP_MTU_MAX};
+use crate::{Network, PlacedNetwork, State, Subnet, TAP_MTU_MAX};
 use ipnet::IpNet;
 use nat::PortRange;
 use pipeline::NetworkId;
@@ -155,7 +155,12 @@ pub(super) fn names(
 ) {
     let answered = state.networks().filter(|network| !network.overlapping);
     let wanted: BTreeSet<(NetworkId, IpAddr)> = answered
-        .flat_map(|n| n.subnets.iter().filter_map(|s| Some((n.id, s.gateway?))))
+        .flat_map(|n| {
+            n.network
+                .subnets
+                .iter()
+                .filter_map(move |s| Some((n.id, s.gateway?)))
+        })
         .collect();
     // Sockets end with the stack that they are in.
     let there = match kept(state, observed, Hidden::Services) {
@@ -296,7 +301,9 @@ fn known_networks(state: &State, uplink: &Uplink) -> Vec<IpNet> {
         let routed = network.has_gateway() && !network.routing.internal;
         routed && own.is_some_and(|own| own.name == uplink.name)
     });
-    behind.flat_map(Network::known_to_the_world).collect()
+    behind
+        .flat_map(|network| network.known_to_the_world())
+        .collect()
 }
 
 /// How networks are to be reached from a stack.
@@ -307,8 +314,8 @@ fn ways<'a>(
 ) -> impl Iterator<Item = Way> + use<'a> {
     // While there is no bridge, its subnet is left free: dockerd, which makes it anew after a
     // reboot, would choose another one.
-    let is_there = |network: &Network| {
-        let bridge = network.bridge.as_ref();
+    let is_there = |network: &PlacedNetwork<'_>| {
+        let bridge = network.place.bridge.as_ref();
         bridge.is_none_or(|bridge| observed.bridges.contains(&bridge.ifname))
     };
     let wanted = state.networks().filter(move |network| match which {
@@ -316,7 +323,7 @@ fn ways<'a>(
         Hidden::Services => network.has_gateway(),
     });
     wanted.flat_map(|network| {
-        let bridge = network.bridge.as_ref().map(|b| b.ifname.clone());
+        let bridge = network.place.bridge.as_ref().map(|b| b.ifname.clone());
         let way = move |subnet: &Subnet| {
             Some(Way {
                 address: subnet.gateway?,
@@ -324,7 +331,7 @@ fn ways<'a>(
                 bridge: bridge.clone(),
             })
         };
-        network.subnets.iter().filter_map(way)
+        network.network.subnets.iter().filter_map(way)
     })
 }
 

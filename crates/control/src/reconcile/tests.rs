@@ -1,7 +1,8 @@
 //! A kernel that does as it is told, but for what fails.
 
 use super::*;
-use crate::model::{Bridge, EndpointId, NamespaceId, Sandbox};
+use crate::model::{EndpointId, NamespaceId, Sandbox};
+use crate::placed::Bridge;
 use crate::publish::{Listener, PublicationRequest};
 use crate::uplink::UplinkRequest;
 use crate::{AttachRequest, Gateway, JoinRequest, NetworkRequest, SubnetRequest, Via};

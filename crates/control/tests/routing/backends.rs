@@ -51,7 +51,7 @@ fn a_publication_leads_to_those_of_its_backends_that_are_there() {
 
     let written = serde_json::to_value(&state).unwrap();
     assert_eq!(
-        written["publications"][0]["endpoint"],
+        written["placed"]["publications"][0]["endpoint"],
         serde_json::json!([1, 2, 3])
     );
     assert_eq!(
@@ -70,7 +70,7 @@ fn a_publication_leads_to_those_of_its_backends_that_are_there() {
     }
     let written = serde_json::to_value(&state).unwrap();
     assert_eq!(
-        written["publications"][0]["endpoint"], 2,
+        written["placed"]["publications"][0]["endpoint"], 2,
         "one is written as ever"
     );
     assert_eq!(state.publications().next().unwrap().id.to_string(), id);

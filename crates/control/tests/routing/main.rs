@@ -771,7 +771,7 @@ const OLD: &str = r#"{
 
 #[test]
 fn an_old_state_file_is_loaded_and_means_what_it_did() {
-    let mut state: State = serde_json::from_str(OLD).unwrap();
+    let mut state = State::read(1, serde_json::from_str(OLD).unwrap()).unwrap();
     assert_eq!(state.check(), Ok(()));
     let blue = state.network_named("blue").unwrap();
     assert_eq!(blue.routing, Routing::default());

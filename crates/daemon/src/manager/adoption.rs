@@ -18,9 +18,10 @@ use super::writer::Writer;
 use super::{Manager, routes, translate};
 use api::{Adopt, Adoption, AdoptionCalls, ApiError, Detach, Name};
 use control::reconcile::is_link_local;
-use control::{Endpoint, Gateway, Network, NetworkRequest, PortKind, SubnetRequest, Via};
+use control::{Endpoint, Gateway, NetworkRequest, PlacedNetwork, PortKind, SubnetRequest, Via};
 use host::{Links, Netns};
 use ipnet::IpNet;
+use pipeline::NetworkId;
 use std::collections::{BTreeMap, BTreeSet};
 use wire::MacAddr;
 
@@ -49,41 +50,44 @@ impl Writer {
         let bridge = in_own_namespace(|links| links.bridge(ifname))?;
         let no_bridge = || ApiError::not_found(format!("there is no interface {ifname}"));
         let request = request(ifname, &bridge.ok_or_else(no_bridge)?)?;
-        let (network, change) = self
+        let (id, change) = self
             .state
             .add_network(&request, |net| routes::overlapping_but(net, Some(ifname)))
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(bridge = %ifname, "adopted");
-        self.show()
-            .shown_adoption(&network)
-            .ok_or_else(|| ApiError::internal(format!("network {} is not whole", network.name)))
+        let now = self.show();
+        let network = now.state.network(id);
+        network
+            .and_then(|network| now.shown_adoption(network))
+            .ok_or_else(|| ApiError::internal(format!("{id} is not whole")))
     }
 
     /// Gives a bridge its ports back and takes the network away that stood in for it.
     pub(super) fn release(&mut self, bridge: &Name) -> Result<(), ApiError> {
         let network = match self.state.network_for(bridge.as_str()) {
-            Ok(network) => network.clone(),
+            Ok(network) => network,
             Err(error) => return self.give_back_leftovers(bridge, &error),
         };
-        let strangers = self.strangers(&network);
+        let (id, name) = (network.id, network.name.clone());
+        let strangers = self.strangers(id);
         if !strangers.is_empty() {
             return Err(refused(&control::Error::NetworkInUse {
-                name: network.name,
+                name,
                 ports: strangers,
             }));
         }
         let ports: Vec<String> = self
             .state
-            .ports_of(&network)
+            .ports_of(id)
             .map(|port| port.name.clone())
             .collect();
         for port in &ports {
             self.detach(&Detach::Endpoint(translate::name(port)))?;
         }
-        let (_, change) = self
+        let change = self
             .state
-            .remove_network(&network.name)
+            .remove_network(&name)
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(%bridge, "released");
@@ -118,7 +122,7 @@ impl Writer {
     }
 
     /// Ports of a network that the bridge never had.
-    fn strangers(&self, network: &Network) -> Vec<String> {
+    fn strangers(&self, network: NetworkId) -> Vec<String> {
         let is_stranger = |id| {
             let endpoint = self.state.endpoint(id);
             endpoint.is_some_and(|e| e.sandbox.is_some() && !matches!(e.via, Via::Veth { .. }))
@@ -134,13 +138,13 @@ impl Writer {
 impl Snapshot {
     /// All adopted bridges.
     pub(super) fn adoptions(&self) -> Vec<Adoption> {
-        let adopted = self.state.networks().filter(|n| n.bridge.is_some());
+        let adopted = self.state.networks().filter(|n| n.place.bridge.is_some());
         adopted.filter_map(|n| self.shown_adoption(n)).collect()
     }
 
-    fn shown_adoption(&self, network: &Network) -> Option<Adoption> {
-        let bridge = network.bridge.as_ref()?;
-        let ports = self.state.ports_of(network);
+    fn shown_adoption(&self, network: PlacedNetwork<'_>) -> Option<Adoption> {
+        let bridge = network.place.bridge.as_ref()?;
+        let ports = self.state.ports_of(network.id);
         Some(Adoption {
             bridge: translate::name(&bridge.ifname),
             network: translate::name(&network.name),

@@ -177,7 +177,7 @@ impl Snapshot {
 
     /// The router's neighbours on networks and uplinks.
     pub(super) fn neighbours(&self) -> Vec<api::Neighbour> {
-        let networks = self.state.networks().map(|n| (n.id, &n.name));
+        let networks = self.state.networks().map(|n| (n.id, &n.network.name));
         let uplinks = self.state.uplinks().map(|u| (u.place.network, &u.name));
         let (now, view) = (self.dataplane.now(), self.dataplane.view());
         let neighbours = &view.router.live.gateway.neighbours;

@@ -8,7 +8,7 @@ use api::{
     ApiError, FdbAdd, FdbCalls, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed, Name,
     VlanId,
 };
-use control::{Change, Network, State, StaticEntry};
+use control::{Change, PlacedNetwork, State, StaticEntry};
 use pipeline::PortId;
 use switch::fdb::{Entry, FlushFilter, Kind, Removal};
 
@@ -50,7 +50,7 @@ impl Snapshot {
         Ok(shown)
     }
 
-    fn shown_entry(&self, network: &Network, entry: &Entry) -> Option<FdbEntry> {
+    fn shown_entry(&self, network: PlacedNetwork<'_>, entry: &Entry) -> Option<FdbEntry> {
         let (kind, age_seconds) = match entry.kind {
             Kind::Learned => (FdbKind::Learned, Some(entry.age.as_secs())),
             Kind::Static => (FdbKind::Static, None),
@@ -134,7 +134,7 @@ impl Writer {
         for network in networks_named(&self.state, flush.network.as_ref())? {
             tables.extend(self.live.fdb(network.id).cloned());
             if flush.include_static {
-                removed += network.statics.iter().filter(|s| meant(s)).count();
+                removed += network.place.statics.iter().filter(|s| meant(s)).count();
                 changes.push(self.state.flush_statics(network, meant));
             }
         }
@@ -158,7 +158,10 @@ impl Writer {
     }
 }
 
-fn networks_named<'a>(state: &'a State, name: Option<&Name>) -> Result<Vec<&'a Network>, ApiError> {
+fn networks_named<'s>(
+    state: &'s State,
+    name: Option<&Name>,
+) -> Result<Vec<PlacedNetwork<'s>>, ApiError> {
     match name {
         Some(name) => state
             .network_named(name.as_str())

@@ -87,13 +87,14 @@ fn has_eth0(namespace: &Namespace) -> bool {
     namespace.ip("link show eth0").is_ok()
 }
 
-/// Waits until the interface is gone. The kernel removes a TAP with its last descriptor, and a program
-/// that another test is about to start has copies of all of them until it executes.
+/// Waits until what ends with a TAP is gone. The kernel removes a TAP with its last descriptor, and a
+/// program that another test is about to start has copies of all of them until it executes.
+fn await_end(what: &str, is_gone: impl FnMut() -> bool) {
+    wait_until(what, Duration::from_secs(2), is_gone).unwrap();
+}
+
 fn loses_eth0(namespace: &Namespace) {
-    wait_until("eth0 to go", Duration::from_secs(2), || {
-        !has_eth0(namespace)
-    })
-    .unwrap();
+    await_end("eth0 to go", || !has_eth0(namespace));
 }
 
 /// Returns whether a datagram gets from one namespace to an address in the other.

@@ -5,7 +5,7 @@ use super::snapshot::Snapshot;
 use super::writer::Writer;
 use super::{Manager, routes, translate};
 use api::{ApiError, Name, NetworkCalls, NetworkCreate, NetworkSet};
-use control::Network;
+use control::PlacedNetwork;
 use ipnet::IpNet;
 
 impl NetworkCalls for Manager {
@@ -37,13 +37,13 @@ impl Writer {
         network: &NetworkCreate,
     ) -> Result<api::Network, ApiError> {
         let request = translate::network_request(network);
-        let (network, change) = self
+        let (_, change) = self
             .state
             .add_network(&request, routes::overlapping)
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(network = %network.name, "made");
-        Ok(self.show().shown(&network))
+        self.show().network(&network.name)
     }
 
     /// Changes a network while it is used.
@@ -70,12 +70,12 @@ impl Writer {
         };
         self.change(change)?;
         tracing::info!(network = %name, now = %network.name, "changed");
-        Ok(self.show().shown(&network))
+        self.show().network(set.name.as_ref().unwrap_or(name))
     }
 
     /// Takes a network away.
     pub(super) fn network_remove(&mut self, name: &Name) -> Result<(), ApiError> {
-        let (_, change) = self
+        let change = self
             .state
             .remove_network(name.as_str())
             .map_err(|error| refused(&error))?;
@@ -105,12 +105,12 @@ impl Snapshot {
             .map_err(|error| refused(&error))
     }
 
-    fn shown(&self, network: &Network) -> api::Network {
+    fn shown(&self, network: PlacedNetwork<'_>) -> api::Network {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         api::Network {
             id: network.id.0,
-            spec: translate::network_spec(network),
-            ports: count(self.state.ports_of(network).count()),
+            spec: translate::network_spec(&network),
+            ports: count(self.state.ports_of(network.id).count()),
             endpoints: count(
                 self.state
                     .endpoints()
@@ -124,7 +124,7 @@ impl Snapshot {
             gateways: network.gateways().iter().map(IpNet::addr).collect(),
             uplink: self
                 .state
-                .uplink_of(network)
+                .uplink_of(&network)
                 .map(|uplink| translate::name(&uplink.name)),
             publications: self
                 .publications()

@@ -112,7 +112,7 @@ fn nics(state: &State, links: &Links) -> Result<BTreeMap<String, Nic>, Error> {
 /// The bridges that networks stand in for.
 fn bridges(state: &State, links: &Links) -> Result<BTreeSet<String>, Error> {
     let mut there = BTreeSet::new();
-    for bridge in state.networks().filter_map(|n| n.bridge.as_ref()) {
+    for bridge in state.networks().filter_map(|n| n.place.bridge.as_ref()) {
         if links.state(&bridge.ifname)?.is_some() {
             there.insert(bridge.ifname.clone());
         }

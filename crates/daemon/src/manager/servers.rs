@@ -6,7 +6,7 @@
 
 use super::carry_out::Trouble;
 use super::writer::Writer;
-use control::{Endpoint, Network};
+use control::{Endpoint, Network, PlacedNetwork};
 use host::Private;
 use names::{HostName, NetworkKey, Reach, SandboxKey, Zones};
 use pipeline::NetworkId;
@@ -76,14 +76,14 @@ impl Writer {
             .state
             .endpoints()
             .filter(named)
-            .filter_map(|e| Some(endpoint_of(e, self.state.network(e.network)?)))
+            .filter_map(|e| Some(endpoint_of(e, &*self.state.network(e.network)?)))
             .collect();
         let zones = Zones::new(None, networks, endpoints);
         self.servers.names.publish(zones);
     }
 
     /// Networks whose containers are known by their addresses.
-    fn answered(&self) -> impl Iterator<Item = &Network> {
+    fn answered(&self) -> impl Iterator<Item = PlacedNetwork<'_>> {
         self.state.networks().filter(|network| !network.overlapping)
     }
 }
@@ -99,7 +99,7 @@ fn listen(ip: IpAddr) -> Result<(UdpSocket, TcpListener), Trouble> {
 /// RFC 1035, 4.2.
 const DNS: u16 = 53;
 
-fn network_of(network: &Network) -> names::Network {
+fn network_of(network: PlacedNetwork<'_>) -> names::Network {
     names::Network {
         key: NetworkKey(network.id.0),
         name: network.name.parse().ok(),

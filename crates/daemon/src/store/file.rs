@@ -267,7 +267,7 @@ fn understand(snapshot: &[u8], journal: &[u8]) -> Result<Understood, String> {
         Ok((version, found.boot, found.revision, state))
     };
     let (version, boot, revision, state) = read().map_err(|error| error.to_string())?;
-    let replayed = replay(state, revision, journal)?;
+    let replayed = replay(version, state, revision, journal)?;
     replayed.state.check().map_err(|error| error.to_string())?;
     let is_current = version == control::VERSION;
     Ok(Understood {

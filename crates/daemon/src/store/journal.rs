@@ -10,6 +10,7 @@
 use super::Revision;
 use control::{Change, State, read_json};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -38,11 +39,12 @@ pub(super) struct Replayed {
     pub(super) whole: usize,
 }
 
-/// Makes the changes of `journal` that come after `revision`.
+/// Makes the changes of `journal`, written in the form of `version`, that come after `revision`.
 ///
 /// # Errors
 /// Which line cannot be read, and why.
 pub(super) fn replay(
+    version: u32,
     mut state: State,
     mut revision: Revision,
     journal: &[u8],
@@ -53,8 +55,8 @@ pub(super) fn replay(
         .map_or(0, |end| end + 1);
     let lines = journal[..whole].split(|byte| *byte == b'\n');
     for (number, line) in (1..).zip(lines.filter(|line| !line.is_empty())) {
-        let record: Record<Change> =
-            read_json(line).map_err(|why| format!("change {number}: {why}"))?;
+        let bad = |why| format!("change {number}: {why}");
+        let record: Record<Value> = read_json(line).map_err(bad)?;
         // A daemon that ended between a new snapshot and an empty journal leaves what both have.
         if record.revision <= revision {
             continue;
@@ -67,7 +69,8 @@ pub(super) fn replay(
         }
         revision = record.revision;
         // What takes it back is of no use any more.
-        let _ = state.commit(record.change);
+        let change = state.read_change(version, record.change).map_err(bad)?;
+        let _ = state.commit(change);
     }
     Ok(Replayed {
         state,

@@ -210,7 +210,7 @@ pub(super) const KNOWN_CYCLES: &[KnownCycle] = &[
     known(
         CONTROL,
         &[
-            "change", "error", "ipam", "model", "names", "network", "policy", "publish", "routing",
+            "change", "desired", "ipam", "model", "network", "placed", "policy", "publish",
             "state", "stored", "uplink",
         ],
     ),

@@ -327,7 +327,7 @@ fn while_its_bridge_is_missing_its_subnet_is_left_free() {
     core.tick();
     assert!(routes().starts_with("172.17.0.0/16 dev cw"), "{}", routes());
     core.release(&docker0()).unwrap();
-    assert!(!routes().contains("dev cw"), "{}", routes());
+    await_end("the route to go", || !routes().contains("dev cw"));
     drop(docker);
 }
 

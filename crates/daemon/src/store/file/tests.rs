@@ -169,7 +169,7 @@ fn what_is_not_understood_is_kept_and_told() {
     written(dir.path(), 2);
     let [snapshot, journal] =
         [SNAPSHOT, JOURNAL].map(|name| fs::read_to_string(path(dir.path(), name)).unwrap());
-    let newer = snapshot.replacen("\"version\":2", "\"version\":3", 1);
+    let newer = snapshot.replacen("\"version\":3", "\"version\":4", 1);
     let extra = snapshot.replacen("\"boot\"", "\"colour\":1,\"boot\"", 1);
     let deep = snapshot.replacen("\"mtu\"", "\"colour\":1,\"mtu\"", 1);
     let record = journal.replacen("\"mtu\"", "\"colour\":1,\"mtu\"", 1);
@@ -179,13 +179,13 @@ fn what_is_not_understood_is_kept_and_told() {
         (
             &newer,
             &journal,
-            "it has version 3, this daemon reads versions 1 to 2",
+            "it has version 4, this daemon reads versions 1 to 3",
         ),
         (&extra, &journal, "the key colour is not known"),
         (
             &deep,
             &journal,
-            "the key state.networks.0.colour is not known",
+            "the key state.desired.networks.0.colour is not known",
         ),
         (&snapshot, &record, "change 1: the key change."),
         (&snapshot, &gap, "change 1: revision 9 follows 1"),
@@ -224,10 +224,45 @@ fn a_file_of_the_version_before_is_read() {
     owner.add_network("blue").unwrap();
     // An older daemon must not take the file for the whole: it looks for no journal.
     let snapshot = fs::read_to_string(path(dir.path(), SNAPSHOT)).unwrap();
-    assert!(snapshot.contains("\"version\":2") && snapshot.contains("blue"));
+    assert!(snapshot.contains("\"version\":3") && snapshot.contains("blue"));
     let state = owner.state.clone();
     drop(owner);
     assert_eq!(Owner::open(dir.path()).state, state);
+}
+
+/// A daemon of version 2 wrote both: networks `blue` and `red`, a port, a configured entry, a new name
+/// for `blue`, and the end of `red`.
+#[test]
+fn a_journal_of_the_version_before_is_read() {
+    let dir = directory();
+    let files = [
+        (SNAPSHOT, include_str!("version-2/state.json")),
+        (JOURNAL, include_str!("version-2/state.journal")),
+    ];
+    for (name, text) in files {
+        fs::write(path(dir.path(), name), text).unwrap();
+    }
+    let mut owner = Owner::open(dir.path());
+    assert_eq!(owner.warnings(), [""; 0]);
+    let networks: Vec<_> = owner.state.networks().collect();
+    let [green] = &networks[..] else {
+        panic!("{networks:?}")
+    };
+    let port = owner.state.port_named("p0").unwrap();
+    assert_eq!(
+        (green.name.as_str(), port.network),
+        ("green", Some(green.id))
+    );
+    let statics: Vec<_> = green.place.statics.iter().map(|entry| entry.port).collect();
+    assert_eq!(statics, [port.id]);
+    let uuid = green.uuid;
+    owner.add_network("blue").unwrap();
+    let state = owner.state.clone();
+    drop(owner);
+    let again = Owner::open(dir.path());
+    assert_eq!(again.state, state);
+    assert_eq!(again.state.network_named("green").unwrap().uuid, uuid);
+    assert_ne!(again.state.network_named("blue").unwrap().uuid, uuid);
 }
 
 #[test]
@@ -276,7 +311,7 @@ fn what_was_removed_is_named_nowhere_once_changes_are_folded() {
     let mut owner = Owner::open(dir.path());
     owner.add_network("kept").unwrap();
     owner.add_network("secret").unwrap();
-    let (_, change) = owner.state.remove_network("secret").unwrap();
+    let change = owner.state.remove_network("secret").unwrap();
     owner.try_commit(&change).unwrap();
     let names = |name| {
         let text = |file| fs::read_to_string(path(dir.path(), file)).unwrap();
