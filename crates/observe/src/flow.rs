@@ -1,13 +1,15 @@
-//! The properties of a recorded frame that a filter asks about.
+//! The properties that a filter asks about: of a recorded frame, of a connection, or of an entry of the
+//! forwarding database.
 //!
 //! A packet that is translated has two sources or two destinations: those it arrived with and those
 //! it left with. A filter finds it by either, so that `host 10.80.0.2` and `host 198.51.100.1` both
 //! show a connection through NAT, in both directions.
 
 use crate::Record;
-use pipeline::{Decision, Stage};
+use model::NatState;
+use pipeline::{Decision, NetworkId, PortId, Stage};
 use std::net::IpAddr;
-use wire::{Headers, IpProtocol, Net, Transport, TransportAddr};
+use wire::{EtherType, Headers, IpProtocol, MacAddr, Net, Transport, TransportAddr};
 
 /// One end of a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,15 +22,38 @@ pub(crate) struct End {
 /// The ends on one side of a packet: as it arrived, and as it left.
 pub(crate) type Side = [Option<End>; 2];
 
-/// A recorded frame, with its headers read.
-#[derive(Debug)]
+/// One end of a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Party {
+    /// Its network: an uplink for somebody outside.
+    pub network: NetworkId,
+    /// Its own address.
+    pub addr: TransportAddr,
+    /// The address that the other end knows it by, when it is another one.
+    pub seen_as: Option<TransportAddr>,
+}
+
+/// Packets that have something in common: a recorded frame, the packets of a connection, or the frames
+/// that an entry of the forwarding database leads to its port. What is not known is `None`.
+#[derive(Debug, Default)]
 pub struct Flow<'r> {
-    pub(crate) record: &'r Record,
-    /// `None` of a frame that is too short to have any.
+    /// The frame's record.
+    pub(crate) record: Option<&'r Record>,
+    /// The frame's headers.
     pub(crate) headers: Option<Headers>,
+    /// The source and the destination.
+    pub(crate) macs: [Option<MacAddr>; 2],
+    pub(crate) vlan: Option<u16>,
+    pub(crate) ethertype: Option<EtherType>,
+    /// The source's network and the destination's.
+    pub(crate) networks: [Option<NetworkId>; 2],
+    /// The port of the switch that the frame came from, or that an entry leads to.
+    pub(crate) port: Option<PortId>,
     pub(crate) protocol: Option<IpProtocol>,
     pub(crate) src: Side,
     pub(crate) dst: Side,
+    /// How far a connection has come.
+    pub(crate) state: Option<NatState>,
 }
 
 impl<'r> Flow<'r> {
@@ -39,11 +64,11 @@ impl<'r> Flow<'r> {
             .copied()
             .or_else(|| Headers::parse(record.head()).ok());
         let mut flow = Self {
-            record,
+            record: Some(record),
             headers,
-            protocol: None,
-            src: [None; 2],
-            dst: [None; 2],
+            networks: [record.network, record.into.or(record.network)],
+            port: Some(record.from),
+            ..Self::default()
         };
         if let Some(headers) = &headers {
             flow.read(headers);
@@ -58,7 +83,45 @@ impl<'r> Flow<'r> {
         flow
     }
 
+    /// Describes a connection: its protocol, how far it has come, who began it and who was called.
+    #[must_use]
+    pub fn connection(protocol: IpProtocol, state: NatState, [src, dst]: [Party; 2]) -> Self {
+        let has_ports = [IpProtocol::TCP, IpProtocol::UDP, IpProtocol::SCTP].contains(&protocol);
+        let end = |addr: TransportAddr| End {
+            ip: addr.ip,
+            port: has_ports.then_some(addr.port),
+        };
+        let side = |party: Party| [Some(end(party.addr)), party.seen_as.map(end)];
+        Self {
+            ethertype: Some(match src.addr.ip {
+                IpAddr::V4(_) => EtherType::IPV4,
+                IpAddr::V6(_) => EtherType::IPV6,
+            }),
+            networks: [Some(src.network), Some(dst.network)],
+            protocol: Some(protocol),
+            src: side(src),
+            dst: side(dst),
+            state: Some(state),
+            ..Self::default()
+        }
+    }
+
+    /// Describes an entry of the forwarding database: frames to `mac` in this VLAN of `network` go to `port`.
+    #[must_use]
+    pub fn entry(network: NetworkId, vlan: u16, mac: MacAddr, port: PortId) -> Self {
+        Self {
+            macs: [None, Some(mac)],
+            vlan: Some(vlan),
+            networks: [None, Some(network)],
+            port: Some(port),
+            ..Self::default()
+        }
+    }
+
     fn read(&mut self, headers: &Headers) {
+        self.macs = [Some(headers.src), Some(headers.dst)];
+        self.vlan = headers.outer.map(|tag| tag.vid());
+        self.ethertype = Some(headers.ethertype);
         let (src, dst) = match headers.net {
             Net::Arp(arp) => (arp.sender_ip.into(), arp.target_ip.into()),
             Net::Ipv4(ip) => {
@@ -102,7 +165,10 @@ impl<'r> Flow<'r> {
 
     /// Returns whether `stage` took a decision about the frame.
     pub(crate) fn reached(&self, stage: Stage) -> bool {
-        let steps = self.record.steps.as_slice();
-        steps.iter().any(|step| step.stage() == stage)
+        let reached = |record: &Record| {
+            let mut steps = record.steps.as_slice().iter();
+            steps.any(|step| step.stage() == stage)
+        };
+        self.record.is_some_and(reached)
     }
 }

@@ -17,7 +17,8 @@
 //! has a source number of its own: a worker of the dataplane, or whoever repeats its decisions.
 //!
 //! [`Filter`] is the text that a person writes, parsed; [`FlowMatch`] is the same with names turned
-//! into ids, which is what is asked for each record. It is the one matcher of the house.
+//! into ids. It is the one matcher of the house: asked about each record, and about each connection and
+//! each entry of a forwarding database that somebody wants listed or forgotten. [`Flow`] is what it asks.
 
 mod filter;
 mod flow;
@@ -25,7 +26,7 @@ mod record;
 mod summary;
 mod watch;
 
-pub use filter::{EndpointIds, Filter, FilterError, FlowMatch, Resolve};
-pub use flow::Flow;
+pub use filter::{EndpointIds, Filter, FilterError, FlowMatch, Resolve, Subject};
+pub use flow::{Flow, Party};
 pub use record::{HEAD, Record, STEPS, Steps, Verdict};
 pub use watch::{Tally, Watch, Watches};

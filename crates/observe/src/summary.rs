@@ -10,7 +10,8 @@ impl Flow<'_> {
     #[must_use]
     pub fn summary(&self) -> String {
         let Some(headers) = &self.headers else {
-            return format!("{} bytes, too short for a header", self.record.len);
+            let len = self.record.map_or(0, |record| record.len);
+            return format!("{len} bytes, too short for a header");
         };
         let tag = headers
             .outer

@@ -20,7 +20,7 @@
 //! * `host_links.rs`: the round in which the kernel is made to be as desired: `observe.rs`, then
 //!   `control::reconcile`, then `carry_out.rs` · `servers.rs`: the name server
 //! * `survival.rs`: connections that outlive the daemon
-//! * `translate.rs`: the interface's words and the state's · `routes.rs`: the host's routes
+//! * `translate.rs`: the interface's words and the state's · `filter.rs`: filters of requests · `routes.rs`: the host's routes
 
 mod adoption;
 mod carry_out;
@@ -29,6 +29,7 @@ mod doctor;
 mod endpoints;
 mod explain;
 mod fdb;
+mod filter;
 mod gateway;
 mod host_links;
 #[cfg(test)]

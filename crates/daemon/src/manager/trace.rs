@@ -8,15 +8,14 @@
 //! reading fills its channel, then its rings; no worker ever waits for it. At the end of a trace the
 //! workers are told first, so that the last account is complete.
 
-use super::Manager;
 use super::explain::step;
 use super::refuse::unavailable;
 use super::snapshot::Snapshot;
 use super::translate::drop_info;
+use super::{Manager, filter};
 use api::{ApiError, TraceCount, TraceEvent, TraceRequest, TracedFrame};
 use arc_swap::ArcSwap;
-use control::{Hidden, State};
-use observe::{EndpointIds, Filter, Flow, Record, Resolve, Verdict, Watch};
+use observe::{Flow, Record, Subject, Verdict, Watch};
 use pipeline::{Names, NetworkId, PortId};
 use std::sync::{Arc, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -39,10 +38,8 @@ impl Manager {
         &self,
         request: &TraceRequest,
     ) -> Result<mpsc::Receiver<TraceEvent>, ApiError> {
-        let filter = Filter::parse(&request.filter).map_err(|error| refused(&error))?;
         let now = self.now();
-        let matcher = filter.compile(&Lookup(&now.state));
-        let mut matcher = matcher.map_err(|error| refused(&error))?;
+        let mut matcher = filter::compile(&request.filter, Subject::Frames, &now.state)?;
         if request.drops {
             matcher = matcher.and_dropped();
         }
@@ -66,10 +63,6 @@ impl Manager {
         tokio::spawn(tracer.run());
         Ok(receiver)
     }
-}
-
-fn refused(error: &observe::FilterError) -> ApiError {
-    ApiError::invalid(error.to_string())
 }
 
 /// A trace that runs.
@@ -214,39 +207,4 @@ fn unix_seconds(ago: Duration) -> f64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let then = now.unwrap_or_default().saturating_sub(ago);
     then.as_secs_f64()
-}
-
-/// The names that a filter may use.
-struct Lookup<'s>(&'s State);
-
-impl Resolve for Lookup<'_> {
-    fn port_id(&self, name: &str) -> Option<PortId> {
-        let port = self.0.port_named(name).ok().map(|port| port.id);
-        port.or_else(|| self.hidden(name).map(|place| place.port))
-    }
-
-    fn network_id(&self, name: &str) -> Option<NetworkId> {
-        let network = self.0.network_named(name).ok().map(|network| network.id);
-        network.or_else(|| self.hidden(name).map(|place| place.network))
-    }
-
-    fn endpoint_ids(&self, name: &str) -> Option<EndpointIds> {
-        let endpoint = self.0.endpoint_named(name).ok()?;
-        Some(EndpointIds {
-            port: Some(endpoint.port),
-            network: endpoint.network,
-            ips: endpoint.addresses.iter().map(ipnet::IpNet::addr).collect(),
-        })
-    }
-}
-
-impl Lookup<'_> {
-    /// The place of an uplink, the host or the servers.
-    fn hidden(&self, name: &str) -> Option<control::Attachment> {
-        match name {
-            "host" => self.0.place_of(Hidden::Host),
-            "services" => self.0.place_of(Hidden::Services),
-            _ => self.0.uplinks().find(|u| u.name == name).map(|u| u.place),
-        }
-    }
 }

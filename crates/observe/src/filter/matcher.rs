@@ -1,8 +1,9 @@
-//! The compiled filter: a tree of tests, asked for each record.
+//! The compiled filter: a tree of tests, asked for each record, connection or entry.
 
 use crate::flow::{End, Flow, Side};
-use crate::record::Verdict;
+use crate::record::{Record, Verdict};
 use ipnet::IpNet;
+use model::NatState;
 use pipeline::{Decision, DropReason, NetworkId, PortId, Stage};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -62,6 +63,7 @@ pub(super) enum Test {
     Verdict(&'static str),
     Stage(Stage),
     Translated,
+    State(NatState),
 }
 
 /// Tests, joined.
@@ -135,9 +137,7 @@ impl Node<Test> {
 
 impl Test {
     fn matches(&self, flow: &Flow<'_>) -> bool {
-        let Flow {
-            record, headers, ..
-        } = flow;
+        let record = flow.record;
         match self {
             Self::Net(direction, net) => any(flow, *direction, |end| net.contains(&end.ip)),
             Self::Ports(protocol, direction, ports) => {
@@ -146,27 +146,32 @@ impl Test {
                         end.port.is_some_and(|port| ports.contains(&port))
                     })
             }
-            Self::Mac(direction, mac) => headers.is_some_and(|h| match direction {
-                Direction::Source => h.src == *mac,
-                Direction::Destination => h.dst == *mac,
-                Direction::Either => h.src == *mac || h.dst == *mac,
-            }),
-            Self::Broadcast => headers.is_some_and(|h| h.dst.is_broadcast()),
-            Self::Multicast => headers.is_some_and(|h| h.dst.is_group()),
-            Self::EtherType(ethertype) => headers.is_some_and(|h| h.ethertype == *ethertype),
+            Self::Mac(direction, mac) => {
+                let [src, dst] = flow.macs.map(|own| own == Some(*mac));
+                match direction {
+                    Direction::Source => src,
+                    Direction::Destination => dst,
+                    Direction::Either => src || dst,
+                }
+            }
+            Self::Broadcast => flow.macs[1].is_some_and(|dst| dst.is_broadcast()),
+            Self::Multicast => flow.macs[1].is_some_and(|dst| dst.is_group()),
+            Self::EtherType(ethertype) => flow.ethertype == Some(*ethertype),
             Self::Protocol(protocol) => flow.protocol == Some(*protocol),
-            Self::Vlan(vid) => headers
-                .and_then(|h| h.outer)
-                .is_some_and(|tag| vid.is_none_or(|vid| tag.vid() == vid)),
-            Self::Greater(len) => record.len >= *len,
-            Self::Less(len) => record.len <= *len,
+            Self::Vlan(vid) => match vid {
+                Some(vid) => flow.vlan == Some(*vid),
+                None => flow.vlan.is_some(),
+            },
+            Self::Greater(len) => record.is_some_and(|r| r.len >= *len),
+            Self::Less(len) => record.is_some_and(|r| r.len <= *len),
             Self::Port(port) => passes(flow, *port),
-            Self::Network(network) => is_in(flow, *network),
+            Self::Network(network) => flow.networks.contains(&Some(*network)),
             Self::Endpoint(endpoint) => concerns(flow, endpoint),
             Self::Drop(wanted) => dropped(flow, *wanted),
-            Self::Verdict(label) => record.verdict.label() == *label,
+            Self::Verdict(label) => record.is_some_and(|r| r.verdict.label() == *label),
             Self::Stage(stage) => flow.reached(*stage),
             Self::Translated => flow.is_translated(),
+            Self::State(state) => flow.state == Some(*state),
         }
     }
 }
@@ -181,20 +186,20 @@ fn any(flow: &Flow<'_>, direction: Direction, is: impl Fn(&End) -> bool) -> bool
 }
 
 fn passes(flow: &Flow<'_>, port: PortId) -> bool {
-    flow.record.from == port || flow.record.ports().any(|to| to == port)
-}
-
-fn is_in(flow: &Flow<'_>, network: NetworkId) -> bool {
-    [flow.record.network, flow.record.into].contains(&Some(network))
+    let leaves = |record: &Record| record.ports().any(|to| to == port);
+    flow.port == Some(port) || flow.record.is_some_and(leaves)
 }
 
 /// Returns whether an endpoint sent the frame, got it, or would have got it.
 fn concerns(flow: &Flow<'_>, endpoint: &EndpointIds) -> bool {
+    let is_at = |network: Option<NetworkId>, side: &Side| {
+        let mut ends = side.iter().flatten();
+        network == Some(endpoint.network) && ends.any(|end| endpoint.ips.contains(&end.ip))
+    };
+    let [src, dst] = flow.networks;
     endpoint.port.is_some_and(|port| passes(flow, port))
-        || (is_in(flow, endpoint.network)
-            && any(flow, Direction::Either, |end| {
-                endpoint.ips.contains(&end.ip)
-            }))
+        || is_at(src, &flow.src)
+        || is_at(dst, &flow.dst)
 }
 
 /// Returns whether the frame was dropped, or a copy of it was refused by its port.
@@ -202,6 +207,8 @@ fn dropped(flow: &Flow<'_>, wanted: Option<DropReason>) -> bool {
     let is = |reason| wanted.is_none_or(|wanted| wanted == reason);
     let refused =
         |step: &Decision| matches!(*step, Decision::PortRefused { reason, .. } if is(reason));
-    matches!(flow.record.verdict, Verdict::Dropped(reason) if is(reason))
-        || flow.record.steps.as_slice().iter().any(refused)
+    flow.record.is_some_and(|record| {
+        matches!(record.verdict, Verdict::Dropped(reason) if is(reason))
+            || record.steps.as_slice().iter().any(refused)
+    })
 }

@@ -1,4 +1,4 @@
-//! Filters: which frames somebody wants to see.
+//! Filters: which frames, connections or entries of the forwarding database somebody means.
 //!
 //! The language is that of pcap-filter(7), as far as it goes, with Clearway's words added:
 //!
@@ -7,22 +7,26 @@
 //!   term       := { "not" | "!" } ( "(" filter ")" | primitive )
 //!   primitive  := [direction] ("host" ADDRESS | ADDRESS | "net" PREFIX)
 //!               | [protocol] [direction] ("port" NUMBER | "portrange" NUMBER-NUMBER)
-//!               | "ether" [direction] ["host"] MAC | ("ether" | "ip") "broadcast" | "multicast"
+//!               | ["ether" [direction] ["host"]] MAC | ("ether" | "ip") "broadcast" | "multicast"
 //!               | protocol | "proto" NUMBER | "vlan" [NUMBER] | "greater" NUMBER | "less" NUMBER
 //!               | "port" NAME | "network" NAME | "endpoint" NAME
-//!               | "drop" [REASON] | "verdict" VERDICT | "stage" STAGE | "nat"
+//!               | "drop" [REASON] | "verdict" VERDICT | "stage" STAGE | "nat" | "state" STATE
 //!   direction  := "src" | "dst" | "src" "or" "dst"
 //!   protocol   := "ip" | "ip6" | "arp" | "tcp" | "udp" | "sctp" | "icmp" | "icmp6"
 //! ```
-//! A word that could be a number is a number: the port of the switch called `80` is `port "80"`.
+//! Which words say something depends on the [`Subject`]; the others are refused by name. A word that
+//! could be a number is a number: the port of the switch called `80` is `port "80"`. Connections have
+//! numbered ports only, entries named ones only.
 //! An empty filter matches everything. A filter has at most [`MAX_TOKENS`] words and [`MAX_DEPTH`]
 //! open brackets, so that asking it is cheap whoever wrote it.
 
 mod matcher;
 mod parse;
+mod subject;
 mod token;
 
 pub use matcher::{EndpointIds, FlowMatch, Resolve};
+pub use subject::Subject;
 
 use matcher::{Node, Test};
 use std::fmt;
@@ -44,7 +48,7 @@ pub struct Filter {
 enum Named {
     /// One that names nothing.
     Plain(Test),
-    /// Frames from or to the port of this name.
+    /// Frames from or to the port of this name, entries that lead to it.
     Port(String),
     /// Frames of the network of this name.
     Network(String),
@@ -68,13 +72,13 @@ impl FilterError {
 }
 
 impl Filter {
-    /// Reads a filter.
+    /// Reads a filter of `subject`.
     ///
     /// # Errors
-    /// The word that is not understood, and what may stand there.
-    pub fn parse(text: &str) -> Result<Self, FilterError> {
+    /// The word that is not understood or says nothing about the subject, and what may stand there.
+    pub fn parse(text: &str, subject: Subject) -> Result<Self, FilterError> {
         let tokens = token::tokens(text)?;
-        let root = parse::parse(&tokens)?;
+        let root = parse::parse(&tokens, subject)?;
         Ok(Self {
             text: text.to_owned(),
             root,

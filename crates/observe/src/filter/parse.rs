@@ -2,9 +2,10 @@
 
 use super::matcher::{Direction, Node, Test};
 use super::token::Token;
-use super::{FilterError, MAX_DEPTH, Named};
+use super::{FilterError, MAX_DEPTH, Named, Subject};
 use crate::record::Verdict;
 use ipnet::IpNet;
+use model::NatState;
 use pipeline::{DropReason, Stage};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -12,11 +13,18 @@ use std::str::FromStr;
 use wire::{EtherType, IpProtocol, MacAddr};
 
 /// Reads all words; no words are no tree.
-pub(super) fn parse(tokens: &[Token]) -> Result<Option<Node<Named>>, FilterError> {
+pub(super) fn parse(
+    tokens: &[Token],
+    subject: Subject,
+) -> Result<Option<Node<Named>>, FilterError> {
     if tokens.is_empty() {
         return Ok(None);
     }
-    let mut parser = Parser { tokens, depth: 0 };
+    let mut parser = Parser {
+        tokens,
+        subject,
+        depth: 0,
+    };
     let root = parser.filter()?;
     match parser.tokens.first() {
         None => Ok(Some(root)),
@@ -29,6 +37,7 @@ pub(super) fn parse(tokens: &[Token]) -> Result<Option<Node<Named>>, FilterError
 
 struct Parser<'t> {
     tokens: &'t [Token],
+    subject: Subject,
     depth: usize,
 }
 
@@ -74,7 +83,10 @@ impl<'t> Parser<'t> {
     }
 
     fn primitive(&mut self) -> Result<Named, FilterError> {
-        let word = self.word(PRIMITIVES)?;
+        let word = self.word(&self.subject.primitives())?;
+        if self.subject.takes(word) == Some(false) {
+            return Err(self.says_nothing(word));
+        }
         let plain = |test| Ok(Named::Plain(test));
         match word {
             "src" | "dst" => {
@@ -85,7 +97,7 @@ impl<'t> Parser<'t> {
             "ether" => self.ether(),
             "broadcast" => plain(Test::Broadcast),
             "multicast" => plain(Test::Multicast),
-            "ip" if self.next_is("broadcast") => {
+            "ip" if self.next_is("broadcast") && self.subject == Subject::Frames => {
                 self.skip();
                 plain(Test::Broadcast)
             }
@@ -117,13 +129,30 @@ impl<'t> Parser<'t> {
                 plain(Test::Stage(stage.expect("one of them")))
             }
             "nat" => plain(Test::Translated),
-            _ => match address(word) {
-                Some(net) => plain(Test::Net(Direction::Either, net)),
-                None => Err(FilterError::new(format!(
-                    "`{word}` is not known; a filter is made of {PRIMITIVES}"
-                ))),
-            },
+            "state" => {
+                let word = self.word("a state")?;
+                let state = word.parse::<NatState>();
+                state
+                    .map(|state| Named::Plain(Test::State(state)))
+                    .map_err(|error| FilterError::new(error.to_string()))
+            }
+            _ => self.address(word),
         }
+    }
+
+    /// An IP address, a prefix or a MAC address, without a word before it.
+    fn address(&self, word: &str) -> Result<Named, FilterError> {
+        let test = match (address(word), word.parse()) {
+            (Some(_), _) if self.subject == Subject::Entries => Err(self.says_nothing(word)),
+            (_, Ok(_)) if self.subject == Subject::Connections => Err(self.says_nothing(word)),
+            (Some(net), _) => Ok(Test::Net(Direction::Either, net)),
+            (None, Ok(mac)) => Ok(Test::Mac(Direction::Either, mac)),
+            (None, Err(_)) => Err(FilterError::new(format!(
+                "`{word}` is not known; a filter is made of {}",
+                self.subject.primitives()
+            ))),
+        };
+        test.map(Named::Plain)
     }
 
     /// `src`, `dst`, `src or dst`.
@@ -167,16 +196,23 @@ impl<'t> Parser<'t> {
                 plain(Test::Net(direction, net))
             }
             "portrange" => plain(Test::Ports(None, direction, self.port_range()?)),
-            _ => match (self.tokens.first(), direction) {
-                // A port of the switch; one that a packet has is a number.
-                (Some(Token::Quoted(_)), Direction::Either) => {
-                    Ok(Named::Port(self.name("the name of a port")?))
-                }
-                (Some(Token::Word(word)), Direction::Either) if !is_number(word) => {
-                    Ok(Named::Port(self.name("the name of a port")?))
-                }
-                _ => plain(Test::Ports(None, direction, self.port()?)),
+            _ if direction == Direction::Either && self.names_port() => {
+                Ok(Named::Port(self.name("the name of a port")?))
+            }
+            _ => plain(Test::Ports(None, direction, self.port()?)),
+        }
+    }
+
+    /// Returns whether what follows names a port of the switch; one that a packet has is a number.
+    fn names_port(&self) -> bool {
+        match self.subject {
+            Subject::Frames => match self.tokens.first() {
+                Some(Token::Quoted(_)) => true,
+                Some(Token::Word(word)) => !is_number(word),
+                _ => false,
             },
+            Subject::Connections => false,
+            Subject::Entries => true,
         }
     }
 
@@ -209,8 +245,13 @@ impl<'t> Parser<'t> {
     }
 
     fn ether(&mut self) -> Result<Named, FilterError> {
-        let mut word = self.word(ETHER)?;
+        let is_entry = self.subject == Subject::Entries;
+        let wanted = if is_entry { HOST_OR_MAC } else { ETHER };
+        let mut word = self.word(wanted)?;
         let direction = match word {
+            "broadcast" | "multicast" | "src" | "dst" if is_entry => {
+                return Err(self.says_nothing(word));
+            }
             "broadcast" => return Ok(Named::Plain(Test::Broadcast)),
             "multicast" => return Ok(Named::Plain(Test::Multicast)),
             "src" | "dst" => {
@@ -230,6 +271,8 @@ impl<'t> Parser<'t> {
     fn vlan(&mut self) -> Result<Named, FilterError> {
         let vid = match self.tokens.first() {
             Some(Token::Word(word)) if is_number(word) => Some(self.number("a VLAN id", 0..=4095)?),
+            // Every entry is in some VLAN.
+            _ if self.subject == Subject::Entries => Some(self.number("a VLAN id", 0..=4095)?),
             _ => None,
         };
         Ok(Named::Plain(Test::Vlan(vid)))
@@ -312,6 +355,14 @@ impl<'t> Parser<'t> {
         }
     }
 
+    fn says_nothing(&self, word: &str) -> FilterError {
+        FilterError::new(format!(
+            "`{word}` says nothing about {}; a filter is made of {}",
+            self.subject.noun(),
+            self.subject.primitives()
+        ))
+    }
+
     fn next_is(&self, wanted: &str) -> bool {
         matches!(self.tokens.first(), Some(Token::Word(word)) if word == wanted)
     }
@@ -323,10 +374,8 @@ impl<'t> Parser<'t> {
     }
 }
 
-const PRIMITIVES: &str = "host, net, port, portrange, src, dst, ether, broadcast, multicast, ip, \
-    ip6, arp, tcp, udp, sctp, icmp, icmp6, proto, vlan, greater, less, network, endpoint, drop, \
-    verdict, stage, nat, or an address";
 const DIRECTED: &str = "host, net, port, portrange or an address";
+const HOST_OR_MAC: &str = "host or a MAC address";
 const ETHER: &str = "src, dst, host, broadcast, multicast or a MAC address";
 
 const STAGES: [Stage; 7] = [

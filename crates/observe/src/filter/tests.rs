@@ -1,10 +1,11 @@
 use super::*;
-use crate::{Flow, Record, Verdict};
+use crate::{Flow, Party, Record, Verdict};
+use model::NatState;
 use pipeline::{Decision, DropReason, Frame, Instant, NetworkId, PortId, Trace, WorkerId};
 use proptest::prelude::*;
 use std::net::IpAddr;
 use wire::craft::{Link, TcpSegment};
-use wire::{MacAddr, TransportAddr, VlanTag, VnetHeader};
+use wire::{IpProtocol, MacAddr, TransportAddr, VlanTag, VnetHeader};
 
 const ANN: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const GATEWAY: MacAddr = MacAddr([2, 0, 0, 0, 0, 0xfe]);
@@ -21,13 +22,14 @@ impl Resolve for Town {
     }
 
     fn endpoint_ids(&self, name: &str) -> Option<EndpointIds> {
-        let ip = match name {
-            "shop" => "10.80.0.2",
-            "db" => "10.80.0.3",
+        let (ip, port) = match name {
+            "shop" => ("10.80.0.2", None),
+            "db" => ("10.80.0.3", None),
+            "ann" => ("10.80.0.4", Some(PortId(1))),
             _ => return None,
         };
         Some(EndpointIds {
-            port: None,
+            port,
             network: NetworkId(5),
             ips: vec![ip.parse().unwrap()],
         })
@@ -62,7 +64,8 @@ fn masqueraded() -> Record {
 }
 
 fn matches(filter: &str, record: &Record) -> bool {
-    let filter = Filter::parse(filter).unwrap_or_else(|error| panic!("{filter}: {error}"));
+    let filter =
+        Filter::parse(filter, Subject::Frames).unwrap_or_else(|error| panic!("{filter}: {error}"));
     let compiled = filter.compile(&Town).unwrap();
     compiled.matches(&Flow::of(record, None))
 }
@@ -103,6 +106,7 @@ fn a_translated_packet_is_found_by_both_of_its_sources() {
             "port ann",
             "port \"80\"",
             "ether host 02:00:00:00:00:01",
+            "02:00:00:00:00:fe",
             "ether dst 02:00:00:00:00:fe",
             "greater 54 and less 54",
             "stage translate",
@@ -196,7 +200,10 @@ fn drops_by_reason_and_by_a_port_that_refused() {
         &["drop tx_full", "drop"],
         &["drop tx_gone", "verdict dropped"],
     );
-    let all = Filter::parse("").unwrap().compile(&Town).unwrap();
+    let all = Filter::parse("", Subject::Frames)
+        .unwrap()
+        .compile(&Town)
+        .unwrap();
     let kept = Flow::of(&lost, None);
     assert!(all.clone().and_dropped().matches(&kept));
     assert!(!all.and_dropped().matches(&Flow::of(&masqueraded(), None)));
@@ -204,7 +211,11 @@ fn drops_by_reason_and_by_a_port_that_refused() {
 
 #[test]
 fn what_is_wrong_is_named_with_what_is_allowed() {
-    let refused = |filter: &str| Filter::parse(filter).unwrap_err().to_string();
+    let refused = |filter: &str| {
+        Filter::parse(filter, Subject::Frames)
+            .unwrap_err()
+            .to_string()
+    };
     for (filter, says) in [
         (
             "hots 10.0.0.1",
@@ -281,7 +292,7 @@ fn a_name_that_is_not_there_is_named() {
         ("tcp and network bob", "there is no network `bob`"),
         ("not endpoint bob", "there is no endpoint `bob`"),
     ] {
-        let filter = Filter::parse(filter).unwrap();
+        let filter = Filter::parse(filter, Subject::Frames).unwrap();
         assert_eq!(filter.compile(&Town).unwrap_err().to_string(), says);
     }
 }
@@ -341,7 +352,7 @@ proptest! {
     /// opposite.
     #[test]
     fn any_words_are_a_filter_or_refused(text in words()) {
-        let Ok(filter) = Filter::parse(&text) else { return Ok(()) };
+        let Ok(filter) = Filter::parse(&text, Subject::Frames) else { return Ok(()) };
         prop_assert_eq!(filter.to_string(), text.clone());
         let Ok(compiled) = filter.compile(&Town) else { return Ok(()) };
         let record = masqueraded();
@@ -353,7 +364,7 @@ proptest! {
 
     #[test]
     fn no_text_panics(text in ".{0,60}") {
-        let _ = Filter::parse(&text);
+        let _ = Filter::parse(&text, Subject::Frames);
     }
 
     /// An address test agrees with comparing the addresses by hand.
@@ -370,5 +381,182 @@ proptest! {
         prop_assert_eq!(matches(&format!("net {ip}/{len}"), &record), near(src) || near(dst));
         prop_assert_eq!(matches(&format!("dst net {ip}/{len}"), &record), near(dst));
         prop_assert_eq!(matches(&format!("host {ip}"), &record), asked == src || asked == dst);
+    }
+}
+
+/// A TCP connection that is masqueraded, from 10.80.0.2:40000 in the network `web`.
+fn connection() -> Flow<'static> {
+    let party = |network, addr: &str, seen_as: Option<&str>| {
+        let parsed = |text: &str| {
+            let addr: std::net::SocketAddr = text.parse().unwrap();
+            TransportAddr::new(addr.ip(), addr.port())
+        };
+        Party {
+            network: NetworkId(network),
+            addr: parsed(addr),
+            seen_as: seen_as.map(parsed),
+        }
+    };
+    let inside = party(5, "10.80.0.2:40000", Some("198.51.100.2:50000"));
+    let outside = party(9, "10.80.0.3:443", None);
+    Flow::connection(IpProtocol::TCP, NatState::Established, [inside, outside])
+}
+
+#[track_caller]
+fn check_flow(subject: Subject, flow: &Flow<'_>, yes: &[&str], no: &[&str]) {
+    let all = yes.iter().map(|filter| (filter, true));
+    for (filter, wanted) in all.chain(no.iter().map(|filter| (filter, false))) {
+        let parsed = Filter::parse(filter, subject).unwrap_or_else(|e| panic!("{filter}: {e}"));
+        let found = parsed.compile(&Town).unwrap().matches(flow);
+        assert_eq!(found, wanted, "{filter}");
+    }
+}
+
+#[test]
+fn a_connection_is_found_by_both_of_its_addresses() {
+    check_flow(
+        Subject::Connections,
+        &connection(),
+        &[
+            "",
+            "host 10.80.0.2",
+            "src 198.51.100.2 and dst port 443",
+            "net 10.80.0.0/16 and not udp",
+            "tcp portrange 40000-40001",
+            "port 50000",
+            "10.80.0.3",
+            "ip and nat",
+            "network web",
+            "endpoint shop",
+            "state established",
+        ],
+        &[
+            "dst 10.80.0.2",
+            "udp port 443",
+            "icmp",
+            "ip6",
+            "state opening or state closing",
+        ],
+    );
+}
+
+#[test]
+fn an_endpoint_is_known_by_its_address_in_its_own_network() {
+    // 10.80.0.3 is db's in the network `web`; the one that was called is in another.
+    check_flow(
+        Subject::Connections,
+        &connection(),
+        &["10.80.0.3"],
+        &["endpoint db"],
+    );
+}
+
+#[test]
+fn identifiers_of_pings_are_no_ports() {
+    let party = |ip: [u8; 4], port| Party {
+        network: NetworkId(5),
+        addr: TransportAddr::new(ip.into(), port),
+        seen_as: None,
+    };
+    let ends = [party([10, 80, 0, 2], 443), party([198, 51, 100, 9], 0)];
+    let ping = Flow::connection(IpProtocol::ICMP, NatState::Opening, ends);
+    check_flow(
+        Subject::Connections,
+        &ping,
+        &["icmp", "proto 1 and state opening"],
+        &["port 443", "portrange 0-65535", "nat"],
+    );
+}
+
+#[test]
+fn an_entry_is_found_by_what_it_says() {
+    let entry = Flow::entry(NetworkId(5), 7, ANN, PortId(1));
+    check_flow(
+        Subject::Entries,
+        &entry,
+        &[
+            "",
+            "02:00:00:00:00:01",
+            "ether 02:00:00:00:00:01",
+            "ether host 02:00:00:00:00:01 and vlan 7",
+            "network web and not vlan 8",
+            "port ann",
+            // A number is a name here.
+            "port 80",
+            "endpoint ann",
+        ],
+        &["02:00:00:00:00:02", "vlan 0", "endpoint db"],
+    );
+}
+
+#[test]
+fn words_that_say_nothing_about_the_subject_are_refused_by_name() {
+    for (subject, filter, says) in [
+        (
+            Subject::Frames,
+            "state opening",
+            "`state` says nothing about a frame; a filter is made of host, net, port,",
+        ),
+        (
+            Subject::Connections,
+            "tcp and drop policy_denied",
+            "`drop` says nothing about a connection; a filter is made of host, net, port, portrange, \
+             src, dst, ip, ip6, tcp, udp, sctp, icmp, icmp6, proto, network, endpoint, nat, state, \
+             or an IP address",
+        ),
+        (
+            Subject::Connections,
+            "(ether host 02:00:00:00:00:01)",
+            "`ether` says nothing about a connection;",
+        ),
+        (
+            Subject::Connections,
+            "not 02:00:00:00:00:01",
+            "`02:00:00:00:00:01` says nothing about a connection;",
+        ),
+        (
+            Subject::Connections,
+            "port ann",
+            "`ann` is not a port number; allowed are 0 to 65535",
+        ),
+        (
+            Subject::Connections,
+            "ip broadcast",
+            "`broadcast` stands where `and`, `or` or the end was expected",
+        ),
+        (
+            Subject::Connections,
+            "state open",
+            "unknown state of a connection `open`: allowed are opening, established, closing",
+        ),
+        (
+            Subject::Connections,
+            "hots",
+            "`hots` is not known; a filter is made of host, net, port, portrange, src,",
+        ),
+        (
+            Subject::Entries,
+            "host 10.80.0.2",
+            "`host` says nothing about an entry of the forwarding database; a filter is made of \
+             port, ether, vlan, network, endpoint, or a MAC address",
+        ),
+        (
+            Subject::Entries,
+            "10.80.0.2",
+            "`10.80.0.2` says nothing about an entry of the forwarding database;",
+        ),
+        (
+            Subject::Entries,
+            "ether src 02:00:00:00:00:01",
+            "`src` says nothing about an entry of the forwarding database;",
+        ),
+        (
+            Subject::Entries,
+            "vlan",
+            "the end stands where a VLAN id was expected",
+        ),
+    ] {
+        let error = Filter::parse(filter, subject).unwrap_err().to_string();
+        assert!(error.starts_with(says), "{filter}: {error}");
     }
 }

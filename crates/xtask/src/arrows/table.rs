@@ -65,7 +65,7 @@ pub(super) const RULES: &[Rule] = &[
     rule(WIRE, Kind::Pure, &[]),
     rule(MODEL, Kind::Pure, &[WIRE]),
     rule(PIPELINE, Kind::Pure, &[WIRE]),
-    rule(OBSERVE, Kind::Pure, &[WIRE, PIPELINE]),
+    rule(OBSERVE, Kind::Pure, &[WIRE, MODEL, PIPELINE]),
     Rule {
         package: SWITCH,
         kind: Kind::Pure,
