@@ -113,10 +113,7 @@ fn publications() -> Vec<Publication> {
     let one = |n| Publication {
         protocol: IpProtocol::UDP,
         host: None,
-        ports: PortRange {
-            first: 10_000 + n,
-            last: 10_000 + n,
-        },
+        ports: PortRange::new(10_000 + n, 10_000 + n).expect("a range"),
         to: server(n),
     };
     (0..PUBLISHED).map(one).collect()

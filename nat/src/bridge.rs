@@ -192,10 +192,7 @@ mod tests {
             direction: Direction::In,
             peer: None,
             protocol: Some(IpProtocol::TCP),
-            ports: Some(PortRange {
-                first: port,
-                last: port,
-            }),
+            ports: PortRange::new(port, port),
         }
     }
 

@@ -16,7 +16,7 @@
 
 use crate::Inside;
 use ipnet::IpNet;
-use model::Routing;
+use model::{PortRange, Routing};
 use pipeline::NetworkId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -129,35 +129,6 @@ pub struct UplinkRole {
     pub ports: PortRange,
     /// Those of them that sockets of the host have all the same: what arrives there is the host's.
     pub spared: BTreeSet<(IpProtocol, u16)>,
-}
-
-/// Ports, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortRange {
-    /// The lowest.
-    pub first: u16,
-    /// The highest.
-    pub last: u16,
-}
-
-impl PortRange {
-    /// The dynamic ports (RFC 6335, 6): what mappings are made of unless told otherwise.
-    pub const DYNAMIC: Self = Self {
-        first: 49_152,
-        last: 65_535,
-    };
-
-    /// Returns whether `port` is one of them.
-    #[must_use]
-    pub const fn contains(self, port: u16) -> bool {
-        self.first <= port && port <= self.last
-    }
-
-    /// Returns how many they are.
-    #[must_use]
-    pub const fn count(self) -> u32 {
-        (self.last as u32 + 1).saturating_sub(self.first as u32)
-    }
 }
 
 /// A range of external ports that leads to an endpoint: as many ports there, from `to` on.

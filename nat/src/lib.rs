@@ -51,15 +51,15 @@ mod tuple;
 
 pub use arrival::{Arrival, Routed};
 pub use bridge::{bridge, observe};
-pub use config::{Config, InterfaceConfig, PortRange, Publication, Role};
+pub use config::{Config, InterfaceConfig, Publication, Role};
 pub use due::Due;
 pub use flow::{Flow, Segment};
 pub use fragments::{Fragments, Later, Lost, PacketVerdict, Piece};
 pub use gateway::{Gateway, Neighbour, Neighbours};
 pub use icmp::{Translations, quoted_tuple, translations};
 pub use model::{
-    Behaviour, Dependence, ExternalPrefix, Masquerade, Nat, NeighbourState, PortChoice, Preset,
-    Routing, Timeouts,
+    Behaviour, Dependence, ExternalPrefix, Masquerade, Nat, NeighbourState, PortChoice, PortRange,
+    Preset, Routing, Timeouts,
 };
 pub use nptv6::{PrefixError, PrefixPair};
 pub use outbox::{Origin, Outbox, Post};

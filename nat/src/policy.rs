@@ -145,10 +145,7 @@ mod tests {
         let narrow = Rule {
             peer: Some("10.9.0.0/16".parse().unwrap()),
             protocol: Some(IpProtocol::TCP),
-            ports: Some(PortRange {
-                first: 443,
-                last: 443,
-            }),
+            ports: PortRange::new(443, 443),
             ..rule(Action::Allow, Direction::Out)
         };
         let policy = policy(

@@ -97,7 +97,7 @@ impl Pool {
         start: u32,
         mut allowed: impl FnMut(u16) -> bool,
     ) -> Option<u16> {
-        let (first, last) = (local(range.first).0, local(range.last).0);
+        let (first, last) = (local(range.first()).0, local(range.last()).0);
         let pages = last.checked_sub(first)? + 1;
         let mask = match parity {
             Parity::As(port) if port & 1 == 0 => EVEN,
@@ -135,7 +135,7 @@ impl Pool {
         (shard, range, parity): (usize, PortRange, Parity),
         start: u32,
     ) -> impl Iterator<Item = u16> {
-        let (first, last) = (local(range.first).0, local(range.last).0);
+        let (first, last) = (local(range.first()).0, local(range.last()).0);
         let places = (last + 1).saturating_sub(first) * 64;
         let (step, fixed) = match parity {
             Parity::As(port) => (2, Some(u32::from(port & 1))),

@@ -57,9 +57,6 @@ pub enum PublishError {
     /// A protocol without ports.
     #[error("{0} has no ports to publish: TCP, UDP and SCTP have")]
     Protocol(IpProtocol),
-    /// The range ends before it begins.
-    #[error("the ports {}-{} to publish end before they begin", .0.ports.first, .0.ports.last)]
-    Empty(Publication),
     /// Port 0, which nobody can talk to.
     #[error("port 0 cannot be published: 1 to 65535 can")]
     Zero(Publication),
@@ -203,7 +200,7 @@ impl Published {
     fn inside(&self, entry: usize, external: TransportAddr) -> Inside {
         let publication = &self.entries[entry];
         let mut to = publication.to;
-        to.addr.port += external.port - publication.ports.first;
+        to.addr.port += external.port - publication.ports.first();
         to
     }
 
@@ -236,7 +233,7 @@ impl Published {
             .map(move |&entry| {
                 let publication = &self.entries[entry];
                 let offset = port - publication.to.addr.port;
-                (publication.host, publication.ports.first + offset)
+                (publication.host, publication.ports.first() + offset)
             })
     }
 
@@ -275,7 +272,7 @@ impl Published {
                 .entry((host, publication.protocol.0))
                 .or_default(),
         };
-        for port in publication.ports.first..=publication.ports.last {
+        for port in publication.ports.iter() {
             ports.set(port, index);
         }
         self.entries.push(publication);
@@ -332,7 +329,9 @@ impl Published {
         let (port, index) = rivals
             .into_iter()
             .filter_map(|ports| {
-                (new.ports.first..=new.ports.last).find_map(|port| Some((port, ports.get(port)?)))
+                new.ports
+                    .iter()
+                    .find_map(|port| Some((port, ports.get(port)?)))
             })
             .min()?;
         Some((index, port))
@@ -457,13 +456,10 @@ fn check(mut publication: Publication) -> Result<Publication, PublishError> {
     if lane(publication.protocol, to.ip).is_none() {
         return Err(PublishError::Protocol(publication.protocol));
     }
-    if ports.count() == 0 {
-        return Err(PublishError::Empty(publication));
-    }
-    if ports.first == 0 || to.port == 0 {
+    if to.port == 0 {
         return Err(PublishError::Zero(publication));
     }
-    if u32::from(to.port) + ports.count() > 65_536 {
+    if ports.moved_to(to.port).is_none() {
         return Err(PublishError::TooLong(publication));
     }
     match publication.host {
@@ -496,7 +492,10 @@ impl fmt::Display for Shown<'_> {
         write!(
             f,
             "{}-{} to {} in {}",
-            ports.first, ports.last, to.addr, to.network
+            ports.first(),
+            ports.last(),
+            to.addr,
+            to.network
         )
     }
 }

@@ -51,10 +51,7 @@ const LIVELY: (u32, u32) = (200, 10);
 const CALM: (u32, u32) = (10, 2);
 
 /// Two ports of either parity in each shard.
-const SCARCE: PortRange = PortRange {
-    first: 50_000,
-    last: 50_063,
-};
+const SCARCE: PortRange = PortRange::new(50_000, 50_063).expect("a range");
 
 #[test]
 fn they_agree_about_thousands_of_flows() {
@@ -110,7 +107,7 @@ type Got = Result<(Guest, Vec<u8>), DropReason>;
 impl Both {
     fn new(range: PortRange) -> Self {
         let site = Site::new()
-            .ports(range.first, range.last)
+            .ports(range.first(), range.last())
             .publish(IpProtocol::UDP, NAMES, B, 53)
             .publish(IpProtocol::TCP, WEBSITE, A, 80);
         let live = Arc::new(Live::new(1 << 16, 7));

@@ -32,10 +32,7 @@ fn publish(site: Site, port: u16, network: NetworkId) -> Site {
         config.publications.push(Publication {
             protocol: IpProtocol::TCP,
             host: None,
-            ports: PortRange {
-                first: port,
-                last: port,
-            },
+            ports: PortRange::new(port, port).expect("a range"),
             to: Inside {
                 network,
                 addr: TransportAddr::new(A.v4.into(), 80),

@@ -155,7 +155,7 @@ impl Site {
     /// With these external ports.
     pub(crate) fn ports(self, first: u16, last: u16) -> Self {
         self.interface(UP, |interface| match &mut interface.role {
-            Role::Uplink(role) => role.ports = PortRange { first, last },
+            Role::Uplink(role) => role.ports = PortRange::new(first, last).expect("a range"),
             Role::Inside(_) | Role::Host(_) | Role::Services => panic!("{UP} is the uplink"),
         })
     }
@@ -171,10 +171,7 @@ impl Site {
             config.publications.push(Publication {
                 protocol,
                 host: None,
-                ports: PortRange {
-                    first: port,
-                    last: port,
-                },
+                ports: PortRange::new(port, port).expect("a range"),
                 to: Inside {
                     network: to.network,
                     addr: TransportAddr::new(to.v4.into(), own),

@@ -6,9 +6,9 @@
 use crate::model::{NamespaceId, PortKind};
 use crate::network::{check_reserved, check_subnet, overlap};
 use crate::policy::check_policy;
-use crate::uplink::check_uplink_ports;
 use crate::{Error, State};
 use ipnet::IpNet;
+use model::UplinkAdd;
 use pipeline::NetworkId;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -59,7 +59,7 @@ impl State {
         unique("uplink name", self.uplinks().map(|u| u.name.clone()))?;
         unique("uplink device", self.uplinks().map(|u| u.dev.clone()))?;
         self.uplinks()
-            .try_for_each(|uplink| check_uplink_ports(uplink.ports))?;
+            .try_for_each(|uplink| UplinkAdd::check_ports(uplink.ports))?;
         let networks = self.networks().map(|n| n.id);
         unique(
             "network id",

@@ -3,7 +3,7 @@
 use ipnet::{IpNet, Ipv6Net};
 use model::AddressRange;
 use std::net::IpAddr;
-use wire::{IpProtocol, MacAddr, VlanId};
+use wire::{MacAddr, VlanId};
 
 /// A request that does not fit the state. Nothing has happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -286,19 +286,6 @@ pub enum Error {
         /// The networks.
         networks: Vec<String>,
     },
-    /// Ports that are none.
-    #[error("ports {first} to {last} cannot be used: {why}")]
-    BadPorts {
-        /// The first.
-        first: u16,
-        /// The last.
-        last: u16,
-        /// Why not.
-        why: String,
-    },
-    /// A protocol without ports.
-    #[error("{0} cannot be published; TCP, UDP and SCTP can")]
-    Unpublishable(IpProtocol),
     /// An address that nothing outside can send to.
     #[error("nothing can be published at {0}: it is a link-local, multicast or reserved address")]
     BadHost(IpAddr),

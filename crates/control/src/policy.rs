@@ -66,13 +66,8 @@ fn check_rule((index, rule): (usize, &Rule)) -> Result<(), Error> {
     if rule.protocol.is_some_and(|p| stored::word_of(p).is_none()) {
         return refuse("its protocol is none of tcp, udp, sctp, icmp and icmpv6");
     }
-    if let Some(ports) = rule.ports {
-        if !rule.protocol.is_some_and(has_ports) {
-            return refuse("only tcp, udp and sctp have ports");
-        }
-        if ports.first > ports.last {
-            return refuse("its ports run backwards");
-        }
+    if rule.ports.is_some() && !rule.protocol.is_some_and(has_ports) {
+        return refuse("only tcp, udp and sctp have ports");
     }
     if rule.peer.is_some_and(|net| net.trunc() != net) {
         return refuse("the host bits of its addresses are not zero");

@@ -7,8 +7,8 @@ use crate::model::{Endpoint, EndpointId};
 use crate::network::is_special;
 use crate::state::not_found;
 use crate::{Change, Error, State, stored};
-use model::OneOrMore;
-use nat::{Inside, PortRange, TransportAddr};
+use model::{OneOrMore, Outside, PortRange, Protocol};
+use nat::{Inside, TransportAddr};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
@@ -37,7 +37,7 @@ pub struct Publication {
     /// both.
     pub host: Option<IpAddr>,
     /// The external ports.
-    #[serde(with = "stored::ports")]
+    #[serde(with = "stored::form")]
     pub ports: PortRange,
     /// The endpoint; of several each is a backend.
     pub endpoint: OneOrMore<EndpointId>,
@@ -77,17 +77,19 @@ pub struct PublicationRequest {
 }
 
 impl Publication {
-    fn range_to(&self) -> PortRange {
-        PortRange {
-            first: self.to,
-            last: self.to.saturating_add(self.ports.last - self.ports.first),
+    fn outside(&self) -> Outside {
+        Outside {
+            host: self.host,
+            ports: self.ports,
+            protocol: Protocol(self.protocol.0),
         }
     }
 
     /// Returns whether one external address and port would lead to two endpoints' ports.
     fn conflicts(&self, other: &Self) -> bool {
-        let ports = self.ports.first <= other.ports.last && other.ports.first <= self.ports.last;
-        ports && self.protocol == other.protocol && hosts_meet(self.host, other.host)
+        self.ports.meets(other.ports)
+            && self.protocol == other.protocol
+            && hosts_meet(self.host, other.host)
     }
 }
 
@@ -99,13 +101,8 @@ impl fmt::Display for Publication {
             Some(IpAddr::V6(ip)) => write!(f, "[{ip}]:")?,
             None => {}
         }
-        let ports = |f: &mut fmt::Formatter<'_>, ports: PortRange| match ports {
-            PortRange { first, last } if first == last => write!(f, "{first}"),
-            PortRange { first, last } => write!(f, "{first}-{last}"),
-        };
-        ports(f, self.ports)?;
-        write!(f, "->{}:", self.endpoint)?;
-        ports(f, self.range_to())?;
+        let inside = self.ports.moved_to(self.to).unwrap_or(self.ports);
+        write!(f, "{}->{}:{inside}", self.ports, self.endpoint)?;
         write!(
             f,
             "/{}",
@@ -227,36 +224,9 @@ impl State {
     }
 
     pub(crate) fn check_publication(&self, publication: &Publication) -> Result<(), Error> {
-        let Publication {
-            protocol,
-            host,
-            ports,
-            to,
-            ..
-        } = publication;
-        if ![IpProtocol::TCP, IpProtocol::UDP, IpProtocol::SCTP].contains(protocol) {
-            return Err(Error::Unpublishable(*protocol));
-        }
-        let bad_ports = |why: String| {
-            Err(Error::BadPorts {
-                first: ports.first,
-                last: ports.last,
-                why,
-            })
-        };
-        if ports.first > ports.last {
-            return bad_ports("they run backwards".to_owned());
-        }
-        if ports.first == 0 || *to == 0 {
-            return bad_ports("port 0 is nobody's".to_owned());
-        }
-        if to.checked_add(ports.last - ports.first).is_none() {
-            return bad_ports(format!(
-                "from port {to} on the endpoint has not that many (65535 is the last)"
-            ));
-        }
+        publication.outside().leads_to(publication.to)?;
         let fits = |ip: IpAddr| !is_special(ip) || ip.is_unspecified() || ip.is_loopback();
-        if let Some(host) = host.filter(|host| !fits(*host)) {
+        if let Some(host) = publication.host.filter(|host| !fits(*host)) {
             return Err(Error::BadHost(host));
         }
         for (place, &id) in publication.endpoint.iter().enumerate() {
@@ -264,10 +234,13 @@ impl State {
             if publication.endpoint[..place].contains(&id) {
                 return Err(Error::BackendTwice(self.name_of(endpoint.port)));
             }
-            if self.published_addresses(endpoint, *host).is_empty() {
+            if self
+                .published_addresses(endpoint, publication.host)
+                .is_empty()
+            {
                 return Err(Error::NotRouted {
                     endpoint: self.name_of(endpoint.port),
-                    host: *host,
+                    host: publication.host,
                 });
             }
         }

@@ -4,8 +4,7 @@
 //! id that claims another; a repeated id is refused.
 
 use ipnet::IpNet;
-use model::{AddressRange, Direction, Lock, StormLimits, VlanMode, VlanSet};
-use nat::PortRange;
+use model::{AddressRange, Direction, Lock, PortRange, StormLimits, VlanMode, VlanSet};
 use nat::config::{self, Action, Rule};
 use pipeline::{NetworkId, PortId};
 use serde::de::{DeserializeOwned, Error as _};
@@ -111,6 +110,19 @@ impl Stored for AddressRange {
 
     fn of_form(RangeForm { first, last }: RangeForm) -> Result<Self, String> {
         Self::new(first, last).ok_or_else(|| format!("{first} to {last} is no range of addresses"))
+    }
+}
+
+/// Ports as first and last.
+impl Stored for PortRange {
+    type Form = (u16, u16);
+
+    fn to_form(&self) -> (u16, u16) {
+        (self.first(), self.last())
+    }
+
+    fn of_form((first, last): (u16, u16)) -> Result<Self, String> {
+        Self::new(first, last).ok_or_else(|| format!("{first} to {last} is no range of ports"))
     }
 }
 
@@ -381,19 +393,6 @@ pub(crate) mod word_option {
     }
 }
 
-/// Ports as first and last.
-pub(crate) mod ports {
-    use super::*;
-
-    pub(crate) fn serialize<S: Serializer>(ports: &PortRange, to: S) -> Result<S::Ok, S::Error> {
-        (ports.first, ports.last).serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<PortRange, D::Error> {
-        <(u16, u16)>::deserialize(from).map(|(first, last)| PortRange { first, last })
-    }
-}
-
 pub(crate) mod rules {
     use super::*;
 
@@ -406,7 +405,8 @@ pub(crate) mod rules {
         peer: Option<IpNet>,
         #[serde(with = "super::word_option")]
         protocol: Option<IpProtocol>,
-        ports: Option<(u16, u16)>,
+        #[serde(with = "super::form")]
+        ports: Option<PortRange>,
     }
 
     pub(crate) fn serialize<S: Serializer>(rules: &[Rule], to: S) -> Result<S::Ok, S::Error> {
@@ -415,7 +415,7 @@ pub(crate) mod rules {
             direction: rule.direction,
             peer: rule.peer,
             protocol: rule.protocol,
-            ports: rule.ports.map(|ports| (ports.first, ports.last)),
+            ports: rule.ports,
         }))
     }
 
@@ -425,7 +425,7 @@ pub(crate) mod rules {
             direction: stored.direction,
             peer: stored.peer,
             protocol: stored.protocol,
-            ports: stored.ports.map(|(first, last)| PortRange { first, last }),
+            ports: stored.ports,
         };
         Vec::deserialize(from).map(|stored: Vec<Stored>| stored.into_iter().map(rule).collect())
     }

@@ -7,9 +7,7 @@
 use crate::names::{check_ifname, check_name};
 use crate::state::not_found;
 use crate::{Change, Error, State, stored};
-use model::FdbLimits;
-use model::UplinkChoice;
-use nat::PortRange;
+use model::{FdbLimits, PortRange, UplinkAdd, UplinkChoice};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +20,7 @@ pub struct Uplink {
     /// The interface in the daemon's namespace.
     pub dev: String,
     /// The external ports that mappings are made of.
-    #[serde(with = "stored::ports")]
+    #[serde(with = "stored::form")]
     pub ports: PortRange,
     /// Its place in the switch.
     #[serde(flatten)]
@@ -111,7 +109,7 @@ impl State {
         check_ifname(dev)?;
         let name = name.clone().unwrap_or_else(|| dev.clone());
         check_name("uplink", &name)?;
-        check_uplink_ports(*ports)?;
+        UplinkAdd::check_ports(*ports)?;
         if self.uplink_named(&name).is_some() {
             return Err(Error::NameTaken {
                 what: "uplink",
@@ -212,25 +210,4 @@ impl State {
             port: self.free_port_id(),
         }
     }
-}
-
-/// Below 1024 the host's own servers listen.
-pub(crate) fn check_uplink_ports(ports: PortRange) -> Result<(), Error> {
-    let refuse = |why: &str| {
-        Err(Error::BadPorts {
-            first: ports.first,
-            last: ports.last,
-            why: why.to_owned(),
-        })
-    };
-    if ports.first > ports.last {
-        return refuse("they run backwards");
-    }
-    if ports.first < 1024 {
-        return refuse("an uplink's mappings have ports from 1024 on");
-    }
-    if ports.count() < 256 {
-        return refuse("an uplink needs 256 at least");
-    }
-    Ok(())
 }

@@ -7,9 +7,9 @@ use clearway_control::{
     PublicationRequest, Sandbox, State, StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
     Via,
 };
+use model::PortRange;
 use model::VlanMode;
 use model::{Netns, OneOrMore, Routing, UplinkChoice};
-use nat::PortRange;
 use nat::config::{Action, Direction, Role, Rule};
 use pipeline::{Instant, PortId};
 use proptest::prelude::*;
@@ -327,10 +327,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             let request = PublicationRequest {
                 protocol: IpProtocol::TCP,
                 host: host.map(|n| hosts[usize::from(n)].parse().expect("an address")),
-                ports: PortRange {
-                    first: *first,
-                    last: first + more,
-                },
+                ports: PortRange::new(*first, first + more).expect("a range"),
                 endpoint: OneOrMore::try_from(backends).ok()?,
                 to: 80,
                 listener: Listener::Ours,
@@ -446,7 +443,7 @@ fn check_router(state: &State) {
     let mut led = std::collections::BTreeSet::new();
     let all = state.publications();
     for (id, to) in all.flat_map(|p| state.expanded(p).into_iter().map(|to| (p.id, to))) {
-        for port in to.ports.first..=to.ports.last {
+        for port in to.ports.iter() {
             let at = |host| (to.to.addr.ip.is_ipv4(), host, port);
             let owner = *owners.entry(at(to.host)).or_insert(id);
             let of_all = *owners.get(&at(None)).unwrap_or(&id);

@@ -113,7 +113,7 @@ impl Drop for Listeners {
 fn targets(publications: &[Publication], both: bool) -> BTreeMap<(u8, SocketAddr), Targets> {
     let mut all: BTreeMap<_, Targets> = BTreeMap::new();
     for publication in publications {
-        for port in publication.ports.first..=publication.ports.last {
+        for port in publication.ports.iter() {
             let v4 = publication.to.addr.ip.is_ipv4() && !both;
             let host = publication.host.unwrap_or_else(|| unspecified(v4));
             let at = (publication.protocol.0, SocketAddr::new(host, port));
@@ -184,7 +184,7 @@ fn unspecified(ipv4: bool) -> IpAddr {
 
 fn target(publication: &Publication, port: u16) -> SocketAddr {
     let TransportAddr { ip, port: first } = publication.to.addr;
-    SocketAddr::new(ip, first + (port - publication.ports.first))
+    SocketAddr::new(ip, first + (port - publication.ports.first()))
 }
 
 /// A socket that has its port, and where what comes to it goes.
@@ -419,10 +419,7 @@ mod tests {
         Publication {
             protocol,
             host: Some(LOCAL),
-            ports: PortRange {
-                first: port,
-                last: port,
-            },
+            ports: PortRange::new(port, port).unwrap(),
             to: Inside {
                 network: NetworkId(0),
                 addr: TransportAddr::new(to.ip(), to.port()),

@@ -171,7 +171,7 @@ impl OneOf {
             .map(|o| o.ports)
             .collect();
         round
-            .filter(move |&port| !near.iter().any(|ports| holds(*ports, port)))
+            .filter(move |&port| !near.iter().any(|ports| ports.contains(port)))
             .filter_map(|port| PortRange::new(port, port))
     }
 }
@@ -290,8 +290,8 @@ fn serves(made: &PublicationCreate, one: &Whole) -> bool {
     let wanted = one.outside;
     made.host == wanted.host
         && made.protocol == wanted.protocol
-        && holds(made.ports, wanted.ports.first())
-        && holds(made.ports, wanted.ports.last())
+        && made.ports.contains(wanted.ports.first())
+        && made.ports.contains(wanted.ports.last())
         && made
             .to
             .checked_add(wanted.ports.first() - made.ports.first())
@@ -300,12 +300,8 @@ fn serves(made: &PublicationCreate, one: &Whole) -> bool {
 
 /// Returns whether a publication is what would be chosen for `one`.
 fn is_choice(made: &PublicationCreate, one: &OneOf) -> bool {
-    let single = made.ports.first() == made.ports.last();
-    single && holds(one.among.ports(), made.ports.first()) && serves(made, &one.at(made.ports))
-}
-
-fn holds(ports: PortRange, port: u16) -> bool {
-    (ports.first()..=ports.last()).contains(&port)
+    let single = made.ports.count() == 1;
+    single && one.among.ports().contains(made.ports.first()) && serves(made, &one.at(made.ports))
 }
 
 /// Returns whether two host addresses cannot both have a port: one of them is every address of the other's

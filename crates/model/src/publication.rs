@@ -53,19 +53,7 @@ impl PublicationCreate {
     /// # Errors
     /// [`Invalid`] names the field, its value and what is allowed.
     pub fn check(&self) -> Result<(), Invalid> {
-        if !self.protocol.has_ports() {
-            return Err(Invalid::Conflict(format!(
-                "protocol is {}; allowed are tcp, udp and sctp",
-                self.protocol
-            )));
-        }
-        match self.ports.moved_to(self.to) {
-            Some(_) => Ok(()),
-            None => Err(Invalid::Conflict(format!(
-                "ports {} do not fit from port {} on; allowed are 1 to 65535",
-                self.ports, self.to
-            ))),
-        }
+        self.outside().leads_to(self.to).map(|_| ())
     }
 }
 
@@ -154,6 +142,28 @@ impl PublicationCreate {
             ports: self.ports,
             protocol: self.protocol,
         }
+    }
+}
+
+impl Outside {
+    /// Returns as many ports of an endpoint, from `to` on.
+    ///
+    /// # Errors
+    /// [`Invalid`] when there are not so many, or the protocol has no ports.
+    pub fn leads_to(self, to: u16) -> Result<PortRange, Invalid> {
+        let Self {
+            ports, protocol, ..
+        } = self;
+        if !protocol.has_ports() {
+            return Err(Invalid::Conflict(format!(
+                "protocol is {protocol}; allowed are tcp, udp and sctp"
+            )));
+        }
+        ports.moved_to(to).ok_or_else(|| {
+            Invalid::Conflict(format!(
+                "ports {ports} do not fit from port {to} on; allowed are 1 to 65535"
+            ))
+        })
     }
 }
 

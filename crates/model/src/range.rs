@@ -3,6 +3,7 @@
 use crate::Invalid;
 use std::fmt;
 use std::net::IpAddr;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 /// An IP protocol: `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or its number.
@@ -95,6 +96,30 @@ impl PortRange {
     #[must_use]
     pub const fn last(self) -> u16 {
         self.0.last
+    }
+
+    /// Returns whether `port` is one of them.
+    #[must_use]
+    pub const fn contains(self, port: u16) -> bool {
+        self.0.first <= port && port <= self.0.last
+    }
+
+    /// Returns how many they are.
+    #[must_use]
+    pub const fn count(self) -> u32 {
+        (self.0.last - self.0.first) as u32 + 1
+    }
+
+    /// Each of them, from the lowest on.
+    #[must_use]
+    pub const fn iter(self) -> RangeInclusive<u16> {
+        self.0.first..=self.0.last
+    }
+
+    /// Returns whether a port is in both.
+    #[must_use]
+    pub const fn meets(self, other: Self) -> bool {
+        self.0.first <= other.0.last && other.0.first <= self.0.last
     }
 
     /// As many ports from `first` on; `None` when there are not so many.
@@ -243,6 +268,23 @@ mod tests {
         for wrong in ["", "gre", "256", "TCP"] {
             assert!(wrong.parse::<Protocol>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_range_has_both_its_ends() {
+        let of = |text: &str| text.parse::<PortRange>().unwrap();
+        let range = of("8000-8003");
+        assert_eq!(range.count(), 4);
+        assert!(range.iter().eq([8000, 8001, 8002, 8003]));
+        assert_eq!(
+            [7999, 8000, 8003, 8004].map(|port| range.contains(port)),
+            [false, true, true, false]
+        );
+        for (other, meets) in [("1-7999", false), ("1-8000", true), ("8003", true)] {
+            assert_eq!(range.meets(of(other)), meets, "{other}");
+            assert_eq!(of(other).meets(range), meets, "{other}");
+        }
+        assert_eq!(of("1-65535").count(), 65_535);
     }
 
     #[test]

@@ -41,11 +41,17 @@ impl UplinkAdd {
     /// [`Invalid`] names the field, its value and what is allowed.
     pub fn check(&self) -> Result<(), Invalid> {
         check_ifname("dev", &self.dev)?;
-        let count = u32::from(self.ports.last()) + 1 - u32::from(self.ports.first());
-        if self.ports.first() < 1024 || count < 256 {
+        Self::check_ports(self.ports)
+    }
+
+    /// Refuses external ports that are too few, or below 1024, where the host's own servers listen.
+    ///
+    /// # Errors
+    /// [`Invalid`] says what is allowed.
+    pub fn check_ports(ports: PortRange) -> Result<(), Invalid> {
+        if ports.first() < 1024 || ports.count() < 256 {
             return Err(Invalid::Conflict(format!(
-                "ports is {}; allowed are 256 at least of 1024 to 65535",
-                self.ports
+                "ports is {ports}; allowed are 256 at least of 1024 to 65535"
             )));
         }
         Ok(())

@@ -32,10 +32,7 @@ pub(crate) const PORTS: u8 = 5;
 /// The connections there is room for.
 pub(super) const PLACES: u32 = 64;
 /// The ports that mappings are made of: two of either parity in each of 16 shards.
-const DYNAMIC: PortRange = PortRange {
-    first: 50_000,
-    last: 50_063,
-};
+const DYNAMIC: PortRange = PortRange::new(50_000, 50_063).expect("they run forwards");
 /// The connections that an address may hold.
 pub(super) const QUOTA: u32 = 24;
 /// The addresses the world knows us by.
@@ -79,7 +76,7 @@ pub(super) fn published(protocol: IpProtocol, at: TransportAddr) -> Option<Insid
     let mut here = all.filter(|p| p.protocol == protocol && p.ports.contains(at.port));
     let found = here.find(|p| p.to.addr.ip.is_ipv4() == at.ip.is_ipv4())?;
     let mut to = found.to;
-    to.addr.port += at.port - found.ports.first;
+    to.addr.port += at.port - found.ports.first();
     Some(to)
 }
 
@@ -115,10 +112,7 @@ fn publications() -> Vec<Publication> {
         addresses(guest).map(|ip| Publication {
             protocol,
             host: None,
-            ports: PortRange {
-                first,
-                last: first + count - 1,
-            },
+            ports: PortRange::new(first, first + count - 1).expect("they run forwards"),
             to: Inside {
                 network: guest.0,
                 addr: TransportAddr::new(ip, own),
@@ -161,10 +155,7 @@ pub(super) fn router() -> Router {
         direction: Direction::In,
         peer: None,
         protocol: Some(IpProtocol::UDP),
-        ports: Some(PortRange {
-            first: 100,
-            last: 200,
-        }),
+        ports: PortRange::new(100, 200),
     };
     let rules = addresses(GUESTS[4]).map(|ip| EndpointRules {
         network: INSIDE[0],

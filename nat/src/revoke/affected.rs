@@ -9,11 +9,12 @@
 //!   anything else                                   none
 //! ```
 
-use crate::config::{InsideRole, PortRange, Role};
+use crate::config::{InsideRole, Role};
 use crate::interface::Interface;
 use crate::router::Router;
 use crate::table::{Ends, Party};
 use hashbrown::HashSet;
+use model::PortRange;
 use pipeline::NetworkId;
 use std::collections::BTreeSet;
 use std::net::IpAddr;

@@ -111,7 +111,8 @@ fn inside(network: u32) -> impl Strategy<Value = InterfaceConfig> {
 }
 
 fn uplink(network: u32) -> impl Strategy<Value = InterfaceConfig> {
-    let ranges = [(8_000, 8_003), (8_002, 8_005)].map(|(first, last)| PortRange { first, last });
+    let ranges =
+        [(8_000, 8_003), (8_002, 8_005)].map(|(first, last)| PortRange::new(first, last).unwrap());
     (
         subsequence(outside(), 0..=3),
         select(ranges.to_vec()),
@@ -152,10 +153,7 @@ fn publication() -> impl Strategy<Value = Vec<Publication>> {
         let backend = |(network, ip): (u32, IpAddr)| Publication {
             protocol,
             host: host.filter(|host| host.is_ipv4() == ip.is_ipv4()),
-            ports: PortRange {
-                first,
-                last: first + more,
-            },
+            ports: PortRange::new(first, first + more).unwrap(),
             to: Inside {
                 network: NetworkId(network),
                 addr: TransportAddr::new(ip, to),
@@ -179,10 +177,7 @@ fn rules() -> impl Strategy<Value = EndpointRules> {
             direction,
             peer: None,
             protocol,
-            ports: port.map(|port| PortRange {
-                first: port,
-                last: port,
-            }),
+            ports: port.map(|port| PortRange::new(port, port).unwrap()),
         });
     (member(), vec(rule, 0..3), action()).prop_map(|((network, ip), rules, otherwise)| {
         EndpointRules {

@@ -224,7 +224,9 @@ impl Reference {
 
     /// The ports that an inside port may be given: bits 1 to 4 are its own (see `nat/src/lib.rs`).
     fn places(&self, own: u16) -> impl Iterator<Item = u16> + use<> {
-        (self.range.first..=self.range.last).filter(move |port| (port ^ own) & 0x1e == 0)
+        self.range
+            .iter()
+            .filter(move |port| (port ^ own) & 0x1e == 0)
     }
 
     /// These gave way to another, for whom no port was free.

@@ -130,10 +130,7 @@ fn publish(
     network: NetworkId,
     to: SocketAddr,
 ) -> Site {
-    let ports = PortRange {
-        first: port,
-        last: port,
-    };
+    let ports = PortRange::new(port, port).expect("a range");
     let to = Inside {
         network,
         addr: TransportAddr::new(to.ip(), to.port()),

@@ -5,7 +5,7 @@ use crate::router::{LinkFacts, UplinkFacts};
 use crate::uplink::{Attachment, Hidden, Uplink};
 use crate::{Network, PlacedNetwork, State, Subnet, TAP_MTU_MAX};
 use ipnet::IpNet;
-use nat::PortRange;
+use model::PortRange;
 use pipeline::NetworkId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

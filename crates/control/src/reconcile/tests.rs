@@ -8,7 +8,7 @@ use crate::uplink::UplinkRequest;
 use crate::{AttachRequest, Gateway, JoinRequest, NetworkRequest, SubnetRequest, Via};
 use crate::{PortRequest, PortSettings};
 use model::Netns;
-use nat::PortRange;
+use model::PortRange;
 use proptest::prelude::*;
 use std::cell::Cell;
 use wire::{IpProtocol, MacAddr};
@@ -203,10 +203,7 @@ fn publish(state: &mut State, endpoint: EndpointId, port: u16) {
     let request = PublicationRequest {
         protocol: IpProtocol::TCP,
         host: None,
-        ports: PortRange {
-            first: port,
-            last: port,
-        },
+        ports: PortRange::new(port, port).unwrap(),
         endpoint: endpoint.to_string().into(),
         to: 80,
         listener: Listener::Ours,

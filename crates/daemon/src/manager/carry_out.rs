@@ -5,14 +5,13 @@ use super::open::{Interface, OpenPort, Opened, open_tap, reopen_tap};
 use super::writer::Writer;
 use crate::listeners::Listeners;
 use api::ApiError;
+use api::PortRange;
 use control::reconcile::{Captures, Ports, STACK_MTU, Waiting, Way};
 use control::{Action, Attachment, Hidden, Listener, Publication, PublicationId, Uplink};
 use host::{Gateway, GatewayPort, Inside, Netns, Stack};
-use nat::PortRange;
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
-use std::ops::RangeInclusive;
 use wire::IpProtocol;
 
 /// Why something is not there, in words.
@@ -103,7 +102,7 @@ impl Writer {
                 nic: &uplink.dev,
                 tap: &tap,
                 captures: &in_kernels_words(captures),
-                reserve: &[range(uplink.ports)],
+                reserve: &[uplink.ports.iter()],
             };
             Netns::with_own_links(|links| host::Uplink::open(links, &config).map_err(Trouble::from))
         });
@@ -322,16 +321,12 @@ fn in_kernels_words(captures: &Captures) -> host::Captures {
 fn sorted(ports: &Ports) -> host::Ports {
     let of = |protocol: IpProtocol| {
         let own = ports.ports.iter().filter(|(p, _)| *p == protocol);
-        own.map(|(_, ports)| range(*ports)).collect()
+        own.map(|(_, ports)| ports.iter()).collect()
     };
     host::Ports {
         tcp: of(IpProtocol::TCP),
         udp: of(IpProtocol::UDP),
         sctp: of(IpProtocol::SCTP),
-        echo: ports.echo.into_iter().map(range).collect(),
+        echo: ports.echo.into_iter().map(PortRange::iter).collect(),
     }
-}
-
-fn range(ports: PortRange) -> RangeInclusive<u16> {
-    ports.first..=ports.last
 }

@@ -140,7 +140,7 @@ impl Snapshot {
         api::Uplink {
             name: translate::name(&uplink.name),
             dev: uplink.dev.clone(),
-            ports: translate::port_range(uplink.ports),
+            ports: uplink.ports,
             state: match facts {
                 Some(_) => UplinkState::Up,
                 None => UplinkState::Down,

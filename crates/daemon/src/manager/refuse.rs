@@ -46,8 +46,6 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::BadReservation(_)
         | E::OwnPeer(_)
         | E::Ambiguous { .. }
-        | E::BadPorts { .. }
-        | E::Unpublishable(_)
         | E::BackendTwice(_)
         | E::BadHost(_)
         | E::NotRouted { .. }

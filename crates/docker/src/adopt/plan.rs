@@ -279,8 +279,9 @@ fn adopted_as(endpoint: &Endpoint) -> Option<&str> {
 /// Returns whether a binding is published: several networks of one container have the same bindings, of
 /// which one is enough.
 fn covers(spec: &PublicationCreate, binding: &Binding) -> bool {
-    let ports = spec.ports.first()..=spec.ports.last();
-    spec.protocol == binding.protocol && spec.host == binding.host && ports.contains(&binding.port)
+    spec.protocol == binding.protocol
+        && spec.host == binding.host
+        && spec.ports.contains(binding.port)
 }
 
 #[cfg(test)]

@@ -12,10 +12,7 @@ fn backend(protocol: IpProtocol, to: Inside) -> Publication {
     Publication {
         protocol,
         host: None,
-        ports: PortRange {
-            first: 8_080,
-            last: 8_080,
-        },
+        ports: PortRange::new(8_080, 8_080).unwrap(),
         to,
     }
 }
@@ -103,10 +100,7 @@ fn a_hairpin_stays_where_it_began() {
     let all = backends();
     serving(&mut rig, &all);
     let published = |from: u16| Publication {
-        ports: PortRange {
-            first: from,
-            last: from,
-        },
+        ports: PortRange::new(from, from).unwrap(),
         ..backend(UDP, inside(WEB, &format!("10.0.0.9:{from}")))
     };
     for from in 30_000..30_040 {

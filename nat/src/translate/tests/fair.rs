@@ -119,10 +119,7 @@ fn a_full_shard_of_equals_refuses_rather_than_robs() {
 #[test]
 fn exhausted_ports_are_named_where_nobody_holds_too_many() {
     let mut rig = Rig::new(EIM_APDF);
-    rig.range = crate::PortRange {
-        first: 50_000,
-        last: 50_031,
-    };
+    rig.range = crate::PortRange::new(50_000, 50_031).unwrap();
     // Two ports a shard, of either parity.
     let port = |host: u8| format!("10.0.0.{host}:50000");
     rig.out(&port(2), "198.51.100.9:53");
@@ -142,10 +139,7 @@ fn exhausted_ports_are_named_where_nobody_holds_too_many() {
 #[test]
 fn a_port_that_a_socket_of_the_host_has_is_nobodys_mapping() {
     let mut rig = Rig::new(EIM_APDF);
-    rig.range = crate::PortRange {
-        first: 50_000,
-        last: 50_063,
-    };
+    rig.range = crate::PortRange::new(50_000, 50_063).unwrap();
     rig.spared.insert((UDP, 50_000));
     for host in 2..5 {
         let out = rig.out(&format!("10.0.0.{host}:50000"), "198.51.100.9:53");
@@ -180,10 +174,7 @@ fn short_connections_to_one_peer_never_run_out_of_ports() {
 fn who_calls_a_port_does_not_take_it() {
     // One port, and its holder has had the time that everybody gets.
     let mut rig = Rig::new(EIM_EIF);
-    rig.range = crate::PortRange {
-        first: 50_000,
-        last: 50_000,
-    };
+    rig.range = crate::PortRange::new(50_000, 50_000).unwrap();
     let external = rig.out("10.0.0.2:50000", "198.51.100.9:53");
     rig.secs(10);
     let call = udp("10.0.0.3:50000", &external.to_string());

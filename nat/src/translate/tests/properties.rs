@@ -14,10 +14,7 @@ fn publishing(behaviour: Behaviour) -> Rig {
     let publish = |protocol, first: u16, to| Publication {
         protocol,
         host: None,
-        ports: PortRange {
-            first,
-            last: first + 99,
-        },
+        ports: PortRange::new(first, first + 99).unwrap(),
         to,
     };
     let all: Vec<_> = [UDP, TCP]

@@ -57,7 +57,7 @@ fn rfc4787_req3_no_port_is_given_to_two() {
     assert_eq!(externals.len(), 249);
     assert!(externals.iter().all(|e| rig.range.contains(e.port)));
     // b): those above 1023 are everybody's.
-    assert!(rig.range.first >= 1_024);
+    assert!(rig.range.first() >= 1_024);
 }
 
 #[test]
@@ -273,10 +273,7 @@ fn hairpin_between_published_ports() {
     let publish = |port, to| crate::Publication {
         protocol: UDP,
         host: None,
-        ports: crate::PortRange {
-            first: port,
-            last: port,
-        },
+        ports: crate::PortRange::new(port, port).unwrap(),
         to,
     };
     let (a, b) = (inside(WEB, "10.0.0.2:500"), inside(DB, "10.1.0.3:700"));

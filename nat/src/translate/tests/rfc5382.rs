@@ -188,7 +188,7 @@ fn a_second_call_by_another_port_of_the_same_endpoint_does_not_end_the_first() {
     let publish = |first| crate::Publication {
         protocol: TCP,
         host: None,
-        ports: crate::PortRange { first, last: first },
+        ports: crate::PortRange::new(first, first).unwrap(),
         to: inside(WEB, "10.0.0.3:8443"),
     };
     rig.published = crate::Published::new(&[publish(443), publish(8_443)]).unwrap();

@@ -89,10 +89,7 @@ impl Rig {
         self.published = Published::new(&[Publication {
             protocol,
             host: None,
-            ports: PortRange {
-                first: ports,
-                last: ports,
-            },
+            ports: PortRange::new(ports, ports).unwrap(),
             to,
         }])
         .unwrap();

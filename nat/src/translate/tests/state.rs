@@ -121,10 +121,7 @@ fn a_preset_holds_for_connections_that_are_there() {
 #[test]
 fn a_connection_that_begins_anew_may_have_its_port_again() {
     let mut rig = Rig::new(EIM_APDF);
-    rig.range = crate::PortRange {
-        first: 50_000,
-        last: 50_000,
-    };
+    rig.range = crate::PortRange::new(50_000, 50_000).unwrap();
     let conversation = Conversation::open(&rig, A, "198.51.100.9:443");
     conversation.sends(&rig, RST, 101, 0).unwrap();
     rig.set(APDM_APDF, u32::MAX);
@@ -353,10 +350,7 @@ fn a_connection_costs_256_bytes_at_most() {
     // The dearest kind: every connection has a mapping and a port of its own.
     let mut rig = Rig::sized(EIM_APDF, 1 << 18, u32::MAX);
     rig.addresses = (1..=5).map(|n| ip(&format!("198.51.100.{n}"))).collect();
-    rig.range = crate::PortRange {
-        first: 1_024,
-        last: 65_535,
-    };
+    rig.range = crate::PortRange::new(1_024, 65_535).unwrap();
     let mut n = 0u32;
     while rig.tables.len() < 1 << 18 && n < 1 << 19 {
         let src = format!("10.0.{}.{}:{}", n % 16, n / 16 % 16, 1_024 + n % 61_001);

@@ -3,25 +3,14 @@
 use super::name;
 use api::{Action, OneOrMore, Protocol, PublicationCreate, Rule, UplinkAdd, Way};
 use control::{Endpoint, Listener, Policy, Publication, PublicationRequest, State, UplinkRequest};
-use nat::{PortRange, config};
+use nat::config;
 use wire::IpProtocol;
-
-fn ports(range: api::PortRange) -> PortRange {
-    PortRange {
-        first: range.first(),
-        last: range.last(),
-    }
-}
-
-pub(in crate::manager) fn port_range(range: PortRange) -> api::PortRange {
-    api::PortRange::new(range.first, range.last).expect("the state's ranges run forwards from 1")
-}
 
 pub(in crate::manager) fn uplink_request(uplink: &UplinkAdd) -> UplinkRequest {
     UplinkRequest {
         dev: uplink.dev.clone(),
         name: uplink.name.as_ref().map(ToString::to_string),
-        ports: ports(uplink.ports),
+        ports: uplink.ports,
     }
 }
 
@@ -29,7 +18,7 @@ pub(in crate::manager) fn publication_request(request: &PublicationCreate) -> Pu
     PublicationRequest {
         protocol: IpProtocol(request.protocol.0),
         host: request.host,
-        ports: ports(request.ports),
+        ports: request.ports,
         endpoint: request.endpoint.map(ToString::to_string),
         to: request.to,
         listener: match request.listener {
@@ -60,7 +49,7 @@ pub(in crate::manager) fn publication(
         id: name(&publication.id.to_string()),
         spec: PublicationCreate {
             host: publication.host,
-            ports: port_range(publication.ports),
+            ports: publication.ports,
             endpoint: endpoints.try_map(port).ok()?,
             to: publication.to,
             protocol: Protocol(publication.protocol.0),
@@ -83,7 +72,7 @@ pub(in crate::manager) fn policy(policy: &api::Policy) -> Policy {
         },
         peer: rule.peer,
         protocol: rule.protocol.map(|protocol| IpProtocol(protocol.0)),
-        ports: rule.ports.map(ports),
+        ports: rule.ports,
     };
     Policy {
         otherwise: action(policy.default),
@@ -100,7 +89,7 @@ pub(in crate::manager) fn api_policy(policy: &Policy) -> api::Policy {
         },
         peer: rule.peer,
         protocol: rule.protocol.map(|protocol| Protocol(protocol.0)),
-        ports: rule.ports.map(port_range),
+        ports: rule.ports,
     };
     api::Policy {
         default: api_action(policy.otherwise),
