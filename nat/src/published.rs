@@ -55,7 +55,7 @@ struct Known {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PublishError {
     /// A protocol without ports.
-    #[error("{0} has no ports to publish: TCP, UDP and SCTP have")]
+    #[error("{} has no ports to publish: TCP, UDP and SCTP have", .0.title())]
     Protocol(IpProtocol),
     /// Port 0, which nobody can talk to.
     #[error("port 0 cannot be published: 1 to 65535 can")]
@@ -485,6 +485,7 @@ impl fmt::Display for Shown<'_> {
             ports,
             to,
         } = self.0;
+        let protocol = protocol.title();
         match host {
             Some(host) => write!(f, "{protocol} {host} ports ")?,
             None => write!(f, "{protocol} ports ")?,

@@ -52,9 +52,9 @@ pub use explain::{
 pub use fdb::{FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed};
 pub use model::{
     Action, AddressRange, AdminState, Attach, Dependence, Direction, EndpointSet, ExternalPrefix,
-    FdbLimits, Invalid, Join, Listener, Lock, MacAddr as Mac, Masquerade, Mirror, Name, Nat,
-    NatChange, NatState, NeighbourState, Netns, NetworkCreate, NetworkSet, OneOrMore, Outside,
-    ParseMacError, PcapSpeed, Policy, PortAdd, PortKind, PortRange, PortSet, Preset, Protocol,
+    FdbLimits, Invalid, IpProtocol, Join, Listener, Lock, MacAddr as Mac, Masquerade, Mirror, Name,
+    Nat, NatChange, NatState, NeighbourState, Netns, NetworkCreate, NetworkSet, OneOrMore, Outside,
+    ParseMacError, PcapSpeed, Policy, PortAdd, PortKind, PortRange, PortSet, Preset,
     PublicationCreate, Rate, Routing, Rule, SETTINGS, Setting, StormLimits, UplinkAdd,
     UplinkChoice, Via, VlanId, VlanMode, VlanSet, Way, on_or_off,
 };

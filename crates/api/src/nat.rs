@@ -1,6 +1,6 @@
 //! What the NAT follows: connections, and what happens to them.
 
-use crate::{Mac, Name, NatChange, NatState, NeighbourState, Protocol};
+use crate::{IpProtocol, Mac, Name, NatChange, NatState, NeighbourState};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -15,7 +15,7 @@ pub struct NatEntry {
     /// The container's endpoint, if it has one.
     pub endpoint: Option<Name>,
     /// The protocol.
-    pub protocol: Protocol,
+    pub protocol: IpProtocol,
     /// How far it has come.
     pub state: NatState,
     /// As its first packet came.
@@ -58,7 +58,7 @@ pub struct NatFilter {
     /// Of this protocol.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>)]
-    pub protocol: Option<Protocol>,
+    pub protocol: Option<IpProtocol>,
     /// From these addresses, before or after translation.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[param(value_type = Option<String>)]
@@ -150,7 +150,7 @@ mod tests {
         NatEntry {
             network: "blue".parse().unwrap(),
             endpoint: Some("web".parse().unwrap()),
-            protocol: Protocol::TCP,
+            protocol: IpProtocol::TCP,
             state: NatState::Established,
             original: tuple("10.1.0.2:40000"),
             translated: tuple("198.51.100.1:50000"),

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::{Format, Output, table, word};
-use api::{Client, Name, NatCount, NatEntry, NatEvent, NatFilter, NatState, Neighbour, Protocol};
+use api::{Client, IpProtocol, Name, NatCount, NatEntry, NatEvent, NatFilter, NatState, Neighbour};
 use ipnet::IpNet;
 use std::io::Write;
 use std::net::IpAddr;
@@ -46,7 +46,7 @@ pub enum NatCommand {
 pub struct FilterArgs {
     /// Of this protocol: tcp, udp, sctp, icmp, icmpv6 or a number
     #[arg(long, value_name = "PROTOCOL")]
-    protocol: Option<Protocol>,
+    protocol: Option<IpProtocol>,
     /// From these addresses, before or after translation
     #[arg(long, value_name = "IP|CIDR", value_parser = addresses)]
     src: Option<IpNet>,
@@ -213,7 +213,7 @@ mod tests {
         NatEntry {
             network: "blue".parse().unwrap(),
             endpoint: None,
-            protocol: Protocol::TCP,
+            protocol: IpProtocol::TCP,
             state: NatState::Established,
             original: tuple("10.1.0.2:40000"),
             translated: tuple("198.51.100.1:50000"),

@@ -7,7 +7,7 @@ use crate::model::{Endpoint, EndpointId};
 use crate::network::is_special;
 use crate::state::not_found;
 use crate::{Change, Error, State, stored};
-use model::{OneOrMore, Outside, PortRange, Protocol};
+use model::{OneOrMore, Outside, PortRange};
 use nat::{Inside, TransportAddr};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -31,7 +31,6 @@ pub struct Publication {
     /// Its identity.
     pub id: PublicationId,
     /// TCP, UDP or SCTP.
-    #[serde(with = "stored::word")]
     pub protocol: IpProtocol,
     /// The external address. `0.0.0.0` and `::` are every one of the family, none is every one of
     /// both.
@@ -81,7 +80,7 @@ impl Publication {
         Outside {
             host: self.host,
             ports: self.ports,
-            protocol: Protocol(self.protocol.0),
+            protocol: self.protocol,
         }
     }
 
@@ -103,11 +102,7 @@ impl fmt::Display for Publication {
         }
         let inside = self.ports.moved_to(self.to).unwrap_or(self.ports);
         write!(f, "{}->{}:{inside}", self.ports, self.endpoint)?;
-        write!(
-            f,
-            "/{}",
-            stored::word_of(self.protocol).unwrap_or("unknown")
-        )
+        write!(f, "/{}", self.protocol)
     }
 }
 

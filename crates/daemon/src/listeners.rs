@@ -43,7 +43,7 @@ pub(crate) struct Listeners {
 
 /// Why a port is not ours.
 #[derive(Debug, thiserror::Error)]
-#[error("port {}/{protocol} of this host at {} cannot be listened to: {error}", .at.port(), .at.ip())]
+#[error("port {}/{} of this host at {} cannot be listened to: {error}", .at.port(), .protocol.title(), .at.ip())]
 pub(crate) struct Taken {
     protocol: IpProtocol,
     at: SocketAddr,

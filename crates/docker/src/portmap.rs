@@ -6,7 +6,7 @@
 //! free one in it.
 
 use crate::error::Refusal;
-use api::{Name, Outside, PortRange, Protocol, Publication, PublicationCreate};
+use api::{IpProtocol, Name, Outside, PortRange, Publication, PublicationCreate};
 use serde::Deserialize;
 use std::fmt;
 use std::net::IpAddr;
@@ -110,7 +110,7 @@ impl Whole {
 pub(crate) struct OneOf {
     /// The host's address.
     pub(crate) host: Option<IpAddr>,
-    protocol: Protocol,
+    protocol: IpProtocol,
     /// What to choose from.
     pub(crate) among: Candidates,
     to: u16,
@@ -220,7 +220,7 @@ impl Binding {
                 ))
             })?),
         };
-        let protocol = Protocol(self.proto);
+        let protocol = IpProtocol(self.proto);
         if !protocol.has_ports() {
             return Err(wrong(format!(
                 "protocol {protocol} has no ports; allowed are tcp, udp and sctp"
@@ -250,7 +250,7 @@ impl Binding {
 
 impl fmt::Display for Binding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = Protocol(self.proto);
+        let protocol = IpProtocol(self.proto);
         let Self {
             port,
             host_ip,

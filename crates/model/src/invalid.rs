@@ -38,6 +38,9 @@ pub enum Invalid {
         /// The highest accepted.
         max: u64,
     },
+    /// Text that names no protocol.
+    #[error(transparent)]
+    Protocol(#[from] wire::ParseProtocolError),
     /// Values that contradict each other, or say nothing.
     #[error("{0}")]
     Conflict(String),

@@ -36,8 +36,8 @@ pub use port::{
     VlanSet, check_host_mac, check_limits,
 };
 pub use publication::{Listener, Outside, PublicationCreate};
-pub use range::{AddressRange, PortRange, Protocol};
+pub use range::{AddressRange, PortRange};
 pub use routing::*;
 pub use several::OneOrMore;
 pub use uplink::{ExternalPrefix, Masquerade, UplinkAdd, UplinkChoice};
-pub use wire::{MacAddr, ParseMacError, ParseVlanError, VlanId};
+pub use wire::{IpProtocol, MacAddr, ParseMacError, ParseVlanError, VlanId};

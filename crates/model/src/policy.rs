@@ -1,6 +1,6 @@
 //! Policies: what an endpoint may send and receive.
 
-use crate::{Invalid, PortRange, Protocol};
+use crate::{Invalid, IpProtocol, PortRange};
 use ipnet::IpNet;
 use std::fmt;
 use std::net::IpAddr;
@@ -56,7 +56,7 @@ pub struct Rule {
     pub direction: Way,
     /// The protocol. `null`: every one.
     #[cfg_attr(feature = "serde", serde(default))]
-    pub protocol: Option<Protocol>,
+    pub protocol: Option<IpProtocol>,
     /// The peer's addresses. `null`: every one.
     #[cfg_attr(feature = "serde", serde(default))]
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
@@ -68,7 +68,7 @@ pub struct Rule {
 
 impl Rule {
     fn check(&self) -> Result<(), String> {
-        if self.ports.is_some() && !self.protocol.is_some_and(Protocol::has_ports) {
+        if self.ports.is_some() && !self.protocol.is_some_and(IpProtocol::has_ports) {
             return Err("only tcp, udp and sctp have ports".to_owned());
         }
         match self.peer.filter(|net| net.trunc() != *net) {

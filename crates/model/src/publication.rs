@@ -1,6 +1,6 @@
 //! Publications: ports of the host that lead to an endpoint, or to one of several.
 
-use crate::{Invalid, Name, OneOrMore, PortRange, Protocol};
+use crate::{Invalid, IpProtocol, Name, OneOrMore, PortRange};
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ pub struct PublicationCreate {
     pub to: u16,
     /// `tcp`, `udp` or `sctp`.
     #[cfg_attr(feature = "serde", serde(default = "tcp"))]
-    pub protocol: Protocol,
+    pub protocol: IpProtocol,
     /// Who listens to the external ports on the host itself.
     #[cfg_attr(feature = "serde", serde(default))]
     pub listener: Listener,
@@ -130,7 +130,7 @@ pub struct Outside {
     /// The external ports.
     pub ports: PortRange,
     /// The protocol.
-    pub protocol: Protocol,
+    pub protocol: IpProtocol,
 }
 
 impl PublicationCreate {
@@ -193,8 +193,8 @@ impl fmt::Display for Outside {
 }
 
 #[cfg(feature = "serde")]
-const fn tcp() -> Protocol {
-    Protocol::TCP
+const fn tcp() -> IpProtocol {
+    IpProtocol::TCP
 }
 
 #[cfg(test)]

@@ -1,68 +1,10 @@
-//! Names of layers 3 and 4: a protocol, a range of ports, a range of addresses.
+//! A range of ports, a range of addresses.
 
 use crate::Invalid;
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
-
-/// An IP protocol: `tcp`, `udp`, `sctp`, `icmp`, `icmpv6`, or its number.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-#[cfg_attr(feature = "schema", schema(value_type = String, example = "tcp"))]
-pub struct Protocol(pub u8);
-
-impl Protocol {
-    /// TCP.
-    pub const TCP: Self = Self(6);
-    /// UDP.
-    pub const UDP: Self = Self(17);
-    /// SCTP.
-    pub const SCTP: Self = Self(132);
-    /// ICMP for IPv4.
-    pub const ICMP: Self = Self(1);
-    /// ICMP for IPv6.
-    pub const ICMPV6: Self = Self(58);
-
-    const NAMED: &'static [(Self, &'static str)] = &[
-        (Self::TCP, "tcp"),
-        (Self::UDP, "udp"),
-        (Self::SCTP, "sctp"),
-        (Self::ICMP, "icmp"),
-        (Self::ICMPV6, "icmpv6"),
-    ];
-
-    /// Returns whether its packets name ports.
-    #[must_use]
-    pub fn has_ports(self) -> bool {
-        [Self::TCP, Self::UDP, Self::SCTP].contains(&self)
-    }
-}
-
-impl FromStr for Protocol {
-    type Err = Invalid;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let named = Self::NAMED.iter().find(|(_, name)| *name == text);
-        let number = || text.parse().ok().map(Self);
-        named.map(|(own, _)| *own).or_else(number).ok_or_else(|| {
-            Invalid::form(
-                "a protocol",
-                text,
-                "tcp, udp, sctp, icmp, icmpv6 and numbers up to 255 are",
-            )
-        })
-    }
-}
-
-impl fmt::Display for Protocol {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match Self::NAMED.iter().find(|(own, _)| own == self) {
-            Some((_, name)) => f.pad(name),
-            None => fmt::Display::fmt(&self.0, f),
-        }
-    }
-}
 
 /// Ports, both ends included: `80` or `8000-8099`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -231,7 +173,6 @@ impl fmt::Display for AddressRange {
     }
 }
 
-text_in_json!(Protocol);
 text_in_json!(PortRange);
 text_in_json!(AddressRange);
 
@@ -241,16 +182,12 @@ mod tests {
 
     #[test]
     fn words_are_read_as_they_are_shown() {
-        for text in ["tcp", "icmpv6", "47"] {
-            assert_eq!(text.parse::<Protocol>().unwrap().to_string(), text);
-        }
         for text in ["80", "1-65535"] {
             assert_eq!(text.parse::<PortRange>().unwrap().to_string(), text);
         }
         for text in ["10.1.0.5", "2001:db8::1-2001:db8::9"] {
             assert_eq!(text.parse::<AddressRange>().unwrap().to_string(), text);
         }
-        assert_eq!("6".parse(), Ok(Protocol::TCP));
     }
 
     #[test]
@@ -264,9 +201,6 @@ mod tests {
         }
         for wrong in ["", "10.1.0.9-10.1.0.2", "10.1.0.1-2001:db8::1", "x"] {
             assert!(wrong.parse::<AddressRange>().is_err(), "{wrong}");
-        }
-        for wrong in ["", "gre", "256", "TCP"] {
-            assert!(wrong.parse::<Protocol>().is_err(), "{wrong}");
         }
     }
 

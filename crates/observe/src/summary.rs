@@ -37,7 +37,8 @@ impl Flow<'_> {
         let (src, dst) = (last(self.src)?, last(self.dst)?);
         let protocol = self.protocol?;
         Some(format!(
-            "{protocol} {} -> {}",
+            "{} {} -> {}",
+            protocol.title(),
             end(src.ip, src.port),
             end(dst.ip, dst.port)
         ))
@@ -57,7 +58,7 @@ impl Flow<'_> {
             Transport::None if is_fragment(headers) => " fragment".to_owned(),
             Transport::Udp(_) | Transport::Sctp(_) | Transport::None => String::new(),
         };
-        format!("{protocol} {ends}{detail}")
+        format!("{} {ends}{detail}", protocol.title())
     }
 }
 

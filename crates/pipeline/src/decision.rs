@@ -295,7 +295,7 @@ impl fmt::Display for Named<'_> {
             Field::Mac(mac) => mac.fmt(f),
             Field::Ip(ip) => ip.fmt(f),
             Field::Transport(addr) => addr.fmt(f),
-            Field::Protocol(protocol) => protocol.fmt(f),
+            Field::Protocol(protocol) => protocol.title().fmt(f),
             Field::EtherType(ethertype) => ethertype.fmt(f),
             Field::Number(number) => number.fmt(f),
             Field::Reason(reason) => write!(f, "{reason}: {}", reason.describe()),

@@ -50,7 +50,7 @@ pub use ethernet::{EtherType, MAX_TAGS};
 pub use fragment::{FragmentError, fragment};
 pub use headers::{Headers, Malformed, Net, ParseError};
 pub use icmp::{Icmp, Icmpv6, Nd};
-pub use ip::{Fragment, IpProtocol};
+pub use ip::{Fragment, IpProtocol, ParseProtocolError};
 pub use ipv4::Ipv4;
 pub use ipv6::{Ipv6, MAX_EXTENSIONS};
 pub use mac::{MacAddr, ParseMacError};

@@ -57,6 +57,6 @@ impl Tuple {
 
 impl fmt::Display for Tuple {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} -> {}", self.protocol, self.src, self.dst)
+        write!(f, "{} {} -> {}", self.protocol.title(), self.src, self.dst)
     }
 }

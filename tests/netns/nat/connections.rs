@@ -5,7 +5,7 @@ use super::talk::{Teller, ask_from, udp};
 use super::{HOST, Outside, WORLD, at};
 use crate::binary::binary;
 use crate::fixture::SOON;
-use api::{NatChange, NatEntry, NatEvent, NatState, Protocol};
+use api::{IpProtocol, NatChange, NatEntry, NatEvent, NatState};
 use std::io::{BufRead, BufReader};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -47,7 +47,7 @@ fn connections_are_listed_by_every_filter() {
         let [entry] = &entries[..] else {
             panic!("{entries:?}");
         };
-        assert_eq!(entry.protocol, Protocol::TCP);
+        assert_eq!(entry.protocol, IpProtocol::TCP);
         assert_eq!(entry.state, NatState::Established);
         assert_eq!(
             (&entry.network, &entry.endpoint),
@@ -213,7 +213,7 @@ fn a_connections_life_can_be_watched() {
         let mut told = Vec::new();
         while told.len() < 3 {
             let event = watch.next();
-            assert_eq!(event.entry.protocol, Protocol::TCP);
+            assert_eq!(event.entry.protocol, IpProtocol::TCP);
             if event.entry.original.src == caller {
                 assert_eq!(event.entry.translated.src, seen);
                 assert_eq!(seen.ip(), host);

@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     Asked, Attach, CALLS, Client, ClientError, ErrorCode, FdbAdd, FdbEntry, FdbFilter, FdbKind,
-    Name, NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState, NatTuple, Netns,
-    NetworkCreate, Protocol, Stub, VlanId,
+    IpProtocol, Name, NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState, NatTuple,
+    Netns, NetworkCreate, Stub, VlanId,
 };
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -338,7 +338,7 @@ fn connection(src: &str) -> NatEntry {
     NatEntry {
         network: name("blue"),
         endpoint: None,
-        protocol: Protocol::TCP,
+        protocol: IpProtocol::TCP,
         state: NatState::Established,
         original: tuple(src),
         translated: tuple("198.51.100.1:50000"),
@@ -351,7 +351,7 @@ fn connection(src: &str) -> NatEntry {
 #[tokio::test]
 async fn a_filter_arrives_as_it_was_said_and_a_stream_ends_with_its_last_value() {
     let filter = NatFilter {
-        protocol: Some(Protocol::TCP),
+        protocol: Some(IpProtocol::TCP),
         src: Some("2001:db8::/32".parse().unwrap()),
         dst: Some("198.51.100.7/32".parse().unwrap()),
         port: Some(5000),

@@ -10,7 +10,7 @@ use super::snapshot::Snapshot;
 use super::translate::name;
 use api::{
     ApiError, Flushed, Name, NatCalls, NatChange, NatCount, NatEntry, NatEvent, NatFilter,
-    NatState, NatTuple, Protocol,
+    NatState, NatTuple,
 };
 use arc_swap::ArcSwap;
 use control::Endpoint;
@@ -21,7 +21,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc};
-use wire::IpProtocol;
 
 /// Those who follow connections.
 #[derive(Debug)]
@@ -216,7 +215,7 @@ impl Snapshot {
         let wide = Filter {
             network,
             port: filter.port,
-            protocol: filter.protocol.map(|p| IpProtocol(p.0)),
+            protocol: filter.protocol,
             ip: None,
         };
         let filter = NatFilter {
@@ -260,7 +259,7 @@ impl Snapshot {
         Some(NatEntry {
             network: name(&network.name),
             endpoint,
-            protocol: Protocol(entry.protocol.0),
+            protocol: entry.protocol,
             state: match entry.phase {
                 Phase::Opening => NatState::Opening,
                 Phase::Established => NatState::Established,

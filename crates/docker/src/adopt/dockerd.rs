@@ -2,7 +2,7 @@
 
 use super::plan::{Binding, Container, DockerNetwork, Member, Ours, Theirs};
 use crate::names::{self, AskError};
-use api::Protocol;
+use api::IpProtocol;
 use bollard::models::{ContainerInspectResponse, EndpointSettings, NetworkInspect, PortBinding};
 use futures_util::Stream;
 use futures_util::future::join_all;
@@ -179,7 +179,7 @@ fn bindings_of(ports: HashMap<String, Option<Vec<PortBinding>>>) -> Vec<Binding>
 
 fn binding_of(inside: &str, outside: &PortBinding) -> Option<Binding> {
     let (to, protocol) = inside.split_once('/')?;
-    let protocol: Protocol = protocol.parse().ok()?;
+    let protocol: IpProtocol = protocol.parse().ok()?;
     let host = outside.host_ip.as_deref().unwrap_or_default();
     let host: Option<IpAddr> = match host {
         "" => None,

@@ -3,8 +3,8 @@
 use crate::labels;
 use crate::portmap::{Whole, merged};
 use api::{
-    Adoption, Attach, Endpoint, EndpointSet, Join, Listener, Mac, Masquerade, Name, Netns, Network,
-    NetworkSet, Outside, PortRange, Protocol, Publication, PublicationCreate, Via,
+    Adoption, Attach, Endpoint, EndpointSet, IpProtocol, Join, Listener, Mac, Masquerade, Name,
+    Netns, Network, NetworkSet, Outside, PortRange, Publication, PublicationCreate, Via,
 };
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
@@ -64,7 +64,7 @@ pub(super) struct Binding {
     pub(super) host: Option<IpAddr>,
     pub(super) port: u16,
     pub(super) to: u16,
-    pub(super) protocol: Protocol,
+    pub(super) protocol: IpProtocol,
 }
 
 /// Something to be done.

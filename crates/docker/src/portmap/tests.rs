@@ -161,7 +161,7 @@ fn what_means_nothing_says_so() {
 fn choices_go_round_and_leave_out_what_is_taken() {
     let choice = |among, host: Option<&str>| OneOf {
         host: host.map(|host| host.parse().unwrap()),
-        protocol: Protocol::TCP,
+        protocol: IpProtocol::TCP,
         among,
         to: 80,
     };

@@ -1,10 +1,9 @@
 //! What the gateway does, in the interface's words and the state's. Pure.
 
 use super::name;
-use api::{Action, OneOrMore, Protocol, PublicationCreate, Rule, UplinkAdd, Way};
+use api::{Action, OneOrMore, PublicationCreate, Rule, UplinkAdd, Way};
 use control::{Endpoint, Listener, Policy, Publication, PublicationRequest, State, UplinkRequest};
 use nat::config;
-use wire::IpProtocol;
 
 pub(in crate::manager) fn uplink_request(uplink: &UplinkAdd) -> UplinkRequest {
     UplinkRequest {
@@ -16,7 +15,7 @@ pub(in crate::manager) fn uplink_request(uplink: &UplinkAdd) -> UplinkRequest {
 
 pub(in crate::manager) fn publication_request(request: &PublicationCreate) -> PublicationRequest {
     PublicationRequest {
-        protocol: IpProtocol(request.protocol.0),
+        protocol: request.protocol,
         host: request.host,
         ports: request.ports,
         endpoint: request.endpoint.map(ToString::to_string),
@@ -52,7 +51,7 @@ pub(in crate::manager) fn publication(
             ports: publication.ports,
             endpoint: endpoints.try_map(port).ok()?,
             to: publication.to,
-            protocol: Protocol(publication.protocol.0),
+            protocol: publication.protocol,
             listener: match publication.listener {
                 Listener::Ours => api::Listener::Ours,
                 Listener::Another => api::Listener::Another,
@@ -71,7 +70,7 @@ pub(in crate::manager) fn policy(policy: &api::Policy) -> Policy {
             Way::Out => config::Direction::Out,
         },
         peer: rule.peer,
-        protocol: rule.protocol.map(|protocol| IpProtocol(protocol.0)),
+        protocol: rule.protocol,
         ports: rule.ports,
     };
     Policy {
@@ -88,7 +87,7 @@ pub(in crate::manager) fn api_policy(policy: &Policy) -> api::Policy {
             config::Direction::Out => Way::Out,
         },
         peer: rule.peer,
-        protocol: rule.protocol.map(|protocol| Protocol(protocol.0)),
+        protocol: rule.protocol,
         ports: rule.ports,
     };
     api::Policy {

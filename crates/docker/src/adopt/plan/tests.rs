@@ -16,7 +16,7 @@ fn sides() -> (Theirs, Ours) {
         host: Some(host.parse().unwrap()),
         port,
         to: port - 8000,
-        protocol: Protocol::TCP,
+        protocol: IpProtocol::TCP,
     };
     let container = Container {
         name: "web".to_owned(),
