@@ -45,6 +45,7 @@ const CLI: &str = "clearway-cli";
 const LAB: &str = "clearway-lab";
 const CLEARWAY: &str = "clearway";
 const TESTBED: &str = "clearway-testbed";
+const BPF: &str = "clearway-bpf";
 const SIM: &str = "clearway-sim";
 const BENCHES: &str = "clearway-benches";
 const FUZZ: &str = "clearway-fuzz";
@@ -79,6 +80,7 @@ pub(super) const RULES: &[Rule] = &[
         never: &[SWITCH],
     },
     rule(CONTROL, Kind::Pure, &[WIRE, MODEL, PIPELINE, SWITCH, NAT]),
+    rule(BPF, Kind::Pure, &[]),
     rule(CAPTURE, Kind::Shell, &[]),
     rule(PORT, Kind::Shell, &[WIRE, PIPELINE, CAPTURE]),
     rule(
