@@ -1,4 +1,4 @@
-//! eBPF programs written in Rust and read by people.
+//! eBPF programs written in Rust, read by people, and run without a kernel.
 //!
 //! * [`Assembler`] takes typed instructions, labels, locals on the stack and maps, and gives a
 //!   [`Program`]. What the verifier refuses without following any data (a label that is nowhere, a
@@ -6,11 +6,14 @@
 //! * A [`Program`] prints its listing: number, instruction as the kernel and `bpftool` write it, meaning.
 //! * [`field!`] names a field of a `#[repr(C)]` struct that the program and userspace share: the one
 //!   Rust definition says where it is.
+//! * [`Interpreter`](interpreter::Interpreter) runs a program on a frame, with maps in memory, and
+//!   refuses what the verifier would refuse on the way taken: for property tests without root.
 //!
 //! Everything here is pure; the loader is a crate of its own.
 //!
 //! Why no crate that exists: aya and libbpf load what clang or a nightly rustc compiled, and neither
-//! is to be needed for a build.
+//! is to be needed for a build. rbpf 0.4 assembles text, knows neither maps nor atomics, and runs on
+//! raw addresses: `data` of `__sk_buff` has 32 bits, so it runs other programs than the kernel does.
 
 mod assembler;
 mod check;
@@ -18,6 +21,7 @@ mod context;
 mod encoding;
 mod helper;
 mod instruction;
+pub mod interpreter;
 mod layout;
 mod listing;
 mod map;
