@@ -25,7 +25,7 @@ const SIZES: [u64; 3] = [1_000, 64_000, 1_000_000];
 /// The `n`th address and the port it is behind: spread like addresses drawn at random.
 fn station(n: u64) -> (MacAddr, PortId) {
     let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
-    let port = u32::try_from(n % PORTS).expect("below 64");
+    let port = u16::try_from(n % PORTS).expect("below 64");
     (MacAddr::from_u64(mixed & !(1 << 40)), PortId(port))
 }
 
@@ -125,7 +125,7 @@ fn flood(c: &mut Criterion) {
             let (mac, port) = station(n);
             let _ = fdb.learn(VLAN, mac, port, NOW);
         }
-        let flooder = PortId(u32::try_from(PORTS).expect("small"));
+        let flooder = PortId(u16::try_from(PORTS).expect("small"));
         let mut next = 1_000;
         let mut learn = || {
             next += 1;

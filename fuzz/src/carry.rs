@@ -69,7 +69,7 @@ impl<'a> Record<'a> {
         let (&vnet, rest) = rest.split_first_chunk::<{ VnetHeader::LEN }>()?;
         let (frame, rest) =
             rest.split_at(usize::from(u16::from_be_bytes([high, low])).min(rest.len()));
-        let from = PortId(u32::from(port % PORTS));
+        let from = PortId(u16::from(port % PORTS));
         Some((
             Self {
                 from,

@@ -46,7 +46,7 @@ impl Switch {
         let mut view = View::new(1).with_configuration(Arc::new(topology(None)), Arc::default());
         let mut wires = BTreeMap::new();
         for id in (0..PORTS)
-            .map(|id| PortId(u32::from(id)))
+            .map(|id| PortId(u16::from(id)))
             .filter(|&id| id != CLOSED)
         {
             let plain = FINISHED_ONLY.contains(&id);

@@ -47,7 +47,7 @@ pub fn nat(data: &[u8]) {
     while let Some((record, after)) = Record::take(rest) {
         let how = rest[0];
         rest = after;
-        let from = PortId(u32::from((how & 0x3f) % PORTS));
+        let from = PortId(u16::from((how & 0x3f) % PORTS));
         let seconds = if how & 0x80 == 0 { 1 } else { 60 };
         edge.now = edge.now + Duration::from_secs(seconds);
         edge.poll();

@@ -464,7 +464,7 @@ impl Six {
         from: usize,
         forward: Forward,
         packet_len: usize,
-    ) -> Result<Vec<u32>, DropReason> {
+    ) -> Result<Vec<u16>, DropReason> {
         let ingress = Ingress {
             port: &self.ports[from],
             network: &self.network,
@@ -479,7 +479,7 @@ fn leaves(
     ingress: Ingress<'_>,
     forward: Forward,
     packet_len: usize,
-) -> Result<Vec<u32>, DropReason> {
+) -> Result<Vec<u16>, DropReason> {
     let admitted = Admitted {
         vlan: VlanId::DEFAULT,
         tag: None,

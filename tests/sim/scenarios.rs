@@ -44,7 +44,7 @@ pub(crate) fn network(id: NetworkId) -> Network {
     }
 }
 
-pub(crate) fn port(id: u32) -> Port {
+pub(crate) fn port(id: u16) -> Port {
     Port::plain(PortId(id), NET)
 }
 

@@ -57,12 +57,12 @@ pub(crate) const WORLD2: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 200);
 /// Somebody there over IPv6.
 pub(crate) const WORLD6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xff, 0, 0, 0, 0, 0x100);
 
-const fn guest(port: u32, network: NetworkId, v4: [u8; 4], subnet: u16) -> Guest {
+const fn guest(port: u16, network: NetworkId, v4: [u8; 4], subnet: u16) -> Guest {
     let [a, b, c, d] = v4;
     Guest {
         port: PortId(port),
         network,
-        mac: MacAddr([2, 0, 0, 0, 1, port.to_be_bytes()[3]]),
+        mac: MacAddr([2, 0, 0, 0, 1, port.to_be_bytes()[1]]),
         v4: Ipv4Addr::new(a, b, c, d),
         v6: Ipv6Addr::new(0x2001, 0xdb8, subnet, 0, 0, 0, 0, d as u16),
     }

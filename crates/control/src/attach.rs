@@ -87,6 +87,7 @@ impl State {
     ) -> Result<(Endpoint, Change, InterfacePlan), Error> {
         let network = self.network_named(&request.network)?;
         check_ifname(&request.ifname)?;
+        self.check_room()?;
         if let Some(sandbox) = &request.sandbox {
             self.check_interface_free(Some(sandbox), &request.ifname)?;
         }

@@ -324,6 +324,9 @@ pub enum Error {
     /// A forwarding database without room for a static entry.
     #[error("the forwarding database of network `{0}` has {1}")]
     TableFull(String, String),
+    /// A port more than the switch has ids for.
+    #[error("there are {0} ports and uplinks already, and no more can be")]
+    PortsFull(usize),
     /// A state file that contradicts itself.
     #[error("the state contradicts itself: {0}")]
     Contradiction(String),

@@ -34,6 +34,7 @@ impl State {
             });
         }
         self.check_kind(request)?;
+        self.check_room()?;
         let port = Port {
             id: self.free_port_id(),
             name: request.name.clone(),

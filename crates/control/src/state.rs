@@ -185,17 +185,28 @@ impl State {
         NetworkId(lowest_free(taken.into_iter()))
     }
 
-    /// The lowest id no port has.
+    /// The lowest id no port has. The caller [checked](State::check_room) that there is one, or is
+    /// one of the two that have theirs kept.
     pub(crate) fn free_port_id(&self) -> PortId {
         let hidden = self.hidden().map(|place| place.port.0);
-        let taken: BTreeSet<u32> = self
+        let taken = self
             .placed
             .ports
             .keys()
             .map(|id| id.0)
             .chain(hidden)
-            .collect();
-        PortId(lowest_free(taken.into_iter()))
+            .map(u32::from);
+        let taken: BTreeSet<u32> = taken.collect();
+        let free = u16::try_from(lowest_free(taken.into_iter()));
+        PortId(free.expect("an id is kept for the host and for the servers"))
+    }
+
+    /// Refuses one port more than there may be.
+    pub(crate) fn check_room(&self) -> Result<(), Error> {
+        if self.placed.ports.len() + self.placed.uplinks.len() < MAX_PORTS {
+            return Ok(());
+        }
+        Err(Error::PortsFull(MAX_PORTS))
     }
 
     /// Refuses a second interface `ifname` in one namespace.
@@ -230,6 +241,10 @@ pub(crate) fn not_found(what: &'static str, name: &str) -> Error {
     }
 }
 
+/// Ports and uplinks at most: as many as there are ids, but for the one that stands for gateways and
+/// the two that are kept for the host and the servers.
+const MAX_PORTS: usize = PortId::GATEWAY.index() - 2;
+
 /// The lowest number that is not among `taken`, which rise.
 fn lowest_free(taken: impl Iterator<Item = u32>) -> u32 {
     let mut free = 0;
@@ -240,4 +255,40 @@ fn lowest_free(taken: impl Iterator<Item = u32>) -> u32 {
         free += 1;
     }
     free
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Hidden, PortRequest, PortSettings};
+
+    #[test]
+    fn the_last_port_is_refused_and_the_host_and_the_servers_still_find_an_id() {
+        let mut state = State::new(1);
+        let request = |name: &str| PortRequest {
+            name: name.to_owned(),
+            kind: model::PortKind::Null,
+            identity: None,
+            network: None,
+            settings: PortSettings::default(),
+        };
+        let (port, _) = state.add_port(&request("first")).unwrap();
+        let ids = (1..MAX_PORTS).map(|id| PortId(u16::try_from(id).unwrap()));
+        state
+            .placed
+            .ports
+            .extend(ids.map(|id| (id, Port { id, ..port.clone() })));
+        let (last, change) = state.add_port(&request("last")).unwrap();
+        let _ = state.commit(change);
+        assert_eq!(last.id, PortId(0));
+        assert_eq!(
+            state.add_port(&request("more")).map(drop),
+            Err(Error::PortsFull(65_533))
+        );
+        for (which, id) in [(Hidden::Host, 65_533), (Hidden::Services, 65_534)] {
+            let (place, change) = state.add_place(which);
+            let _ = state.commit(change);
+            assert_eq!(place.port, PortId(id));
+        }
+    }
 }

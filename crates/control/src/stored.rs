@@ -69,13 +69,13 @@ pub(crate) mod form {
 }
 
 impl Stored for PortId {
-    type Form = u32;
+    type Form = u16;
 
-    fn to_form(&self) -> u32 {
+    fn to_form(&self) -> u16 {
         self.0
     }
 
-    fn of_form(id: u32) -> Result<Self, String> {
+    fn of_form(id: u16) -> Result<Self, String> {
         Ok(Self(id))
     }
 }
@@ -179,7 +179,7 @@ impl Stored for StormLimits {
 
 #[derive(Serialize, Deserialize)]
 pub(crate) struct MirrorForm {
-    of: Vec<u32>,
+    of: Vec<u16>,
     ingress: bool,
     egress: bool,
 }

@@ -124,6 +124,7 @@ impl State {
                 owner: owner.name.clone(),
             });
         }
+        self.check_room()?;
         let uplink = Uplink {
             name,
             dev: dev.clone(),

@@ -5,11 +5,11 @@ use std::fmt;
 /// A port of the switch. Ids are dense small numbers: they index tables directly and are used
 /// again only after the port that held one is gone from every snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PortId(pub u32);
+pub struct PortId(pub u16);
 
 impl PortId {
     /// No port: stands for a network's gateway where a frame's origin is asked for.
-    pub const GATEWAY: Self = Self(u32::MAX);
+    pub const GATEWAY: Self = Self(u16::MAX);
 }
 
 /// A network (bridge domain): ports of different networks never exchange frames at layer 2.

@@ -7,7 +7,7 @@
 //!   | key 0 | key 1 | key 2 | key 3 | val 0 | val 1 | val 2 | val 3 |        64 bytes
 //!
 //!   key    generation (4) | VLAN (12) | MAC (48)         VLAN and MAC are 0 where the place is free
-//!   value  port (32) | generation (4) | second seen (28)
+//!   value  port (16) | free (16) | generation (4) | second seen (28)
 //! ```
 //! A key has two buckets. It goes into its first; if that is full into its second; if that is full
 //! too, one of the eight residents moves to *its* other bucket and leaves its place. With three
@@ -124,7 +124,7 @@ pub(super) struct Value(u64);
 
 impl Value {
     pub(super) fn learned(port: PortId, seen: Second) -> Self {
-        Self((u64::from(port.0) << 32) | u64::from(seen.0))
+        Self((u64::from(port.0) << 48) | u64::from(seen.0))
     }
 
     /// A static entry: seen at the end of time, so that it never ages and needs no refresh.
@@ -134,7 +134,8 @@ impl Value {
 
     #[inline]
     pub(super) fn port(self) -> PortId {
-        PortId(low(self.0 >> 32))
+        let [high, low, ..] = self.0.to_be_bytes();
+        PortId(u16::from_be_bytes([high, low]))
     }
 
     #[inline]
@@ -498,7 +499,7 @@ mod tests {
         Key::new(VlanId::DEFAULT, MacAddr::from_u64(n))
     }
 
-    fn value(port: u32, seen: u64) -> Value {
+    fn value(port: u16, seen: u64) -> Value {
         Value::learned(PortId(port), Second::new(seen))
     }
 
@@ -555,12 +556,12 @@ mod tests {
 
     #[test]
     fn a_static_value_is_fresh_for_ever() {
-        let pinned = Value::pinned(PortId(u32::MAX));
+        let pinned = Value::pinned(PortId(u16::MAX));
         let end = Second::of(Instant::from_nanos(u64::MAX));
         assert!(pinned.is_fresh(end) && !pinned.is_older(Second::new(0), end));
         assert_eq!(
             (pinned.port(), pinned.kind(), pinned.age(end)),
-            (PortId(u32::MAX), Kind::Static, Duration::ZERO)
+            (PortId(u16::MAX), Kind::Static, Duration::ZERO)
         );
         assert_eq!(Value::learned(PortId(0), end).kind(), Kind::Learned);
     }

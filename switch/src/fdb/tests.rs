@@ -331,7 +331,7 @@ fn entries_are_sorted_by_vlan_and_address_whatever_the_seed() {
 #[test]
 fn any_port_number_can_be_held() {
     let fdb = fdb(FdbConfig::default());
-    for port in [PortId(0), PortId(u32::MAX)] {
+    for port in [PortId(0), PortId(u16::MAX)] {
         let _ = fdb.put(mac(port.0.into()), port);
         assert_eq!(fdb.get(mac(port.0.into())), found(port, Kind::Learned));
     }
@@ -359,7 +359,7 @@ fn a_flood_of_addresses_hurts_only_its_port() {
             ..FdbConfig::default()
         });
         for n in 0..400 {
-            let _ = fdb.put(mac(n), PortId(u32::try_from(n % 4).unwrap() + 10));
+            let _ = fdb.put(mac(n), PortId(u16::try_from(n % 4).unwrap() + 10));
         }
         for n in 0..100_000 {
             let Learning::New { evicted } = fdb.put(random_mac(n), P1) else {
@@ -528,8 +528,8 @@ fn many_threads_and_no_answer_that_was_never_true() {
     );
     let ports = |n: u64| {
         [
-            PortId(u32::try_from(n).unwrap()),
-            PortId(u32::try_from(n + 1000).unwrap()),
+            PortId(u16::try_from(n).unwrap()),
+            PortId(u16::try_from(n + 1000).unwrap()),
         ]
     };
     let random = |state: &mut u64| {

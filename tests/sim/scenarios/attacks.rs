@@ -11,12 +11,12 @@ use switch::{Lock, Port, Storm, VlanMode, VlanSet};
 use wire::craft::Link;
 use wire::{EtherType, MacAddr, VlanId, VlanTag};
 
-fn transfer(world: &mut World, from: (u32, &HostConfig), to: (u32, &HostConfig), len: usize) {
+fn transfer(world: &mut World, from: (u16, &HostConfig), to: (u16, &HostConfig), len: usize) {
     let bulk = Bulk {
         len,
         seed: u64::from(from.0),
     };
-    let tcp_port = 5000 + u16::try_from(from.0).unwrap();
+    let tcp_port = 5000 + from.0;
     world.start(PortId(to.0), TcpReceive::new(tcp_port, bulk));
     world.start(
         PortId(from.0),
@@ -201,7 +201,7 @@ fn vlans_isolate_and_a_trunk_carries_them() {
         (3, Reach::None),
         (4, Reach::All),
     ] {
-        world.start(PortId(members[me].0.into()), reached(me, reach));
+        world.start(PortId(members[me].0), reached(me, reach));
     }
     transfer(&mut world, (5, &tagged), (1, &members[0].2), 500_000);
     let report = world.run_to_end(Duration::from_secs(600));

@@ -57,10 +57,10 @@ fn mac(network: NetworkId, number: u8) -> MacAddr {
 /// [`plug`].
 fn edge(site: &Site, wire: Wire) -> World {
     let mut world = World::new(seed());
-    for id in [WEB, DB, UP] {
+    for (id, ear) in [(WEB, 200), (DB, 201), (UP, 202)] {
         world.network(bare_network(id));
         // Somebody to hear what the router tells everybody.
-        let port = Port::plain(PortId(200 + id.0), id);
+        let port = Port::plain(PortId(ear), id);
         world.talker(port, Talker::silent(), Wire::default());
     }
     world.router(site.router());
@@ -95,7 +95,7 @@ fn plug_with(
     number: u8,
     spoil: impl FnOnce(&mut HostConfig),
 ) -> (PortId, HostConfig) {
-    let id = PortId(network.0 * 20 + u32::from(number));
+    let id = PortId(u16::try_from(network.0).unwrap() * 20 + u16::from(number));
     let mut config = container(network, number);
     spoil(&mut config);
     world.host(Port::plain(id, network), &config, lan());

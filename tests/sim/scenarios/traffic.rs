@@ -103,7 +103,7 @@ fn a_hundred_hosts_talk_to_their_neighbours() {
         seed: 3,
     };
     for (index, me) in all.iter().enumerate() {
-        let id = PortId(u32::try_from(index + 1).unwrap());
+        let id = PortId(u16::try_from(index + 1).unwrap());
         let next = &all[(index + 1) % all.len()];
         let targets = (1..4)
             .map(|step| IpAddr::V4(all[(index + step) % all.len()].ipv4))

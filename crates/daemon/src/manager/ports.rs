@@ -175,7 +175,7 @@ impl Snapshot {
     fn port_with_macs(&self, port: &Port, macs: &BTreeMap<PortId, u64>) -> api::Port {
         let (state, why) = self.port_state(port);
         api::Port {
-            id: port.id.0,
+            id: port.id.0.into(),
             spec: translate::port_spec(&self.state, port),
             state,
             why,

@@ -27,7 +27,7 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::StaticOfEndpoint { .. }
         | E::Joined { .. }
         | E::EndpointStays { .. } => ApiError::in_use(message),
-        E::SubnetFull(..) | E::TableFull(..) => ApiError::unavailable(message),
+        E::SubnetFull(..) | E::TableFull(..) | E::PortsFull(_) => ApiError::unavailable(message),
         E::Contradiction(_) => ApiError::internal(message),
         E::Invalid(_)
         | E::BadName { .. }

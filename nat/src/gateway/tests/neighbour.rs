@@ -230,7 +230,7 @@ fn an_unused_neighbour_is_not_asked_and_forgotten() {
 #[test]
 fn a_port_that_scans_gets_its_share_of_questions() {
     let mut lab = Lab::new();
-    let scan = |lab: &mut Lab, port: u32| {
+    let scan = |lab: &mut Lab, port: u16| {
         let hosts = (0..=255).map(|host| format!("10.1.{port}.{host}"));
         let hosts: Vec<_> = hosts.collect();
         hosts

@@ -14,19 +14,19 @@ enum Step {
     Learn {
         vlan: u16,
         mac: u64,
-        port: u32,
+        port: u16,
     },
     AddStatic {
         vlan: u16,
         mac: u64,
-        port: u32,
+        port: u16,
     },
     Remove {
         vlan: u16,
         mac: u64,
     },
     Flush {
-        port: Option<u32>,
+        port: Option<u16>,
         vlan: Option<u16>,
         statics: bool,
     },
@@ -311,7 +311,7 @@ fn everything(fdb: &Fdb) -> Vec<Entry> {
 
 const VLANS: std::ops::Range<u16> = 1..3;
 const MACS: u64 = 24;
-const PORTS: u32 = 4;
+const PORTS: u16 = 4;
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
