@@ -7,7 +7,7 @@
 //! * `flood`: learning never-seen addresses, into a full table and at a port's own limit.
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use pipeline::{Instant, PortId};
+use pipeline::{Instant, Location, PortId};
 use std::hint::black_box;
 use switch::fdb::{Fdb, FdbConfig, Learning, Lookup};
 use wire::{MacAddr, VlanId};
@@ -23,10 +23,10 @@ const PORTS: u64 = 64;
 const SIZES: [u64; 3] = [1_000, 64_000, 1_000_000];
 
 /// The `n`th address and the port it is behind: spread like addresses drawn at random.
-fn station(n: u64) -> (MacAddr, PortId) {
+fn station(n: u64) -> (MacAddr, Location) {
     let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 16;
     let port = u16::try_from(n % PORTS).expect("below 64");
-    (MacAddr::from_u64(mixed & !(1 << 40)), PortId(port))
+    (MacAddr::from_u64(mixed & !(1 << 40)), PortId(port).into())
 }
 
 fn filled(entries: u64) -> Fdb {
@@ -50,7 +50,7 @@ fn filled(entries: u64) -> Fdb {
 
 /// Frames between random stations: source, its port, destination. A quarter of a million, so that
 /// neither cache nor branch predictor can learn their order.
-fn frames(entries: u64) -> Vec<(MacAddr, PortId, MacAddr)> {
+fn frames(entries: u64) -> Vec<(MacAddr, Location, MacAddr)> {
     let mut state = 1u64;
     let mut draw = || {
         state = state
@@ -84,7 +84,7 @@ fn known(c: &mut Criterion) {
                     }
                     for &(src, port, dst) in batch {
                         assert_eq!(fdb.learn(VLAN, src, port, NOW), Learning::Known);
-                        let Lookup::Found { port, .. } = fdb.lookup(VLAN, dst, NOW) else {
+                        let Lookup::Found { at: port, .. } = fdb.lookup(VLAN, dst, NOW) else {
                             panic!("{dst} was learned");
                         };
                         black_box(port);
@@ -125,7 +125,7 @@ fn flood(c: &mut Criterion) {
             let (mac, port) = station(n);
             let _ = fdb.learn(VLAN, mac, port, NOW);
         }
-        let flooder = PortId(u16::try_from(PORTS).expect("small"));
+        let flooder = PortId(u16::try_from(PORTS).expect("small")).into();
         let mut next = 1_000;
         let mut learn = || {
             next += 1;

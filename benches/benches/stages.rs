@@ -28,7 +28,7 @@ const IP_A: [u8; 4] = [10, 0, 0, 1];
 fn topology(locked: bool) -> Topology {
     let fdb = Arc::new(Fdb::new(FdbConfig::default(), 7));
     for (mac, port) in [(A, 0), (B, 1)] {
-        let _ = fdb.learn(VlanId::DEFAULT, mac, PortId(port), NOW);
+        let _ = fdb.learn(VlanId::DEFAULT, mac, PortId(port).into(), NOW);
     }
     let id = NetworkId(0);
     let mut ports: Vec<_> = (0..9).map(|port| Port::plain(PortId(port), id)).collect();

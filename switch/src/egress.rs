@@ -96,7 +96,9 @@ pub fn egress<T: Trace>(
         Forward::Unicast(to) => {
             // A port that left since its address was learned, or became a mirror's destination,
             // takes its entries with it at once.
-            let to = topology.member(network.id, to).ok_or(DropReason::TxGone)?;
+            let to = topology
+                .member(network.id, to.port)
+                .ok_or(DropReason::TxGone)?;
             let form = leave(from, to, admitted)?;
             push(topology, to, form, out, &mut context.trace);
             Ok(())

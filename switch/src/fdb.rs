@@ -1,4 +1,5 @@
-//! The forwarding database: behind which port of one network is which MAC address?
+//! The forwarding database: behind which port of one network, and which of its far ends, is which MAC
+//! address?
 //!
 //! One [`Fdb`] belongs to one network and is shared by all workers. It is asked twice for every
 //! frame (who sent it, where does it go), so the two questions that have the usual answer take no
@@ -59,7 +60,7 @@ pub use answers::{
 // The crate: under loom a module here has the same name.
 use ::model::FdbLimits;
 use ledger::Ledger;
-use pipeline::{Instant, PortId};
+use pipeline::{Instant, Location, PortId};
 use std::sync::atomic::Ordering::Relaxed;
 use sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard};
 use table::{Key, Place, Room, Second, Table, Value};
@@ -86,8 +87,8 @@ struct Apart<T>(T);
 enum EntryState {
     Known,
     Refresh,
-    Pinned(PortId),
-    Other(PortId),
+    Pinned(Location),
+    Other(Location),
     Aged,
 }
 
@@ -130,7 +131,7 @@ impl Fdb {
     pub fn lookup(&self, vlan: VlanId, mac: MacAddr, now: Instant) -> Lookup {
         match self.table.find(Key::new(vlan, mac)) {
             Some((_, value)) if !value.is_older(self.ageing, Second::of(now)) => Lookup::Found {
-                port: value.port(),
+                at: value.location(),
                 kind: value.kind(),
             },
             Some(_) | None => Lookup::Unknown,
@@ -151,13 +152,13 @@ impl Fdb {
         self.table.is_large()
     }
 
-    /// Remembers that a frame from `mac` in `vlan` came from `port`. Takes no lock for an address
+    /// Remembers that a frame from `mac` in `vlan` came from `at`. Takes no lock for an address
     /// that is known there. The caller has checked that `mac` is an individual address.
     #[inline]
-    pub fn learn(&self, vlan: VlanId, mac: MacAddr, port: PortId, now: Instant) -> Learning {
+    pub fn learn(&self, vlan: VlanId, mac: MacAddr, at: Location, now: Instant) -> Learning {
         let (key, now) = (Key::new(vlan, mac), Second::of(now));
         if let Some((place, value)) = self.table.find(key) {
-            match self.sight(value, port, now) {
+            match self.sight(value, at, now) {
                 EntryState::Known => return Learning::Known,
                 EntryState::Refresh if self.table.refresh(place, value, now) => {
                     return Learning::Refresh;
@@ -170,15 +171,15 @@ impl Fdb {
                 EntryState::Refresh | EntryState::Other(_) | EntryState::Aged => {}
             }
         }
-        self.learn_locked(key, port, now)
+        self.learn_locked(key, at, now)
     }
 
     /// Returns what [`Fdb::learn`] would answer now; changes nothing.
-    pub fn assess(&self, vlan: VlanId, mac: MacAddr, port: PortId, now: Instant) -> Learning {
+    pub fn assess(&self, vlan: VlanId, mac: MacAddr, at: Location, now: Instant) -> Learning {
         let (key, now) = (Key::new(vlan, mac), Second::of(now));
         let ledger = self.lock();
         let found = self.table.find(key);
-        let aged = match found.map(|(_, value)| (value, self.sight(value, port, now))) {
+        let aged = match found.map(|(_, value)| (value, self.sight(value, at, now))) {
             Some((_, EntryState::Known)) => return Learning::Known,
             Some((_, EntryState::Refresh)) => return Learning::Refresh,
             Some((_, EntryState::Pinned(on))) => return Learning::StaticElsewhere { on },
@@ -186,7 +187,7 @@ impl Fdb {
             Some((value, EntryState::Aged)) => Some(value.port()),
             None => None,
         };
-        match self.victim(&ledger, key, port, aged) {
+        match self.victim(&ledger, key, at.port, aged) {
             Ok(victim) => Learning::New {
                 evicted: victim.and_then(|place| self.evictee(place, now)),
             },
@@ -194,12 +195,12 @@ impl Fdb {
         }
     }
 
-    /// Configures that `mac` in `vlan` is behind `port`. A learned entry becomes static; a full
+    /// Configures that `mac` in `vlan` is at `at`. A learned entry becomes static; a full
     /// table evicts a learned one.
     ///
     /// # Errors
-    /// The address is no individual one, is static on another port, or no room is left.
-    pub fn add_static(&self, vlan: VlanId, mac: MacAddr, port: PortId) -> Result<(), FdbError> {
+    /// The address is no individual one, is static elsewhere, or no room is left.
+    pub fn add_static(&self, vlan: VlanId, mac: MacAddr, at: Location) -> Result<(), FdbError> {
         if !mac.is_valid_source() {
             return Err(FdbError::NotIndividual { mac });
         }
@@ -207,12 +208,12 @@ impl Fdb {
         let mut ledger = self.lock();
         if let Some((place, value)) = self.table.find(key) {
             match value.kind() {
-                Kind::Static if value.port() == port => return Ok(()),
+                Kind::Static if value.location() == at => return Ok(()),
                 Kind::Static => {
                     return Err(FdbError::StaticElsewhere {
                         vlan,
                         mac,
-                        on: value.port(),
+                        on: value.location(),
                     });
                 }
                 Kind::Learned => _ = self.vacate(&mut ledger, place),
@@ -228,7 +229,7 @@ impl Fdb {
             self.vacate(&mut ledger, place);
             ledger.stats.evicted += 1;
         }
-        self.occupy(&mut ledger, key, Value::pinned(port));
+        self.occupy(&mut ledger, key, Value::pinned(at));
         Ok(())
     }
 
@@ -254,7 +255,7 @@ impl Fdb {
         };
         let value = self.vacate(&mut ledger, place);
         Removal::Removed {
-            port: value.port(),
+            at: value.location(),
             kind: value.kind(),
         }
     }
@@ -287,7 +288,7 @@ impl Fdb {
             .map(|(key, value)| Entry {
                 vlan: key.vlan(),
                 mac: key.mac(),
-                port: value.port(),
+                at: value.location(),
                 kind: value.kind(),
                 age: value.age(now),
             })
@@ -364,28 +365,29 @@ impl Fdb {
             .expect("nothing panics while it holds the ledger")
     }
 
-    fn sight(&self, value: Value, port: PortId, now: Second) -> EntryState {
-        if value.port() == port && value.is_fresh(now) {
+    fn sight(&self, value: Value, at: Location, now: Second) -> EntryState {
+        let known = value.location();
+        if known == at && value.is_fresh(now) {
             return EntryState::Known;
         }
         if value.is_older(self.ageing, now) {
             return EntryState::Aged;
         }
-        match (value.port() == port, value.kind()) {
+        match (known == at, value.kind()) {
             (true, _) => EntryState::Refresh,
-            (false, Kind::Static) => EntryState::Pinned(value.port()),
-            (false, Kind::Learned) => EntryState::Other(value.port()),
+            (false, Kind::Static) => EntryState::Pinned(known),
+            (false, Kind::Learned) => EntryState::Other(known),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn learn_locked(&self, key: Key, port: PortId, now: Second) -> Learning {
+    fn learn_locked(&self, key: Key, at: Location, now: Second) -> Learning {
         let mut ledger = self.lock();
         let Some((place, value)) = self.table.find(key) else {
-            return self.insert(&mut ledger, key, port, now);
+            return self.insert(&mut ledger, key, at, now);
         };
-        match self.sight(value, port, now) {
+        match self.sight(value, at, now) {
             EntryState::Known => Learning::Known,
             EntryState::Refresh if self.table.refresh(place, value, now) => Learning::Refresh,
             // Only another worker's refresh can have been faster: values change under the lock else.
@@ -395,32 +397,34 @@ impl Fdb {
                 Learning::StaticElsewhere { on }
             }
             EntryState::Other(from) => {
-                if ledger.learned(port) >= ledger.limit(port, self.max_per_port)
+                let port = at.port;
+                if port != from.port
+                    && ledger.learned(port) >= ledger.limit(port, self.max_per_port)
                     && let Some(victim) = self.stalest(&ledger, port)
                 {
                     self.evict(&mut ledger, victim, now);
                 }
-                ledger.unlink(place, from, Kind::Learned);
+                ledger.unlink(place, from.port, Kind::Learned);
                 ledger.link(place, port, Kind::Learned, now);
-                self.table.set(place, Value::learned(port, now));
+                self.table.set(place, Value::learned(at, now));
                 ledger.stats.moved += 1;
                 Learning::Moved { from }
             }
             EntryState::Aged => {
                 self.vacate(&mut ledger, place);
                 ledger.stats.expired += 1;
-                self.insert(&mut ledger, key, port, now)
+                self.insert(&mut ledger, key, at, now)
             }
         }
     }
 
-    fn insert(&self, ledger: &mut Ledger, key: Key, port: PortId, now: Second) -> Learning {
-        let Ok(victim) = self.victim(ledger, key, port, None) else {
+    fn insert(&self, ledger: &mut Ledger, key: Key, at: Location, now: Second) -> Learning {
+        let Ok(victim) = self.victim(ledger, key, at.port, None) else {
             self.refused.0.fetch_add(1, Relaxed);
             return Learning::NoRoom;
         };
         let evicted = victim.and_then(|place| self.evict(ledger, place, now));
-        self.occupy(ledger, key, Value::learned(port, now));
+        self.occupy(ledger, key, Value::learned(at, now));
         ledger.stats.learned += 1;
         Learning::New { evicted }
     }
@@ -472,7 +476,7 @@ impl Fdb {
         live.then(|| Evicted {
             vlan: key.vlan(),
             mac: key.mac(),
-            port: value.port(),
+            at: value.location(),
         })
     }
 

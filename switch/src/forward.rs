@@ -5,14 +5,14 @@
 
 use crate::fdb::Lookup;
 use crate::topology::{Ingress, Port};
-use pipeline::{Context, Decision, DropReason, Effects, PortId, Trace};
+use pipeline::{Context, Decision, DropReason, Effects, Location, Trace};
 use wire::{MacAddr, VlanId};
 
 /// Where a frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forward {
-    /// To one port.
-    Unicast(PortId),
+    /// To the place where its destination is.
+    Unicast(Location),
     /// To every other port of the network that carries its VLAN.
     Flood(Flood),
     /// To the network's gateway: it leaves layer 2.
@@ -62,10 +62,10 @@ pub fn forward<T: Trace>(
         return Ok(Forward::Gateway);
     } else {
         match network.fdb.lookup(vlan, dst, context.now) {
-            Lookup::Found { port: to, .. } if to == port.id => return Err(DropReason::SamePort),
-            Lookup::Found { port: to, .. } => {
-                context.tell(Decision::ToPort { mac: dst, port: to });
-                return Ok(Forward::Unicast(to));
+            Lookup::Found { at, .. } if at.port == port.id => return Err(DropReason::SamePort),
+            Lookup::Found { at, .. } => {
+                context.tell(Decision::ToPort { mac: dst, port: at });
+                return Ok(Forward::Unicast(at));
             }
             Lookup::Unknown => Flood::Unknown,
         }

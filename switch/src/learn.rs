@@ -1,8 +1,8 @@
-//! Stage 3, learn: remember behind which port the source is.
+//! Stage 3, learn: remember where the source is.
 
 use crate::fdb::Learning;
 use crate::topology::Ingress;
-use pipeline::{Context, Decision, DropReason, Effects, Trace};
+use pipeline::{Context, Decision, DropReason, Effects, Location, Trace};
 use wire::{MacAddr, VlanId};
 
 /// Learns that `mac` is behind the ingress port in `vlan`.
@@ -15,7 +15,7 @@ pub fn learn<T: Trace>(
     vlan: VlanId,
     mac: MacAddr,
 ) -> Result<(), DropReason> {
-    let (fdb, port) = (&ingress.network.fdb, ingress.port.id);
+    let (fdb, port) = (&ingress.network.fdb, Location::from(ingress.port.id));
     let learning = match context.effects {
         Effects::Live => fdb.learn(vlan, mac, port, context.now),
         Effects::None => fdb.assess(vlan, mac, port, context.now),

@@ -115,7 +115,7 @@ pub fn shape<T: Trace>(
         passes
     });
     match forward {
-        Forward::Unicast(to) if refused == Some(to) => Err(DropReason::ReceiverLimited),
+        Forward::Unicast(to) if refused == Some(to.port) => Err(DropReason::ReceiverLimited),
         Forward::Unicast(_) | Forward::Flood(_) | Forward::Gateway => Ok(()),
     }
 }

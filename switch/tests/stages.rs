@@ -505,8 +505,11 @@ fn where_a_frame_goes() {
     let _ = six
         .network
         .fdb
-        .learn(VlanId::DEFAULT, OTHER, PortId(1), NOW);
-    assert_eq!(six.forward(0, OTHER), Ok(Forward::Unicast(PortId(1))));
+        .learn(VlanId::DEFAULT, OTHER, PortId(1).into(), NOW);
+    assert_eq!(
+        six.forward(0, OTHER),
+        Ok(Forward::Unicast(PortId(1).into()))
+    );
     assert_eq!(six.forward(1, OTHER), Err(SamePort));
     assert_eq!(
         six.forward(0, OWN),
@@ -552,7 +555,7 @@ fn each_kind_of_flood_has_its_own_limit() {
     let _ = six
         .network
         .fdb
-        .learn(VlanId::DEFAULT, OTHER, PortId(1), NOW);
+        .learn(VlanId::DEFAULT, OTHER, PortId(1).into(), NOW);
     assert!(six.forward(0, OTHER).is_ok());
 }
 
@@ -560,7 +563,7 @@ fn each_kind_of_flood_has_its_own_limit() {
 fn by_which_ports_it_leaves() {
     use DropReason::{EgressDown, EgressVlan, Isolated, MtuExceeded, TxGone};
     let six = Six::new();
-    let unicast = |from, to| six.egress(from, Forward::Unicast(PortId(to)), 1500);
+    let unicast = |from, to| six.egress(from, Forward::Unicast(PortId(to).into()), 1500);
     assert_eq!(unicast(0, 1), Ok(vec![1]));
     assert_eq!(unicast(2, 1), Ok(vec![1]));
     assert_eq!(unicast(2, 3), Err(Isolated));
@@ -588,10 +591,13 @@ fn a_frame_to_the_gateway_leaves_layer_2_in_the_gateways_vlan_alone() {
     // An entry of the table takes no frame of the gateway's away, not even a static one.
     let fdb = &six.network.fdb;
     for vid in [1, 9] {
-        fdb.add_static(vlan(vid), ROUTER, PortId(1)).unwrap();
+        fdb.add_static(vlan(vid), ROUTER, PortId(1).into()).unwrap();
     }
     assert_eq!(six.forward_in(vlan(9), 4, ROUTER), Ok(Forward::Gateway));
-    assert_eq!(six.forward(0, ROUTER), Ok(Forward::Unicast(PortId(1))));
+    assert_eq!(
+        six.forward(0, ROUTER),
+        Ok(Forward::Unicast(PortId(1).into()))
+    );
     assert_eq!(six.forward(1, ROUTER), Err(SamePort));
     // Nothing of it is left to be sent, and it is no larger than others may be.
     assert_eq!(six.egress(0, Forward::Gateway, 1500), Ok(Vec::new()));
@@ -613,7 +619,14 @@ fn a_frame_from_the_gateway_reaches_every_port_that_is_up_and_in_its_vlan() {
     let (ingress, found) = topology.gateway(NET).unwrap();
     assert_eq!((found, ingress.port.id), (gateway, PortId::GATEWAY));
     // 2 and 3 are protected ports: from each other, not from the gateway.
-    let unicast = |to| leaves(&topology, ingress, Forward::Unicast(PortId(to)), 1500);
+    let unicast = |to| {
+        leaves(
+            &topology,
+            ingress,
+            Forward::Unicast(PortId(to).into()),
+            1500,
+        )
+    };
     for to in 0..=3 {
         assert_eq!(unicast(to), Ok(vec![to]));
     }
@@ -646,11 +659,11 @@ fn a_mirror_gets_copies_and_nothing_else() {
         "port 0 hears a copy of what port 1 hears"
     );
     assert_eq!(
-        six.egress(3, Forward::Unicast(PortId(1)), 60),
+        six.egress(3, Forward::Unicast(PortId(1).into()), 60),
         Ok(vec![1, 0])
     );
     assert_eq!(
-        six.egress(3, Forward::Unicast(PortId(0)), 60),
+        six.egress(3, Forward::Unicast(PortId(0).into()), 60),
         Err(DropReason::TxGone)
     );
     assert_eq!(

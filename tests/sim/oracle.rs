@@ -259,7 +259,9 @@ impl Both {
             table.insert((vid, mac), sim::reference::Whereabouts { port, seen: None });
         }
         prop_assert_eq!(
-            self.fdbs[&network].add_static(vlan(vid), mac, port).is_ok(),
+            self.fdbs[&network]
+                .add_static(vlan(vid), mac, port.into())
+                .is_ok(),
             sound && !held
         );
         Ok(())
@@ -270,7 +272,7 @@ impl Both {
             let mut real: Vec<_> = fdb
                 .entries(self.now)
                 .into_iter()
-                .map(|e: Entry| (e.vlan.get(), e.mac, e.port, e.kind))
+                .map(|e: Entry| (e.vlan.get(), e.mac, e.at.port, e.kind))
                 .collect();
             real.sort_unstable();
             let known = self.dumb.known(id, self.now).into_iter();

@@ -118,12 +118,18 @@ fn scenarios() -> Vec<(DropReason, Scenario)> {
         }),
         (R::StaticElsewhere, || {
             let setup = Network1::plain();
-            setup.fdb.add_static(VlanId::DEFAULT, A, PORT_B).unwrap();
+            setup
+                .fdb
+                .add_static(VlanId::DEFAULT, A, PORT_B.into())
+                .unwrap();
             from_a(setup, &frame(A, B))
         }),
         (R::SamePort, || {
             let setup = Network1::plain();
-            setup.fdb.add_static(VlanId::DEFAULT, B, PORT_A).unwrap();
+            setup
+                .fdb
+                .add_static(VlanId::DEFAULT, B, PORT_A.into())
+                .unwrap();
             from_a(setup, &frame(A, B))
         }),
         (R::Isolated, || {
@@ -278,7 +284,10 @@ impl Network1 {
 
     fn b_is_known() -> Self {
         let setup = Self::plain();
-        setup.fdb.add_static(VlanId::DEFAULT, B, PORT_B).unwrap();
+        setup
+            .fdb
+            .add_static(VlanId::DEFAULT, B, PORT_B.into())
+            .unwrap();
         setup
     }
 

@@ -239,7 +239,7 @@ fn interface(network: NetworkId, role: Role, addresses: &[&str]) -> InterfaceCon
 fn network(id: NetworkId) -> Network {
     let network = bare_network(id);
     for guest in GUESTS.iter().filter(|guest| guest.network == id) {
-        let (mac, port) = (guest.mac, guest.port);
+        let (mac, port) = (guest.mac, guest.port.into());
         network.fdb.add_static(VlanId::DEFAULT, mac, port).unwrap();
     }
     network

@@ -265,7 +265,7 @@ impl Table {
             let full = |why: switch::fdb::FdbError| {
                 Error::TableFull(network.name.clone(), why.to_string())
             };
-            self.fdb.add_static(vlan, mac, port).map_err(full)?;
+            self.fdb.add_static(vlan, mac, port.into()).map_err(full)?;
             self.statics.insert((vlan, mac), port);
         }
         Ok(())

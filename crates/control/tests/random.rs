@@ -373,7 +373,7 @@ fn check_tables(state: &State, live: &Live) {
                     Kind::Static,
                     "nothing was learned, yet there is {e:?}"
                 );
-                ((e.vlan, e.mac), e.port)
+                ((e.vlan, e.mac), e.at.port)
             })
             .collect();
         let here = |id: PortId| {
@@ -504,7 +504,7 @@ proptest! {
         let state = say(&mut live, Request::AddPort { name: 0, network: Some(0), mirror: vec![] });
         let port = state.ports().next().unwrap();
         let (fdb, mac) = (live.fdb(port.network.unwrap()).unwrap().clone(), MacAddr([2; 6]));
-        let _ = fdb.learn(VlanId::DEFAULT, mac, port.id, Instant::ZERO);
+        let _ = fdb.learn(VlanId::DEFAULT, mac, port.id.into(), Instant::ZERO);
         let network = stays.then_some(0);
         say(&mut live, Request::Move { port: 0, network, vlan: to });
         let unmoved = stays && to.is_none_or(|vlan| vlan == 1);
@@ -543,7 +543,7 @@ fn a_ports_own_limit_of_addresses_holds_and_goes() {
             let _ = fdb.learn(
                 VlanId::DEFAULT,
                 MacAddr([2, 0, 0, 0, 1, last]),
-                port.id,
+                port.id.into(),
                 Instant::ZERO,
             );
         }

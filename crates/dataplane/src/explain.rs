@@ -109,7 +109,7 @@ pub fn explain_reply(
         Outcome::Taken => return None,
     };
     let to = match (forward, explained.outputs.as_slice()) {
-        (Forward::Unicast(to), _) => to,
+        (Forward::Unicast(to), _) => to.port,
         (Forward::Flood(_), [only]) => only.port,
         (Forward::Flood(_) | Forward::Gateway, _) => return None,
     };

@@ -10,7 +10,7 @@
 //! label, fields and sentence from one entry, so they cannot disagree; a field that its sentence
 //! does not mention does not compile.
 
-use crate::{DropReason, NetworkId, PortId, Stage};
+use crate::{DropReason, Location, NetworkId, PeerId, PortId, Stage};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::{EtherType, IpProtocol, MacAddr, TransportAddr, VlanId};
@@ -78,15 +78,15 @@ decisions! {
     204 InVlan               Admit     "in_vlan"               { vlan: VlanId }                          "in VLAN {vlan}"
     205 SenderLimited        Admit     "sender_limited"        { port: PortId }                          "the send limit of {port} is used up"
 
-    300 SourceKnown          Learn     "source_known"          { mac: MacAddr, port: PortId }            "{mac} is known on {port}"
-    301 SourceRefreshed      Learn     "source_refreshed"      { mac: MacAddr, port: PortId }            "{mac} is known on {port}, its age starts anew"
-    302 SourceLearned        Learn     "source_learned"        { mac: MacAddr, port: PortId }            "{mac} is new, learned on {port}"
-    303 SourceMoved          Learn     "source_moved"          { mac: MacAddr, from: PortId, to: PortId } "{mac} moved from {from} to {to}"
-    304 SourceStatic         Learn     "source_static"         { mac: MacAddr, port: PortId }            "{mac} is static on {port}"
+    300 SourceKnown          Learn     "source_known"          { mac: MacAddr, port: Location }            "{mac} is known on {port}"
+    301 SourceRefreshed      Learn     "source_refreshed"      { mac: MacAddr, port: Location }            "{mac} is known on {port}, its age starts anew"
+    302 SourceLearned        Learn     "source_learned"        { mac: MacAddr, port: Location }            "{mac} is new, learned on {port}"
+    303 SourceMoved          Learn     "source_moved"          { mac: MacAddr, from: Location, to: Location } "{mac} moved from {from} to {to}"
+    304 SourceStatic         Learn     "source_static"         { mac: MacAddr, port: Location }            "{mac} is static on {port}"
     305 SourceNotLearned     Learn     "source_not_learned"    { mac: MacAddr }                          "{mac} is not learned: the table has no room"
 
     400 ToGateway            Forward   "to_gateway"            { mac: MacAddr }                          "{mac} is the gateway"
-    401 ToPort               Forward   "to_port"               { mac: MacAddr, port: PortId }            "{mac} is on {port}"
+    401 ToPort               Forward   "to_port"               { mac: MacAddr, port: Location }            "{mac} is on {port}"
     402 FloodBroadcast       Forward   "flood_broadcast"                                                 "flooded: broadcast"
     403 FloodMulticast       Forward   "flood_multicast"       { group: MacAddr }                        "flooded: to the group {group}"
     404 FloodUnknown         Forward   "flood_unknown"         { mac: MacAddr }                          "flooded: the port of {mac} is not known"
@@ -221,6 +221,8 @@ impl Names for Ids {
 pub enum Field {
     /// A port of the switch.
     Port(PortId),
+    /// A port, or one of its far ends.
+    Location(Location),
     /// A network.
     Network(NetworkId),
     /// A MAC address.
@@ -253,6 +255,7 @@ macro_rules! fields {
 
 fields! {
     PortId: id => Self::Port(id);
+    Location: at => Self::Location(at);
     NetworkId: id => Self::Network(id);
     MacAddr: mac => Self::Mac(mac);
     IpAddr: ip => Self::Ip(ip);
@@ -288,6 +291,12 @@ impl fmt::Display for Named<'_> {
                 Some(name) => f.write_str(name),
                 None => id.fmt(f),
             },
+            Field::Location(at) if at.peer == PeerId::NONE => {
+                Named(Field::Port(at.port), *names).fmt(f)
+            }
+            Field::Location(at) => {
+                write!(f, "{} of {}", at.peer, Named(Field::Port(at.port), *names))
+            }
             Field::Network(id) => match names.network(*id) {
                 Some(name) => f.write_str(name),
                 None => id.fmt(f),
@@ -339,11 +348,17 @@ mod tests {
         let mac = MacAddr([2, 0, 0, 0, 0, 1]);
         let moved = Decision::SourceMoved {
             mac,
-            from: PortId(3),
-            to: PortId(4),
+            from: PortId(3).into(),
+            to: Location {
+                port: PortId(4),
+                peer: PeerId(2),
+            },
         };
         let sentence = moved.sentence(&Web).to_string();
-        assert_eq!(sentence, "02:00:00:00:00:01 moved from web-1 to port4");
+        assert_eq!(
+            sentence,
+            "02:00:00:00:00:01 moved from web-1 to peer2 of port4"
+        );
         let peers = Decision::Peered {
             from: NetworkId(1),
             to: NetworkId(2),

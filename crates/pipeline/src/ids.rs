@@ -12,6 +12,16 @@ impl PortId {
     pub const GATEWAY: Self = Self(u16::MAX);
 }
 
+/// One far end of a port that has many, as hosts share an overlay's socket. The port numbers them
+/// from 1 on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct PeerId(pub u16);
+
+impl PeerId {
+    /// The far end of a port that has but one.
+    pub const NONE: Self = Self(0);
+}
+
 /// A network (bridge domain): ports of different networks never exchange frames at layer 2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NetworkId(pub u32);
@@ -19,6 +29,36 @@ pub struct NetworkId(pub u32);
 /// A worker thread of the dataplane, counted from zero.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u32);
+
+/// The place of a station: behind a port, and behind which of its far ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Location {
+    /// The port.
+    pub port: PortId,
+    /// The far end.
+    pub peer: PeerId,
+}
+
+impl From<PortId> for Location {
+    fn from(port: PortId) -> Self {
+        Self {
+            port,
+            peer: PeerId::NONE,
+        }
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self {
+                port,
+                peer: PeerId::NONE,
+            } => port.fmt(f),
+            Self { port, peer } => write!(f, "{peer} of {port}"),
+        }
+    }
+}
 
 /// A packet, from its arrival on: the same wherever it appears, translated, cut, mirrored or held.
 /// The number of the worker it arrived at in the lowest 8 bits, a count above them.
@@ -57,4 +97,4 @@ macro_rules! dense_id {
     )+};
 }
 
-dense_id!(PortId "port", NetworkId "network", WorkerId "worker");
+dense_id!(PortId "port", PeerId "peer", NetworkId "network", WorkerId "worker");

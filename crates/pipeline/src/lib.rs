@@ -24,7 +24,7 @@ pub use decision::{Decision, Field, Ids, Names, Sentence};
 pub use drop_reason::DropReason;
 pub use effects::Effects;
 pub use frame::{Frame, HEADROOM, MAX_FRAME, VNET_LEN};
-pub use ids::{NetworkId, PacketId, PortId, WorkerId};
+pub use ids::{Location, NetworkId, PacketId, PeerId, PortId, WorkerId};
 pub use meter::Meter;
 pub use stage::Stage;
 pub use time::Instant;

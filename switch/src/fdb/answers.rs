@@ -1,7 +1,7 @@
 //! What the forwarding database is told and what it answers.
 
 use model::FdbLimits;
-use pipeline::PortId;
+use pipeline::{Location, PortId};
 use std::time::Duration;
 use wire::{MacAddr, VlanId};
 
@@ -41,10 +41,10 @@ impl Default for FdbConfig {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "the answer says where the frame goes"]
 pub enum Lookup {
-    /// Behind `port`.
+    /// There.
     Found {
-        /// The port.
-        port: PortId,
+        /// The place.
+        at: Location,
         /// How it is known.
         kind: Kind,
     },
@@ -74,16 +74,16 @@ pub enum Learning {
         /// The entry that had to make room.
         evicted: Option<Evicted>,
     },
-    /// The address was behind another port. At the limit of the new port that port's stalest
-    /// entry makes room, which [`FdbStats::evicted`] counts.
+    /// The address was behind another port, or another far end of this one. At the limit of a port
+    /// that is new to it that port's stalest entry makes room, which [`FdbStats::evicted`] counts.
     Moved {
         /// Where it was.
-        from: PortId,
+        from: Location,
     },
-    /// The address has a static entry on another port, which stays.
+    /// The address has a static entry elsewhere, which stays.
     StaticElsewhere {
-        /// That port.
-        on: PortId,
+        /// The place it has.
+        on: Location,
     },
     /// There is no room that may be taken: static entries fill the table, or (so rare that four
     /// million addresses did not meet it in a full table) every place where it could stand is held.
@@ -97,8 +97,8 @@ pub struct Evicted {
     pub vlan: VlanId,
     /// Its address.
     pub mac: MacAddr,
-    /// The port it was on.
-    pub port: PortId,
+    /// The place it had.
+    pub at: Location,
 }
 
 /// One line of the table, for people.
@@ -108,8 +108,8 @@ pub struct Entry {
     pub vlan: VlanId,
     /// The address.
     pub mac: MacAddr,
-    /// The port it is behind.
-    pub port: PortId,
+    /// The place it has.
+    pub at: Location,
     /// How it is known.
     pub kind: Kind,
     /// Time since its last frame, in whole seconds; zero for a static entry.
@@ -121,8 +121,8 @@ pub struct Entry {
 pub enum Removal {
     /// The entry is gone.
     Removed {
-        /// The port it was on.
-        port: PortId,
+        /// The place it had.
+        at: Location,
         /// How it was known.
         kind: Kind,
     },
@@ -146,7 +146,7 @@ pub struct FlushFilter {
 pub struct FdbStats {
     /// Addresses learned: [`Learning::New`].
     pub learned: u64,
-    /// Addresses that changed port: [`Learning::Moved`].
+    /// Addresses that changed place: [`Learning::Moved`].
     pub moved: u64,
     /// Entries that made room for others before they aged.
     pub evicted: u64,
@@ -167,15 +167,15 @@ pub enum FdbError {
         /// The address.
         mac: MacAddr,
     },
-    /// It is configured on another port already.
+    /// It is configured elsewhere already.
     #[error("{mac} in VLAN {vlan} is already static on {on}: remove that entry first")]
     StaticElsewhere {
         /// The VLAN.
         vlan: VlanId,
         /// The address.
         mac: MacAddr,
-        /// The port that has it.
-        on: PortId,
+        /// The place it has.
+        on: Location,
     },
     /// Static entries fill the table, or every place where this one could stand.
     #[error("no room for a static entry: the table holds {max} entries at most")]

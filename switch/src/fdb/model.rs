@@ -14,11 +14,20 @@ use super::*;
 use loom::model::Builder;
 use loom::sync::Arc;
 use loom::thread;
+use pipeline::PeerId;
 use std::time::Duration;
 
-const P1: PortId = PortId(1);
-const P2: PortId = PortId(2);
-const P3: PortId = PortId(3);
+/// Two far ends of one port, and another port.
+const P1: Location = place(1, 1);
+const P2: Location = place(1, 2);
+const P3: Location = place(3, 0);
+
+const fn place(port: u16, peer: u16) -> Location {
+    Location {
+        port: PortId(port),
+        peer: PeerId(peer),
+    }
+}
 
 /// Returns where key 1 stands.
 fn here() -> Place {
@@ -44,41 +53,44 @@ fn at(seconds: u64) -> Second {
     Second::new(seconds)
 }
 
-fn learned(port: PortId) -> Value {
-    Value::learned(port, at(1))
+fn learned(place: Location) -> Value {
+    Value::learned(place, at(1))
 }
 
-/// A table of one bucket, with key 1 at its first place behind `port`.
-fn one_entry(port: PortId) -> Arc<Table> {
+/// A table of one bucket, with key 1 in its first place, whose station is at `place`.
+fn one_entry(place: Location) -> Arc<Table> {
     let table = Table::with_buckets(1, 1);
-    table.occupy(here(), key(1), learned(port));
+    table.occupy(here(), key(1), learned(place));
     Arc::new(table)
 }
 
-fn port_of(table: &Table, n: u64) -> Option<PortId> {
-    table.find(key(n)).map(|(_, value)| value.port())
+fn place_of(table: &Table, n: u64) -> Option<Location> {
+    table.find(key(n)).map(|(_, value)| value.location())
 }
 
 /// Looks key `n` up in a thread of its own: loom begins with the writer's steps and then lets the
 /// reader come before each.
-fn lookup(table: &Arc<Table>, n: u64) -> thread::JoinHandle<Option<PortId>> {
+fn lookup(table: &Arc<Table>, n: u64) -> thread::JoinHandle<Option<Location>> {
     let table = Arc::clone(table);
-    thread::spawn(move || port_of(&table, n))
+    thread::spawn(move || place_of(&table, n))
 }
 
 /// Evict and insert: what a lookup of key 1 may find while its place goes to these tenants.
-fn lookup_beside(tenants: [(u64, PortId); 2], possible: &'static [PortId]) {
+fn lookup_beside(tenants: [(u64, Location); 2], possible: &'static [Location]) {
     explore(move || {
         let table = one_entry(P1);
         let reader = lookup(&table, 1);
-        for (n, port) in tenants {
+        for (n, place) in tenants {
             table.vacate(here());
-            table.occupy(here(), key(n), learned(port));
+            table.occupy(here(), key(n), learned(place));
         }
         let seen = reader.join().unwrap();
-        assert!(seen.is_none_or(|port| possible.contains(&port)), "{seen:?}");
-        let [_, (n, port)] = tenants;
-        assert_eq!(port_of(&table, n), Some(port));
+        assert!(
+            seen.is_none_or(|place| possible.contains(&place)),
+            "{seen:?}"
+        );
+        let [_, (n, place)] = tenants;
+        assert_eq!(place_of(&table, n), Some(place));
     });
 }
 
@@ -104,7 +116,7 @@ fn a_new_tenant_is_seen_whole_or_not_at_all() {
         table.occupy(here(), key(2), learned(P2));
         let seen = reader.join().unwrap();
         assert!(matches!(seen, None | Some(P2)), "{seen:?}");
-        assert_eq!(port_of(&table, 2), Some(P2));
+        assert_eq!(place_of(&table, 2), Some(P2));
     });
 }
 
@@ -121,13 +133,13 @@ fn a_place_that_is_vacated_shows_no_port_zero() {
             let table = Arc::clone(&table);
             move || _ = table.vacate(here())
         });
-        let seen = port_of(&table, 1);
+        let seen = place_of(&table, 1);
         assert!(matches!(seen, None | Some(P1)), "{seen:?}");
         writer.join().unwrap();
     });
 }
 
-/// Move: the reader sees the old port or the new one, and never goes back.
+/// Move: the reader sees the old far end or the new one, and never goes back.
 #[test]
 fn a_move_is_seen_at_once_and_not_undone() {
     explore(|| {
@@ -140,14 +152,14 @@ fn a_move_is_seen_at_once_and_not_undone() {
             let table = Arc::clone(&table);
             move || table.refresh(here(), table.value(here()), at(5))
         });
-        let seen = [port_of(&table, 1), port_of(&table, 1)];
+        let seen = [place_of(&table, 1), place_of(&table, 1)];
         assert!(
             matches!(seen, [Some(P1), Some(P1 | P2)] | [Some(P2), Some(P2)]),
             "{seen:?}"
         );
         writer.join().unwrap();
         refresher.join().unwrap();
-        assert_eq!(port_of(&table, 1), Some(P2));
+        assert_eq!(place_of(&table, 1), Some(P2));
     });
 }
 
@@ -174,9 +186,9 @@ fn a_refresh_never_reaches_the_next_tenant() {
 }
 
 /// Relocation beside a refresh and a lookup: a refresh that succeeded is not lost, and whoever finds
-/// the entry finds its port.
+/// the entry finds where its station is.
 #[test]
-fn a_relocated_entry_keeps_its_port_and_its_age() {
+fn a_relocated_entry_keeps_its_place_and_its_age() {
     explore(|| {
         let table = one_entry(P1);
         let held = table.value(here());
@@ -186,11 +198,11 @@ fn a_relocated_entry_keeps_its_port_and_its_age() {
             move || table.relocate(here(), there)
         });
         let refreshed = table.refresh(here(), held, at(5));
-        let seen = port_of(&table, 1);
+        let seen = place_of(&table, 1);
         assert!(matches!(seen, None | Some(P1)), "{seen:?}");
         writer.join().unwrap();
         let (place, value) = table.find(key(1)).unwrap();
-        assert_eq!((place, value.port()), (there, P1));
+        assert_eq!((place, value.location()), (there, P1));
         assert_eq!(value.seen(), if refreshed { at(5) } else { at(1) });
     });
 }
@@ -208,10 +220,10 @@ fn two_learners_and_a_lookup_agree_in_the_end() {
             let fdb = Arc::clone(&fdb);
             move || _ = fdb.learn(VlanId::DEFAULT, mac(1), P1, Instant::from_secs(1))
         });
-        let _ = fdb.learn(VlanId::DEFAULT, mac(2), P2, Instant::from_secs(1));
+        let _ = fdb.learn(VlanId::DEFAULT, mac(2), P3, Instant::from_secs(1));
         let seen = fdb.lookup(VlanId::DEFAULT, mac(1), Instant::from_secs(1));
         let possible = Lookup::Found {
-            port: P1,
+            at: P1,
             kind: Kind::Learned,
         };
         assert!(seen == Lookup::Unknown || seen == possible, "{seen:?}");

@@ -7,7 +7,7 @@
 //!   | key 0 | key 1 | key 2 | key 3 | val 0 | val 1 | val 2 | val 3 |        64 bytes
 //!
 //!   key    generation (4) | VLAN (12) | MAC (48)         VLAN and MAC are 0 where the place is free
-//!   value  port (16) | free (16) | generation (4) | second seen (28)
+//!   value  port (16) | peer (16) | generation (4) | second seen (28)
 //! ```
 //! A key has two buckets. It goes into its first; if that is full into its second; if that is full
 //! too, one of the eight residents moves to *its* other bucket and leaves its place. With three
@@ -52,7 +52,7 @@
 
 use super::Kind;
 use super::sync::AtomicU64;
-use pipeline::{Instant, PortId};
+use pipeline::{Instant, Location, PeerId, PortId};
 use std::hint::black_box;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 use std::time::Duration;
@@ -118,24 +118,33 @@ impl Key {
     }
 }
 
-/// A port, the second it was last heard from, and a generation that matters to this file alone.
+/// A location, the second it was last heard from, and a generation that matters to this file alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Value(u64);
 
 impl Value {
-    pub(super) fn learned(port: PortId, seen: Second) -> Self {
-        Self((u64::from(port.0) << 48) | u64::from(seen.0))
+    pub(super) fn learned(at: Location, seen: Second) -> Self {
+        let Location { port, peer } = at;
+        Self((u64::from(port.0) << 48) | (u64::from(peer.0) << 32) | u64::from(seen.0))
     }
 
     /// A static entry: seen at the end of time, so that it never ages and needs no refresh.
-    pub(super) fn pinned(port: PortId) -> Self {
-        Self::learned(port, Second::NEVER)
+    pub(super) fn pinned(at: Location) -> Self {
+        Self::learned(at, Second::NEVER)
+    }
+
+    #[inline]
+    pub(super) fn location(self) -> Location {
+        let [p0, p1, q0, q1, ..] = self.0.to_be_bytes();
+        Location {
+            port: PortId(u16::from_be_bytes([p0, p1])),
+            peer: PeerId(u16::from_be_bytes([q0, q1])),
+        }
     }
 
     #[inline]
     pub(super) fn port(self) -> PortId {
-        let [high, low, ..] = self.0.to_be_bytes();
-        PortId(u16::from_be_bytes([high, low]))
+        self.location().port
     }
 
     #[inline]
@@ -500,7 +509,7 @@ mod tests {
     }
 
     fn value(port: u16, seen: u64) -> Value {
-        Value::learned(PortId(port), Second::new(seen))
+        Value::learned(PortId(port).into(), Second::new(seen))
     }
 
     /// What a reader sees that is stopped between its looks, frozen.
@@ -556,13 +565,17 @@ mod tests {
 
     #[test]
     fn a_static_value_is_fresh_for_ever() {
-        let pinned = Value::pinned(PortId(u16::MAX));
+        let last = Location {
+            port: PortId(u16::MAX),
+            peer: PeerId(u16::MAX),
+        };
+        let pinned = Value::pinned(last);
         let end = Second::of(Instant::from_nanos(u64::MAX));
         assert!(pinned.is_fresh(end) && !pinned.is_older(Second::new(0), end));
         assert_eq!(
-            (pinned.port(), pinned.kind(), pinned.age(end)),
-            (PortId(u16::MAX), Kind::Static, Duration::ZERO)
+            (pinned.location(), pinned.kind(), pinned.age(end)),
+            (last, Kind::Static, Duration::ZERO)
         );
-        assert_eq!(Value::learned(PortId(0), end).kind(), Kind::Learned);
+        assert_eq!(Value::learned(PortId(0).into(), end).kind(), Kind::Learned);
     }
 }

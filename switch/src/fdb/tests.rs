@@ -1,6 +1,7 @@
 //! The forwarding database against its table of rules, a dumb oracle, a flood, and many threads.
 
 use super::*;
+use pipeline::PeerId;
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 use std::thread;
@@ -8,9 +9,16 @@ use std::time::Duration;
 
 mod oracle;
 
-const P1: PortId = PortId(1);
-const P2: PortId = PortId(2);
-const P3: PortId = PortId(3);
+const P1: Location = place(1, 0);
+const P2: Location = place(2, 5);
+const P3: Location = place(3, 0);
+
+const fn place(port: u16, peer: u16) -> Location {
+    Location {
+        port: PortId(port),
+        peer: PeerId(peer),
+    }
+}
 
 fn at(seconds: u64) -> Instant {
     Instant::from_secs(seconds)
@@ -35,14 +43,14 @@ fn fdb(config: FdbConfig) -> Fdb {
     Fdb::new(config, 0xfeed)
 }
 
-fn found(port: PortId, kind: Kind) -> Lookup {
-    Lookup::Found { port, kind }
+fn found(at: Location, kind: Kind) -> Lookup {
+    Lookup::Found { at, kind }
 }
 
 impl Fdb {
     /// Learns in VLAN 1 at second 0.
-    fn put(&self, address: MacAddr, port: PortId) -> Learning {
-        self.learn(VlanId::DEFAULT, address, port, Instant::ZERO)
+    fn put(&self, address: MacAddr, at: Location) -> Learning {
+        self.learn(VlanId::DEFAULT, address, at, Instant::ZERO)
     }
 
     fn get(&self, address: MacAddr) -> Lookup {
@@ -214,7 +222,7 @@ fn static_entries_stay() {
     assert_eq!(
         fdb.remove(v, m),
         Removal::Removed {
-            port: P2,
+            at: P2,
             kind: Kind::Static
         }
     );
@@ -286,11 +294,11 @@ fn flush_takes_what_meets_every_condition() {
     for (port, v, statics, rest) in [
         (None, None, false, vec![11, 12, 13, 14]),
         (None, None, true, vec![]),
-        (Some(P1), None, false, vec![2, 11, 12, 4, 13, 14]),
-        (Some(P1), None, true, vec![2, 12, 4, 14]),
+        (Some(P1.port), None, false, vec![2, 11, 12, 4, 13, 14]),
+        (Some(P1.port), None, true, vec![2, 12, 4, 14]),
         (None, Some(2), false, vec![1, 2, 11, 12, 13, 14]),
-        (Some(P2), Some(1), true, vec![1, 11, 3, 4, 13, 14]),
-        (Some(P3), None, true, vec![1, 2, 11, 12, 3, 4, 13, 14]),
+        (Some(P2.port), Some(1), true, vec![1, 11, 3, 4, 13, 14]),
+        (Some(P3.port), None, true, vec![1, 2, 11, 12, 3, 4, 13, 14]),
     ] {
         let fdb = filled();
         let removed = fdb.flush(FlushFilter {
@@ -329,12 +337,40 @@ fn entries_are_sorted_by_vlan_and_address_whatever_the_seed() {
 }
 
 #[test]
-fn any_port_number_can_be_held() {
+fn any_place_can_be_held() {
     let fdb = fdb(FdbConfig::default());
-    for port in [PortId(0), PortId(u16::MAX)] {
-        let _ = fdb.put(mac(port.0.into()), port);
-        assert_eq!(fdb.get(mac(port.0.into())), found(port, Kind::Learned));
+    let ends = [0, u16::MAX];
+    let places = ends.map(|port| ends.map(|peer| place(port, peer)));
+    for (n, at) in (0..).zip(places.into_iter().flatten()) {
+        let _ = fdb.put(mac(n), at);
+        assert_eq!(fdb.get(mac(n)), found(at, Kind::Learned));
     }
+}
+
+/// A far end shares its port's limit: to move to another one takes nobody's entry.
+#[test]
+fn an_address_moves_between_the_far_ends_of_a_port() {
+    let fdb = fdb(FdbConfig {
+        max_per_port: 2,
+        ..FdbConfig::default()
+    });
+    let (v, one, other) = (VlanId::DEFAULT, place(4, 1), place(4, 2));
+    for n in [1, 2] {
+        let _ = fdb.put(mac(n), one);
+    }
+    let moved = Learning::Moved { from: one };
+    assert_eq!(fdb.assess(v, mac(1), other, at(0)), moved);
+    assert_eq!(fdb.put(mac(1), other), moved);
+    assert_eq!(fdb.put(mac(1), other), Learning::Known);
+    assert_eq!(fdb.get(mac(1)), found(other, Kind::Learned));
+    assert_eq!(fdb.get(mac(2)), found(one, Kind::Learned));
+    assert_eq!((fdb.stats().moved, fdb.stats().evicted), (1, 0));
+    assert_eq!(fdb.add_static(v, mac(1), other), Ok(()));
+    assert_eq!(
+        fdb.put(mac(1), one),
+        Learning::StaticElsewhere { on: other }
+    );
+    fdb.audit();
 }
 
 #[test]
@@ -359,14 +395,14 @@ fn a_flood_of_addresses_hurts_only_its_port() {
             ..FdbConfig::default()
         });
         for n in 0..400 {
-            let _ = fdb.put(mac(n), PortId(u16::try_from(n % 4).unwrap() + 10));
+            let _ = fdb.put(mac(n), place(u16::try_from(n % 4).unwrap() + 10, 0));
         }
         for n in 0..100_000 {
             let Learning::New { evicted } = fdb.put(random_mac(n), P1) else {
                 panic!("address {n} is not new")
             };
             assert!(
-                evicted.is_none_or(|evicted| evicted.port == P1),
+                evicted.is_none_or(|evicted| evicted.at == P1),
                 "{evicted:?}"
             );
         }
@@ -392,7 +428,7 @@ fn two_flooders_share_and_the_quiet_port_keeps_its_own() {
         );
     }
     assert!((0..10).all(|n| fdb.get(mac(n)) == found(P3, Kind::Learned)));
-    let held = |port| fdb.entries(at(0)).iter().filter(|e| e.port == port).count();
+    let held = |place| fdb.entries(at(0)).iter().filter(|e| e.at == place).count();
     assert_eq!(
         (held(P1), held(P2)),
         (507, 507),
@@ -415,7 +451,7 @@ fn the_stalest_goes_first_and_a_refreshed_entry_is_passed_over() {
         evicted: Some(Evicted {
             vlan: v,
             mac: mac(n),
-            port: P1,
+            at: P1,
         }),
     };
     assert_eq!(fdb.assess(v, mac(3), P1, at(11)), gone(1));
@@ -511,7 +547,7 @@ fn patterned_addresses_find_room_under_any_seed() {
     }
 }
 
-/// Address `n` is only ever behind ports `n` and `n + 1000`. Small tables, so that places change
+/// Address `n` is only ever behind ports `n` and `n + 1000` (there behind a far end). Small tables, so that places change
 /// hands, residents relocate and entries are evicted all the time.
 #[test]
 fn many_threads_and_no_answer_that_was_never_true() {
@@ -526,10 +562,10 @@ fn many_threads_and_no_answer_that_was_never_true() {
         24,
         Table::with_buckets(8, 3),
     );
-    let ports = |n: u64| {
+    let places = |n: u64| {
         [
-            PortId(u16::try_from(n).unwrap()),
-            PortId(u16::try_from(n + 1000).unwrap()),
+            place(u16::try_from(n).unwrap(), 0),
+            place(u16::try_from(n + 1000).unwrap(), 9),
         ]
     };
     let random = |state: &mut u64| {
@@ -548,7 +584,7 @@ fn many_threads_and_no_answer_that_was_never_true() {
                 for round in 0..ROUNDS {
                     let n = random(&mut state) % ADDRESSES;
                     let side = usize::from(random(&mut state).is_multiple_of(8));
-                    let _ = fdb.learn(VlanId::DEFAULT, mac(n), ports(n)[side], at(round / 100));
+                    let _ = fdb.learn(VlanId::DEFAULT, mac(n), places(n)[side], at(round / 100));
                 }
             });
         }
@@ -560,10 +596,10 @@ fn many_threads_and_no_answer_that_was_never_true() {
                 for round in 0..ROUNDS * 4 {
                     let n = random(&mut state) % ADDRESSES;
                     fdb.warm(VlanId::DEFAULT, mac(n));
-                    if let Lookup::Found { port, .. } =
+                    if let Lookup::Found { at: place, .. } =
                         fdb.lookup(VlanId::DEFAULT, mac(n), at(round / 400))
                     {
-                        assert!(ports(n).contains(&port), "{port} never held {n}");
+                        assert!(places(n).contains(&place), "{place} never held {n}");
                         hits += 1;
                     }
                 }
@@ -577,19 +613,19 @@ fn many_threads_and_no_answer_that_was_never_true() {
             match random(&mut state) % 8 {
                 0 => {
                     _ = fdb.flush(FlushFilter {
-                        port: Some(ports(n)[0]),
+                        port: Some(places(n)[0].port),
                         ..FlushFilter::default()
                     });
                 }
                 1 => _ = fdb.remove(VlanId::DEFAULT, mac(n)),
-                2 => _ = fdb.add_static(VlanId::DEFAULT, mac(n % 4), ports(n % 4)[0]),
+                2 => _ = fdb.add_static(VlanId::DEFAULT, mac(n % 4), places(n % 4)[0]),
                 3 => _ = fdb.remove(VlanId::DEFAULT, mac(n % 4)),
-                4 => _ = fdb.assess(VlanId::DEFAULT, mac(n), ports(n)[1], at(round / 10)),
+                4 => _ = fdb.assess(VlanId::DEFAULT, mac(n), places(n)[1], at(round / 10)),
                 5 => _ = fdb.expire(at(round / 10), 16),
                 6 => {
                     for entry in fdb.entries(at(0)) {
                         let n = entry.mac.to_u64() - mac(0).to_u64();
-                        assert!(ports(n).contains(&entry.port), "{entry:?}");
+                        assert!(places(n).contains(&entry.at), "{entry:?}");
                     }
                 }
                 _ => assert!(fdb.len() <= 24),

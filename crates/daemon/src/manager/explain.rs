@@ -10,7 +10,7 @@ use api::{
 };
 use control::Port;
 use dataplane::{Explanation as Explained, Outcome, Reply as Answered};
-use pipeline::{Decision, DropReason, Field, Names};
+use pipeline::{Decision, DropReason, Field, Names, PeerId};
 use std::net::IpAddr;
 use switch::{Form, Forward, Transmit, VlanMode};
 use wire::{Headers, VlanId, VnetHeader};
@@ -168,7 +168,12 @@ fn value(field: Field, names: &dyn Names) -> serde_json::Value {
     match field {
         Field::Number(number) => number.into(),
         Field::Reason(reason) => reason.label().into(),
+        Field::Location(at) if at.peer != PeerId::NONE => serde_json::json!({
+            "port": value(at.port.into(), names),
+            "peer": at.peer.0,
+        }),
         Field::Port(_)
+        | Field::Location(_)
         | Field::Network(_)
         | Field::Mac(_)
         | Field::Ip(_)

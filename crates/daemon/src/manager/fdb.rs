@@ -43,7 +43,7 @@ impl Snapshot {
                 .unwrap_or_default();
             let wanted = entries
                 .iter()
-                .filter(|e| port.is_none_or(|id| e.port == id));
+                .filter(|e| port.is_none_or(|id| e.at.port == id));
             shown.extend(wanted.filter_map(|entry| self.shown_entry(network, entry)));
         }
         shown.sort_by(|a, b| (&a.network, a.vlan, a.mac).cmp(&(&b.network, b.vlan, b.mac)));
@@ -59,7 +59,7 @@ impl Snapshot {
             network: translate::name(&network.name),
             vlan: VlanId::try_from(entry.vlan.get()).ok()?,
             mac: entry.mac,
-            port: translate::name(&self.state.port(entry.port)?.name),
+            port: translate::name(&self.state.port(entry.at.port)?.name),
             kind,
             age_seconds,
         })

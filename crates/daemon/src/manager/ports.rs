@@ -211,7 +211,7 @@ impl Snapshot {
         let fdbs = self.state.networks().filter_map(|n| self.fdb_of(n.id));
         let mut macs = BTreeMap::new();
         for entry in fdbs.flat_map(|fdb| fdb.entries(now)) {
-            *macs.entry(entry.port).or_default() += 1;
+            *macs.entry(entry.at.port).or_default() += 1;
         }
         macs
     }

@@ -4,7 +4,7 @@
 //! oracle adopts from the table, after checking that the rules allow it.
 
 use super::super::*;
-use super::{at, mac, vlan};
+use super::{at, mac, place, vlan};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,12 +14,12 @@ enum Step {
     Learn {
         vlan: u16,
         mac: u64,
-        port: u16,
+        at: Location,
     },
     AddStatic {
         vlan: u16,
         mac: u64,
-        port: u16,
+        at: Location,
     },
     Remove {
         vlan: u16,
@@ -41,7 +41,7 @@ enum Step {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Row {
-    port: PortId,
+    at: Location,
     kind: Kind,
     seen: u64,
 }
@@ -71,7 +71,7 @@ impl Oracle {
     fn learned(&self, port: PortId) -> usize {
         self.rows
             .values()
-            .filter(|row| row.port == port && row.kind == Kind::Learned)
+            .filter(|row| row.at.port == port && row.kind == Kind::Learned)
             .count()
     }
 
@@ -80,7 +80,7 @@ impl Oracle {
             .values()
             .map(|row| {
                 if row.kind == Kind::Learned {
-                    self.learned(row.port)
+                    self.learned(row.at.port)
                 } else {
                     0
                 }
@@ -116,12 +116,12 @@ impl Oracle {
         let gone = match (victim, missing.as_slice()) {
             (Victim::None, []) => return None,
             (Victim::Of(port), [gone]) => {
-                assert_eq!(self.rows[gone].port, *port, "the port's own entry goes");
+                assert_eq!(self.rows[gone].at.port, *port, "the port's own entry goes");
                 *gone
             }
             (Victim::Any, [gone]) => {
                 assert_eq!(
-                    self.learned(self.rows[gone].port),
+                    self.learned(self.rows[gone].at.port),
                     most,
                     "the port with most entries loses one"
                 );
@@ -139,33 +139,34 @@ impl Oracle {
         Some(Evicted {
             vlan: gone.0,
             mac: gone.1,
-            port: row.port,
+            at: row.at,
         })
     }
 
-    fn learn(&mut self, fdb: &Fdb, id: Id, port: PortId, now: u64) {
-        let foretold = fdb.assess(id.0, id.1, port, at(now));
-        let taught = fdb.learn(id.0, id.1, port, at(now));
+    fn learn(&mut self, fdb: &Fdb, id: Id, place: Location, now: u64) {
+        let port = place.port;
+        let foretold = fdb.assess(id.0, id.1, place, at(now));
+        let taught = fdb.learn(id.0, id.1, place, at(now));
         assert_eq!(taught, foretold, "assess foretells learn");
         let row = Row {
-            port,
+            at: place,
             kind: Kind::Learned,
             seen: now,
         };
         let old = self.rows.get(&id).copied();
         if let Some(old) = old.filter(|old| !self.aged(old, now)) {
-            let expected = match (old.port == port, old.kind) {
+            let expected = match (old.at == place, old.kind) {
                 (true, Kind::Static) => Learning::Known,
                 (true, Kind::Learned) if old.seen >= now => Learning::Known,
                 (true, Kind::Learned) => Learning::Refresh,
-                (false, Kind::Static) => Learning::StaticElsewhere { on: old.port },
-                (false, Kind::Learned) => Learning::Moved { from: old.port },
+                (false, Kind::Static) => Learning::StaticElsewhere { on: old.at },
+                (false, Kind::Learned) => Learning::Moved { from: old.at },
             };
             assert_eq!(taught, expected);
             match expected {
                 Learning::Refresh => _ = self.rows.insert(id, row),
                 Learning::Moved { .. } => {
-                    let full = self.learned(port) >= self.max_per_port;
+                    let full = old.at.port != port && self.learned(port) >= self.max_per_port;
                     let victim = if full { Victim::Of(port) } else { Victim::None };
                     self.lose(fdb, &victim, now);
                     self.rows.insert(id, row);
@@ -191,16 +192,16 @@ impl Oracle {
         self.stats.learned += 1;
     }
 
-    fn add_static(&mut self, fdb: &Fdb, id: Id, port: PortId) {
-        let answer = fdb.add_static(id.0, id.1, port);
+    fn add_static(&mut self, fdb: &Fdb, id: Id, place: Location) {
+        let answer = fdb.add_static(id.0, id.1, place);
         match self.rows.get(&id) {
-            Some(old) if old.kind == Kind::Static && old.port != port => {
+            Some(old) if old.kind == Kind::Static && old.at != place => {
                 assert_eq!(
                     answer,
                     Err(FdbError::StaticElsewhere {
                         vlan: id.0,
                         mac: id.1,
-                        on: old.port
+                        on: old.at
                     })
                 );
                 return;
@@ -223,7 +224,7 @@ impl Oracle {
         self.rows.insert(
             id,
             Row {
-                port,
+                at: place,
                 kind: Kind::Static,
                 seen: u64::MAX,
             },
@@ -233,7 +234,7 @@ impl Oracle {
     fn flush(&mut self, fdb: &Fdb, filter: FlushFilter) {
         let before = self.rows.len();
         self.rows.retain(|id, row| {
-            !(filter.port.is_none_or(|port| port == row.port)
+            !(filter.port.is_none_or(|port| port == row.at.port)
                 && filter.vlan.is_none_or(|vlan| vlan == id.0)
                 && (filter.statics || row.kind == Kind::Learned))
         });
@@ -272,7 +273,7 @@ impl Oracle {
                 Entry {
                     vlan,
                     mac,
-                    port: row.port,
+                    at: row.at,
                     kind: row.kind,
                     age,
                 }
@@ -284,14 +285,15 @@ impl Oracle {
         assert!(
             self.rows
                 .values()
-                .all(|row| row.kind == Kind::Static || self.learned(row.port) <= self.max_per_port)
+                .all(|row| row.kind == Kind::Static
+                    || self.learned(row.at.port) <= self.max_per_port)
         );
         for v in VLANS {
             for n in 0..MACS {
                 let id = (vlan(v), mac(n));
                 let expected = match self.rows.get(&id).filter(|row| !self.aged(row, now)) {
                     Some(row) => Lookup::Found {
-                        port: row.port,
+                        at: row.at,
                         kind: row.kind,
                     },
                     None => Lookup::Unknown,
@@ -312,12 +314,13 @@ fn everything(fdb: &Fdb) -> Vec<Entry> {
 const VLANS: std::ops::Range<u16> = 1..3;
 const MACS: u64 = 24;
 const PORTS: u16 = 4;
+const PEERS: u16 = 2;
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         // Skewed: port 0 talks most.
-        20 => (VLANS, 0..MACS, (0..PORTS, 0..PORTS)).prop_map(|(vlan, mac, (a, b))| Step::Learn { vlan, mac, port: a.min(b) }),
-        2 => (VLANS, 0..MACS, 0..PORTS).prop_map(|(vlan, mac, port)| Step::AddStatic { vlan, mac, port }),
+        20 => (VLANS, 0..MACS, (0..PORTS, 0..PORTS, 0..PEERS)).prop_map(|(vlan, mac, (a, b, peer))| Step::Learn { vlan, mac, at: place(a.min(b), peer) }),
+        2 => (VLANS, 0..MACS, 0..PORTS, 0..PEERS).prop_map(|(vlan, mac, port, peer)| Step::AddStatic { vlan, mac, at: place(port, peer) }),
         2 => (VLANS, 0..MACS).prop_map(|(vlan, mac)| Step::Remove { vlan, mac }),
         1 => (prop::option::of(0..PORTS), prop::option::of(VLANS), any::<bool>())
             .prop_map(|(port, vlan, statics)| Step::Flush { port, vlan, statics }),
@@ -348,11 +351,11 @@ proptest! {
         let mut now = 20;
         for step in steps {
             match step {
-                Step::Learn { vlan: v, mac: n, port } => oracle.learn(&fdb, (vlan(v), mac(n)), PortId(port), now),
-                Step::AddStatic { vlan: v, mac: n, port } => oracle.add_static(&fdb, (vlan(v), mac(n)), PortId(port)),
+                Step::Learn { vlan: v, mac: n, at } => oracle.learn(&fdb, (vlan(v), mac(n)), at, now),
+                Step::AddStatic { vlan: v, mac: n, at } => oracle.add_static(&fdb, (vlan(v), mac(n)), at),
                 Step::Remove { vlan: v, mac: n } => {
                     let expected = match oracle.rows.remove(&(vlan(v), mac(n))) {
-                        Some(Row { port, kind, .. }) => Removal::Removed { port, kind },
+                        Some(Row { at, kind, .. }) => Removal::Removed { at, kind },
                         None => Removal::Absent,
                     };
                     prop_assert_eq!(fdb.remove(vlan(v), mac(n)), expected);
