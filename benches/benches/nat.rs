@@ -17,11 +17,11 @@
 //!   else runs on the core counts.
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
-use nat::config::{Action, EndpointRules, InsideRole, UplinkRole};
+use nat::config::{EndpointRules, InsideRole, UplinkRole};
 use nat::{
-    Behaviour, Config, External, Flow, Inside, InterfaceConfig, Live, Nat, NatSettings, PortRange,
-    Preset, Publication, Published, Rewrite, Role, Router, Routing, Segment, Settings, Tables,
-    Translation, Translator, TransportAddr, Tuple,
+    Action, Behaviour, Config, External, Flow, Inside, InterfaceConfig, Live, Nat, NatSettings,
+    Policy, PortRange, Preset, Publication, Published, Rewrite, Role, Router, Routing, Segment,
+    Settings, Tables, Translation, Translator, TransportAddr, Tuple,
 };
 use pipeline::{DropReason, Effects, Frame, Instant, NetworkId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -320,7 +320,7 @@ fn unknown(c: &mut Criterion) {
 
 /// A router with two networks, where the rules of the endpoint 10.0.0.2 and the peers of both may be
 /// others.
-fn router(live: &Arc<Live>, otherwise: Action, peers: &[NetworkId]) -> Router {
+fn router(live: &Arc<Live>, default: Action, peers: &[NetworkId]) -> Router {
     let inside = |network: NetworkId, address: &str| InterfaceConfig {
         network,
         role: Role::Inside(InsideRole {
@@ -362,8 +362,10 @@ fn router(live: &Arc<Live>, otherwise: Action, peers: &[NetworkId]) -> Router {
         rules: vec![EndpointRules {
             network: INSIDE,
             ip: addr(0x0a00_0002, 1).ip,
-            rules: Vec::new(),
-            otherwise,
+            policy: Policy {
+                default,
+                rules: Vec::new(),
+            },
         }],
     };
     Router::new(config, Arc::clone(live)).expect("nothing contradicts itself")

@@ -11,13 +11,13 @@
 //! ends it, a rule about something else does not.
 
 use crate::arrival::Arrival;
-use crate::config::Direction;
 use crate::gateway;
 use crate::icmp::quoted_tuple;
 use crate::leave::{flow, link, session, translator};
 use crate::outbox::Outbox;
 use crate::router::Router;
 use crate::tuple::{Kind, Tuple, classify};
+use model::RuleDirection;
 use pipeline::{Context, DropReason, NetworkId, Trace};
 use std::net::IpAddr;
 use wire::{Net, Transport};
@@ -97,8 +97,8 @@ fn allowed<T: Trace>(
     trace: &mut T,
 ) -> Result<(), DropReason> {
     let policy = &router.policy;
-    policy.allows(network, tuple.src.ip, Direction::Out, tuple, trace)?;
-    policy.allows(network, tuple.dst.ip, Direction::In, tuple, trace)
+    policy.allows(network, tuple.src.ip, RuleDirection::Out, tuple, trace)?;
+    policy.allows(network, tuple.dst.ip, RuleDirection::In, tuple, trace)
 }
 
 /// Returns whether a packet to `ip` is for many: it has no one receiver whose rules could be asked, and
@@ -125,8 +125,9 @@ pub fn observe<T>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Action, Config, EndpointRules, Rule};
-    use crate::{Live, PortRange};
+    use crate::Live;
+    use crate::config::{Config, EndpointRules};
+    use model::{Action, Policy, PortRange, Rule};
     use pipeline::{Frame, Instant, NoTrace, PortId};
     use std::net::Ipv4Addr;
     use std::sync::Arc;
@@ -172,12 +173,11 @@ mod tests {
         bridge(&mut Context::live(now, NoTrace), router, &arrival)
     }
 
-    fn router(otherwise: Action, rules: Vec<Rule>) -> Router {
+    fn router(default: Action, rules: Vec<Rule>) -> Router {
         let rules = EndpointRules {
             network: NETWORK,
             ip: Ipv4Addr::new(10, 1, 0, B.0).into(),
-            rules,
-            otherwise,
+            policy: Policy { default, rules },
         };
         let config = Config {
             rules: vec![rules],
@@ -189,7 +189,7 @@ mod tests {
     fn calls_to(port: u16, action: Action) -> Rule {
         Rule {
             action,
-            direction: Direction::In,
+            direction: RuleDirection::In,
             peer: None,
             protocol: Some(IpProtocol::TCP),
             ports: PortRange::new(port, port),
@@ -208,10 +208,10 @@ mod tests {
             // B may not call; whether it did, nobody knows.
             (Deny, vec![calls_to(B.1, Allow)], [denied, denied]),
         ];
-        for (otherwise, rules, want) in cases {
-            let router = router(otherwise, rules.clone());
+        for (default, rules, want) in cases {
+            let router = router(default, rules.clone());
             let seen = [(A, B), (B, A)].map(|(from, to)| carried(&router, from, to, TcpFlags::ACK));
-            assert_eq!(seen, want, "{otherwise:?} {rules:?}");
+            assert_eq!(seen, want, "{default:?} {rules:?}");
         }
     }
 

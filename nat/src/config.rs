@@ -16,7 +16,7 @@
 
 use crate::Inside;
 use ipnet::IpNet;
-use model::{PortRange, Routing};
+use model::{Policy, PortRange, Routing};
 use pipeline::NetworkId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -151,41 +151,6 @@ pub struct EndpointRules {
     pub network: NetworkId,
     /// Its address.
     pub ip: IpAddr,
-    /// In order: the first that matches a connection's first packet decides. Answers always pass.
-    pub rules: Vec<Rule>,
-    /// What is done with what no rule matches.
-    pub otherwise: Action,
-}
-
-/// One rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
-    /// What is done with what matches.
-    pub action: Action,
-    /// Whether it is about what the endpoint sends or receives.
-    pub direction: Direction,
-    /// The peer's addresses; `None` for every one.
-    pub peer: Option<IpNet>,
-    /// The protocol; `None` for every one.
-    pub protocol: Option<IpProtocol>,
-    /// The destination ports; `None` for every one.
-    pub ports: Option<PortRange>,
-}
-
-/// What a rule does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Action {
-    /// Lets pass.
-    Allow,
-    /// Drops.
-    Deny,
-}
-
-/// Seen from the endpoint.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
-    /// What it receives.
-    In,
-    /// What it sends.
-    Out,
+    /// What it may do.
+    pub policy: Policy,
 }

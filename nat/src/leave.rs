@@ -5,7 +5,6 @@
 //! come out of here as the very same kind of [`Rewrite`].
 
 use crate::arrival::{Arrival, Routed};
-use crate::config::Direction;
 use crate::flow::{Flow, Segment};
 use crate::fragments::Piece;
 use crate::gateway::{ErrorKind, Link, NextHop};
@@ -16,6 +15,7 @@ use crate::router::Router;
 use crate::tcp;
 use crate::translate::Translator;
 use crate::tuple::{Inside, Kind, Tuple, classify};
+use model::RuleDirection;
 use pipeline::{Context, Decision, DropReason, Effects, NetworkId, Trace};
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -155,7 +155,7 @@ impl<T: Trace> Passage<'_, T> {
         let begins = Cell::new(false);
         let sends = |tuple: &Tuple, trace: &mut T| {
             begins.set(true);
-            let out = Direction::Out;
+            let out = RuleDirection::Out;
             router.policy.allows(from, tuple.src.ip, out, tuple, trace)
         };
         let receives = |tuple: &Tuple, to: Inside, trace: &mut T| {
@@ -165,7 +165,7 @@ impl<T: Trace> Passage<'_, T> {
                 ..*tuple
             };
             let policy = &router.policy;
-            policy.allows(to.network, to.addr.ip, Direction::In, &at, trace)
+            policy.allows(to.network, to.addr.ip, RuleDirection::In, &at, trace)
         };
         let external = |uplink| router.external(uplink).ok_or(DropReason::NoRoute);
         let decided = match how {

@@ -58,8 +58,8 @@ pub use fragments::{Fragments, Later, Lost, PacketVerdict, Piece};
 pub use gateway::{Gateway, Neighbour, Neighbours};
 pub use icmp::{Translations, quoted_tuple, translations};
 pub use model::{
-    Behaviour, Dependence, ExternalPrefix, Masquerade, Nat, NeighbourState, PortChoice, PortRange,
-    Preset, Routing, Timeouts,
+    Action, Behaviour, Dependence, ExternalPrefix, Masquerade, Nat, NeighbourState, Policy,
+    PortChoice, PortRange, Preset, Routing, Rule, RuleDirection, Timeouts,
 };
 pub use nptv6::{PrefixError, PrefixPair};
 pub use outbox::{Origin, Outbox, Post};

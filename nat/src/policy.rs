@@ -8,25 +8,27 @@
 //! receives. An endpoint without rules allows everything.
 
 use crate::Tuple;
-use crate::config::{Action, Direction, EndpointRules, Rule};
+use crate::config::EndpointRules;
 use hashbrown::HashMap;
+use model::{Action, Policy, Rule, RuleDirection};
 use pipeline::{Decision, DropReason, NetworkId, Trace};
 use std::net::IpAddr;
 
 /// The rules of all endpoints.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Policy {
-    endpoints: HashMap<(NetworkId, IpAddr), EndpointRules>,
+pub(crate) struct Policies {
+    endpoints: HashMap<(NetworkId, IpAddr), Policy>,
     /// Networks in which somebody has rules, so that the others need not look.
     networks: Vec<NetworkId>,
 }
 
-impl Policy {
+impl Policies {
     pub(crate) fn new(rules: Vec<EndpointRules>) -> Self {
         let mut networks: Vec<_> = rules.iter().map(|r| r.network).collect();
         networks.sort_unstable();
         networks.dedup();
-        let endpoints = rules.into_iter().map(|r| ((r.network, r.ip), r)).collect();
+        let entry = |r: EndpointRules| ((r.network, r.ip), r.policy);
+        let endpoints = rules.into_iter().map(entry).collect();
         Self {
             endpoints,
             networks,
@@ -57,19 +59,19 @@ impl Policy {
         &self,
         network: NetworkId,
         ip: IpAddr,
-        direction: Direction,
+        direction: RuleDirection,
         tuple: &Tuple,
         trace: &mut T,
     ) -> Result<(), DropReason> {
-        let Some(endpoint) = self.endpoints.get(&(network, ip)) else {
+        let Some(policy) = self.endpoints.get(&(network, ip)) else {
             return Ok(());
         };
-        let found = endpoint
+        let found = policy
             .rules
             .iter()
             .enumerate()
-            .find(|(_, rule)| rule.matches(direction, tuple));
-        let action = found.map_or(endpoint.otherwise, |(_, rule)| rule.action);
+            .find(|(_, rule)| matches(rule, direction, tuple));
+        let action = found.map_or(policy.default, |(_, rule)| rule.action);
         let rule = found.map(|(index, _)| u32::try_from(index + 1).unwrap_or(u32::MAX));
         trace.tell(match (rule, action) {
             (Some(rule), Action::Allow) => Decision::RuleAllows { rule, ip },
@@ -84,26 +86,24 @@ impl Policy {
     }
 }
 
-impl Rule {
-    /// Returns whether the rule is about a connection with this tuple.
-    fn matches(&self, direction: Direction, tuple: &Tuple) -> bool {
-        let peer = match direction {
-            Direction::In => tuple.src.ip,
-            Direction::Out => tuple.dst.ip,
-        };
-        self.direction == direction
-            && self.peer.is_none_or(|net| net.contains(&peer))
-            && self.protocol.is_none_or(|p| p == tuple.protocol)
-            && self
-                .ports
-                .is_none_or(|range| range.contains(tuple.dst.port))
-    }
+/// Returns whether `rule` is about a connection with this tuple.
+fn matches(rule: &Rule, direction: RuleDirection, tuple: &Tuple) -> bool {
+    let peer = match direction {
+        RuleDirection::In => tuple.src.ip,
+        RuleDirection::Out => tuple.dst.ip,
+    };
+    rule.direction == direction
+        && rule.peer.is_none_or(|net| net.contains(&peer))
+        && rule.protocol.is_none_or(|p| p == tuple.protocol)
+        && rule
+            .ports
+            .is_none_or(|range| range.contains(tuple.dst.port))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{PortRange, TransportAddr};
+    use crate::TransportAddr;
     use pipeline::{NoTrace, Recorder};
     use wire::IpProtocol;
 
@@ -117,56 +117,40 @@ mod tests {
         }
     }
 
-    fn rule(action: Action, direction: Direction) -> Rule {
-        Rule {
-            action,
-            direction,
-            peer: None,
-            protocol: None,
-            ports: None,
-        }
-    }
-
-    fn policy(rules: Vec<Rule>, otherwise: Action) -> Policy {
-        Policy::new(vec![EndpointRules {
+    fn policies(rules: &[&str], default: Action) -> Policies {
+        let rules = rules.iter().map(|rule| rule.parse().unwrap()).collect();
+        Policies::new(vec![EndpointRules {
             network: NET,
             ip: [10, 0, 0, 2].into(),
-            rules,
-            otherwise,
+            policy: Policy { default, rules },
         }])
     }
 
-    fn ask(policy: &Policy, direction: Direction, tuple: &Tuple) -> Result<(), DropReason> {
-        policy.allows(NET, [10, 0, 0, 2].into(), direction, tuple, &mut NoTrace)
+    fn ask(policies: &Policies, direction: RuleDirection, tuple: &Tuple) -> Result<(), DropReason> {
+        policies.allows(NET, [10, 0, 0, 2].into(), direction, tuple, &mut NoTrace)
     }
 
     #[test]
     fn the_first_rule_that_matches_decides() {
-        let narrow = Rule {
-            peer: Some("10.9.0.0/16".parse().unwrap()),
-            protocol: Some(IpProtocol::TCP),
-            ports: PortRange::new(443, 443),
-            ..rule(Action::Allow, Direction::Out)
-        };
-        let policy = policy(
-            vec![narrow, rule(Action::Deny, Direction::Out)],
+        let policy = policies(
+            &["allow out tcp 10.9.0.0/16:443", "deny out any"],
             Action::Allow,
         );
         let denied = Err(DropReason::PolicyDenied);
         assert_eq!(
-            ask(&policy, Direction::Out, &tuple("10.9.1.1", 443)),
+            ask(&policy, RuleDirection::Out, &tuple("10.9.1.1", 443)),
             Ok(())
         );
         assert_eq!(
-            ask(&policy, Direction::Out, &tuple("10.9.1.1", 444)),
+            ask(&policy, RuleDirection::Out, &tuple("10.9.1.1", 444)),
             denied
         );
         assert_eq!(
-            ask(&policy, Direction::Out, &tuple("10.8.1.1", 443)),
+            ask(&policy, RuleDirection::Out, &tuple("10.8.1.1", 443)),
             denied
         );
         assert_eq!(
-            ask(&policy, Direction::In, &tuple("10.0.0.2", 80)),
+            ask(&policy, RuleDirection::In, &tuple("10.0.0.2", 80)),
             Ok(()),
             "what no rule is about"
         );
@@ -174,13 +158,16 @@ mod tests {
 
     #[test]
     fn the_rest_is_decided_by_the_default_and_strangers_are_free() {
-        let policy = policy(Vec::new(), Action::Deny);
+        let policy = policies(&[], Action::Deny);
         let denied = Err(DropReason::PolicyDenied);
-        assert_eq!(ask(&policy, Direction::In, &tuple("10.0.0.2", 80)), denied);
+        assert_eq!(
+            ask(&policy, RuleDirection::In, &tuple("10.0.0.2", 80)),
+            denied
+        );
         let other = policy.allows(
             NetworkId(4),
             [10, 0, 0, 2].into(),
-            Direction::In,
+            RuleDirection::In,
             &tuple("10.0.0.2", 80),
             &mut NoTrace,
         );
@@ -190,12 +177,12 @@ mod tests {
 
     #[test]
     fn it_says_which_rule_decided() {
-        let policy = policy(vec![rule(Action::Deny, Direction::Out)], Action::Allow);
+        let policy = policies(&["deny out any"], Action::Allow);
         let mut trace = Recorder::default();
         let _ = policy.allows(
             NET,
             [10, 0, 0, 2].into(),
-            Direction::Out,
+            RuleDirection::Out,
             &tuple("10.9.1.1", 443),
             &mut trace,
         );

@@ -15,11 +15,12 @@ mod affected;
 mod tests;
 
 use self::affected::Affected;
-use crate::config::{Direction, Exit, InsideRole, Role, UplinkRole};
+use crate::config::{Exit, InsideRole, Role, UplinkRole};
 use crate::interface::Interface;
 use crate::router::Router;
 use crate::table::{Ends, Party};
 use crate::{TransportAddr, Tuple};
+use model::RuleDirection;
 use pipeline::{Instant, NoTrace};
 use wire::IpProtocol;
 
@@ -81,8 +82,8 @@ impl Router {
         };
         let called = responder.seen_as.unwrap_or(responder.addr);
         let ends = [
-            (initiator, Direction::Out, tuple(called)),
-            (responder, Direction::In, tuple(responder.addr)),
+            (initiator, RuleDirection::Out, tuple(called)),
+            (responder, RuleDirection::In, tuple(responder.addr)),
         ];
         ends.iter().all(|(party, direction, tuple)| {
             let (network, ip) = (party.network, party.addr.ip);

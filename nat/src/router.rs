@@ -11,7 +11,7 @@ use crate::gateway::{self, Gateway};
 use crate::interface::Interface;
 use crate::nptv6::{PrefixError, Prefixes};
 use crate::outbox::Outbox;
-use crate::policy::Policy;
+use crate::policy::Policies;
 use crate::published::{PublishError, Published};
 use crate::routes::Routes;
 use crate::table::{Entry, Filter, Gap, Imported, NatSettings, Settings, Stored, Tables};
@@ -40,7 +40,7 @@ pub struct Router {
     pub(crate) services: Option<NetworkId>,
     pub(crate) published: Published,
     pub(crate) settings: Settings,
-    pub(crate) policy: Policy,
+    pub(crate) policy: Policies,
     /// What lives longer than the configuration.
     pub live: Arc<Live>,
 }
@@ -163,7 +163,7 @@ impl Router {
             services: first(|role| matches!(role, Role::Services)),
             published,
             settings,
-            policy: Policy::new(rules),
+            policy: Policies::new(rules),
             live,
             interfaces,
         })

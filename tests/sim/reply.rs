@@ -4,7 +4,8 @@
 use crate::rig::Rig;
 use crate::site::{A, B, C, Guest, HOP, OURS, Site, WEB, WORLD, WORLD6, packet};
 use dataplane::Outcome;
-use nat::config::{Action, Direction, EndpointRules, Rule};
+use nat::Policy;
+use nat::config::EndpointRules;
 use nat::{ExternalPrefix, Masquerade};
 use pipeline::{Decision, DropReason, Instant};
 use std::net::IpAddr;
@@ -133,19 +134,15 @@ fn an_answer_that_does_not_fit_is_named() {
 
 #[test]
 fn rules_let_answers_in_that_let_nothing_else_in() {
-    let nobody = Rule {
-        action: Action::Deny,
-        direction: Direction::In,
-        peer: None,
-        protocol: None,
-        ports: None,
+    let nobody = Policy {
+        rules: vec!["deny in any".parse().unwrap()],
+        ..Policy::default()
     };
     let site = Site::new().configured(|config| {
         config.rules.push(EndpointRules {
             network: WEB,
             ip: A.v4.into(),
-            rules: vec![nobody],
-            otherwise: Action::Allow,
+            policy: nobody,
         });
     });
     let out = syn(&packet(A, A.v4.into(), WORLD.into()), 443);

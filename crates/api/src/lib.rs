@@ -55,8 +55,8 @@ pub use model::{
     FdbLimits, Invalid, IpProtocol, Join, Listener, Lock, MacAddr as Mac, Masquerade, Mirror, Name,
     Nat, NatChange, NatState, NeighbourState, Netns, NetworkCreate, NetworkSet, OneOrMore, Outside,
     ParseMacError, PcapSpeed, Policy, PortAdd, PortKind, PortRange, PortSet, Preset,
-    PublicationCreate, Rate, Routing, Rule, SETTINGS, Setting, StormLimits, UplinkAdd,
-    UplinkChoice, Via, VlanId, VlanMode, VlanSet, Way, on_or_off,
+    PublicationCreate, Rate, Routing, Rule, RuleDirection, SETTINGS, Setting, StormLimits,
+    UplinkAdd, UplinkChoice, Via, VlanId, VlanMode, VlanSet, on_or_off,
 };
 pub use nat::{NatCount, NatEntry, NatEvent, NatFilter, NatTuple, Neighbour};
 pub use network::Network;

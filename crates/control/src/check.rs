@@ -5,7 +5,6 @@
 
 use crate::model::{NamespaceId, PortKind};
 use crate::network::{check_reserved, check_subnet, overlap};
-use crate::policy::check_policy;
 use crate::{Error, State};
 use ipnet::IpNet;
 use model::UplinkAdd;
@@ -114,7 +113,7 @@ impl State {
         }
         let named = |e: &crate::Endpoint| e.name.clone().map(|name| (e.network, name));
         unique_debug("endpoint name", self.endpoints().filter_map(named))?;
-        self.endpoints().try_for_each(|e| check_policy(&e.policy))?;
+        self.endpoints().try_for_each(|e| e.policy.check())?;
         let addresses = |e: &crate::Endpoint| -> Vec<(NetworkId, IpAddr)> {
             e.addresses.iter().map(|a| (e.network, a.addr())).collect()
         };

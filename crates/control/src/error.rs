@@ -313,14 +313,6 @@ pub enum Error {
         /// What has it.
         taken: String,
     },
-    /// A rule that says nothing.
-    #[error("rule {number} cannot be followed: {why}")]
-    BadRule {
-        /// Its place, from 1.
-        number: usize,
-        /// Why not.
-        why: &'static str,
-    },
     /// A forwarding database without room for a static entry.
     #[error("the forwarding database of network `{0}` has {1}")]
     TableFull(String, String),

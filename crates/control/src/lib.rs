@@ -68,7 +68,6 @@ pub use model::{
 pub use network::{Gateway, NetworkRequest, SubnetRequest};
 pub use placed::{Bridge, NetworkPlace, PlacedNetwork, StaticEntry};
 pub use plan::{InterfacePlan, InterfaceStep, TAP_MTU_MAX};
-pub use policy::Policy;
 pub use port::PortRequest;
 pub use publish::{Listener, Publication, PublicationId, PublicationRequest};
 pub use reconcile::{Action, Observed, Plan, reconcile};

@@ -3,10 +3,9 @@
 //! Every field is public: these are plain records. What makes a set of them sound is checked where
 //! a request enters (`network.rs`, `attach.rs`, `port.rs`) and where a file is loaded (`check.rs`).
 
-use crate::policy::Policy;
 use crate::stored;
 use ipnet::IpNet;
-use model::{Direction, Lock, Netns, Rate, StormLimits, VlanMode};
+use model::{Direction, Lock, Netns, Policy, Rate, StormLimits, VlanMode};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -61,7 +60,7 @@ pub struct Endpoint {
     /// Its TAP's queues.
     pub queues: u8,
     /// What it may send and receive.
-    #[serde(default)]
+    #[serde(default, with = "stored::form")]
     pub policy: Policy,
     /// Free words of whoever attached it.
     pub labels: BTreeMap<String, String>,

@@ -7,11 +7,10 @@ use crate::desired::Network;
 use crate::ipam::hashed_mac;
 use crate::model::Endpoint;
 use crate::placed::PlacedNetwork;
-use crate::policy::Policy;
 use crate::uplink::{Attachment, Hidden, Uplink};
 use crate::{Live, State};
 use ipnet::IpNet;
-use model::{Masquerade, Routing};
+use model::{Masquerade, Policy, Routing};
 use nat::InterfaceConfig;
 use nat::config::{EndpointRules, HostRole, InsideRole, Lease, Role, UplinkRole};
 use pipeline::NetworkId;
@@ -241,8 +240,7 @@ fn rules(endpoint: &Endpoint) -> Vec<EndpointRules> {
     let of = |net: &IpNet| EndpointRules {
         network: endpoint.network,
         ip: net.addr(),
-        rules: endpoint.policy.rules.clone(),
-        otherwise: endpoint.policy.otherwise,
+        policy: endpoint.policy.clone(),
     };
     endpoint.addresses.iter().map(of).collect()
 }

@@ -4,8 +4,10 @@
 //! id that claims another; a repeated id is refused.
 
 use ipnet::IpNet;
-use model::{AddressRange, Direction, Lock, PortRange, StormLimits, VlanMode, VlanSet};
-use nat::config::{self, Action, Rule};
+use model::{
+    Action, AddressRange, Direction, Lock, Policy, PortRange, Rule, RuleDirection, StormLimits,
+    VlanMode, VlanSet,
+};
 use pipeline::{NetworkId, PortId};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -325,109 +327,69 @@ pub(crate) mod table {
     }
 }
 
-/// A closed list of values, each of which has a word.
-pub(crate) trait Word: Copy + PartialEq + 'static {
-    const WORDS: &'static [(Self, &'static str)];
+/// A policy; the default has another name.
+#[derive(Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct PolicyForm {
+    otherwise: Action,
+    rules: Vec<RuleForm>,
 }
 
-impl Word for Action {
-    const WORDS: &'static [(Self, &'static str)] = &[(Self::Allow, "allow"), (Self::Deny, "deny")];
+impl Default for PolicyForm {
+    fn default() -> Self {
+        Policy::default().to_form()
+    }
 }
 
-impl Word for config::Direction {
-    const WORDS: &'static [(Self, &'static str)] = &[(Self::In, "in"), (Self::Out, "out")];
-}
+impl Stored for Policy {
+    type Form = PolicyForm;
 
-impl Word for IpProtocol {
-    const WORDS: &'static [(Self, &'static str)] = &[
-        (Self::TCP, "tcp"),
-        (Self::UDP, "udp"),
-        (Self::SCTP, "sctp"),
-        (Self::ICMP, "icmp"),
-        (Self::ICMPV6, "icmpv6"),
-    ];
-}
-
-/// The word of `value`, if it has one.
-pub(crate) fn word_of<T: Word>(value: T) -> Option<&'static str> {
-    let named = T::WORDS.iter().find(|(own, _)| *own == value);
-    named.map(|(_, word)| *word)
-}
-
-pub(crate) mod word {
-    use super::*;
-
-    pub(crate) fn serialize<T: Word, S: Serializer>(value: &T, to: S) -> Result<S::Ok, S::Error> {
-        let nameless = || serde::ser::Error::custom("the value has no word");
-        word_of(*value).ok_or_else(nameless)?.serialize(to)
+    fn to_form(&self) -> PolicyForm {
+        PolicyForm {
+            otherwise: self.default,
+            rules: self.rules.to_form(),
+        }
     }
 
-    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(from: D) -> Result<T, D::Error> {
-        of(&String::deserialize(from)?)
-    }
-
-    pub(super) fn of<T: Word, E: serde::de::Error>(word: &str) -> Result<T, E> {
-        let known = T::WORDS.iter().find(|(_, own)| *own == word);
-        known.map(|(value, _)| *value).ok_or_else(|| {
-            let words: Vec<_> = T::WORDS.iter().map(|(_, word)| *word).collect();
-            E::custom(format!("`{word}` is none of {}", words.join(", ")))
+    fn of_form(form: PolicyForm) -> Result<Self, String> {
+        Ok(Self {
+            default: form.otherwise,
+            rules: Stored::of_form(form.rules)?,
         })
     }
 }
 
-pub(crate) mod word_option {
-    use super::*;
-
-    pub(crate) fn serialize<T: Word, S: Serializer>(
-        value: &Option<T>,
-        to: S,
-    ) -> Result<S::Ok, S::Error> {
-        value.and_then(word_of).serialize(to)
-    }
-
-    pub(crate) fn deserialize<'de, T: Word, D: Deserializer<'de>>(
-        from: D,
-    ) -> Result<Option<T>, D::Error> {
-        let word: Option<String> = Option::deserialize(from)?;
-        word.map(|word| word::of(&word)).transpose()
-    }
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RuleForm {
+    action: Action,
+    direction: RuleDirection,
+    peer: Option<IpNet>,
+    protocol: Option<IpProtocol>,
+    #[serde(with = "form")]
+    ports: Option<PortRange>,
 }
 
-pub(crate) mod rules {
-    use super::*;
+impl Stored for Rule {
+    type Form = RuleForm;
 
-    #[derive(Serialize, Deserialize)]
-    struct Stored {
-        #[serde(with = "super::word")]
-        action: Action,
-        #[serde(with = "super::word")]
-        direction: config::Direction,
-        peer: Option<IpNet>,
-        #[serde(with = "super::word_option")]
-        protocol: Option<IpProtocol>,
-        #[serde(with = "super::form")]
-        ports: Option<PortRange>,
+    fn to_form(&self) -> RuleForm {
+        RuleForm {
+            action: self.action,
+            direction: self.direction,
+            peer: self.peer,
+            protocol: self.protocol,
+            ports: self.ports,
+        }
     }
 
-    pub(crate) fn serialize<S: Serializer>(rules: &[Rule], to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(rules.iter().map(|rule| Stored {
-            action: rule.action,
-            direction: rule.direction,
-            peer: rule.peer,
-            protocol: rule.protocol,
-            ports: rule.ports,
-        }))
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Rule>, D::Error> {
-        let rule = |stored: Stored| Rule {
-            action: stored.action,
-            direction: stored.direction,
-            peer: stored.peer,
-            protocol: stored.protocol,
-            ports: stored.ports,
-        };
-        Vec::deserialize(from).map(|stored: Vec<Stored>| stored.into_iter().map(rule).collect())
+    fn of_form(form: RuleForm) -> Result<Self, String> {
+        Ok(Self {
+            action: form.action,
+            direction: form.direction,
+            peer: form.peer,
+            protocol: form.protocol,
+            ports: form.ports,
+        })
     }
 }
 

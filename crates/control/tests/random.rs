@@ -3,14 +3,12 @@
 
 use clearway_control::{
     AttachRequest, Change, EndpointChange, Gateway, Hidden, InterfaceStep, JoinRequest, LinkFacts,
-    Listener, Live, Mirror, NamespaceId, NetworkRequest, Policy, PortRequest, PortSettings,
+    Listener, Live, Mirror, NamespaceId, NetworkRequest, PortRequest, PortSettings,
     PublicationRequest, Sandbox, State, StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
     Via,
 };
-use model::PortRange;
-use model::VlanMode;
-use model::{Netns, OneOrMore, Routing, UplinkChoice};
-use nat::config::{Action, Direction, Role, Rule};
+use model::{Action, Netns, OneOrMore, Policy, PortRange, Routing, Rule, UplinkChoice, VlanMode};
+use nat::config::Role;
 use pipeline::{Instant, PortId};
 use proptest::prelude::*;
 use std::collections::BTreeMap;
@@ -340,15 +338,9 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
         }
         Request::SetPolicy(n, kind) => {
             let id = state.endpoints().nth(*n)?.id.to_string();
-            let rule = Rule {
-                action: Action::Allow,
-                direction: Direction::Out,
-                peer: Some("10.0.0.0/8".parse().expect("a range")),
-                protocol: Some(IpProtocol::TCP),
-                ports: None,
-            };
+            let rule: Rule = "allow out tcp 10.0.0.0/8".parse().expect("a rule");
             let policy = Policy {
-                otherwise: if *kind == 1 {
+                default: if *kind == 1 {
                     Action::Deny
                 } else {
                     Action::Allow

@@ -30,7 +30,7 @@ pub use invalid::Invalid;
 pub use name::{Name, Netns, check_ifname};
 pub use nat::{Behaviour, Dependence, Nat, PortChoice, Preset, Timeouts};
 pub use network::{FdbLimits, NetworkCreate, StormLimits};
-pub use policy::{Action, Policy, Rule, Way};
+pub use policy::{Action, Policy, Rule, RuleDirection};
 pub use port::{
     AdminState, Direction, Lock, Mirror, PcapSpeed, PortAdd, PortKind, PortSet, Rate, VlanMode,
     VlanSet, check_host_mac, check_limits,

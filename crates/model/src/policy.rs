@@ -53,7 +53,7 @@ pub struct Rule {
     /// What is done with what matches.
     pub action: Action,
     /// Whether it is about what the endpoint sends or receives.
-    pub direction: Way,
+    pub direction: RuleDirection,
     /// The protocol. `null`: every one.
     #[cfg_attr(feature = "serde", serde(default))]
     pub protocol: Option<IpProtocol>,
@@ -67,7 +67,19 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// The protocols that a rule may name.
+    const PROTOCOLS: [IpProtocol; 5] = [
+        IpProtocol::TCP,
+        IpProtocol::UDP,
+        IpProtocol::SCTP,
+        IpProtocol::ICMP,
+        IpProtocol::ICMPV6,
+    ];
+
     fn check(&self) -> Result<(), String> {
+        if self.protocol.is_some_and(|p| !Self::PROTOCOLS.contains(&p)) {
+            return Err("its protocol is none of tcp, udp, sctp, icmp and icmpv6".to_owned());
+        }
         if self.ports.is_some() && !self.protocol.is_some_and(IpProtocol::has_ports) {
             return Err("only tcp, udp and sctp have ports".to_owned());
         }
@@ -95,7 +107,7 @@ words! {
 
 words! {
     /// A direction, seen from the endpoint.
-    pub enum Way ("direction") {
+    pub enum RuleDirection ("direction") {
         /// Packets that it receives.
         In = "in",
         /// Packets that it sends.
@@ -237,6 +249,7 @@ mod tests {
             ),
             ("allow in tcp :0", "`0` is not a range of ports"),
             ("allow in tcp a b", "it has too many words"),
+            ("allow in 47", "its protocol is none of tcp, udp, sctp"),
         ] {
             let error = text.parse::<Rule>().unwrap_err().to_string();
             assert!(error.contains(why), "{text}: {error}");
@@ -252,6 +265,14 @@ mod tests {
         assert_eq!(
             policy.check().unwrap_err().to_string(),
             "rule 1, `allow in any`: only tcp, udp and sctp have ports"
+        );
+        let long = Policy {
+            rules: vec!["deny in any".parse().unwrap(); 1025],
+            ..Policy::default()
+        };
+        assert_eq!(
+            long.check().unwrap_err().to_string(),
+            "there are 1025 rules; allowed are 1024 at most"
         );
         assert_eq!(Policy::default().check(), Ok(()));
     }

@@ -1,9 +1,9 @@
 //! The router the target asks, and the switch around it.
 
-use nat::config::{Action, Direction, EndpointRules, HostRole, InsideRole, Rule, UplinkRole};
+use nat::config::{EndpointRules, HostRole, InsideRole, UplinkRole};
 use nat::{
-    Config, Inside, InterfaceConfig, Live, Nat, PortRange, Preset, Publication, Role, Router,
-    Routing, TransportAddr,
+    Config, Inside, InterfaceConfig, Live, Nat, Policy, PortRange, Preset, Publication, Role,
+    Router, Routing, TransportAddr,
 };
 use pipeline::{NetworkId, PortId};
 use std::collections::BTreeMap;
@@ -150,18 +150,14 @@ pub(super) fn topology() -> Topology {
 
 /// The router, with few ports, places and rules, so that all of them are used up.
 pub(super) fn router() -> Router {
-    let deny = Rule {
-        action: Action::Deny,
-        direction: Direction::In,
-        peer: None,
-        protocol: Some(IpProtocol::UDP),
-        ports: PortRange::new(100, 200),
+    let policy = Policy {
+        rules: vec!["deny in udp :100-200".parse().expect("a rule")],
+        ..Policy::default()
     };
     let rules = addresses(GUESTS[4]).map(|ip| EndpointRules {
         network: INSIDE[0],
         ip,
-        rules: vec![deny],
-        otherwise: Action::Allow,
+        policy: policy.clone(),
     });
     let config = Config {
         interfaces: NETWORKS.map(interface).into(),

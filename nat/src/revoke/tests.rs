@@ -2,12 +2,10 @@
 
 use super::*;
 use crate::Inside;
-use crate::config::{
-    Action, Config, EndpointRules, HostRole, InterfaceConfig, Publication, Rule, UplinkRole,
-};
+use crate::config::{Config, EndpointRules, HostRole, InterfaceConfig, Publication, UplinkRole};
 use crate::{
-    ExternalPrefix, Gap, Hold, Holder, Live, Masquerade, Nat, PortRange, Preset, Published,
-    Routing, Stored, Traffic, TransportAddr,
+    Action, ExternalPrefix, Gap, Hold, Holder, Live, Masquerade, Nat, Policy, PortRange, Preset,
+    Published, Routing, Rule, Stored, Traffic, TransportAddr,
 };
 use pipeline::NetworkId;
 use proptest::collection::{btree_set, vec};
@@ -168,7 +166,7 @@ fn rules() -> impl Strategy<Value = EndpointRules> {
     let action = || select(vec![Action::Allow, Action::Deny]);
     let rule = (
         action(),
-        select(vec![Direction::In, Direction::Out]),
+        select(vec![RuleDirection::In, RuleDirection::Out]),
         option::of(protocol()),
         option::of(port()),
     )
@@ -179,12 +177,11 @@ fn rules() -> impl Strategy<Value = EndpointRules> {
             protocol,
             ports: port.map(|port| PortRange::new(port, port).unwrap()),
         });
-    (member(), vec(rule, 0..3), action()).prop_map(|((network, ip), rules, otherwise)| {
+    (member(), vec(rule, 0..3), action()).prop_map(|((network, ip), rules, default)| {
         EndpointRules {
             network: NetworkId(network),
             ip,
-            rules,
-            otherwise,
+            policy: Policy { default, rules },
         }
     })
 }
@@ -378,8 +375,10 @@ fn a_selective_revocation_leaves_what_a_full_one_leaves() {
     ruled.rules.push(EndpointRules {
         network: NetworkId(0),
         ip: ip("10.0.0.2"),
-        rules: Vec::new(),
-        otherwise: Action::Deny,
+        policy: Policy {
+            default: Action::Deny,
+            ..Policy::default()
+        },
     });
     for (after, gone) in [(open(), 0), (parted, 8), (ruled, 5)] {
         let before = router(open());

@@ -3,7 +3,8 @@
 use super::{DropReason, Scenario};
 use crate::rig::Rig;
 use crate::site::{A, B, Guest, HOP, OURS, Site, UP, WEB, WORLD, WORLD2, gateway, packet};
-use nat::config::{Action, EndpointRules};
+use nat::config::EndpointRules;
+use nat::{Action, Policy};
 use pipeline::Instant;
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -79,8 +80,10 @@ pub(super) fn scenarios() -> Vec<(DropReason, Scenario)> {
             let rules = EndpointRules {
                 network: WEB,
                 ip: A.v4.into(),
-                rules: Vec::new(),
-                otherwise: Action::Deny,
+                policy: Policy {
+                    default: Action::Deny,
+                    ..Policy::default()
+                },
             };
             let site = Site::new().configured(|config| config.rules.push(rules));
             after(&site, &[(A, to(A, WORLD).udp(1, 2, b""))])

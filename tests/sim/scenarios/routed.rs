@@ -3,8 +3,8 @@
 
 use super::{finish, lan, seed};
 use crate::site::{DB, OURS, OURS6, Site, UP, WEB, WORLD, WORLD6, bare_network};
-use nat::config::{Action, Direction, EndpointRules, Rule};
-use nat::{Inside, Masquerade, PortRange, PrefixPair, Preset, Publication, TransportAddr};
+use nat::config::EndpointRules;
+use nat::{Inside, Masquerade, Policy, PortRange, PrefixPair, Preset, Publication, TransportAddr};
 use pipeline::{DropReason, Instant, NetworkId, PortId};
 use sim::{
     Bulk, Complaint, HostConfig, Packet, Ping, Probe, Reach, Report, Talker, TcpReceive, TcpSend,
@@ -477,19 +477,15 @@ fn the_world_knows_a_network_by_its_other_prefix() {
 #[test]
 fn an_endpoint_that_lets_nobody_in_gets_its_answers() {
     let [web, web6] = container(WEB, 2).addresses();
-    let nobody = Rule {
-        action: Action::Deny,
-        direction: Direction::In,
-        peer: None,
-        protocol: None,
-        ports: None,
+    let nobody = Policy {
+        rules: vec!["deny in any".parse().unwrap()],
+        ..Policy::default()
     };
     let site = publish(site(), UDP, 8080, WEB, at(web, 7)).configured(|config| {
         config.rules.extend([web, web6].map(|ip| EndpointRules {
             network: WEB,
             ip,
-            rules: vec![nobody],
-            otherwise: Action::Allow,
+            policy: nobody.clone(),
         }));
     });
     let mut world = edge(&site, lan());

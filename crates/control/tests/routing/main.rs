@@ -6,15 +6,14 @@ mod bridges;
 
 use clearway_control::{
     AttachRequest, Bridge, Change, Endpoint, Error, Gateway, Hidden, Isolation, LinkFacts,
-    Listener, Live, NamespaceId, NetworkRequest, Policy, PortSettings, PublicationRequest, Sandbox,
-    State, StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
+    Listener, Live, NamespaceId, NetworkRequest, PortSettings, PublicationRequest, Sandbox, State,
+    StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
 };
-use model::PortRange;
 use model::{
-    AddressRange, Dependence, ExternalPrefix, Masquerade, Nat, Netns, OneOrMore, Preset, Rate,
-    Routing, UplinkChoice,
+    Action, AddressRange, Dependence, ExternalPrefix, Masquerade, Nat, Netns, OneOrMore, Policy,
+    PortRange, Preset, Rate, Routing, Rule, UplinkChoice,
 };
-use nat::config::{Action, Direction, InsideRole, Role, Rule};
+use nat::config::{InsideRole, Role};
 use std::collections::BTreeMap;
 use wire::{IpProtocol, MacAddr, VlanId};
 
@@ -485,26 +484,15 @@ fn without_a_gateway_nothing_is_published() {
     );
 }
 
-fn rule(protocol: Option<IpProtocol>, peer: Option<&str>, ports: Option<(u16, u16)>) -> Rule {
-    Rule {
-        action: Action::Allow,
-        direction: Direction::Out,
-        peer: peer.map(|net| net.parse().expect("a range")),
-        protocol,
-        ports: ports.map(|(first, last)| PortRange::new(first, last).expect("a range")),
-    }
-}
-
 #[test]
 fn rules_hold_for_each_address_in_their_order() {
     let mut state = state();
     attach(&mut state, &request(1, "blue", "web"));
     let policy = Policy {
-        otherwise: Action::Deny,
-        rules: vec![
-            rule(Some(IpProtocol::TCP), Some("10.0.0.0/8"), Some((443, 443))),
-            rule(None, None, None),
-        ],
+        default: Action::Deny,
+        rules: ["allow out tcp 10.0.0.0/8:443", "allow out any"]
+            .map(|rule| rule.parse().unwrap())
+            .to_vec(),
     };
     let (endpoint, change) = state.set_policy("web", policy.clone()).unwrap();
     assert_eq!(endpoint.policy, policy);
@@ -512,12 +500,7 @@ fn rules_hold_for_each_address_in_their_order() {
     let config = Live::router_config(&state, &UplinkFacts::default());
     let ips: Vec<_> = config.rules.iter().map(|r| r.ip.to_string()).collect();
     assert_eq!(ips, ["10.1.0.2", "2001:db8:1::2"]);
-    assert!(
-        config
-            .rules
-            .iter()
-            .all(|r| r.rules == policy.rules && r.otherwise == Action::Deny)
-    );
+    assert!(config.rules.iter().all(|r| r.policy == policy));
     let text = serde_json::to_string(&state).unwrap();
     assert_eq!(serde_json::from_str::<State>(&text).unwrap(), state);
     let _ = state.commit(undo);
@@ -527,38 +510,16 @@ fn rules_hold_for_each_address_in_their_order() {
             .is_empty()
     );
 
-    let refused = |rules: Vec<Rule>| {
-        let policy = Policy {
-            rules,
-            ..Policy::default()
-        };
-        refusal(state.set_policy("web", policy))
+    let wrong = Policy {
+        rules: vec![Rule {
+            protocol: Some(IpProtocol::ICMP),
+            ..policy.rules[0]
+        }],
+        ..Policy::default()
     };
-    let any = || rule(None, None, None);
-    for (wrong, why) in [
-        (
-            rule(Some(IpProtocol::ICMP), None, Some((1, 1))),
-            "rule 2 cannot be followed: only tcp, udp and sctp have ports",
-        ),
-        (
-            rule(None, None, Some((1, 1))),
-            "only tcp, udp and sctp have ports",
-        ),
-        (
-            rule(None, Some("10.0.0.1/8"), None),
-            "the host bits of its addresses are not zero",
-        ),
-        (
-            rule(Some(IpProtocol(47)), None, None),
-            "its protocol is none of",
-        ),
-    ] {
-        let got = refused(vec![any(), wrong]);
-        assert!(got.contains(why), "{got}");
-    }
     assert_eq!(
-        refused(vec![any(); 1025]),
-        "rules is 1025; allowed are 0 to 1024"
+        refusal(state.set_policy("web", wrong)),
+        "rule 1, `allow out icmp 10.0.0.0/8:443`: only tcp, udp and sctp have ports"
     );
 }
 
@@ -811,7 +772,7 @@ fn a_damaged_file_is_refused() {
         (
             "\"protocol\":\"tcp\"",
             "\"protocol\":\"gre\"",
-            "`gre` is none of tcp, udp, sctp",
+            "`gre` is not a protocol: tcp, udp, sctp",
         ),
         (
             "\"ports\":[49152,65535]",

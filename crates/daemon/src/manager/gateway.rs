@@ -47,11 +47,11 @@ impl Writer {
     ) -> Result<Policy, ApiError> {
         let (endpoint, change) = self
             .state
-            .set_policy(endpoint.as_str(), translate::policy(policy))
+            .set_policy(endpoint.as_str(), policy.clone())
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(endpoint = %endpoint.id, rules = endpoint.policy.rules.len(), "has rules");
-        Ok(translate::api_policy(&endpoint.policy))
+        Ok(endpoint.policy)
     }
 
     /// Adds an uplink.
@@ -116,7 +116,7 @@ impl Snapshot {
     pub(super) fn policy(&self, endpoint: &Name) -> Result<Policy, ApiError> {
         self.state
             .endpoint_named(endpoint.as_str())
-            .map(|endpoint| translate::api_policy(&endpoint.policy))
+            .map(|endpoint| endpoint.policy.clone())
             .map_err(|error| refused(&error))
     }
 

@@ -48,8 +48,7 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::Ambiguous { .. }
         | E::BackendTwice(_)
         | E::BadHost(_)
-        | E::NotRouted { .. }
-        | E::BadRule { .. } => ApiError::invalid(message),
+        | E::NotRouted { .. } => ApiError::invalid(message),
     }
 }
 

@@ -15,7 +15,7 @@ use super::refuse::refused;
 
 mod gateway;
 
-pub(super) use gateway::{api_policy, policy, publication, publication_request, uplink_request};
+pub(super) use gateway::{publication, publication_request, uplink_request};
 
 /// A name of the state's: what is a name there is one here.
 pub(super) fn name(text: &str) -> Name {

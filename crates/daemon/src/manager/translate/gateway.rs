@@ -1,9 +1,8 @@
 //! What the gateway does, in the interface's words and the state's. Pure.
 
 use super::name;
-use api::{Action, OneOrMore, PublicationCreate, Rule, UplinkAdd, Way};
-use control::{Endpoint, Listener, Policy, Publication, PublicationRequest, State, UplinkRequest};
-use nat::config;
+use api::{OneOrMore, PublicationCreate, UplinkAdd};
+use control::{Endpoint, Listener, Publication, PublicationRequest, State, UplinkRequest};
 
 pub(in crate::manager) fn uplink_request(uplink: &UplinkAdd) -> UplinkRequest {
     UplinkRequest {
@@ -60,71 +59,4 @@ pub(in crate::manager) fn publication(
         network: OneOrMore::try_from(networks.collect::<Option<Vec<_>>>()?).ok()?,
         addresses: targets.iter().map(|target| target.to.addr.ip).collect(),
     })
-}
-
-pub(in crate::manager) fn policy(policy: &api::Policy) -> Policy {
-    let rule = |rule: &Rule| config::Rule {
-        action: action(rule.action),
-        direction: match rule.direction {
-            Way::In => config::Direction::In,
-            Way::Out => config::Direction::Out,
-        },
-        peer: rule.peer,
-        protocol: rule.protocol,
-        ports: rule.ports,
-    };
-    Policy {
-        otherwise: action(policy.default),
-        rules: policy.rules.iter().map(rule).collect(),
-    }
-}
-
-pub(in crate::manager) fn api_policy(policy: &Policy) -> api::Policy {
-    let rule = |rule: &config::Rule| Rule {
-        action: api_action(rule.action),
-        direction: match rule.direction {
-            config::Direction::In => Way::In,
-            config::Direction::Out => Way::Out,
-        },
-        peer: rule.peer,
-        protocol: rule.protocol,
-        ports: rule.ports,
-    };
-    api::Policy {
-        default: api_action(policy.otherwise),
-        rules: policy.rules.iter().map(rule).collect(),
-    }
-}
-
-fn action(action: Action) -> config::Action {
-    match action {
-        Action::Allow => config::Action::Allow,
-        Action::Deny => config::Action::Deny,
-    }
-}
-
-fn api_action(action: config::Action) -> Action {
-    match action {
-        config::Action::Allow => Action::Allow,
-        config::Action::Deny => Action::Deny,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_goes_into_the_state_comes_out_again() {
-        let rules = [
-            "deny in any",
-            "allow out tcp 10.0.0.0/8:1-9",
-            "deny out icmpv6",
-        ];
-        let spec = api::Policy {
-            default: Action::Deny,
-            rules: rules.map(|rule| rule.parse().unwrap()).to_vec(),
-        };
-        assert_eq!(api_policy(&policy(&spec)), spec);
-    }
 }
