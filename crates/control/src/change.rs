@@ -1,10 +1,10 @@
 //! A change to the state, and how it is taken back.
 
+use crate::attachment::{Attachment, Hidden, Uplink};
 use crate::desired::{Network, Operation};
 use crate::model::{Endpoint, EndpointId, Port};
 use crate::placed::NetworkPlace;
-use crate::publish::{Publication, PublicationId};
-use crate::uplink::{Attachment, Hidden, Uplink};
+use crate::publication::{Publication, PublicationId};
 use crate::{State, stored};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};

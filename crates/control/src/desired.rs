@@ -6,8 +6,8 @@
 //! An [`Operation`] is all that can happen to it. The store that remembers operations gives each a
 //! revision, and refuses one that was checked against an older state.
 
-use crate::ipam::mix;
-use crate::stored;
+use crate::hash::mix;
+use crate::stored::{self, Record};
 use ipnet::IpNet;
 use model::{AddressRange, FdbLimits, Routing, StormLimits};
 use serde::{Deserialize, Serialize};
@@ -104,4 +104,11 @@ pub(crate) fn network_uuid(seed: u64, number: u32) -> Uuid {
     let half = |which: u64| mix(mix(mix(seed) ^ which) ^ u64::from(number));
     let bits = (u128::from(half(1)) << 64) | u128::from(half(2));
     Builder::from_custom_bytes(bits.to_be_bytes()).into_uuid()
+}
+
+impl Record for Network {
+    type Id = Uuid;
+    fn id(&self) -> Uuid {
+        self.uuid
+    }
 }

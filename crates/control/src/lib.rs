@@ -29,11 +29,14 @@
 //! lock across both.
 
 mod attach;
+mod attachment;
 mod change;
 mod check;
 mod desired;
 mod error;
+mod facts;
 mod file;
+mod hash;
 mod ipam;
 mod join;
 mod live;
@@ -45,6 +48,7 @@ mod placed;
 mod plan;
 mod policy;
 mod port;
+mod publication;
 mod publish;
 pub mod reconcile;
 mod router;
@@ -55,9 +59,11 @@ mod stored;
 mod uplink;
 
 pub use attach::AttachRequest;
+pub use attachment::{Attachment, Hidden, Uplink};
 pub use change::Change;
 pub use desired::{Network, Operation, Subnet};
 pub use error::Error;
+pub use facts::{LinkFacts, UplinkFacts};
 pub use file::{FileError, VERSION, read_json};
 pub use join::{EndpointChange, JoinRequest};
 pub use live::Live;
@@ -69,8 +75,8 @@ pub use network::{Gateway, NetworkRequest, SubnetRequest};
 pub use placed::{Bridge, NetworkPlace, PlacedNetwork, StaticEntry};
 pub use plan::{InterfacePlan, InterfaceStep, TAP_MTU_MAX};
 pub use port::PortRequest;
-pub use publish::{Listener, Publication, PublicationId, PublicationRequest};
+pub use publication::{Listener, Publication, PublicationId};
+pub use publish::PublicationRequest;
 pub use reconcile::{Action, Observed, Plan, reconcile};
-pub use router::{LinkFacts, UplinkFacts};
 pub use state::State;
-pub use uplink::{Attachment, Hidden, Uplink, UplinkRequest};
+pub use uplink::UplinkRequest;

@@ -12,11 +12,12 @@
 //! ```
 //! Forgetting comes last: a frame in flight under the old topology could teach it again.
 
+use crate::attachment::Attachment;
 use crate::desired::{Network, Subnet};
-use crate::ipam::mix;
+use crate::facts::UplinkFacts;
+use crate::hash::mix;
 use crate::model::{Isolation, Port};
-use crate::router::UplinkFacts;
-use crate::uplink::{Attachment, HIDDEN_FDB};
+use crate::uplink::HIDDEN_FDB;
 use crate::{Error, State};
 use ipnet::IpNet;
 use model::{FdbLimits, Rate, StormLimits, VlanMode};

@@ -3,7 +3,7 @@
 //! Every field is public: these are plain records. What makes a set of them sound is checked where
 //! a request enters (`network.rs`, `attach.rs`, `port.rs`) and where a file is loaded (`check.rs`).
 
-use crate::stored;
+use crate::stored::{self, Record, Stored};
 use ipnet::IpNet;
 use model::{Direction, Lock, Netns, Policy, Rate, StormLimits, VlanMode};
 use pipeline::{NetworkId, PortId};
@@ -194,4 +194,80 @@ pub struct Mirror {
     pub of: Vec<PortId>,
     /// Which of their frames.
     pub direction: Direction,
+}
+
+impl Record for Endpoint {
+    type Id = EndpointId;
+    fn id(&self) -> EndpointId {
+        self.id
+    }
+}
+
+impl Record for Port {
+    type Id = PortId;
+    fn id(&self) -> PortId {
+        self.id
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+pub(crate) struct MirrorForm {
+    of: Vec<u16>,
+    ingress: bool,
+    egress: bool,
+}
+
+impl Stored for Mirror {
+    type Form = MirrorForm;
+
+    fn to_form(&self) -> MirrorForm {
+        MirrorForm {
+            of: self.of.to_form(),
+            ingress: self.direction.has_rx(),
+            egress: self.direction.has_tx(),
+        }
+    }
+
+    fn of_form(form: MirrorForm) -> Result<Self, String> {
+        Ok(Self {
+            of: Stored::of_form(form.of)?,
+            direction: match (form.ingress, form.egress) {
+                (true, true) => Direction::Both,
+                (true, false) => Direction::Rx,
+                (false, true) => Direction::Tx,
+                (false, false) => return Err("a mirror copies nothing".to_owned()),
+            },
+        })
+    }
+}
+
+/// `true` and `false` as files had them before networks could keep endpoints apart, and `"off"`.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum IsolationForm {
+    Said(bool),
+    Word(String),
+}
+
+impl Stored for Isolation {
+    type Form = IsolationForm;
+
+    fn to_form(&self) -> IsolationForm {
+        match self {
+            Self::AsNetwork => IsolationForm::Said(false),
+            Self::On => IsolationForm::Said(true),
+            Self::Off => IsolationForm::Word("off".to_owned()),
+        }
+    }
+
+    fn of_form(form: IsolationForm) -> Result<Self, String> {
+        match form {
+            IsolationForm::Said(false) => Ok(Self::AsNetwork),
+            IsolationForm::Said(true) => Ok(Self::On),
+            IsolationForm::Word(word) if word == "off" => Ok(Self::Off),
+            IsolationForm::Word(word) => {
+                Err(format!("`{word}` is none of true, false and \"off\""))
+            }
+        }
+    }
 }

@@ -8,11 +8,11 @@
 //! Ids in here index tables of the switch and the router. They are small, given again after their
 //! owner is gone, and mean nothing on another host.
 
+use crate::attachment::{Attachment, Uplink};
 use crate::desired::Network;
 use crate::model::{Endpoint, EndpointId, Port};
-use crate::publish::{Publication, PublicationId};
-use crate::stored;
-use crate::uplink::{Attachment, Uplink};
+use crate::publication::{Publication, PublicationId};
+use crate::stored::{self, Record};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -133,5 +133,12 @@ impl Deref for PlacedNetwork<'_> {
 
     fn deref(&self) -> &Network {
         self.network
+    }
+}
+
+impl Record for NetworkPlace {
+    type Id = NetworkId;
+    fn id(&self) -> NetworkId {
+        self.id
     }
 }

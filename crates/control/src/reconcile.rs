@@ -27,8 +27,8 @@ mod port;
 pub use link::{Captures, Nic, OpenStack, OpenUplink, Ports, STACK_MTU, Way, facts, is_link_local};
 pub use port::{Held, PortHeld, Waiting, upkeep};
 
-use crate::publish::PublicationId;
-use crate::uplink::{Attachment, Hidden, Uplink};
+use crate::attachment::{Attachment, Hidden, Uplink};
+use crate::publication::PublicationId;
 use crate::{Change, State};
 use ipnet::IpNet;
 use pipeline::{NetworkId, PortId};

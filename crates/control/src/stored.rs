@@ -5,20 +5,14 @@
 
 use ipnet::IpNet;
 use model::{
-    Action, AddressRange, Direction, Lock, Policy, PortRange, Rule, RuleDirection, StormLimits,
-    VlanMode, VlanSet,
+    Action, AddressRange, Lock, Policy, PortRange, Rule, RuleDirection, StormLimits, VlanMode,
+    VlanSet,
 };
 use pipeline::{NetworkId, PortId};
 use serde::de::{DeserializeOwned, Error as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::net::IpAddr;
-use uuid::Uuid;
 use wire::{IpProtocol, MacAddr, VlanId};
-
-use crate::desired::Network;
-use crate::model::{Endpoint, EndpointId, Isolation, Mirror, Port};
-use crate::placed::NetworkPlace;
-use crate::publish::{Publication, PublicationId};
 
 /// A value whose form in the file is not that of the HTTP interface.
 pub(crate) trait Stored: Sized {
@@ -179,37 +173,6 @@ impl Stored for StormLimits {
     }
 }
 
-#[derive(Serialize, Deserialize)]
-pub(crate) struct MirrorForm {
-    of: Vec<u16>,
-    ingress: bool,
-    egress: bool,
-}
-
-impl Stored for Mirror {
-    type Form = MirrorForm;
-
-    fn to_form(&self) -> MirrorForm {
-        MirrorForm {
-            of: self.of.to_form(),
-            ingress: self.direction.has_rx(),
-            egress: self.direction.has_tx(),
-        }
-    }
-
-    fn of_form(form: MirrorForm) -> Result<Self, String> {
-        Ok(Self {
-            of: Stored::of_form(form.of)?,
-            direction: match (form.ingress, form.egress) {
-                (true, true) => Direction::Both,
-                (true, false) => Direction::Rx,
-                (false, true) => Direction::Tx,
-                (false, false) => return Err("a mirror copies nothing".to_owned()),
-            },
-        })
-    }
-}
-
 /// A VLAN mode; the VLANs of a trunk are runs of neighbours, the first and the last of each.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -263,41 +226,6 @@ impl Stored for VlanMode {
 pub(crate) trait Record {
     type Id: Copy + Ord;
     fn id(&self) -> Self::Id;
-}
-
-impl Record for Network {
-    type Id = Uuid;
-    fn id(&self) -> Uuid {
-        self.uuid
-    }
-}
-
-impl Record for NetworkPlace {
-    type Id = NetworkId;
-    fn id(&self) -> NetworkId {
-        self.id
-    }
-}
-
-impl Record for Endpoint {
-    type Id = EndpointId;
-    fn id(&self) -> EndpointId {
-        self.id
-    }
-}
-
-impl Record for Port {
-    type Id = PortId;
-    fn id(&self) -> PortId {
-        self.id
-    }
-}
-
-impl Record for Publication {
-    type Id = PublicationId;
-    fn id(&self) -> PublicationId {
-        self.id
-    }
 }
 
 pub(crate) mod table {
@@ -390,36 +318,5 @@ impl Stored for Rule {
             protocol: form.protocol,
             ports: form.ports,
         })
-    }
-}
-
-/// `true` and `false` as files had them before networks could keep endpoints apart, and `"off"`.
-#[derive(Serialize, Deserialize)]
-#[serde(untagged)]
-pub(crate) enum IsolationForm {
-    Said(bool),
-    Word(String),
-}
-
-impl Stored for Isolation {
-    type Form = IsolationForm;
-
-    fn to_form(&self) -> IsolationForm {
-        match self {
-            Self::AsNetwork => IsolationForm::Said(false),
-            Self::On => IsolationForm::Said(true),
-            Self::Off => IsolationForm::Word("off".to_owned()),
-        }
-    }
-
-    fn of_form(form: IsolationForm) -> Result<Self, String> {
-        match form {
-            IsolationForm::Said(false) => Ok(Self::AsNetwork),
-            IsolationForm::Said(true) => Ok(Self::On),
-            IsolationForm::Word(word) if word == "off" => Ok(Self::Off),
-            IsolationForm::Word(word) => {
-                Err(format!("`{word}` is none of true, false and \"off\""))
-            }
-        }
     }
 }

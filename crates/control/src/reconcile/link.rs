@@ -1,8 +1,8 @@
 //! Links that are no containers': uplinks, the host's stack, the daemon's servers.
 
 use super::{Action, Observed, Plan};
-use crate::router::{LinkFacts, UplinkFacts};
-use crate::uplink::{Attachment, Hidden, Uplink};
+use crate::attachment::{Attachment, Hidden, Uplink};
+use crate::facts::{LinkFacts, UplinkFacts};
 use crate::{Network, PlacedNetwork, State, Subnet, TAP_MTU_MAX};
 use ipnet::IpNet;
 use model::PortRange;

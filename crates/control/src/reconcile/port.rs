@@ -3,7 +3,7 @@
 use super::{Action, Observed};
 use crate::State;
 use crate::model::{Port, PortKind, Via};
-use crate::publish::{Listener, Publication, PublicationId};
+use crate::publication::{Listener, Publication, PublicationId};
 use pipeline::PortId;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,7 +3,8 @@
 use super::*;
 use crate::model::{EndpointId, NamespaceId, Sandbox};
 use crate::placed::Bridge;
-use crate::publish::{Listener, PublicationRequest};
+use crate::publication::Listener;
+use crate::publish::PublicationRequest;
 use crate::uplink::UplinkRequest;
 use crate::{AttachRequest, Gateway, JoinRequest, NetworkRequest, SubnetRequest, Via};
 use crate::{PortRequest, PortSettings};

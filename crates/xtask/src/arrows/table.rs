@@ -151,6 +151,20 @@ pub(super) const LAYERS: &[Layers] = &[
             &["memory", "packet", "pcap", "tap"],
         ],
     },
+    // Words; records; all of them at one moment; requests about them; what is made of them.
+    Layers {
+        package: CONTROL,
+        groups: &[
+            &["error", "facts", "hash", "names", "plan", "stored"],
+            &["attachment", "desired", "model", "placed", "publication"],
+            &["change", "ipam", "state"],
+            &[
+                "attach", "check", "file", "join", "network", "policy", "port", "publish",
+                "routing", "statics", "uplink",
+            ],
+            &["live", "named", "reconcile", "router"],
+        ],
+    },
     // What is configured and what a packet is; NAT; the router above it.
     Layers {
         package: NAT,
@@ -209,14 +223,6 @@ pub(super) const KNOWN_CYCLES: &[KnownCycle] = &[
         ],
     ),
     known(SWITCH, &["egress", "forward", "rate", "topology"]),
-    known(
-        CONTROL,
-        &[
-            "change", "desired", "ipam", "model", "network", "placed", "policy", "publish",
-            "state", "stored", "uplink",
-        ],
-    ),
-    known(CONTROL, &["live", "router"]),
     known(CLI, &["endpoint", "port"]),
     known(DOCKER, &["error", "ipam", "portmap"]),
     known(DOCKER, &["look", "names"]),
