@@ -1,5 +1,5 @@
 //! Clearway on the real kernel: containers are network namespaces with the kernel's own stack, the
-//! daemon is the built binary. `host` and `ports` are the crates that talk to the kernel, each on
+//! daemon is the built binary. `host`, `ports` and `programs` are the crates that talk to the kernel, each on
 //! its own. Needs root. Every namespace is anonymous and the daemon's own is one of them, so nothing
 //! of the machine's network is touched and nothing is left behind.
 
@@ -15,6 +15,7 @@ mod lifecycle;
 mod nat;
 mod plain;
 mod ports;
+mod programs;
 mod stacks;
 mod switching;
 mod uplink;

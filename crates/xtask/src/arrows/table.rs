@@ -46,6 +46,7 @@ const LAB: &str = "clearway-lab";
 const CLEARWAY: &str = "clearway";
 const TESTBED: &str = "clearway-testbed";
 const BPF: &str = "clearway-bpf";
+const LOADER: &str = "clearway-loader";
 const SIM: &str = "clearway-sim";
 const BENCHES: &str = "clearway-benches";
 const FUZZ: &str = "clearway-fuzz";
@@ -81,6 +82,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     rule(CONTROL, Kind::Pure, &[WIRE, MODEL, PIPELINE, SWITCH, NAT]),
     rule(BPF, Kind::Pure, &[]),
+    rule(LOADER, Kind::Shell, &[BPF]),
     rule(CAPTURE, Kind::Shell, &[]),
     rule(PORT, Kind::Shell, &[WIRE, PIPELINE, CAPTURE]),
     rule(
@@ -121,7 +123,7 @@ pub(super) const RULES: &[Rule] = &[
         Kind::Dev,
         &[
             WIRE, PIPELINE, OBSERVE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API, DAEMON, SIM,
-            TESTBED,
+            TESTBED, BPF, LOADER,
         ],
     ),
     rule(
