@@ -68,8 +68,8 @@ pub use rewrite::{Rewrite, Translation};
 pub use route::route;
 pub use router::{ConfigError, Live, Router};
 pub use table::{
-    Change, Ending, Entry, Event, Filter, Gap, Hold, Holder, Imported, NatSettings, Party, Phase,
-    Settings, Stored, Tables, Traffic,
+    Change, Ending, Entry, Event, Gap, Hold, Holder, Imported, NatSettings, Party, Phase, Settings,
+    Stored, Tables, Traffic,
 };
 pub use translate::{External, Related, Translator};
 pub use tuple::{Inside, Kind, TransportAddr, Tuple, addresses, classify};

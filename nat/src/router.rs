@@ -14,7 +14,7 @@ use crate::outbox::Outbox;
 use crate::policy::Policies;
 use crate::published::{PublishError, Published};
 use crate::routes::Routes;
-use crate::table::{Entry, Filter, Gap, Imported, NatSettings, Settings, Stored, Tables};
+use crate::table::{Entry, Gap, Imported, NatSettings, Settings, Stored, Tables};
 use crate::translate::External;
 use hashbrown::HashMap;
 use pipeline::{Instant, NetworkId};
@@ -270,10 +270,10 @@ impl Router {
             .expire(&self.settings, now, EXPIRED_AT_ONCE);
     }
 
-    /// The connections that pass `filter`.
+    /// The connections that are `wanted`.
     #[must_use]
-    pub fn connections(&self, filter: &Filter, now: Instant) -> Vec<Entry> {
-        self.live.tables.list(filter, &self.settings, now)
+    pub fn connections(&self, now: Instant, wanted: impl FnMut(&Entry) -> bool) -> Vec<Entry> {
+        self.live.tables.list(&self.settings, now, wanted)
     }
 
     /// Forgets the connections that `keep` refuses, and answers how many they were.

@@ -10,7 +10,7 @@ use crate::leave::flow;
 use crate::router::{Live, Router};
 use crate::table::{Holder, Imported, Party, Stored, Tables, Traffic, hold_of};
 use crate::tuple::{Kind, Tuple, classify};
-use crate::{Filter, Translation, TransportAddr};
+use crate::{Translation, TransportAddr};
 use pipeline::{Instant, NetworkId};
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,20 +51,16 @@ impl Router {
 
     /// Returns whether the packet is one of a connection already, as its initiator sends or its responder.
     fn knows(&self, from: NetworkId, tuple: &Tuple, now: Instant) -> bool {
-        let filter = Filter {
-            ip: Some(tuple.src.ip),
-            port: Some(tuple.src.port),
-            protocol: Some(tuple.protocol),
-            ..Filter::ALL
+        let sends = |own: &Party, other: &Party| {
+            let called = other.seen_as.unwrap_or(other.addr);
+            own.network == from && own.addr == tuple.src && called == tuple.dst
         };
-        let all = self.connections(&filter, now);
-        all.iter().any(|entry| {
-            let sends = |own: &Party, other: &Party| {
-                let called = other.seen_as.unwrap_or(other.addr);
-                own.network == from && own.addr == tuple.src && called == tuple.dst
-            };
-            sends(&entry.initiator, &entry.responder) || sends(&entry.responder, &entry.initiator)
-        })
+        let all = self.connections(now, |entry| {
+            entry.protocol == tuple.protocol
+                && (sends(&entry.initiator, &entry.responder)
+                    || sends(&entry.responder, &entry.initiator))
+        });
+        !all.is_empty()
     }
 
     fn begun(

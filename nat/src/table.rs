@@ -51,7 +51,7 @@ mod shard;
 mod slab;
 mod stored;
 
-pub use entry::{Entry, Filter, Holder, Party, Phase};
+pub use entry::{Entry, Holder, Party, Phase};
 pub use events::{Change, Ending, Event};
 pub use session::{Hold, Traffic};
 pub use settings::{NatSettings, Settings};
@@ -173,24 +173,24 @@ impl Tables {
         freed
     }
 
-    /// The connections that match, in no order. Those that are over are not among them.
+    /// The connections that are `wanted`, in no order. Those that are over are not among them.
     #[must_use]
-    pub fn list(&self, filter: &Filter, settings: &Settings, now: Instant) -> Vec<Entry> {
+    pub fn list(
+        &self,
+        settings: &Settings,
+        now: Instant,
+        mut wanted: impl FnMut(&Entry) -> bool,
+    ) -> Vec<Entry> {
         let mut found = Vec::new();
         self.walk(|shard, at| {
             if let Some(entry) = shard.listed(at, settings, now)
                 && !entry.remaining.is_zero()
-                && filter.matches(&entry)
+                && wanted(&entry)
             {
                 found.push(entry);
             }
         });
         found
-    }
-
-    /// Forgets the connections that match, and answers how many they were.
-    pub fn flush(&self, filter: &Filter, settings: &Settings, now: Instant) -> usize {
-        self.retain(settings, now, |entry| !filter.matches(entry))
     }
 
     /// Forgets the connections that `keep` refuses, and answers how many they were.

@@ -156,7 +156,7 @@ fn what_is_kept_answers_until_a_signal() {
     // There is something to see for who looks.
     assert_eq!(client.uplinks().unwrap().len(), 1);
     assert_eq!(client.publications().unwrap().len(), 1);
-    let standing = client.nat(&api::NatFilter::default()).unwrap();
+    let standing = client.nat(&api::Filter::default()).unwrap();
     assert!(
         standing
             .iter()

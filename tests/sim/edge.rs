@@ -13,7 +13,7 @@ mod tcp;
 use crate::rig::Rig;
 use crate::site::{A, B, C, GUESTS, Guest, HOP, OURS, Site, UP, WORLD2};
 use frames::{at, frame, tuple, tuple_of, unreachable};
-use nat::{Change, Ending, Filter, Inside, Live, PortRange, TransportAddr, Tuple};
+use nat::{Change, Ending, Inside, Live, PortRange, TransportAddr, Tuple};
 use pipeline::{DropReason, Instant};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -280,20 +280,14 @@ impl Both {
             addr: own,
         };
         // Where the far end refuses it, what it became is not to be seen on any wire.
-        let filter = Filter {
-            ip: Some(own.ip),
-            port: Some(own.port),
-            ..Filter::ALL
-        };
-        let listed = self.real.router().connections(&filter, self.now);
-        let seen = listed.iter().find(|entry| {
+        let listed = self.real.router().connections(self.now, |entry| {
             let (inside, peer) = (entry.inside(), entry.peer());
             inside.network == caller.network
                 && inside.addr == own
                 && entry.protocol == IpProtocol::UDP
                 && peer.seen_as.unwrap_or(peer.addr) == dst
         });
-        let seen = seen.and_then(|entry| entry.inside().seen_as);
+        let seen = listed.first().and_then(|entry| entry.inside().seen_as);
         let known_as = match &got {
             Ok((_, bytes)) => Ok(tuple_of(bytes).src),
             Err(reason) => seen.ok_or(*reason),
@@ -387,7 +381,7 @@ impl Both {
     /// The same connections live in both.
     fn compare(&mut self) {
         self.dumb.forget(self.now);
-        let real = self.real.router().connections(&Filter::ALL, self.now);
+        let real = self.real.router().connections(self.now, |_| true);
         let real = real.iter().map(|entry| {
             let (inside, peer) = (entry.inside(), entry.peer());
             let own = (inside.network, inside.addr, inside.seen_as);

@@ -21,8 +21,8 @@
 use crate::declare::calls;
 use crate::{
     Adopt, Adoption, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest,
-    Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Finding, Flushed, Join, NatEntry,
-    NatEvent, NatFilter, Neighbour, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd,
+    Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Filter, Finding, Flushed, Join,
+    NatEntry, NatEvent, Neighbour, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd,
     PortSet, Publication, PublicationCreate, Status, TraceEvent, TraceRequest, Uplink, UplinkAdd,
 };
 
@@ -137,15 +137,15 @@ calls! {
     /// Calls about the connections the NAT follows.
     NatCalls "nat" {
         /// The connections the NAT follows that pass the filter.
-        get "/v1/nat" nat(query filter: NatFilter) -> ok Vec<NatEntry> | invalid | unavailable;
+        get "/v1/nat" nat(query filter: Filter) -> ok Vec<NatEntry> | invalid | unavailable;
 
         /// Forgets the connections that pass the filter.
-        post "/v1/nat/flush" nat_flush(body filter: NatFilter)
+        post "/v1/nat/flush" nat_flush(body filter: Filter)
             -> ok Flushed | invalid | unavailable;
 
         /// What happens to the connections that pass the filter, a line of JSON each, until the client
         /// hangs up.
-        get "/v1/nat/watch" nat_watch(query filter: NatFilter)
+        get "/v1/nat/watch" nat_watch(query filter: Filter)
             -> stream NatEvent | invalid | unavailable;
 
         /// The router's neighbours, found by ARP and NDP, by link and address.

@@ -75,11 +75,11 @@ macro_rules! calls {
         /// A route for each call.
         #[cfg(feature = "server")]
         pub(crate) fn routes<S: Service>() -> axum::Router<std::sync::Arc<S>> {
-            use $crate::server::{Checked, Filter, Named, reply};
+            use $crate::server::{Checked, Named, Queried, reply};
             axum::Router::new()$($(.route($path, axum::routing::$verb(
                 |axum::extract::State(service): axum::extract::State<std::sync::Arc<S>>,
                  $(Named($name): Named,)?
-                 $(Filter($query): Filter<$Query>,)?
+                 $(Queried($query): Queried<$Query>,)?
                  $(Checked($body): Checked<$Body>,)?| {
                     reply::$answer(move || service.$call($(&$name,)? $(&$query,)? $(&$body,)?))
                 },

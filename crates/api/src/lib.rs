@@ -18,6 +18,7 @@ mod doctor;
 mod error;
 mod explain;
 mod fdb;
+mod filter;
 mod nat;
 mod network;
 mod port;
@@ -50,6 +51,7 @@ pub use explain::{
     parse_hex,
 };
 pub use fdb::{FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed};
+pub use filter::Filter;
 pub use model::{
     Action, AddressRange, AdminState, Attach, Dependence, Direction, EndpointSet, ExternalPrefix,
     FdbLimits, Invalid, IpProtocol, Join, Listener, Lock, MacAddr as Mac, Masquerade, Mirror, Name,
@@ -58,7 +60,7 @@ pub use model::{
     PublicationCreate, Rate, Routing, Rule, RuleDirection, SETTINGS, Setting, StormLimits,
     UplinkAdd, UplinkChoice, Via, VlanId, VlanMode, VlanSet, on_or_off,
 };
-pub use nat::{NatCount, NatEntry, NatEvent, NatFilter, NatTuple, Neighbour};
+pub use nat::{NatCount, NatEntry, NatEvent, NatTuple, Neighbour};
 pub use network::Network;
 pub use port::{Counters, Port, PortState};
 pub use publish::Publication;

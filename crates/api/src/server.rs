@@ -13,7 +13,7 @@ use crate::{ApiError, Method, OPENAPI, Service};
 use axum::http::{StatusCode, Uri};
 use axum::routing::get;
 use axum::{Json, Router};
-pub(crate) use extract::{Checked, Filter, Named, Refusal};
+pub(crate) use extract::{Checked, Named, Queried, Refusal};
 use std::sync::Arc;
 use utoipa::OpenApi;
 

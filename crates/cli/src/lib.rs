@@ -13,6 +13,7 @@ mod endpoint;
 mod explain;
 mod failure;
 mod fdb;
+mod filter;
 mod nat;
 mod network;
 mod output;

@@ -1,8 +1,9 @@
 //! `clearway nat`: the connections the NAT follows, in the habits of `conntrack`.
 
 use crate::failure::Failure;
+use crate::filter::joined;
 use crate::output::{Format, Output, table, word};
-use api::{Client, IpProtocol, Name, NatCount, NatEntry, NatEvent, NatFilter, NatState, Neighbour};
+use api::{Client, Filter, IpProtocol, Name, NatCount, NatEntry, NatEvent, NatState, Neighbour};
 use ipnet::IpNet;
 use std::io::Write;
 use std::net::IpAddr;
@@ -44,6 +45,10 @@ pub enum NatCommand {
 /// Which connections.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct FilterArgs {
+    /// The words of a filter, as `clearway trace` has them: `endpoint web-1 and tcp port 443`, `nat`,
+    /// `not state closing`. The options below stand for words, and narrow the filter
+    #[arg(value_name = "FILTER")]
+    words: Vec<String>,
     /// Of this protocol: tcp, udp, sctp, icmp, icmpv6 or a number
     #[arg(long, value_name = "PROTOCOL")]
     protocol: Option<IpProtocol>,
@@ -68,16 +73,21 @@ pub struct FilterArgs {
 }
 
 impl FilterArgs {
-    fn get(&self) -> NatFilter {
-        NatFilter {
-            protocol: self.protocol,
-            src: self.src,
-            dst: self.dst,
-            port: self.port,
-            network: self.network.clone(),
-            endpoint: self.endpoint.clone(),
-            state: self.state,
-        }
+    fn get(&self) -> Filter {
+        let named = |word: &str, name: &Name| format!("{word} \"{name}\"");
+        joined(
+            &self.words,
+            [
+                self.protocol
+                    .map(|protocol| format!("proto {}", protocol.0)),
+                self.src.map(|net| format!("src net {net}")),
+                self.dst.map(|net| format!("dst net {net}")),
+                self.port.map(|port| format!("port {port}")),
+                self.network.as_ref().map(|name| named("network", name)),
+                self.endpoint.as_ref().map(|name| named("endpoint", name)),
+                self.state.map(|state| format!("state {state}")),
+            ],
+        )
     }
 }
 
@@ -89,7 +99,7 @@ impl NatCommand {
             }
             Self::Flush { filter, all } => {
                 let filter = filter.get();
-                if *all != (filter == NatFilter::default()) {
+                if *all != filter.is_all() {
                     return Err(Failure::Usage(
                         "say which connections to forget, or --all".into(),
                     ));
@@ -108,7 +118,7 @@ impl NatCommand {
 /// Prints a line for each event as it comes.
 fn watch(
     client: &Client,
-    filter: &NatFilter,
+    filter: &Filter,
     output: Output,
     out: &mut dyn Write,
 ) -> Result<(), Failure> {
@@ -283,6 +293,26 @@ mod tests {
         let json = line(&event, Format::Json).unwrap();
         assert!(!json.contains('\n'));
         assert_eq!(serde_json::from_str::<NatEvent>(&json).unwrap(), event);
+    }
+
+    #[test]
+    fn options_stand_for_words() {
+        let filter = FilterArgs {
+            words: vec!["nat".into(), "or".into(), "icmp".into()],
+            protocol: Some(IpProtocol::TCP),
+            src: Some(addresses("10.1.0.2").unwrap()),
+            dst: Some(addresses("2001:db8::/32").unwrap()),
+            port: Some(80),
+            network: Some("and".parse().unwrap()),
+            endpoint: Some("web".parse().unwrap()),
+            state: Some(NatState::Closing),
+        };
+        assert_eq!(
+            filter.get().filter,
+            "proto 6 and src net 10.1.0.2/32 and dst net 2001:db8::/32 and port 80 and \
+             network \"and\" and endpoint \"web\" and state closing and (nat or icmp)"
+        );
+        assert!(FilterArgs::default().get().is_all());
     }
 
     #[test]

@@ -41,7 +41,9 @@ fn every_command_is_understood() {
         "policy show web -o json",
         "policy clear web db",
         "nat ls --protocol tcp --src 10.1.0.2 --dst 10.0.0.0/8 --port 80 --network blue --endpoint web --state closing -o json",
+        "nat ls endpoint web and ( tcp port 443 or not nat ) --network blue -o json",
         "nat flush --all",
+        "nat flush ! tcp",
         "nat watch -o json",
         "doctor --clean -o json",
         "docker install --uplink eth0 --uplink eth1 --prefix /mnt --dry-run",
@@ -195,6 +197,7 @@ fn without_a_daemon_a_command_fails_with_1() {
         "network set blue",
         "nat flush",
         "nat flush --all --port 1",
+        "nat flush --all tcp",
     ] {
         let failure = ask(
             &parse(words).unwrap(),

@@ -1,7 +1,7 @@
 //! What must hold of the tables whatever happened before, seen through their listing.
 
 use super::site::{self, INSIDE, PLACES, QUOTA};
-use nat::{Entry, Filter, Inside, Router, TransportAddr};
+use nat::{Entry, Inside, Router, TransportAddr};
 use pipeline::{Instant, NetworkId};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ type Way = (IpProtocol, TransportAddr, (NetworkId, TransportAddr));
 /// ours to give, or counted to nobody; when one is left after all were forgotten.
 pub(super) fn check(router: &Router, now: Instant) {
     let tables = &router.live.tables;
-    let all = router.connections(&Filter::ALL, now);
+    let all = router.connections(now, |_| true);
     assert!(all.len() <= tables.len() && tables.len() <= PLACES as usize);
     let mut ways: BTreeMap<Way, &Entry> = BTreeMap::new();
     let mut mapped: BTreeMap<(IpProtocol, TransportAddr), Inside> = BTreeMap::new();

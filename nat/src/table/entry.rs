@@ -4,7 +4,6 @@ use super::session::{Class, Externals, Session, Traffic};
 use crate::TransportAddr;
 use crate::tcp::Side;
 use pipeline::{Instant, NetworkId};
-use std::net::IpAddr;
 use std::time::Duration;
 use wire::IpProtocol;
 
@@ -76,50 +75,6 @@ pub enum Phase {
     Established,
     /// It is over, as TCP understands it.
     Closing,
-}
-
-/// Which connections: all conditions that are set must hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Filter {
-    /// One end is in this network.
-    pub network: Option<NetworkId>,
-    /// One end has this address, or is seen as it.
-    pub ip: Option<IpAddr>,
-    /// One end has this port, or is seen as it.
-    pub port: Option<u16>,
-    /// The protocol.
-    pub protocol: Option<IpProtocol>,
-}
-
-impl Filter {
-    /// Every connection.
-    pub const ALL: Self = Self {
-        network: None,
-        ip: None,
-        port: None,
-        protocol: None,
-    };
-
-    /// Returns whether it is one of them.
-    #[must_use]
-    pub fn matches(&self, entry: &Entry) -> bool {
-        let parties = [entry.initiator, entry.responder];
-        let addrs = || {
-            parties
-                .into_iter()
-                .flat_map(|p| [Some(p.addr), p.seen_as])
-                .flatten()
-        };
-        self.network
-            .is_none_or(|network| parties.iter().any(|party| party.network == network))
-            && self.ip.is_none_or(|ip| addrs().any(|addr| addr.ip == ip))
-            && self
-                .port
-                .is_none_or(|port| addrs().any(|addr| addr.port == port))
-            && self
-                .protocol
-                .is_none_or(|protocol| entry.protocol == protocol)
-    }
 }
 
 impl Entry {

@@ -4,7 +4,7 @@ use super::footprint::{footprint, is_as_before};
 use super::talk::{Teller, ask_from, ask_tcp, ask_udp, udp};
 use super::{HOST, Outside, WORLD, at, settled};
 use crate::fixture::{Container, SOON, name};
-use api::{NatFilter, Uplink, UplinkAdd, UplinkChoice, UplinkState};
+use api::{Filter, Uplink, UplinkAdd, UplinkChoice, UplinkState};
 use nix::sys::signal::Signal;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -134,11 +134,7 @@ fn a_new_address_is_left_from_and_the_old_ones_mappings_end() {
         assert_eq!(ask_from(&socket).unwrap().ip(), MOVED[index]);
     }
     wait_until("the end of the old mappings", SOON, || {
-        let all = outside
-            .clearway
-            .client()
-            .nat(&NatFilter::default())
-            .unwrap();
+        let all = outside.clearway.client().nat(&Filter::default()).unwrap();
         !all.iter()
             .any(|entry| HOST.contains(&entry.translated.src.ip()))
     })

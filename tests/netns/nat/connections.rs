@@ -6,6 +6,7 @@ use super::{HOST, Outside, WORLD, at};
 use crate::binary::binary;
 use crate::fixture::SOON;
 use api::{IpProtocol, NatChange, NatEntry, NatEvent, NatState};
+use std::collections::HashSet;
 use std::io::{BufRead, BufReader};
 use std::process::{ChildStdout, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
@@ -75,6 +76,9 @@ fn connections_are_listed_by_every_filter() {
             "--network web".to_owned(),
             format!("--endpoint {}", shop.endpoint.id),
             "--state established --protocol tcp".to_owned(),
+            format!("src {} and nat and state established", shop.ip(index)),
+            format!("endpoint {} or udp", shop.endpoint.id),
+            "not ( network other or udp )".to_owned(),
         ] {
             assert_eq!(
                 outside.listed(&format!("{of_line} {yes}")).len(),
@@ -92,6 +96,8 @@ fn connections_are_listed_by_every_filter() {
             "--network other".to_owned(),
             format!("--endpoint {}", bystander.endpoint.id),
             "--state closing".to_owned(),
+            format!("src {world} or endpoint {}", bystander.endpoint.id),
+            "not tcp".to_owned(),
         ] {
             let no = format!("--dst {world} --protocol tcp {no}");
             assert_eq!(outside.listed(&no), [], "{no}");
@@ -144,6 +150,72 @@ fn what_is_flushed_is_forgotten_and_nothing_else() {
         let refused = outside.clearway.cli("nat flush");
         assert!(!refused.status.success(), "without a filter it takes --all");
     }
+}
+
+#[test]
+fn a_filter_forgets_just_what_it_lists() {
+    let outside = Outside::with_uplink();
+    let web = outside.clearway.network("web", 1);
+    let other = outside.clearway.network("other", 2);
+    let (shop, bystander) = (
+        outside.container(&web, "shop"),
+        outside.container(&other, "bystander"),
+    );
+    let world = WORLD[0];
+    let teller = Teller::start(&outside.world, 7001);
+    let _lines = [&shop, &bystander]
+        .map(|from| Line::open((&outside.world, 7000), &from.ns, at(world, 7000)));
+    let seen = |filter: &str| {
+        let entries = outside.listed(filter);
+        let key = |entry: NatEntry| (entry.protocol, entry.original, entry.translated);
+        entries.into_iter().map(key).collect::<HashSet<_>>()
+    };
+    for filter in [
+        "udp and network other".to_owned(),
+        format!("udp and src {}", shop.ip(0)),
+        format!("endpoint {} and not udp", shop.endpoint.id),
+        "tcp port 7000 and state established".to_owned(),
+    ] {
+        for from in [&shop, &bystander] {
+            let socket = udp(&from.ns, world, 0);
+            socket.connect(teller.at(world)).unwrap();
+            ask_from(&socket).unwrap();
+        }
+        let (all, chosen) = (seen(""), seen(&filter));
+        assert!(!chosen.is_empty() && chosen.len() < all.len(), "{filter}");
+        let forgotten = outside.nat(&format!("flush {filter}"));
+        assert_eq!(
+            forgotten,
+            format!("{} forgotten\n", chosen.len()),
+            "{filter}"
+        );
+        assert_eq!(seen(""), &all - &chosen, "{filter}");
+    }
+}
+
+#[test]
+fn words_that_say_nothing_about_connections_are_refused() {
+    let outside = Outside::with_uplink();
+    let (_, container) = outside.web();
+    let line = Line::open((&outside.world, 7000), &container.ns, at(WORLD[0], 7000));
+    for (filter, says) in [
+        ("tcp or drop", "`drop` says nothing about a connection"),
+        (
+            "hots",
+            "`hots` is not known; a filter is made of host, net,",
+        ),
+        ("tcp and", "the end stands where host, net,"),
+        ("network nowhere", "there is no network `nowhere`"),
+        ("--endpoint nobody", "there is no endpoint `nobody`"),
+    ] {
+        for command in ["ls", "flush", "watch"] {
+            let refused = outside.clearway.cli(&format!("nat {command} {filter}"));
+            let error = String::from_utf8_lossy(&refused.stderr);
+            assert!(!refused.status.success(), "{command} {filter}");
+            assert!(error.contains(says), "{command} {filter}: {error}");
+        }
+    }
+    line.carries();
 }
 
 /// `clearway nat watch`, line by line.

@@ -3,7 +3,7 @@
 use super::talk::{Teller, ask_tcp, ask_udp, is_deaf, is_mute, is_silent, udp};
 use super::{Outside, WORLD, gateway};
 use crate::fixture::Container;
-use api::{Action, NatFilter, Policy, Rate};
+use api::{Action, Filter, Policy, Rate};
 use std::time::Duration;
 use testbed::traffic::{Amount, UdpLoad, tcp_bulk, udp_count};
 
@@ -134,10 +134,7 @@ fn a_quota_bounds_one_endpoint_and_harms_no_other() {
             socket.send_to(b"!", (world, 9)).unwrap();
         }
         outside.counted("quota_exceeded", before + 4_000);
-        let held = NatFilter {
-            src: Some(greedy.ip(index).into()),
-            ..NatFilter::default()
-        };
+        let held = Filter::new(format!("src {}", greedy.ip(index)));
         let held = outside.clearway.client().nat(&held).unwrap().len();
         assert_eq!(held, QUOTA as usize, "{world}");
         // It has what it may have, and the other has it all.

@@ -3,16 +3,13 @@
 use super::line::{Line, are_dead};
 use super::talk::{Teller, ask_from, hears_nothing, udp};
 use super::{HOST, Outside, WORLD, at, gateway};
-use api::{Action, NatFilter};
+use api::{Action, Filter};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 impl Outside {
     /// Connections with this port.
     fn with_port(&self, port: u16) -> usize {
-        let filter = NatFilter {
-            port: Some(port),
-            ..NatFilter::default()
-        };
+        let filter = Filter::new(format!("port {port}"));
         self.clearway.client().nat(&filter).unwrap().len()
     }
 }

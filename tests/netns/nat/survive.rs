@@ -4,7 +4,7 @@ use super::line::Line;
 use super::talk::connect;
 use super::{HOST, Outside, WORLD, at};
 use crate::fixture::SOON;
-use api::{NatFilter, NatState};
+use api::{Filter, NatState};
 use nix::sys::signal::Signal;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
@@ -105,7 +105,7 @@ impl Outside {
 
     /// Fails unless the connections to `port` are listed, one of each IP version.
     fn lists(&self, port: u16) {
-        let all = self.clearway.client().nat(&NatFilter::default()).unwrap();
+        let all = self.clearway.client().nat(&Filter::default()).unwrap();
         let listed = all.iter().filter(|entry| {
             entry.original.dst.port() == port && entry.state == NatState::Established
         });

@@ -1,8 +1,8 @@
 //! From HTTP to checked values, and from refusals back to HTTP.
 
 use crate::{
-    Adopt, ApiError, Attach, Detach, EndpointSet, ExplainRequest, FdbAdd, FdbFlush, FdbKey, Join,
-    Name, NatFilter, NetworkCreate, NetworkSet, Policy, PortAdd, PortSet, PublicationCreate,
+    Adopt, ApiError, Attach, Detach, EndpointSet, ExplainRequest, FdbAdd, FdbFlush, FdbKey, Filter,
+    Join, Name, NetworkCreate, NetworkSet, Policy, PortAdd, PortSet, PublicationCreate,
     TraceRequest, UplinkAdd,
 };
 use axum::extract::rejection::{PathRejection, QueryRejection};
@@ -69,16 +69,16 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
 
 /// What stands behind the question mark.
 #[derive(Debug)]
-pub(crate) struct Filter<T>(pub(crate) T);
+pub(crate) struct Queried<T>(pub(crate) T);
 
-impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Filter<T> {
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Queried<T> {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Refusal> {
-        let filter = Query::<T>::from_request_parts(parts, state).await;
-        let Query(filter) =
-            filter.map_err(|error: QueryRejection| ApiError::invalid(error.body_text()))?;
-        Ok(Self(filter))
+        let query = Query::<T>::from_request_parts(parts, state).await;
+        let Query(query) =
+            query.map_err(|error: QueryRejection| ApiError::invalid(error.body_text()))?;
+        Ok(Self(query))
     }
 }
 
@@ -106,7 +106,7 @@ macro_rules! checks {
 
 checks!(
     NetworkCreate, NetworkSet, Attach, Join, Policy, UplinkAdd, Adopt, PublicationCreate, PortAdd, PortSet, FdbAdd, TraceRequest;
-    Detach, EndpointSet, FdbKey, FdbFlush, NatFilter
+    Detach, EndpointSet, FdbKey, FdbFlush, Filter
 );
 
 impl Check for ExplainRequest {

@@ -3,8 +3,8 @@
 use super::*;
 use crate::{
     Asked, Attach, CALLS, Client, ClientError, ErrorCode, FdbAdd, FdbEntry, FdbFilter, FdbKind,
-    IpProtocol, Name, NatChange, NatCount, NatEntry, NatEvent, NatFilter, NatState, NatTuple,
-    Netns, NetworkCreate, Stub, VlanId,
+    Filter, IpProtocol, Name, NatChange, NatCount, NatEntry, NatEvent, NatState, NatTuple, Netns,
+    NetworkCreate, Stub, VlanId,
 };
 use axum::body::{Body, to_bytes};
 use axum::http::Request;
@@ -55,7 +55,7 @@ fn body_of(call: &str) -> Value {
         "uplink_add" => json!({"dev": "eth0"}),
         "publish" => json!({"ports": "80-89", "endpoint": "web", "to": 80}),
         "adopt" => json!({"bridge": "docker0"}),
-        "nat_flush" => json!({"port": 53}),
+        "nat_flush" => json!({"filter": "port 53"}),
         "port_add" => json!({"name": "p", "kind": {"type": "tap", "ifname": "t"}}),
         "port_set" => json!({"isolated": true}),
         "fdb_add" => json!({"network": "blue", "mac": "02:00:00:00:00:0a", "port": "p"}),
@@ -226,7 +226,7 @@ async fn bad_requests_say_what_was_wrong() {
             "/v1/nat/watch?state=open",
             "",
             400,
-            "unknown state of a connection `open`: allowed are opening,",
+            "unknown field `state`, expected `filter`",
         ),
         ("GET", "/v1/networks/a%2Fb", "", 400, "`a/b` is not a name"),
         (
@@ -350,21 +350,14 @@ fn connection(src: &str) -> NatEntry {
 
 #[tokio::test]
 async fn a_filter_arrives_as_it_was_said_and_a_stream_ends_with_its_last_value() {
-    let filter = NatFilter {
-        protocol: Some(IpProtocol::TCP),
-        src: Some("2001:db8::/32".parse().unwrap()),
-        dst: Some("198.51.100.7/32".parse().unwrap()),
-        port: Some(5000),
-        network: Some(name("blue")),
-        endpoint: Some(name("web")),
-        state: Some(NatState::Established),
-    };
+    let text = "src net 2001:db8::/32 and (tcp || udp) and endpoint \"a&b=c%\" and port 5000";
+    let filter = Filter::new(text);
     let expected = filter.clone();
     let stub = Stub::new(move |asked| {
-        if asked.call != "nat_watch" || asked.get::<NatFilter>() == NatFilter::default() {
+        if asked.call != "nat_watch" || asked.get::<Filter>().is_all() {
             return refused(asked);
         }
-        assert_eq!(asked.get::<NatFilter>(), expected);
+        assert_eq!(asked.get::<Filter>(), expected);
         let event = |host| NatEvent {
             event: NatChange::New,
             entry: connection(&format!("10.1.0.{host}:5000")),
@@ -380,7 +373,7 @@ async fn a_filter_arrives_as_it_was_said_and_a_stream_ends_with_its_last_value()
             .collect();
         assert_eq!(seen, ["10.1.0.2:5000", "10.1.0.3:5000", "10.1.0.4:5000"]);
 
-        let error = refusal(client.nat_watch(&NatFilter::default()));
+        let error = refusal(client.nat_watch(&Filter::default()));
         assert_eq!(error.message, "nat_watch");
     })
     .await;

@@ -4,17 +4,17 @@
 //! handed to each watcher; what a watcher has no room for, or the workers had none, it is told as a
 //! number with the next event, so that no loss is silent.
 
-use super::Manager;
-use super::refuse::refused;
 use super::snapshot::Snapshot;
 use super::translate::name;
+use super::{Manager, filter};
 use api::{
-    ApiError, Flushed, Name, NatCalls, NatChange, NatCount, NatEntry, NatEvent, NatFilter,
-    NatState, NatTuple,
+    ApiError, Filter, Flushed, Name, NatCalls, NatChange, NatCount, NatEntry, NatEvent, NatState,
+    NatTuple,
 };
 use arc_swap::ArcSwap;
 use control::Endpoint;
-use nat::{Change, Entry, Event, Filter, Holder, Neighbour, Party, Phase, TransportAddr};
+use nat::{Change, Entry, Event, Neighbour, Party, Phase, TransportAddr};
+use observe::{Flow, FlowMatch, Subject};
 use pipeline::NetworkId;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -33,7 +33,7 @@ pub(super) struct Watchers {
 
 #[derive(Debug)]
 struct Watcher {
-    filter: NatFilter,
+    wanted: FlowMatch,
     events: mpsc::Sender<NatEvent>,
     /// Events it was not given since the last one it was.
     lost: u64,
@@ -48,16 +48,16 @@ const ROOM: usize = 65_536;
 type Endpoints = HashMap<(NetworkId, IpAddr), Name>;
 
 impl NatCalls for Manager {
-    fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ApiError> {
+    fn nat(&self, filter: &Filter) -> Result<Vec<NatEntry>, ApiError> {
         self.now().nat(filter)
     }
 
-    fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ApiError> {
+    fn nat_flush(&self, filter: &Filter) -> Result<Flushed, ApiError> {
         self.now().nat_flush(filter)
     }
 
-    fn nat_watch(&self, filter: &NatFilter) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
-        Ok(self.watchers.add(self.now().nat_filter(filter)?))
+    fn nat_watch(&self, filter: &Filter) -> Result<mpsc::Receiver<NatEvent>, ApiError> {
+        Ok(self.watchers.add(self.now().wanted(filter)?))
     }
 
     fn neighbours(&self) -> Result<Vec<api::Neighbour>, ApiError> {
@@ -75,15 +75,15 @@ impl Watchers {
         }
     }
 
-    /// Follows the connections that pass a filter of [`Snapshot::nat_filter`], from now on.
-    pub(super) fn add(&self, filter: NatFilter) -> mpsc::Receiver<NatEvent> {
+    /// Follows the connections that are `wanted`, from now on.
+    pub(super) fn add(&self, wanted: FlowMatch) -> mpsc::Receiver<NatEvent> {
         let (events, receiver) = mpsc::channel(ROOM);
         let mut all = self.all();
         if all.is_empty() {
             self.nat.tables.watch(ROOM);
         }
         all.push(Watcher {
-            filter,
+            wanted,
             events,
             lost: 0,
         });
@@ -128,9 +128,12 @@ impl Watchers {
 
 impl Watcher {
     /// Takes what passes its filter of `named`, before which `lost` events were not noted.
-    fn take(&mut self, lost: u64, named: &[NatEvent]) {
+    fn take(&mut self, lost: u64, named: &[(&Entry, NatEvent)]) {
         self.lost += lost;
-        for event in named.iter().filter(|e| self.filter.matches(&e.entry)) {
+        let wanted = named
+            .iter()
+            .filter(|(entry, _)| matches(&self.wanted, entry));
+        for (_, event) in wanted {
             let event = NatEvent {
                 lost: self.lost,
                 ..event.clone()
@@ -145,33 +148,32 @@ impl Watcher {
 
 impl Snapshot {
     /// The connections that pass a filter.
-    pub(super) fn nat(&self, filter: &NatFilter) -> Result<Vec<NatEntry>, ApiError> {
-        let (wide, filter) = self.resolve(filter)?;
+    pub(super) fn nat(&self, filter: &Filter) -> Result<Vec<NatEntry>, ApiError> {
+        let wanted = self.wanted(filter)?;
         let (endpoints, now) = (self.endpoints_by_address(), self.dataplane.now());
-        let found = self.dataplane.router().connections(&wide, now);
-        let shown = found
-            .iter()
-            .filter_map(|e| self.shown_connection(e, &endpoints));
-        Ok(shown.filter(|entry| filter.matches(entry)).collect())
+        let found = self.dataplane.router();
+        let found = found.connections(now, |entry| matches(&wanted, entry));
+        let shown = |entry| self.shown_connection(entry, &endpoints);
+        Ok(found.iter().filter_map(shown).collect())
     }
 
     /// Forgets the connections that pass a filter. They are no part of the state: no change has to
-    /// be waited for.
-    pub(super) fn nat_flush(&self, filter: &NatFilter) -> Result<Flushed, ApiError> {
-        let (_, filter) = self.resolve(filter)?;
-        let (endpoints, now) = (self.endpoints_by_address(), self.dataplane.now());
+    /// be waited for. Those of the daemon's own servers, which are not listed, stay.
+    pub(super) fn nat_flush(&self, filter: &Filter) -> Result<Flushed, ApiError> {
+        let wanted = self.wanted(filter)?;
+        let now = self.dataplane.now();
         let removed = self.dataplane.router().retain_connections(now, |entry| {
-            let shown = self.shown_connection(entry, &endpoints);
-            !shown.is_some_and(|entry| filter.matches(&entry))
+            let is_listed = self.state.network(entry.inside().network).is_some();
+            !(is_listed && matches(&wanted, entry))
         });
         Ok(Flushed {
             removed: removed as u64,
         })
     }
 
-    /// A filter whose names exist, with its endpoint by the name it is shown by.
-    pub(super) fn nat_filter(&self, filter: &NatFilter) -> Result<NatFilter, ApiError> {
-        self.resolve(filter).map(|(_, filter)| filter)
+    /// A filter of connections, with its names looked up.
+    fn wanted(&self, filter: &Filter) -> Result<FlowMatch, ApiError> {
+        filter::compile(&filter.filter, Subject::Connections, &self.state)
     }
 
     /// The router's neighbours on networks and uplinks.
@@ -188,41 +190,10 @@ impl Snapshot {
         networks.chain(uplinks).flat_map(on_link).collect()
     }
 
-    fn events(&self, events: &[Event]) -> Vec<NatEvent> {
+    fn events<'e>(&self, events: &'e [Event]) -> Vec<(&'e Entry, NatEvent)> {
         let endpoints = self.endpoints_by_address();
-        let named = |event| self.shown_event(event, &endpoints);
+        let named = |event: &'e Event| Some((&event.entry, self.shown_event(event, &endpoints)?));
         events.iter().filter_map(named).collect()
-    }
-
-    /// The part of a filter that the table itself knows, and the filter with its endpoint by the
-    /// name it is shown by. A filter that names what does not exist matches nothing for another
-    /// reason than the user thinks, and is refused.
-    fn resolve(&self, filter: &NatFilter) -> Result<(Filter, NatFilter), ApiError> {
-        let network = match &filter.network {
-            Some(network) => {
-                let found = self.state.network_named(network.as_str());
-                Some(found.map_err(|error| refused(&error))?.id)
-            }
-            None => None,
-        };
-        let endpoint = match &filter.endpoint {
-            Some(endpoint) => {
-                let found = self.state.endpoint_named(endpoint.as_str());
-                self.shown_endpoint(found.map_err(|error| refused(&error))?)
-            }
-            None => None,
-        };
-        let wide = Filter {
-            network,
-            port: filter.port,
-            protocol: filter.protocol,
-            ip: None,
-        };
-        let filter = NatFilter {
-            endpoint,
-            ..filter.clone()
-        };
-        Ok((wide, filter))
     }
 
     /// An endpoint is known to the outside by its port's name.
@@ -246,10 +217,7 @@ impl Snapshot {
             responder,
             ..
         } = entry;
-        let holder = match entry.holder {
-            Holder::Initiator => initiator,
-            Holder::Responder => responder,
-        };
+        let holder = entry.inside();
         let network = self.state.network(holder.network)?;
         let endpoint = endpoints.get(&(holder.network, holder.addr.ip)).cloned();
         let count = |traffic: nat::Traffic| NatCount {
@@ -260,11 +228,7 @@ impl Snapshot {
             network: name(&network.name),
             endpoint,
             protocol: entry.protocol,
-            state: match entry.phase {
-                Phase::Opening => NatState::Opening,
-                Phase::Established => NatState::Established,
-                Phase::Closing => NatState::Closing,
-            },
+            state: state(entry.phase),
             original: NatTuple {
                 src: socket(initiator.addr),
                 dst: socket(seen(responder)),
@@ -299,6 +263,25 @@ fn shown_neighbour(link: Name, neighbour: &Neighbour) -> api::Neighbour {
         mac: neighbour.mac,
         state: neighbour.state,
         age_seconds: neighbour.age.as_secs(),
+    }
+}
+
+/// Returns whether a connection is one of those that are `wanted`.
+fn matches(wanted: &FlowMatch, entry: &Entry) -> bool {
+    let ends = [entry.initiator, entry.responder].map(|party| observe::Party {
+        network: party.network,
+        addr: party.addr,
+        seen_as: party.seen_as,
+    });
+    let flow = Flow::connection(entry.protocol, state(entry.phase), ends);
+    wanted.matches(&flow)
+}
+
+const fn state(phase: Phase) -> NatState {
+    match phase {
+        Phase::Opening => NatState::Opening,
+        Phase::Established => NatState::Established,
+        Phase::Closing => NatState::Closing,
     }
 }
 

@@ -6,10 +6,9 @@ use crate::config::Config;
 use crate::store::FileStore;
 use api::{
     AdminState, AdoptionCalls, ApiError, Attach, Detach, EndpointCalls, ErrorCode, ExplainRequest,
-    FdbAdd, FdbCalls, FdbFilter, FdbFlush, FdbKey, FdbKind, Finding, FrameSpec, IcmpFields,
-    LinkFields, Mac, Mirror, NatCalls, NatFilter, Netns, NetworkCalls, NetworkCreate, PcapSpeed,
-    PortAdd, PortCalls, PortKind, PortSet, PortState, PublicationCalls, UplinkCalls, Verdict,
-    WatchCalls,
+    FdbAdd, FdbCalls, FdbFilter, FdbFlush, FdbKey, FdbKind, Filter, Finding, FrameSpec, IcmpFields,
+    LinkFields, Mac, Mirror, NatCalls, Netns, NetworkCalls, NetworkCreate, PcapSpeed, PortAdd,
+    PortCalls, PortKind, PortSet, PortState, PublicationCalls, UplinkCalls, Verdict, WatchCalls,
 };
 mod adoption;
 mod joining;

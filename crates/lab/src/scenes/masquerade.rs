@@ -4,7 +4,7 @@ use crate::finding::Finding;
 use crate::lab::Stage;
 use crate::outside::{HOST, WORLD};
 use anyhow::Result;
-use api::{NatEntry, NatFilter};
+use api::{Filter, NatEntry};
 use testbed::traffic::{Meeting, tcp_meet};
 
 pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
@@ -20,7 +20,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
             meeting.seen.ip() == host,
             || format!("it sees {}, the host is {host}", meeting.seen),
         );
-        let entries = stage.client.nat(&NatFilter::default())?;
+        let entries = stage.client.nat(&Filter::default())?;
         let entry = entries.iter().find(|entry| is_about(entry, &meeting));
         if let Some(entry) = entry {
             finding.fact("nat ls", line(entry));

@@ -5,7 +5,7 @@ use crate::lab::Stage;
 use crate::outside::{NIC, WORLD};
 use crate::scenes::explain::{ports, told};
 use anyhow::Result;
-use api::{ExplainRequest, FrameSpec, LinkFields, NatFilter, TcpFields, TcpFlag, Verdict};
+use api::{ExplainRequest, Filter, FrameSpec, LinkFields, TcpFields, TcpFlag, Verdict};
 
 pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
     let ann = stage.container("ann");
@@ -31,10 +31,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
         explanation.verdict == Verdict::Routed && ports(&explanation) == [NIC],
         || format!("{:?} to {:?}", explanation.verdict, ports(&explanation)),
     );
-    let filter = NatFilter {
-        port: Some(PORT),
-        ..NatFilter::default()
-    };
+    let filter = Filter::new(format!("port {PORT}"));
     let followed = stage.client.nat(&filter)?.len();
     finding.check("explain begins no connection", followed == 0, || {
         format!("{followed} connections with port {PORT}")

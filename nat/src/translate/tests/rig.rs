@@ -2,9 +2,9 @@
 
 use crate::tcp;
 use crate::{
-    Behaviour, Dependence, Entry, External, Filter, Flow, Inside, NatSettings, PortChoice,
-    PortRange, Publication, Published, Segment, Settings, Tables, Translation, Translator,
-    TransportAddr, Tuple,
+    Behaviour, Dependence, Entry, External, Flow, Inside, NatSettings, PortChoice, PortRange,
+    Publication, Published, Segment, Settings, Tables, Translation, Translator, TransportAddr,
+    Tuple,
 };
 use pipeline::{DropReason, Effects, Instant, NetworkId};
 use std::collections::BTreeSet;
@@ -153,7 +153,7 @@ impl Rig {
     }
 
     pub(super) fn list(&self) -> Vec<Entry> {
-        self.tables.list(&Filter::ALL, &self.settings, self.now)
+        self.tables.list(&self.settings, self.now, |_| true)
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is seen of the tables, and what it costs.
 
 use super::rig::*;
-use crate::{Change, Ending, Filter, Imported, Phase};
+use crate::{Change, Ending, Entry, Imported, Phase};
 use pipeline::{DropReason, Effects};
 
 const A: &str = "10.0.0.2:50000";
@@ -166,28 +166,19 @@ fn listing_filters_flushing_and_counters() {
     rig.secs(7);
     rig.back("198.51.100.9:53", external).unwrap();
     rig.out("10.0.0.3:40000", "198.51.100.10:80");
-    let of = |filter: Filter| rig.tables.list(&filter, &rig.settings, rig.now);
-    let ip_filter = Filter {
-        ip: Some(ip("10.0.0.2")),
-        ..Filter::ALL
-    };
-    let [entry] = &of(ip_filter)[..] else {
+    let of_a = |entry: &Entry| entry.inside().addr == addr(A);
+    let [entry] = &rig.tables.list(&rig.settings, rig.now, of_a)[..] else {
         panic!("one");
     };
-    assert_eq!(entry.inside().addr, addr(A));
     assert_eq!(entry.inside().seen_as, Some(external));
     assert_eq!(entry.peer().addr, addr("198.51.100.9:53"));
     assert_eq!(entry.state, "two-way");
     assert_eq!(entry.age.as_secs(), 7);
     assert_eq!((entry.sent.packets, entry.answered.bytes), (1, 100));
-    let by_external = Filter {
-        port: Some(external.port),
-        network: Some(UP),
-        protocol: Some(UDP),
-        ..Filter::ALL
-    };
-    assert_eq!(of(by_external).len(), 1);
-    assert_eq!(rig.tables.flush(&ip_filter, &rig.settings, rig.now), 1);
+    let gone = rig
+        .tables
+        .retain(&rig.settings, rig.now, |entry| !of_a(entry));
+    assert_eq!(gone, 1);
     assert_eq!(rig.list().len(), 1);
     assert_eq!(rig.tables.held_by(WEB, ip("10.0.0.2")), 0);
     let gone = rig

@@ -128,7 +128,7 @@ fn reads_are_answered(manager: &Manager) {
     assert_eq!(manager.networks().unwrap().len(), 1);
     assert_eq!(manager.endpoints().unwrap().len(), 1);
     assert_eq!(manager.fdb(&FdbFilter::default()).unwrap().len(), 1);
-    assert!(manager.nat(&NatFilter::default()).unwrap().is_empty());
+    assert!(manager.nat(&Filter::default()).unwrap().is_empty());
     assert!(manager.neighbours().unwrap().is_empty());
     assert!(manager.uplinks().unwrap().is_empty());
     assert!(manager.publications().unwrap().is_empty());
@@ -136,8 +136,8 @@ fn reads_are_answered(manager: &Manager) {
     assert!(!manager.drops().unwrap().reasons.is_empty());
     manager.policy(&name).unwrap();
     manager.doctor().unwrap();
-    manager.nat_flush(&NatFilter::default()).unwrap();
-    manager.nat_watch(&NatFilter::default()).unwrap();
+    manager.nat_flush(&Filter::default()).unwrap();
+    manager.nat_watch(&Filter::default()).unwrap();
     manager.explain(&ping).unwrap();
     manager.trace(&api::TraceRequest::default()).unwrap();
 }
