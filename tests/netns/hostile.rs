@@ -123,7 +123,7 @@ fn a_flood_of_macs_evicts_only_the_flooders_own() {
             break;
         }
     }
-    let entries = clearway.client().fdb(&api::FdbFilter::default()).unwrap();
+    let entries = clearway.client().fdb(&api::Filter::default()).unwrap();
     let held = entries
         .iter()
         .filter(|e| e.port == flooder.endpoint.port)

@@ -1,7 +1,8 @@
 //! Networks, learning, isolation and mirrors between real stacks.
 
-use crate::fixture::{Clearway, SOON, name};
-use api::{FdbFilter, FdbKind, PortAdd, PortKind, PortSet};
+use crate::fixture::{Clearway, Container, SOON, name};
+use api::{FdbEntry, FdbKind, Filter, PortAdd, PortKind, PortSet};
+use std::collections::HashSet;
 use testbed::traffic::{UdpLoad, udp_count};
 use testbed::{link, wait_until};
 
@@ -46,10 +47,53 @@ fn addresses_are_learned_on_ports_that_are_not_locked_and_static_on_those_that_a
     let locked = clearway.container(&net);
     let free = clearway.container_with(&net, |a| a.locked = false);
     locked.reaches(free.ip(0));
-    let entries = clearway.client().fdb(&FdbFilter::default()).unwrap();
+    let entries = clearway.client().fdb(&Filter::default()).unwrap();
     let kind = |mac| entries.iter().find(|e| e.mac == mac).map(|e| e.kind);
     assert_eq!(kind(locked.endpoint.mac), Some(FdbKind::Static));
     assert_eq!(kind(free.endpoint.mac), Some(FdbKind::Learned));
+}
+
+#[test]
+fn entries_are_shown_by_filter() {
+    let clearway = Clearway::start();
+    let (blue, red) = (clearway.network("blue", 10), clearway.network("red", 11));
+    let (a, b) = (clearway.container(&blue), clearway.container(&blue));
+    let c = clearway.container(&red);
+    let shown = |filter: &str| {
+        let said = clearway.cli(&format!("fdb show -o json {filter}"));
+        assert!(said.status.success(), "{said:?}");
+        let entries: Vec<FdbEntry> = serde_json::from_slice(&said.stdout).unwrap();
+        entries.into_iter().map(|e| e.mac).collect::<HashSet<_>>()
+    };
+    let of = |containers: &[&Container]| containers.iter().map(|c| c.endpoint.mac).collect();
+    for (filter, wanted) in [
+        (String::new(), of(&[&a, &b, &c])),
+        (a.endpoint.mac.to_string(), of(&[&a])),
+        (format!("endpoint {}", b.endpoint.id), of(&[&b])),
+        (
+            format!("network red or port {}", a.endpoint.port),
+            of(&[&a, &c]),
+        ),
+        (
+            format!("--network blue not port {}", a.endpoint.port),
+            of(&[&b]),
+        ),
+        (format!("--port {} vlan 1", c.endpoint.port), of(&[&c])),
+        ("vlan 7".to_owned(), of(&[])),
+    ] {
+        assert_eq!(shown(&filter), wanted, "{filter}");
+    }
+    for (filter, says) in [
+        (
+            "host 10.10.0.2",
+            "`host` says nothing about an entry of the forwarding database",
+        ),
+        ("--port nowhere", "there is no port `nowhere`"),
+    ] {
+        let refused = clearway.cli(&format!("fdb show {filter}"));
+        let error = String::from_utf8_lossy(&refused.stderr);
+        assert!(!refused.status.success() && error.contains(says), "{error}");
+    }
 }
 
 #[test]

@@ -21,9 +21,9 @@
 use crate::declare::calls;
 use crate::{
     Adopt, Adoption, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest,
-    Explanation, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, Filter, Finding, Flushed, Join,
-    NatEntry, NatEvent, Neighbour, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd,
-    PortSet, Publication, PublicationCreate, Status, TraceEvent, TraceRequest, Uplink, UplinkAdd,
+    Explanation, FdbAdd, FdbEntry, FdbFlush, FdbKey, Filter, Finding, Flushed, Join, NatEntry,
+    NatEvent, Neighbour, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet,
+    Publication, PublicationCreate, Status, TraceEvent, TraceRequest, Uplink, UplinkAdd,
 };
 
 calls! {
@@ -175,7 +175,7 @@ calls! {
     /// Calls about the table of MAC addresses.
     FdbCalls "fdb" {
         /// The MAC addresses that pass the filter, by network, VLAN and address.
-        get "/v1/fdb" fdb(query filter: FdbFilter) -> ok Vec<FdbEntry> | invalid | missing;
+        get "/v1/fdb" fdb(query filter: Filter) -> ok Vec<FdbEntry> | invalid;
 
         /// Writes a static entry.
         post "/v1/fdb" fdb_add(body entry: FdbAdd) -> created FdbEntry | invalid | missing | taken;

@@ -3,7 +3,7 @@
 use crate::{Invalid, Mac, Name, VlanId};
 use model::check_host_mac;
 use serde::{Deserialize, Serialize};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 /// One line of the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -68,21 +68,6 @@ pub struct FdbKey {
     pub vlan: Option<VlanId>,
     /// The MAC address.
     pub mac: Mac,
-}
-
-/// Which entries to show; absent is any.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct FdbFilter {
-    /// Of this network.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
-    pub network: Option<Name>,
-    /// Behind this port.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[param(value_type = Option<String>)]
-    pub port: Option<Name>,
 }
 
 /// Which entries to forget; absent is any.

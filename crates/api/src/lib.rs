@@ -50,7 +50,7 @@ pub use explain::{
     LinkFields, Output, Reply, Step, TagType, TcpFields, TcpFlag, UdpFields, Verdict, VlanTag,
     parse_hex,
 };
-pub use fdb::{FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed};
+pub use fdb::{FdbAdd, FdbEntry, FdbFlush, FdbKey, FdbKind, Flushed};
 pub use filter::Filter;
 pub use model::{
     Action, AddressRange, AdminState, Attach, Dependence, Direction, EndpointSet, ExternalPrefix,

@@ -1,8 +1,9 @@
 //! `clearway fdb`, in the habits of `bridge fdb`.
 
 use crate::failure::Failure;
+use crate::filter::{joined, named};
 use crate::output::{Output, table, word};
-use api::{Client, FdbAdd, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Mac, Name, VlanId};
+use api::{Client, FdbAdd, FdbEntry, FdbFlush, FdbKey, FdbKind, Mac, Name, VlanId};
 use std::io::Write;
 
 /// The table of MAC addresses.
@@ -10,6 +11,10 @@ use std::io::Write;
 pub enum FdbCommand {
     /// Show entries
     Show {
+        /// The words of a filter, as `clearway trace` has them: `02:00:00:00:00:0a`, `endpoint web-1`,
+        /// `port p1 and not vlan 7`. The options below stand for words, and narrow the filter
+        #[arg(value_name = "FILTER")]
+        words: Vec<String>,
         /// Of this network
         #[arg(long, value_name = "NETWORK")]
         network: Option<Name>,
@@ -74,14 +79,14 @@ impl FdbCommand {
     pub(crate) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
         match self {
             Self::Show {
+                words,
                 network,
                 port,
                 output,
             } => {
-                let filter = FdbFilter {
-                    network: network.clone(),
-                    port: port.clone(),
-                };
+                let network = network.as_ref().map(|name| named("network", name));
+                let port = port.as_ref().map(|name| named("port", name));
+                let filter = joined(words, [network, port]);
                 output.print(out, &client.fdb(&filter)?, |entries| shown(entries))
             }
             Self::Add {

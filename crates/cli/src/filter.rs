@@ -1,6 +1,6 @@
 //! Filters on the command line: words, and options that stand for words.
 
-use api::Filter;
+use api::{Filter, Name};
 
 /// Joins a filter's words with those that options stand for: all must hold.
 pub(crate) fn joined(
@@ -16,6 +16,11 @@ pub(crate) fn joined(
         all.push(format!("({words})"));
     }
     Filter::new(all.join(" and "))
+}
+
+/// The words that choose what has a name, which may be a word of the language itself.
+pub(crate) fn named(word: &str, name: &Name) -> String {
+    format!("{word} \"{name}\"")
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! `clearway nat`: the connections the NAT follows, in the habits of `conntrack`.
 
 use crate::failure::Failure;
-use crate::filter::joined;
+use crate::filter::{joined, named};
 use crate::output::{Format, Output, table, word};
 use api::{Client, Filter, IpProtocol, Name, NatCount, NatEntry, NatEvent, NatState, Neighbour};
 use ipnet::IpNet;
@@ -74,7 +74,6 @@ pub struct FilterArgs {
 
 impl FilterArgs {
     fn get(&self) -> Filter {
-        let named = |word: &str, name: &Name| format!("{word} \"{name}\"");
         joined(
             &self.words,
             [

@@ -79,6 +79,7 @@ fn every_command_is_understood() {
         "port set p --up --no-vlan --isolated on",
         "port rm p q",
         "fdb show --network blue --port p -o json",
+        "fdb show 02:00:00:00:00:0a or endpoint web and vlan 7",
         "fdb add 02:00:00:00:00:0a --network blue --port p --vlan 7",
         "fdb del 02:00:00:00:00:0a --network blue",
         "fdb flush --network blue --static",

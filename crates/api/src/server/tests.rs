@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
-    Asked, Attach, CALLS, Client, ClientError, ErrorCode, FdbAdd, FdbEntry, FdbFilter, FdbKind,
-    Filter, IpProtocol, Name, NatChange, NatCount, NatEntry, NatEvent, NatState, NatTuple, Netns,
+    Asked, Attach, CALLS, Client, ClientError, ErrorCode, FdbAdd, FdbEntry, FdbKind, Filter,
+    IpProtocol, Name, NatChange, NatCount, NatEntry, NatEvent, NatState, NatTuple, Netns,
     NetworkCreate, Stub, VlanId,
 };
 use axum::body::{Body, to_bytes};
@@ -288,12 +288,12 @@ fn answering(asked: &Asked) -> Result<Value, ApiError> {
         })),
         "network_remove" => Ok(Value::Null),
         "fdb" => {
-            let filter: FdbFilter = asked.get();
+            let filter: Filter = asked.get();
             Ok(json!([FdbEntry {
-                network: filter.network.unwrap(),
+                network: name("blue"),
                 vlan: VlanId::DEFAULT,
-                mac: "02:00:00:00:00:0a".parse().unwrap(),
-                port: filter.port.unwrap(),
+                mac: filter.filter.parse().unwrap(),
+                port: name("p1"),
                 kind: FdbKind::Learned,
                 age_seconds: Some(3),
             }]))
@@ -311,15 +311,9 @@ async fn the_client_reaches_the_calls() {
         };
         assert_eq!(client.network_create(&spec).unwrap().spec, spec);
         client.network_remove(&name("blue")).unwrap();
-        let filter = FdbFilter {
-            network: Some(name("blue")),
-            port: Some(name("p1")),
-        };
-        let entries = client.fdb(&filter).unwrap();
-        assert_eq!(
-            (entries[0].network.as_str(), entries[0].port.as_str()),
-            ("blue", "p1")
-        );
+        let mac = "02:00:00:00:00:0a";
+        let entries = client.fdb(&Filter::new(mac)).unwrap();
+        assert_eq!(entries[0].mac.to_string(), mac);
         let error = refusal(client.status());
         assert_eq!(
             (error.code, error.message.as_str()),

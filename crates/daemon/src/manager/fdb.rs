@@ -3,17 +3,17 @@
 use super::refuse::refused;
 use super::snapshot::Snapshot;
 use super::writer::Writer;
-use super::{Manager, translate};
+use super::{Manager, filter, translate};
 use api::{
-    ApiError, FdbAdd, FdbCalls, FdbEntry, FdbFilter, FdbFlush, FdbKey, FdbKind, Flushed, Name,
-    VlanId,
+    ApiError, FdbAdd, FdbCalls, FdbEntry, FdbFlush, FdbKey, FdbKind, Filter, Flushed, Name, VlanId,
 };
 use control::{Change, PlacedNetwork, State, StaticEntry};
+use observe::{Flow, Subject};
 use pipeline::PortId;
 use switch::fdb::{Entry, FlushFilter, Kind, Removal};
 
 impl FdbCalls for Manager {
-    fn fdb(&self, filter: &FdbFilter) -> Result<Vec<FdbEntry>, ApiError> {
+    fn fdb(&self, filter: &Filter) -> Result<Vec<FdbEntry>, ApiError> {
         self.now().fdb(filter)
     }
 
@@ -32,18 +32,18 @@ impl FdbCalls for Manager {
 
 impl Snapshot {
     /// The addresses that pass the filter, by network, VLAN and address.
-    pub(super) fn fdb(&self, filter: &FdbFilter) -> Result<Vec<FdbEntry>, ApiError> {
-        let port = port_id(&self.state, filter.port.as_ref())?;
+    pub(super) fn fdb(&self, filter: &Filter) -> Result<Vec<FdbEntry>, ApiError> {
+        let wanted = filter::compile(&filter.filter, Subject::Entries, &self.state)?;
         let now = self.dataplane.now();
         let mut shown = Vec::new();
-        for network in networks_named(&self.state, filter.network.as_ref())? {
+        for network in self.state.networks() {
             let entries = self
                 .fdb_of(network.id)
                 .map(|fdb| fdb.entries(now))
                 .unwrap_or_default();
-            let wanted = entries
-                .iter()
-                .filter(|e| port.is_none_or(|id| e.at.port == id));
+            let wanted = entries.iter().filter(|e| {
+                wanted.matches(&Flow::entry(network.id, e.vlan.get(), e.mac, e.at.port))
+            });
             shown.extend(wanted.filter_map(|entry| self.shown_entry(network, entry)));
         }
         shown.sort_by(|a, b| (&a.network, a.vlan, a.mac).cmp(&(&b.network, b.vlan, b.mac)));

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::store::FileStore;
 use api::{
     AdminState, AdoptionCalls, ApiError, Attach, Detach, EndpointCalls, ErrorCode, ExplainRequest,
-    FdbAdd, FdbCalls, FdbFilter, FdbFlush, FdbKey, FdbKind, Filter, Finding, FrameSpec, IcmpFields,
+    FdbAdd, FdbCalls, FdbFlush, FdbKey, FdbKind, Filter, Finding, FrameSpec, IcmpFields,
     LinkFields, Mac, Mirror, NatCalls, Netns, NetworkCalls, NetworkCreate, PcapSpeed, PortAdd,
     PortCalls, PortKind, PortSet, PortState, PublicationCalls, UplinkCalls, Verdict, WatchCalls,
 };
@@ -133,7 +133,7 @@ fn attached_containers_talk_at_once_and_detached_ones_have_nothing_left() {
     );
     assert!(reaches(&a, &b, "10.1.0.3") && reaches(&b, &a, "2001:db8:1::2"));
 
-    let entries = core.show().fdb(&FdbFilter::default()).unwrap();
+    let entries = core.show().fdb(&Filter::default()).unwrap();
     assert_eq!(entries.len(), 2);
     assert!(entries.iter().all(|e| e.kind == FdbKind::Static));
     let port = core.show().port(&"ep-1".parse().unwrap()).unwrap();
@@ -158,7 +158,7 @@ fn attached_containers_talk_at_once_and_detached_ones_have_nothing_left() {
         core.detach(&by_name("ep-1")).unwrap_err().code,
         ErrorCode::NotFound
     );
-    assert!(core.show().fdb(&FdbFilter::default()).unwrap().is_empty());
+    assert!(core.show().fdb(&Filter::default()).unwrap().is_empty());
 
     // Name and address are free again at once.
     assert_eq!(
@@ -309,7 +309,7 @@ fn a_namespace_that_vanishes_takes_its_endpoint_and_no_other() {
     assert_eq!(
         (
             core.show().ports().len(),
-            core.show().fdb(&FdbFilter::default()).unwrap().len()
+            core.show().fdb(&Filter::default()).unwrap().len()
         ),
         (2, 4 / 2)
     );
@@ -506,7 +506,7 @@ fn a_full_disk_refuses_changes_and_leaves_nothing_half_made() {
         loses_eth0(&a);
         assert!(
             core.show().endpoints().is_empty()
-                && core.show().fdb(&FdbFilter::default()).unwrap().is_empty()
+                && core.show().fdb(&Filter::default()).unwrap().is_empty()
         );
         let red = NetworkCreate {
             labels: labels.into(),
@@ -642,7 +642,7 @@ fn static_entries_are_written_removed_and_flushed() {
     core.fdb_add(&add(2)).unwrap();
     assert!(
         core.show()
-            .fdb(&FdbFilter::default())
+            .fdb(&Filter::default())
             .unwrap()
             .contains(&entry)
     );
@@ -663,7 +663,7 @@ fn static_entries_are_written_removed_and_flushed() {
     assert_eq!(core.fdb_flush(&flush).unwrap().removed, 1);
     let left: Vec<_> = core
         .show()
-        .fdb(&FdbFilter::default())
+        .fdb(&Filter::default())
         .unwrap()
         .into_iter()
         .map(|e| e.mac)

@@ -4,7 +4,7 @@ use crate::container::Container;
 use crate::finding::Finding;
 use crate::lab::Stage;
 use anyhow::Result;
-use api::FdbFilter;
+use api::Filter;
 use std::net::IpAddr;
 use std::time::Duration;
 use testbed::traffic::{Ping, PingReport, ping};
@@ -50,7 +50,7 @@ pub(super) fn said(report: &PingReport) -> String {
 }
 
 fn learned(stage: &Stage, container: &Container, finding: &mut Finding) -> Result<()> {
-    let entries = stage.client.fdb(&FdbFilter::default())?;
+    let entries = stage.client.fdb(&Filter::default())?;
     let mac = container.endpoint.mac;
     let ports: Vec<String> = entries
         .iter()

@@ -5,7 +5,7 @@ use crate::lab::Stage;
 use crate::scenes::ping::said;
 use crate::{frames, sys};
 use anyhow::{Context, Result};
-use api::FdbFilter;
+use api::Filter;
 use nix::net::if_::if_nametoindex;
 use std::time::Duration;
 use testbed::traffic::{Ping, ping};
@@ -59,7 +59,7 @@ pub(crate) fn run(stage: &Stage, finding: &mut Finding) -> Result<()> {
 /// The lies had no effect: ann is where she was.
 fn unharmed(stage: &Stage, finding: &mut Finding) -> Result<()> {
     let [ann, bob] = ["ann", "bob"].map(|name| stage.container(name));
-    let entries = stage.client.fdb(&FdbFilter::default())?;
+    let entries = stage.client.fdb(&Filter::default())?;
     let stays = entries
         .iter()
         .filter(|entry| entry.mac == ann.endpoint.mac)

@@ -5,7 +5,7 @@ use crate::finding::Finding;
 use crate::lab::Stage;
 use crate::scenes::ping::said;
 use anyhow::Result;
-use api::{FdbFilter, VlanId};
+use api::{Filter, VlanId};
 use std::time::Duration;
 use testbed::traffic::{Ping, ping};
 
@@ -55,7 +55,7 @@ fn alone(stage: &Stage, container: &Container) -> Result<u64> {
 }
 
 fn placed(stage: &Stage, container: &Container, finding: &mut Finding) -> Result<()> {
-    let entries = stage.client.fdb(&FdbFilter::default())?;
+    let entries = stage.client.fdb(&Filter::default())?;
     let vlans: Vec<u16> = entries
         .iter()
         .filter(|entry| entry.mac == container.endpoint.mac)

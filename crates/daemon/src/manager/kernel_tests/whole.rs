@@ -127,7 +127,7 @@ fn reads_are_answered(manager: &Manager) {
     assert_eq!(manager.port(&name).unwrap().state, PortState::Up);
     assert_eq!(manager.networks().unwrap().len(), 1);
     assert_eq!(manager.endpoints().unwrap().len(), 1);
-    assert_eq!(manager.fdb(&FdbFilter::default()).unwrap().len(), 1);
+    assert_eq!(manager.fdb(&Filter::default()).unwrap().len(), 1);
     assert!(manager.nat(&Filter::default()).unwrap().is_empty());
     assert!(manager.neighbours().unwrap().is_empty());
     assert!(manager.uplinks().unwrap().is_empty());
