@@ -6,7 +6,7 @@
 use criterion::{Criterion, criterion_group, criterion_main};
 use dataplane::Line;
 use nat::{Outbox, Router};
-use pipeline::{Context, Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId};
+use pipeline::{Context, Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId, Tunnel};
 use std::hint::black_box;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
@@ -43,6 +43,7 @@ fn topology(locked: bool) -> Topology {
         mtu: 1500,
         forward_reserved: false,
         fdb,
+        key: None,
         gateway: None,
     };
     Topology::new(vec![network], ports).expect("nine plain ports")
@@ -85,7 +86,9 @@ fn admit(c: &mut Criterion) {
     let mut group = c.benchmark_group("admit");
     for (name, locked) in [("trusted", false), ("locked", true)] {
         let topology = topology(locked);
-        let ingress = topology.ingress(PortId(0)).expect("port 0");
+        let ingress = topology
+            .ingress(PortId(0), Tunnel::default())
+            .expect("port 0");
         group.bench_function(name, |b| {
             b.iter(|| switch::admit(&mut live(), black_box(ingress), black_box(&headers)));
         });
@@ -94,7 +97,9 @@ fn admit(c: &mut Criterion) {
 
 fn learn_and_forward(c: &mut Criterion) {
     let topology = topology(false);
-    let ingress = topology.ingress(PortId(0)).expect("port 0");
+    let ingress = topology
+        .ingress(PortId(0), Tunnel::default())
+        .expect("port 0");
     c.bench_function("learn + forward, known unicast", |b| {
         b.iter(|| {
             let (src, dst) = (black_box(A), black_box(B));

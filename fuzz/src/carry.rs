@@ -13,6 +13,7 @@ use dataplane::{Line, Outcome};
 use nat::{Outbox, Router};
 use pipeline::{
     Context, DropReason, Frame, HEADROOM, Instant, MAX_FRAME, NetworkId, NoTrace, PortId, Recorder,
+    Tunnel,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -135,7 +136,7 @@ fn carry(topology: &Topology, record: &Record<'_>, now: Instant) {
             copy.port == MIRROR || verdict.is_ok(),
             "a dropped frame goes to a mirror at most"
         );
-        assert_eq!(to.network, from.network);
+        assert_eq!(to.membership, from.membership);
         assert_ne!(copy.port, record.from);
         assert!(!(from.isolated && to.isolated));
         reform(&mut frame, &mut form, copy.form);
@@ -152,7 +153,7 @@ fn assert_reaches_its_gateway(
     out: &Outputs,
 ) {
     let ingress = topology
-        .ingress(from)
+        .ingress(from, Tunnel::default())
         .expect("a frame that is carried entered by a port");
     let for_it = ingress.network.gateway.is_some() && headers.dst == GATEWAY_MAC;
     assert!(ingress.network.gateway.is_none() || headers.src != GATEWAY_MAC);
@@ -223,6 +224,7 @@ pub(crate) fn topology(gateway: Option<Gateway>) -> Topology {
         mtu: 1500,
         forward_reserved: false,
         fdb: Arc::new(Fdb::new(few, 1)),
+        key: None,
         gateway,
     };
     let plain = |id| Port::plain(PortId(id), NetworkId(1));

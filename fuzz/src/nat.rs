@@ -26,7 +26,7 @@ use pipeline::{
 use site::{INSIDE, PORTS, UPLINK};
 use std::net::IpAddr;
 use std::time::Duration;
-use switch::{Outputs, Topology};
+use switch::{Membership, Outputs, Topology};
 use wire::checksum::{Sum, Verified, verify_ipv4, verify_transport};
 use wire::{Headers, Net, VnetHeader, check_vnet};
 
@@ -146,7 +146,7 @@ impl Edge {
                 trace.decisions
             );
         }
-        let own = self.topology.port(from).and_then(|port| port.network);
+        let own = site::network_of(from);
         match verdict {
             Ok(Outcome::Routed {
                 network,
@@ -194,7 +194,8 @@ impl Edge {
     fn assert_within(&self, network: NetworkId, out: &Outputs) {
         for copy in &out.transmits {
             let to = self.topology.port(copy.port);
-            assert_eq!(to.and_then(|port| port.network), Some(network));
+            let membership = to.map(|port| port.membership);
+            assert_eq!(membership, Some(Membership::Network(network)));
         }
     }
 }

@@ -23,6 +23,7 @@ impl Arrival<'_> {
     pub(crate) const fn origin(&self) -> Origin {
         Origin {
             from: self.from,
+            tunnel: self.frame.tunnel,
             vnet: self.frame.vnet,
             id: self.frame.id,
         }

@@ -4,7 +4,7 @@
 //! One arena, used again for every batch, bounded in frames and bytes: what does not fit is not
 //! sent, and counted. Each worker owns one; nothing is shared.
 
-use pipeline::{Instant, NetworkId, PacketId, PortId};
+use pipeline::{Instant, NetworkId, PacketId, PortId, Tunnel};
 use wire::VnetHeader;
 
 /// Frames to be sent, in order.
@@ -30,6 +30,8 @@ pub enum Post {
 pub struct Origin {
     /// The port it came from.
     pub from: PortId,
+    /// The tunnel it came through.
+    pub tunnel: Tunnel,
     /// The checksum and the segmentation that its sender left undone.
     pub vnet: VnetHeader,
     /// The packet that it is.

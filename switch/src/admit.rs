@@ -20,7 +20,7 @@ pub fn admit<T: Trace>(
     ingress: Ingress<'_>,
     headers: &Headers,
 ) -> Result<Admitted, DropReason> {
-    let Ingress { port, network } = ingress;
+    let Ingress { port, network, .. } = ingress;
     if !headers.src.is_valid_source() {
         return Err(DropReason::SourceInvalid);
     }

@@ -1,9 +1,9 @@
 //! Stage 7, egress: may the frame leave there, and in which form?
 
 use crate::forward::Forward;
-use crate::topology::{Ingress, Mirror, Port, Topology};
+use crate::topology::{Ingress, Membership, Mirror, Network, Port, Topology};
 use crate::vlan::{self, Admitted, Form};
-use pipeline::{Context, Decision, DropReason, Frame, PortId, Trace};
+use pipeline::{Context, Decision, Destination, DropReason, Frame, Peers, PortId, Trace};
 use wire::Headers;
 
 /// One copy of a frame, to be sent.
@@ -13,6 +13,8 @@ pub struct Transmit {
     pub port: PortId,
     /// In which form.
     pub form: Form,
+    /// Where to beyond it.
+    pub to: Destination,
 }
 
 /// What is to be sent of one frame. A worker owns one and uses it again for every frame.
@@ -54,10 +56,16 @@ pub fn arrive<T: Trace>(
     headers: &Headers,
     out: &mut Outputs,
 ) {
-    let port = ingress.port;
+    let Ingress { port, network, .. } = ingress;
+    if let Membership::Tunnel(_) = port.membership {
+        context.tell(Decision::FromTunnel {
+            from: ingress.location(),
+            key: network.key.unwrap_or_default().0,
+        });
+    }
     out.arrived = vlan::arrived(&port.vlan, headers);
     if let Some(mirror) = port.mirror.filter(|m| m.ingress) {
-        let copied = copy(topology, mirror, out.arrived, out);
+        let copied = copy(topology, network, mirror, out.arrived, out);
         let mirror = mirror.to;
         context.tell(if copied {
             Decision::IngressMirrored { mirror }
@@ -84,6 +92,7 @@ pub fn egress<T: Trace>(
     let Ingress {
         port: from,
         network,
+        ..
     } = ingress;
     if packet_len > usize::from(network.mtu) {
         context.tell(Decision::AboveMtu {
@@ -96,11 +105,12 @@ pub fn egress<T: Trace>(
         Forward::Unicast(to) => {
             // A port that left since its address was learned, or became a mirror's destination,
             // takes its entries with it at once.
+            let peers = Peers::One(to.peer);
             let to = topology
-                .member(network.id, to.port)
+                .member(network, to.port)
                 .ok_or(DropReason::TxGone)?;
             let form = leave(from, to, admitted)?;
-            push(topology, to, form, out, &mut context.trace);
+            push(context, topology, network, (to, peers), form, out);
             Ok(())
         }
         // Nothing is left of it on layer 2.
@@ -113,10 +123,10 @@ pub fn egress<T: Trace>(
                 .filter_map(|&id| topology.port(id))
             {
                 // Not every member takes part in every flood: that is no drop.
-                if to.id != from.id
+                if let Some(peers) = ingress.flooded(to.id)
                     && let Ok(form) = leave(from, to, admitted)
                 {
-                    push(topology, to, form, out, &mut context.trace);
+                    push(context, topology, network, (to, peers), form, out);
                 }
             }
             if out.transmits.len() > before {
@@ -139,20 +149,38 @@ fn leave(from: &Port, to: &Port, admitted: &Admitted) -> Result<Form, DropReason
     vlan::form(&to.vlan, admitted).ok_or(DropReason::EgressVlan)
 }
 
-fn push<T: Trace>(topology: &Topology, to: &Port, form: Form, out: &mut Outputs, trace: &mut T) {
-    let port = to.id;
-    trace.tell(match form {
+/// Adds the copy for these far ends of a port, and the one for the port's mirror.
+fn push<T: Trace>(
+    context: &mut Context<T>,
+    topology: &Topology,
+    network: &Network,
+    (to, peers): (&Port, Peers),
+    form: Form,
+    out: &mut Outputs,
+) {
+    let (port, key) = (to.id, network.key.unwrap_or_default());
+    context.tell(match form {
         Form::Untagged => Decision::Leaves { port },
         Form::Tagged(tag) => Decision::LeavesTagged {
             port,
             vid: tag.vid(),
         },
     });
-    out.transmits.push(Transmit { port, form });
-    if let Some(mirror) = to.mirror.filter(|m| m.egress) {
-        let copied = copy(topology, mirror, form, out);
+    if let Membership::Tunnel(_) = to.membership {
+        let key = key.0;
+        context.tell(match peers {
+            Peers::One(peer) => Decision::ToPeer { peer: peer.0, key },
+            Peers::All => Decision::ToAllPeers { key },
+            Peers::AllBut(peer) => Decision::ToOtherPeers { peer: peer.0, key },
+        });
+    }
+    let mirror = to.mirror;
+    let to = Destination { peers, key };
+    out.transmits.push(Transmit { port, form, to });
+    if let Some(mirror) = mirror.filter(|m| m.egress) {
+        let copied = copy(topology, network, mirror, form, out);
         let mirror = mirror.to;
-        trace.tell(if copied {
+        context.tell(if copied {
             Decision::EgressMirrored { mirror }
         } else {
             Decision::EgressMirrorDown { mirror }
@@ -160,12 +188,22 @@ fn push<T: Trace>(topology: &Topology, to: &Port, form: Form, out: &mut Outputs,
     }
 }
 
-/// Adds a copy for a mirror. Returns false where its destination is down.
-fn copy(topology: &Topology, mirror: Mirror, form: Form, out: &mut Outputs) -> bool {
+/// Adds a copy for a mirror, all its far ends. Returns false where its destination is down.
+fn copy(
+    topology: &Topology,
+    network: &Network,
+    mirror: Mirror,
+    form: Form,
+    out: &mut Outputs,
+) -> bool {
     let port = mirror.to;
     let up = topology.port(port).is_some_and(|p| p.up);
     if up {
-        out.transmits.push(Transmit { port, form });
+        let to = Destination {
+            peers: Peers::All,
+            key: network.key.unwrap_or_default(),
+        };
+        out.transmits.push(Transmit { port, form, to });
     }
     up
 }

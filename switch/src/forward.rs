@@ -42,7 +42,7 @@ pub fn forward<T: Trace>(
     src: MacAddr,
     dst: MacAddr,
 ) -> Result<Forward, DropReason> {
-    let Ingress { port, network } = ingress;
+    let Ingress { port, network, .. } = ingress;
     let flood = if dst.is_group() {
         if dst.is_reserved() && !network.forward_reserved {
             return Err(DropReason::ReservedAddress);
@@ -62,7 +62,7 @@ pub fn forward<T: Trace>(
         return Ok(Forward::Gateway);
     } else {
         match network.fdb.lookup(vlan, dst, context.now) {
-            Lookup::Found { at, .. } if at.port == port.id => return Err(DropReason::SamePort),
+            Lookup::Found { at, .. } if !ingress.may_reach(at) => return Err(DropReason::SamePort),
             Lookup::Found { at, .. } => {
                 context.tell(Decision::ToPort { mac: dst, port: at });
                 return Ok(Forward::Unicast(at));

@@ -2,20 +2,20 @@
 
 use crate::fdb::Learning;
 use crate::topology::Ingress;
-use pipeline::{Context, Decision, DropReason, Effects, Location, Trace};
+use pipeline::{Context, Decision, DropReason, Effects, Trace};
 use wire::{MacAddr, VlanId};
 
-/// Learns that `mac` is behind the ingress port in `vlan`.
+/// Learns that `mac` in `vlan` is where the frame came from.
 ///
 /// # Errors
-/// [`DropReason::StaticElsewhere`]: the address has a static entry on another port.
+/// [`DropReason::StaticElsewhere`]: the address has a static entry elsewhere.
 pub fn learn<T: Trace>(
     context: &mut Context<T>,
     ingress: Ingress<'_>,
     vlan: VlanId,
     mac: MacAddr,
 ) -> Result<(), DropReason> {
-    let (fdb, port) = (&ingress.network.fdb, Location::from(ingress.port.id));
+    let (fdb, port) = (&ingress.network.fdb, ingress.location());
     let learning = match context.effects {
         Effects::Live => fdb.learn(vlan, mac, port, context.now),
         Effects::None => fdb.assess(vlan, mac, port, context.now),

@@ -30,5 +30,8 @@ pub use learn::learn;
 pub use model::{VlanMode, VlanSet};
 pub use pipeline::Effects;
 pub use rate::{Limiter, shape, within_rate};
-pub use topology::{Gateway, Ingress, Lock, Mirror, Network, Port, Storm, Topology, TopologyError};
+pub use topology::{
+    Gateway, Horizon, Ingress, Lock, Membership, Mirror, Network, Port, Storm, Topology,
+    TopologyError,
+};
 pub use vlan::{Admitted, Form};

@@ -125,7 +125,7 @@ mod tests {
     use super::*;
     use crate::fdb::{Fdb, FdbConfig};
     use crate::topology::{Network, Port};
-    use pipeline::{Instant, NetworkId, NoTrace, PortId};
+    use pipeline::{Instant, NetworkId, NoTrace, PeerId, PortId};
     use wire::VnetHeader;
 
     fn sends(bits_per_second: Option<u64>, packets_per_second: Option<u32>) -> Port {
@@ -146,12 +146,18 @@ mod tests {
             forward_reserved: false,
             fdb: Arc::new(Fdb::new(FdbConfig::default(), 1)),
             gateway: None,
+            key: None,
         }
     }
 
     fn is_within_rate(port: &Port, frame: &Frame<'_>, mut context: Context<NoTrace>) -> bool {
         let network = &network();
-        within_rate(&mut context, Ingress { port, network }, frame).is_ok()
+        let ingress = Ingress {
+            port,
+            network,
+            peer: PeerId::NONE,
+        };
+        within_rate(&mut context, ingress, frame).is_ok()
     }
 
     fn passed(port: &Port, len: usize, vnet: VnetHeader, frames: usize, now: Instant) -> usize {

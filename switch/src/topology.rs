@@ -8,7 +8,8 @@
 use crate::fdb::Fdb;
 use crate::rate::Limiter;
 use model::{StormLimits, VlanMode};
-use pipeline::{DropReason, Meter, NetworkId, PortId};
+use pipeline::{DropReason, Location, Meter, NetworkId, PeerId, Peers, PortId, Tunnel, TunnelKey};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use wire::{MacAddr, VlanId};
@@ -26,6 +27,8 @@ pub struct Network {
     pub fdb: Arc<Fdb>,
     /// The router's place in it, if it has one.
     pub gateway: Option<Gateway>,
+    /// The key of its frames in tunnels; none keeps it out of them.
+    pub key: Option<TunnelKey>,
 }
 
 /// The router's place in a network: it has no port, and what is sent to its MAC leaves layer 2.
@@ -42,8 +45,8 @@ pub struct Gateway {
 pub struct Port {
     /// Its identity.
     pub id: PortId,
-    /// The network it belongs to. A port of none carries nothing.
-    pub network: Option<NetworkId>,
+    /// The networks it belongs to.
+    pub membership: Membership,
     /// Whether it is administratively up.
     pub up: bool,
     /// Its VLANs.
@@ -68,7 +71,7 @@ impl Port {
     pub fn plain(id: PortId, network: NetworkId) -> Self {
         Self {
             id,
-            network: Some(network),
+            membership: Membership::Network(network),
             up: true,
             vlan: VlanMode::Access {
                 vid: VlanId::DEFAULT,
@@ -81,6 +84,33 @@ impl Port {
             mirror: None,
         }
     }
+}
+
+/// The networks that a port belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Membership {
+    /// None: it carries nothing.
+    None,
+    /// This one.
+    Network(NetworkId),
+    /// Every network that has a tunnel key: the key of a frame says in which it is. The port leads
+    /// to many far ends.
+    Tunnel(Horizon),
+}
+
+impl From<Option<NetworkId>> for Membership {
+    fn from(network: Option<NetworkId>) -> Self {
+        network.map_or(Self::None, Self::Network)
+    }
+}
+
+/// Whether frames go from one far end of a port to another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Horizon {
+    /// Never: each reaches the others by itself, as in a mesh of tunnels.
+    Split,
+    /// Yes, though never back to the one that sent the frame: the port is the hub of a star.
+    Reflect,
 }
 
 /// The only addresses a port may speak for, by family. One without IP addresses binds the MAC alone: the
@@ -160,6 +190,37 @@ pub struct Ingress<'t> {
     pub port: &'t Port,
     /// Into which network.
     pub network: &'t Network,
+    /// From which far end of the port.
+    pub peer: PeerId,
+}
+
+impl Ingress<'_> {
+    /// The place that the frame came from.
+    #[must_use]
+    pub fn location(&self) -> Location {
+        Location {
+            port: self.port.id,
+            peer: self.peer,
+        }
+    }
+
+    /// Returns whether the frame may go to a station at `to`.
+    pub(crate) fn may_reach(&self, to: Location) -> bool {
+        to.port != self.port.id || (self.is_reflected() && to.peer != self.peer)
+    }
+
+    /// The far ends of the port `to` that may have the frame; `None` where none of them may.
+    pub(crate) fn flooded(&self, to: PortId) -> Option<Peers> {
+        if to != self.port.id {
+            Some(Peers::All)
+        } else {
+            self.is_reflected().then_some(Peers::AllBut(self.peer))
+        }
+    }
+
+    fn is_reflected(&self) -> bool {
+        self.port.membership == Membership::Tunnel(Horizon::Reflect)
+    }
 }
 
 /// Why networks and ports do not make a topology.
@@ -174,6 +235,9 @@ pub enum TopologyError {
     /// A port's network is not there.
     #[error("{0} belongs to {1}, which does not exist")]
     UnknownNetwork(PortId, NetworkId),
+    /// Two networks have one tunnel key.
+    #[error("{0} and {1} both have the tunnel key {2}")]
+    DuplicateKey(NetworkId, NetworkId, TunnelKey),
     /// A mirror's destination is not there, or is the mirrored port itself.
     #[error("{0} is mirrored to {1}, which is not another port")]
     BadMirror(PortId, PortId),
@@ -198,6 +262,7 @@ struct Member {
 pub struct Topology {
     networks: Vec<Option<Domain>>,
     ports: Vec<Option<Member>>,
+    keys: BTreeMap<TunnelKey, NetworkId>,
 }
 
 impl Topology {
@@ -209,6 +274,11 @@ impl Topology {
         let mut topology = Self::default();
         for network in networks {
             let id = network.id;
+            if let Some(key) = network.key
+                && let Some(other) = topology.keys.insert(key, id)
+            {
+                return Err(TopologyError::DuplicateKey(other, id, key));
+            }
             let domain = Domain {
                 network,
                 members: Vec::new(),
@@ -253,15 +323,23 @@ impl Topology {
     }
 
     fn list_members(&mut self) -> Result<(), TopologyError> {
-        for member in self.ports.iter().flatten() {
-            let Some(id) = member.port.network else {
-                continue;
+        for Member {
+            port,
+            mirror_destination,
+        } in self.ports.iter().flatten()
+        {
+            let networks: Vec<_> = match port.membership {
+                Membership::None => Vec::new(),
+                Membership::Network(id) => vec![id],
+                Membership::Tunnel(_) => self.keys.values().copied().collect(),
             };
-            let Some(Some(domain)) = self.networks.get_mut(id.index()) else {
-                return Err(TopologyError::UnknownNetwork(member.port.id, id));
-            };
-            if !member.mirror_destination {
-                domain.members.push(member.port.id);
+            for id in networks {
+                let Some(Some(domain)) = self.networks.get_mut(id.index()) else {
+                    return Err(TopologyError::UnknownNetwork(port.id, id));
+                };
+                if !mirror_destination {
+                    domain.members.push(port.id);
+                }
             }
         }
         Ok(())
@@ -303,6 +381,7 @@ impl Topology {
         let ingress = Ingress {
             port: &domain.gateway,
             network: &domain.network,
+            peer: PeerId::NONE,
         };
         Some((ingress, domain.network.gateway?))
     }
@@ -314,17 +393,23 @@ impl Topology {
     /// The port `id`, if frames of `network` may be sent to it: it is the network's and no mirror's
     /// destination.
     #[must_use]
-    pub fn member(&self, network: NetworkId, id: PortId) -> Option<&Port> {
+    pub fn member(&self, network: &Network, id: PortId) -> Option<&Port> {
         let member = self.ports.get(id.index())?.as_ref()?;
-        let belongs = member.port.network == Some(network) && !member.mirror_destination;
-        belongs.then_some(&member.port)
+        let belongs = match member.port.membership {
+            Membership::None => false,
+            Membership::Network(own) => own == network.id,
+            Membership::Tunnel(_) => network.key.is_some(),
+        };
+        (belongs && !member.mirror_destination).then_some(&member.port)
     }
 
-    /// The port and network in which a frame from `id` is to be looked at.
+    /// The port and network in which a frame from `id` is to be looked at, which came through
+    /// `tunnel`.
     ///
     /// # Errors
-    /// [`DropReason::NoNetwork`], [`DropReason::MirrorIngress`], [`DropReason::IngressDown`].
-    pub fn ingress(&self, id: PortId) -> Result<Ingress<'_>, DropReason> {
+    /// [`DropReason::NoNetwork`], [`DropReason::UnknownTunnelKey`], [`DropReason::MirrorIngress`],
+    /// [`DropReason::IngressDown`].
+    pub fn ingress(&self, id: PortId, tunnel: Tunnel) -> Result<Ingress<'_>, DropReason> {
         let member = self
             .ports
             .get(id.index())
@@ -333,18 +418,26 @@ impl Topology {
         if member.mirror_destination {
             return Err(DropReason::MirrorIngress);
         }
-        let network = member
-            .port
-            .network
-            .and_then(|n| self.network(n))
-            .ok_or(DropReason::NoNetwork)?;
+        let network = match member.port.membership {
+            Membership::None => None,
+            Membership::Network(id) => self.network(id),
+            Membership::Tunnel(_) => Some(self.keyed(tunnel.key)?),
+        };
+        let network = network.ok_or(DropReason::NoNetwork)?;
         if !member.port.up {
             return Err(DropReason::IngressDown);
         }
         Ok(Ingress {
             port: &member.port,
             network,
+            peer: tunnel.peer,
         })
+    }
+
+    /// The network whose frames have `key` in tunnels.
+    fn keyed(&self, key: TunnelKey) -> Result<&Network, DropReason> {
+        let network = self.keys.get(&key).and_then(|&id| self.network(id));
+        network.ok_or(DropReason::UnknownTunnelKey)
     }
 }
 

@@ -3,7 +3,7 @@
 #![cfg(test)]
 
 use clearway_switch as switch;
-use pipeline::{Context, DropReason, Instant, Meter, NetworkId, NoTrace, PortId};
+use pipeline::{Context, DropReason, Instant, Meter, NetworkId, NoTrace, PeerId, PortId, Tunnel};
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
@@ -59,6 +59,7 @@ fn network() -> Network {
         mtu: 1500,
         forward_reserved: false,
         fdb: Arc::new(Fdb::new(FdbConfig::default(), 1)),
+        key: None,
         gateway: None,
     }
 }
@@ -71,7 +72,16 @@ fn live() -> Context<NoTrace> {
 /// Returns whether `network` takes `frame` from `port`.
 fn admit(network: &Network, port: &Port, frame: &[u8]) -> Result<(), DropReason> {
     let headers = Headers::parse(frame).unwrap();
-    switch::admit(&mut live(), Ingress { port, network }, &headers).map(drop)
+    switch::admit(
+        &mut live(),
+        Ingress {
+            port,
+            network,
+            peer: PeerId::NONE,
+        },
+        &headers,
+    )
+    .map(drop)
 }
 
 /// The headers of a frame with these tags.
@@ -454,6 +464,7 @@ impl Six {
         let ingress = Ingress {
             port: &self.ports[from],
             network: &self.network,
+            peer: PeerId::NONE,
         };
         switch::forward(&mut live(), ingress, vlan, OWN, dst)
     }
@@ -468,6 +479,7 @@ impl Six {
         let ingress = Ingress {
             port: &self.ports[from],
             network: &self.network,
+            peer: PeerId::NONE,
         };
         leaves(&self.topology(), ingress, forward, packet_len)
     }
@@ -667,7 +679,7 @@ fn a_mirror_gets_copies_and_nothing_else() {
         Err(DropReason::TxGone)
     );
     assert_eq!(
-        six.topology().ingress(PortId(0)).err(),
+        six.topology().ingress(PortId(0), Tunnel::default()).err(),
         Some(DropReason::MirrorIngress)
     );
     six.ports[0].up = false;
@@ -686,6 +698,7 @@ fn a_question_leaves_no_trace_and_gets_the_live_answer() {
     let ingress = Ingress {
         port: &six.ports[0],
         network: &six.network,
+        peer: PeerId::NONE,
     };
     let ask = |effects| {
         let mut context = Context { effects, ..live() };

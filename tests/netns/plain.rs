@@ -3,7 +3,7 @@
 //! makes of its frames can be compared byte by byte, which no stack's traffic allows.
 
 use crate::fixture::{Clearway, SOON};
-use pipeline::{Batch, BatchLimits, DropReason, Frame, HEADROOM, MAX_FRAME};
+use pipeline::{Batch, BatchLimits, Destination, DropReason, Frame, HEADROOM, MAX_FRAME};
 use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpStream};
 use testbed::traffic::{Ping, ping};
@@ -456,6 +456,6 @@ impl PacketPort {
         let mut room = [&[0; HEADROOM], bytes].concat();
         let end = room.len();
         let mut frame = Frame::new(&mut room, HEADROOM, end, VnetHeader::default());
-        self.port.tx.transmit(&mut frame)
+        self.port.tx.transmit(&mut frame, Destination::default())
     }
 }

@@ -5,7 +5,7 @@ mod pcap;
 mod tap;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pipeline::{Batch, BatchLimits, DropReason, Frame, HEADROOM};
+use pipeline::{Batch, BatchLimits, Destination, DropReason, Frame, HEADROOM};
 use port::tap::{Tap, TapConfig};
 use port::{Gone, Port, Rx, Tx};
 use std::sync::Arc;
@@ -75,7 +75,8 @@ pub(super) fn transmit(tx: &dyn Tx, bytes: &[u8], vnet: VnetHeader) -> Result<()
     let mut room = vec![0; HEADROOM];
     room.extend_from_slice(bytes);
     let end = room.len();
-    tx.transmit(&mut Frame::new(&mut room, HEADROOM, end, vnet))
+    let mut frame = Frame::new(&mut room, HEADROOM, end, vnet);
+    tx.transmit(&mut frame, Destination::default())
 }
 
 /// Returns whether the frame is an ARP packet with this operation.
@@ -148,7 +149,7 @@ fn copy(mut left: Port, mut right: Port, seen: &Seen) {
                 seen.longest.fetch_max(frame.len(), Ordering::Relaxed);
                 seen.superframes
                     .fetch_add(usize::from(frame.vnet.is_gso()), Ordering::Relaxed);
-                let _ = to.transmit(&mut frame);
+                let _ = to.transmit(&mut frame, Destination::default());
             }
         }
     }

@@ -5,6 +5,7 @@
 mod deadlines;
 mod edge;
 mod fragments;
+mod hub;
 mod offloads;
 mod oracle;
 mod overlap;

@@ -1,7 +1,7 @@
 //! Unfinished frames through tags, tunnels, mirrors and ports that take only finished ones.
 
 use crate::rig::{Left, Rig};
-use pipeline::{Instant, NetworkId, PortId};
+use pipeline::{Instant, NetworkId, PortId, Tunnel};
 use proptest::prelude::*;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
@@ -80,6 +80,7 @@ fn rig(from: VlanMode, to: VlanMode) -> Rig {
         mtu: u16::MAX,
         forward_reserved: false,
         fdb,
+        key: None,
         gateway: None,
     };
     let ports = [(0, from), (1, to)].map(|(id, vlan)| Port {
@@ -175,6 +176,7 @@ fn a_flood_to_ports_of_every_kind_gives_each_what_it_takes() {
         mtu: u16::MAX,
         forward_reserved: false,
         fdb,
+        key: None,
         gateway: None,
     };
     let modes = [
@@ -242,7 +244,8 @@ fn there_and_back_through_two_switches_is_the_identity() {
             [Left {
                 port: PortId(1),
                 bytes,
-                vnet
+                vnet,
+                tunnel: Tunnel::default(),
             }]
         );
     }

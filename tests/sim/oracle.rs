@@ -8,7 +8,7 @@ mod steps;
 
 use crate::reasons::BEYOND_STEPS;
 use crate::rig::{Left, Rig};
-use pipeline::{DropReason, Instant, Meter, NetworkId, PortId, Stage};
+use pipeline::{DropReason, Instant, Meter, NetworkId, PortId, Stage, Tunnel};
 use port::memory::MemoryConfig;
 use proptest::prelude::*;
 use sim::reference::{Bucket, Counts, RefNetwork, RefPort, Reference, Spec, Verdict, Vlans};
@@ -218,6 +218,7 @@ impl Both {
                     port: copy.port,
                     bytes,
                     vnet,
+                    tunnel: Tunnel::default(),
                 }
             })
             .collect();
@@ -345,6 +346,7 @@ impl Both {
             mtu: u16::try_from(network.mtu).unwrap(),
             forward_reserved: network.forward_reserved,
             fdb: Arc::clone(&self.fdbs[&id]),
+            key: None,
             gateway: network.gateway.map(|(mac, vid)| Gateway {
                 mac,
                 vlan: vlan(vid),
@@ -352,7 +354,7 @@ impl Both {
         });
         let ports = self.dumb.ports.iter().map(|(&id, port)| Port {
             id,
-            network: port.network,
+            membership: port.network.into(),
             up: port.up,
             vlan: mode(&port.vlans),
             isolated: port.isolated,

@@ -3,13 +3,13 @@
 mod routed;
 
 use crate::rig::Rig;
-use pipeline::{DropReason, Frame, Instant, MAX_FRAME, Meter, NetworkId, PortId};
+use pipeline::{Destination, DropReason, Frame, Instant, MAX_FRAME, Meter, NetworkId, PortId};
 use port::memory::MemoryConfig;
 use port::{Offloads, Tx};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::{Gateway, Limiter, Lock, Mirror, Network, Port, Storm, VlanMode};
+use switch::{Gateway, Horizon, Limiter, Lock, Membership, Mirror, Network, Port, Storm, VlanMode};
 use wire::craft::{self, Link, TcpSegment};
 use wire::{EtherType, MacAddr, VlanId, VlanTag, VnetHeader};
 
@@ -39,7 +39,18 @@ fn scenarios() -> Vec<(DropReason, Scenario)> {
             from_a(Network1::plain().port_a(|a| a.up = false), &frame(A, B))
         }),
         (R::NoNetwork, || {
-            from_a(Network1::plain().port_a(|a| a.network = None), &frame(A, B))
+            from_a(
+                Network1::plain().port_a(|a| a.membership = Membership::None),
+                &frame(A, B),
+            )
+        }),
+        // A memory port's frames come with the key 0.
+        (R::UnknownTunnelKey, || {
+            let tunnel = Membership::Tunnel(Horizon::Split);
+            from_a(
+                Network1::plain().port_a(|a| a.membership = tunnel),
+                &frame(A, B),
+            )
         }),
         (R::MirrorIngress, || {
             let mirror = Mirror {
@@ -159,7 +170,10 @@ fn scenarios() -> Vec<(DropReason, Scenario)> {
             )
         }),
         (R::NoReceiver, || {
-            from_a(Network1::plain().port_b(|b| b.network = None), &frame(A, B))
+            from_a(
+                Network1::plain().port_b(|b| b.membership = Membership::None),
+                &frame(A, B),
+            )
         }),
         (R::TxFull, || {
             let mut rig = Network1::b_is_known().rig();
@@ -315,6 +329,7 @@ impl Network1 {
             mtu: 1500,
             forward_reserved: false,
             fdb: self.fdb,
+            key: None,
             gateway: self.gateway,
         };
         Rig::of(vec![network], self.ports.into())
@@ -347,7 +362,7 @@ impl Tx for Refusing {
         Offloads::ALL
     }
 
-    fn transmit(&self, _: &mut Frame<'_>) -> Result<(), DropReason> {
+    fn transmit(&self, _: &mut Frame<'_>, _: Destination) -> Result<(), DropReason> {
         Err(self.0)
     }
 }

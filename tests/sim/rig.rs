@@ -2,8 +2,8 @@
 
 use dataplane::{Explanation, Forwarder, Outlet, Reply, View, explain, explain_reply};
 use nat::Router;
-use pipeline::{BatchLimits, DropReason, Instant, PortId, PortTotals, WorkerId};
-use port::memory::{self, MemoryConfig, Peer};
+use pipeline::{BatchLimits, DropReason, Instant, PortId, PortTotals, Tunnel, WorkerId};
+use port::memory::{self, MemoryConfig, Peer, Spoke};
 use port::{Offloads, Rx};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,12 +16,59 @@ pub(crate) struct Left {
     pub(crate) port: PortId,
     pub(crate) bytes: Vec<u8>,
     pub(crate) vnet: VnetHeader,
+    /// The far end that got it, and with which key; the default one where there is but one.
+    pub(crate) tunnel: Tunnel,
+}
+
+/// What is at the other end of a port.
+enum Far {
+    Wire(Peer),
+    Hub(Vec<Spoke>),
+}
+
+impl Far {
+    fn send(&self, tunnel: Tunnel, bytes: &[u8], vnet: VnetHeader) {
+        let sent = match self {
+            Self::Wire(peer) => peer.send(bytes, vnet),
+            Self::Hub(spokes) => {
+                let spoke = spokes.iter().find(|spoke| spoke.peer() == tunnel.peer);
+                spoke
+                    .expect("a peer of the hub")
+                    .send(tunnel.key, bytes, vnet)
+            }
+        };
+        assert_eq!(sent, Ok(()));
+    }
+
+    fn collect(&self, port: PortId) -> Vec<Left> {
+        match self {
+            Self::Wire(peer) => std::iter::from_fn(|| peer.recv())
+                .map(|(bytes, vnet)| Left {
+                    port,
+                    bytes,
+                    vnet,
+                    tunnel: Tunnel::default(),
+                })
+                .collect(),
+            Self::Hub(spokes) => spokes.iter().flat_map(|spoke| heard(port, spoke)).collect(),
+        }
+    }
+}
+
+fn heard(port: PortId, spoke: &Spoke) -> impl Iterator<Item = Left> {
+    let peer = spoke.peer();
+    std::iter::from_fn(|| spoke.recv()).map(move |(key, bytes, vnet)| Left {
+        port,
+        bytes,
+        vnet,
+        tunnel: Tunnel { peer, key },
+    })
 }
 
 pub(crate) struct Rig {
     view: View,
     forwarder: Forwarder,
-    wires: BTreeMap<PortId, (Peer, Box<dyn Rx>)>,
+    wires: BTreeMap<PortId, (Far, Box<dyn Rx>)>,
     /// The counters of every port that was ever open: they go on when it opens again.
     outlets: BTreeMap<PortId, Vec<Arc<Outlet>>>,
 }
@@ -62,9 +109,19 @@ impl Rig {
 
     pub(crate) fn open(&mut self, id: PortId, config: MemoryConfig) {
         let (port, peer) = memory::pair_with(config).unwrap();
+        self.plug(id, port, Far::Wire(peer));
+    }
+
+    /// Opens a port with so many far ends.
+    pub(crate) fn open_hub(&mut self, id: PortId, peers: u16, config: MemoryConfig) {
+        let (port, spokes) = memory::hub(peers, config).unwrap();
+        self.plug(id, port, Far::Hub(spokes));
+    }
+
+    fn plug(&mut self, id: PortId, port: port::Port, far: Far) {
         let outlet = Arc::new(Outlet::new(port.tx, 1));
         let rx = port.queues.into_iter().next().unwrap();
-        self.wires.insert(id, (peer, rx));
+        self.wires.insert(id, (far, rx));
         self.outlets
             .entry(id)
             .or_default()
@@ -105,7 +162,19 @@ impl Rig {
         vnet: VnetHeader,
         now: Instant,
     ) -> Vec<Left> {
-        self.serve(from, &[(bytes, vnet)], now);
+        self.carry_through(from, Tunnel::default(), bytes, vnet, now)
+    }
+
+    /// Carries one frame that comes to `from` through a tunnel; answers what left, by port.
+    pub(crate) fn carry_through(
+        &mut self,
+        from: PortId,
+        tunnel: Tunnel,
+        bytes: &[u8],
+        vnet: VnetHeader,
+        now: Instant,
+    ) -> Vec<Left> {
+        self.serve(from, tunnel, &[(bytes, vnet)], now);
         self.collect()
     }
 
@@ -130,13 +199,19 @@ impl Rig {
             .iter()
             .map(|(bytes, vnet)| (bytes.as_slice(), *vnet))
             .collect();
-        self.serve(from, &frames, now);
+        self.serve(from, Tunnel::default(), &frames, now);
     }
 
-    fn serve(&mut self, from: PortId, frames: &[(&[u8], VnetHeader)], now: Instant) {
-        let (peer, rx) = self.wires.get_mut(&from).expect("an open port");
+    fn serve(
+        &mut self,
+        from: PortId,
+        tunnel: Tunnel,
+        frames: &[(&[u8], VnetHeader)],
+        now: Instant,
+    ) {
+        let (far, rx) = self.wires.get_mut(&from).expect("an open port");
         for (bytes, vnet) in frames {
-            peer.send(bytes, *vnet).unwrap();
+            far.send(tunnel, bytes, *vnet);
         }
         let view = &self.view;
         let served = self.forwarder.serve(from, &mut **rx, || (now, view));
@@ -150,7 +225,18 @@ impl Rig {
         vnet: VnetHeader,
         now: Instant,
     ) -> Explanation {
-        explain(&self.view, from, bytes, vnet, now)
+        self.explain_through(from, Tunnel::default(), bytes, vnet, now)
+    }
+
+    pub(crate) fn explain_through(
+        &self,
+        from: PortId,
+        tunnel: Tunnel,
+        bytes: &[u8],
+        vnet: VnetHeader,
+        now: Instant,
+    ) -> Explanation {
+        explain(&self.view, from, tunnel, bytes, vnet, now)
     }
 
     pub(crate) fn explain_reply(
@@ -160,7 +246,7 @@ impl Rig {
         explained: &Explanation,
         now: Instant,
     ) -> Option<Reply> {
-        explain_reply(&self.view, from, bytes, explained, now)
+        explain_reply(&self.view, from, Tunnel::default(), bytes, explained, now)
     }
 
     /// Returns whether no frame has left anything behind: no connection, no piece of a packet.
@@ -200,12 +286,7 @@ impl Rig {
     }
 
     fn collect(&self) -> Vec<Left> {
-        let mut left = Vec::new();
-        for (&port, (peer, _)) in &self.wires {
-            while let Some((bytes, vnet)) = peer.recv() {
-                left.push(Left { port, bytes, vnet });
-            }
-        }
-        left
+        let wires = self.wires.iter();
+        wires.flat_map(|(&id, (far, _))| far.collect(id)).collect()
     }
 }

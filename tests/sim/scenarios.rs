@@ -40,6 +40,7 @@ pub(crate) fn network(id: NetworkId) -> Network {
         mtu: 1500,
         forward_reserved: false,
         fdb,
+        key: None,
         gateway: None,
     }
 }

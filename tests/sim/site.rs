@@ -252,6 +252,7 @@ pub(crate) fn bare_network(id: NetworkId) -> Network {
         mtu: 1500,
         forward_reserved: false,
         fdb: Arc::new(Fdb::new(FdbConfig::default(), 1)),
+        key: None,
         gateway: Some(Gateway {
             mac: gateway(id),
             vlan: VlanId::DEFAULT,

@@ -111,6 +111,7 @@ impl Live {
                     mac: state.gateway_mac(network.id),
                     vlan: network.default_vlan,
                 }),
+                key: None,
             });
         }
         networks.extend(state.hidden().map(|place| self.hidden(state, place, facts)));
@@ -166,6 +167,7 @@ impl Live {
                 mac,
                 vlan: VlanId::DEFAULT,
             }),
+            key: None,
         }
     }
 
@@ -189,7 +191,7 @@ impl Live {
         let meters = self.meters(state, port);
         switch::Port {
             id: port.id,
-            network: port.network.filter(|_| !idle_mirror),
+            membership: port.network.filter(|_| !idle_mirror).into(),
             up: settings.up,
             vlan: state.vlan_of(port),
             isolated: is_isolated(state, port),

@@ -7,10 +7,11 @@ use crate::process::Outcome;
 use crate::view::View;
 use nat::{Arrival, Outbox};
 use pipeline::{
-    Context, Decision, DropReason, Frame, HEADROOM, Instant, MAX_FRAME, PortId, Recorder, Trace,
+    Context, Decision, DropReason, Frame, HEADROOM, Instant, Location, MAX_FRAME, PortId, Recorder,
+    Trace, Tunnel,
 };
 use std::sync::Arc;
-use switch::{Forward, Outputs, Transmit};
+use switch::{Forward, Membership, Outputs, Transmit};
 use wire::{Headers, VnetHeader};
 
 /// The answer, with every decision that led to it.
@@ -26,11 +27,12 @@ pub struct Explanation {
     pub rewritten: Option<Vec<u8>>,
 }
 
-/// Explains what would become of a frame of these bytes from the port `from`, at `now`.
+/// Explains what would become of a frame of these bytes from the port `from`, through `tunnel`, at `now`.
 #[must_use]
 pub fn explain(
     view: &View,
     from: PortId,
+    tunnel: Tunnel,
     bytes: &[u8],
     vnet: VnetHeader,
     now: Instant,
@@ -49,6 +51,7 @@ pub fn explain(
     room[HEADROOM..].copy_from_slice(bytes);
     let end = room.len();
     let mut frame = Frame::new(&mut room, HEADROOM, end, vnet);
+    frame.tunnel = tunnel;
     let (mut out, mut outbox) = (Outputs::default(), Outbox::default());
     let context = Context::question(now, &mut trace);
     let mut line = view.line(context, &mut out, &mut outbox);
@@ -86,18 +89,19 @@ pub struct Reply {
     pub explanation: Explanation,
 }
 
-/// Explains what would become of the answer to a frame of these bytes from the port `from`, which
-/// was `explained`: as if the frame had passed, and whoever gets it answered. `None` where the frame
+/// Explains what would become of the answer to a frame of these bytes from the port `from`, through
+/// `tunnel`, which was `explained`: as if the frame had passed, and whoever gets it answered. `None` where the frame
 /// goes to nobody or to many, or is nothing that is answered.
 #[must_use]
 pub fn explain_reply(
     view: &View,
     from: PortId,
+    tunnel: Tunnel,
     bytes: &[u8],
     explained: &Explanation,
     now: Instant,
 ) -> Option<Reply> {
-    let own = view.topology.ingress(from).ok()?.network.id;
+    let own = view.topology.ingress(from, tunnel).ok()?.network.id;
     let (network, forward, outer) = match explained.verdict.as_ref().ok()? {
         Outcome::Switched(forward) => (own, *forward, None),
         Outcome::Routed {
@@ -108,15 +112,12 @@ pub fn explain_reply(
         } => (*network, *forward, rewrite.outer),
         Outcome::Taken => return None,
     };
-    let to = match (forward, explained.outputs.as_slice()) {
-        (Forward::Unicast(to), _) => to.port,
-        (Forward::Flood(_), [only]) => only.port,
-        (Forward::Flood(_) | Forward::Gateway, _) => return None,
-    };
+    let to = receiver(view, forward, &explained.outputs)?;
     let reply = answer(explained.rewritten.as_deref().unwrap_or(bytes))?;
     let mut room = bytes.to_vec();
     let end = room.len();
-    let frame = Frame::new(&mut room, 0, end, VnetHeader::default());
+    let mut frame = Frame::new(&mut room, 0, end, VnetHeader::default());
+    frame.tunnel = tunnel;
     let headers = Headers::parse(bytes).ok()?;
     let question = Arrival {
         network: own,
@@ -130,10 +131,26 @@ pub fn explain_reply(
         view.with_configuration(topology, Arc::new(router))
     });
     let view = supposed.as_ref().unwrap_or(view);
-    let explanation = explain(view, to, &reply, VnetHeader::default(), now);
+    let back = Tunnel {
+        peer: to.peer,
+        key: view.topology.network(network)?.key.unwrap_or_default(),
+    };
+    let explanation = explain(view, to.port, back, &reply, VnetHeader::default(), now);
     Some(Reply {
-        from: to,
+        from: to.port,
         bytes: reply,
         explanation,
     })
+}
+
+/// The one place that a frame goes to; `None` where it goes to nobody or to many.
+fn receiver(view: &View, forward: Forward, outputs: &[Transmit]) -> Option<Location> {
+    match (forward, outputs) {
+        (Forward::Unicast(to), _) => Some(to),
+        (Forward::Flood(_), [only]) => match view.topology.port(only.port)?.membership {
+            Membership::Tunnel(_) => None,
+            Membership::None | Membership::Network(_) => Some(only.port.into()),
+        },
+        (Forward::Flood(_) | Forward::Gateway, _) => None,
+    }
 }

@@ -4,7 +4,7 @@
 //! frame is cut and summed here, in software, at the very last moment; and so is an IPv4 packet that
 //! is too large for the link it is routed onto.
 
-use pipeline::{DropReason, Frame, HEADROOM, PacketId, VNET_LEN};
+use pipeline::{Destination, DropReason, Frame, HEADROOM, PacketId, VNET_LEN};
 use port::{Offloads, Tx};
 use wire::{GsoKind, VnetHeader};
 
@@ -18,11 +18,12 @@ impl Default for Scratch {
     }
 }
 
-/// Sends `frame` through `tx`, finishing what `tx` cannot; in IP fragments of at most `fragment`
+/// Sends `frame` through `tx` to `to`, finishing what `tx` cannot; in IP fragments of at most `fragment`
 /// bytes if that is said.
 pub(crate) fn transmit(
     tx: &dyn Tx,
     frame: &mut Frame<'_>,
+    to: Destination,
     fragment: Option<u16>,
     scratch: &mut Scratch,
 ) -> Result<(), DropReason> {
@@ -31,13 +32,13 @@ pub(crate) fn transmit(
         if frame.vnet.needs_csum() {
             complete(frame)?;
         }
-        return in_pieces(tx, frame.id, |emit| {
+        return in_pieces(tx, to, frame.id, |emit| {
             wire::fragment(frame.bytes(), mtu, &mut scratch.0, HEADROOM, emit)
                 .map_err(|_| DropReason::FragmentationNeeded)
         });
     }
     if frame.vnet.is_gso() && !takes(offloads, frame.vnet.gso_kind()) {
-        return in_pieces(tx, frame.id, |emit| {
+        return in_pieces(tx, to, frame.id, |emit| {
             wire::segment(frame.bytes(), &frame.vnet, &mut scratch.0, HEADROOM, emit)
                 .map_err(|_| DropReason::CannotSegment)
         });
@@ -45,7 +46,7 @@ pub(crate) fn transmit(
     if frame.vnet.needs_csum() && !offloads.csum {
         complete(frame)?;
     }
-    tx.transmit(frame)
+    tx.transmit(frame, to)
 }
 
 fn takes(offloads: Offloads, kind: Option<GsoKind>) -> bool {
@@ -66,6 +67,7 @@ fn complete(frame: &mut Frame<'_>) -> Result<(), DropReason> {
 /// Sends every piece that `cut` makes; the first failure is the frame's.
 fn in_pieces(
     tx: &dyn Tx,
+    to: Destination,
     id: PacketId,
     cut: impl FnOnce(&mut dyn FnMut(&mut [u8])) -> Result<usize, DropReason>,
 ) -> Result<(), DropReason> {
@@ -75,7 +77,7 @@ fn in_pieces(
         let end = room.len();
         let mut piece = Frame::new(room, HEADROOM, end, VnetHeader::default());
         piece.id = id;
-        let sent = tx.transmit(&mut piece);
+        let sent = tx.transmit(&mut piece, to);
         if result.is_ok() {
             result = sent;
         }

@@ -162,7 +162,7 @@ impl Forwarder {
                     (Source::Router(network), view.router_counters(lane.worker))
                 }
                 Post::Resume(origin) => {
-                    (frame.vnet, frame.id) = (origin.vnet, origin.id);
+                    (frame.vnet, frame.tunnel, frame.id) = (origin.vnet, origin.tunnel, origin.id);
                     // Its sender may be gone by now.
                     let Some(inlet) = view.outlet(origin.from) else {
                         continue;
@@ -210,7 +210,7 @@ impl Lane {
         let Moment { view, now } = moment;
         let (from, network) = match source {
             Source::Port(from) => {
-                let ingress = view.topology.ingress(from).ok();
+                let ingress = view.topology.ingress(from, frame.tunnel).ok();
                 (from, ingress.map(|ingress| ingress.network.id))
             }
             Source::Router(network) => (PortId::GATEWAY, Some(network)),
@@ -289,7 +289,7 @@ impl Lane {
                 return;
             };
             let counters = outlet.counters(*worker);
-            match finish::transmit(&*outlet.tx, frame, fragment, scratch) {
+            match finish::transmit(&*outlet.tx, frame, copy.to, fragment, scratch) {
                 Ok(()) => counters.count_tx(frame.len()),
                 Err(reason) => {
                     counters.count_drop(reason);
@@ -316,10 +316,15 @@ impl Lane {
 /// of a whole batch are waited for together: a worker would else wait twice for every frame. It is
 /// a guess before any check, and a wrong one costs nothing but itself.
 fn warm(batch: &mut Batch, from: PortId, view: &View) {
-    let Ok(Ingress { port, network }) = view.topology.ingress(from) else {
+    if batch.len() < 2 {
+        return;
+    }
+    // Those of a tunnel may be in several networks: the first one's is the guess for all.
+    let tunnel = batch.frame(0).tunnel;
+    let Ok(Ingress { port, network, .. }) = view.topology.ingress(from, tunnel) else {
         return;
     };
-    if batch.len() < 2 || !network.fdb.is_large() {
+    if !network.fdb.is_large() {
         return;
     }
     for index in 0..batch.len() {

@@ -34,7 +34,7 @@ use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use nat::Router;
 use nix::sys::eventfd::EventFd;
 use observe::Watch;
-use pipeline::{BatchLimits, Instant, PortId, PortTotals, WorkerId};
+use pipeline::{BatchLimits, Instant, PortId, PortTotals, Tunnel, WorkerId};
 use port::{Gone, Port};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -306,7 +306,15 @@ impl Dataplane {
     /// Returns what would become of a frame: see [`explain()`].
     #[must_use]
     pub fn explain(&self, from: PortId, bytes: &[u8], vnet: VnetHeader) -> Explanation {
-        explain(&self.published.load(), from, bytes, vnet, self.now())
+        let tunnel = Tunnel::default();
+        explain(
+            &self.published.load(),
+            from,
+            tunnel,
+            bytes,
+            vnet,
+            self.now(),
+        )
     }
 
     /// Returns what would become of the answer to it: see [`explain_reply()`].
@@ -317,7 +325,15 @@ impl Dataplane {
         bytes: &[u8],
         explained: &Explanation,
     ) -> Option<Reply> {
-        explain_reply(&self.published.load(), from, bytes, explained, self.now())
+        let tunnel = Tunnel::default();
+        explain_reply(
+            &self.published.load(),
+            from,
+            tunnel,
+            bytes,
+            explained,
+            self.now(),
+        )
     }
 
     /// The workers, to look at.

@@ -102,7 +102,7 @@ impl<T: Trace> Line<'_, T> {
             outbox,
         } = self;
         let headers = parse(context, frame)?;
-        let ingress = topology.ingress(from)?;
+        let ingress = topology.ingress(from, frame.tunnel)?;
         switch::arrive(context, topology, ingress, &headers, out);
         let admitted = switch::admit(context, ingress, &headers)?;
         switch::within_rate(context, ingress, frame)?;

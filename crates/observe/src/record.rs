@@ -1,7 +1,7 @@
 //! The record of one frame: a fixed size, so that a ring holds it without allocation.
 
 use pipeline::{
-    Decision, DropReason, Frame, Instant, NetworkId, PacketId, PortId, Trace, WorkerId,
+    Decision, DropReason, Frame, Instant, NetworkId, PacketId, PortId, Trace, Tunnel, WorkerId,
 };
 
 /// Bytes of a frame that a record keeps, from its destination MAC on: all headers, and some payload.
@@ -104,6 +104,8 @@ pub struct Record {
     pub worker: WorkerId,
     /// The port it came from; [`PortId::GATEWAY`] for a frame of the router's own.
     pub from: PortId,
+    /// The tunnel it came through.
+    pub tunnel: Tunnel,
     /// The network it came from.
     pub network: Option<NetworkId>,
     /// The network it was routed into.
@@ -131,6 +133,7 @@ impl Record {
             at,
             worker,
             from,
+            tunnel: frame.tunnel,
             network: None,
             into: None,
             verdict: Verdict::Answered,

@@ -5,6 +5,7 @@
 //! the cache (one hot buffer beat a 4 MiB batch by a factor of two). The arena is zeroed once and
 //! never again; a frame only ever sees bytes that its own port wrote.
 
+use crate::Tunnel;
 use crate::frame::{Frame, HEADROOM, MAX_FRAME};
 use wire::VnetHeader;
 
@@ -33,6 +34,20 @@ pub struct Received {
     pub len: usize,
     /// The virtio header that came with it; the default one where the port has none.
     pub vnet: VnetHeader,
+    /// The tunnel that it came through; the default one where the port has one far end.
+    pub tunnel: Tunnel,
+}
+
+impl Received {
+    /// A frame from a port that has one far end.
+    #[must_use]
+    pub fn new(len: usize, vnet: VnetHeader) -> Self {
+        Self {
+            len,
+            vnet,
+            tunnel: Tunnel::default(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -40,6 +55,7 @@ struct Slot {
     start: usize,
     end: usize,
     vnet: VnetHeader,
+    tunnel: Tunnel,
 }
 
 /// Frames in one arena, in order of arrival.
@@ -116,6 +132,7 @@ impl Batch {
             start,
             end,
             vnet: received.vnet,
+            tunnel: received.tunnel,
         });
         self.used = end.next_multiple_of(ALIGN);
         Ok(true)
@@ -130,12 +147,10 @@ impl Batch {
         // The room begins with this frame's own headroom and ends with its own last byte, so a
         // frame can neither see nor touch its neighbours.
         let room = &mut self.arena[slot.start - HEADROOM..slot.end];
-        Frame::new(
-            room,
-            HEADROOM,
-            HEADROOM + (slot.end - slot.start),
-            slot.vnet,
-        )
+        let end = HEADROOM + (slot.end - slot.start);
+        let mut frame = Frame::new(room, HEADROOM, end, slot.vnet);
+        frame.tunnel = slot.tunnel;
+        frame
     }
 }
 
@@ -148,10 +163,7 @@ mod tests {
         batch
             .fill(|room| {
                 room[HEADROOM..HEADROOM + len].fill(byte);
-                Ok::<_, Infallible>(Some(Received {
-                    len,
-                    vnet: VnetHeader::default(),
-                }))
+                Ok::<_, Infallible>(Some(Received::new(len, VnetHeader::default())))
             })
             .unwrap()
     }

@@ -77,6 +77,7 @@ decisions! {
     203 LockedAddress        Admit     "locked_address"        { ip: IpAddr, port: PortId }              "{ip} is an address that {port} is locked to"
     204 InVlan               Admit     "in_vlan"               { vlan: VlanId }                          "in VLAN {vlan}"
     205 SenderLimited        Admit     "sender_limited"        { port: PortId }                          "the send limit of {port} is used up"
+    206 FromTunnel           Admit     "from_tunnel"           { from: Location, key: u32 }              "from {from}, with the tunnel key {key}"
 
     300 SourceKnown          Learn     "source_known"          { mac: MacAddr, port: Location }            "{mac} is known on {port}"
     301 SourceRefreshed      Learn     "source_refreshed"      { mac: MacAddr, port: Location }            "{mac} is known on {port}, its age starts anew"
@@ -155,6 +156,9 @@ decisions! {
     706 PortClosed           Egress    "port_closed"           { port: PortId }                          "{port} is not open: the copy is lost"
     707 PortRefused          Egress    "port_refused"          { port: PortId, reason: DropReason }      "{port} does not take the copy, {reason}"
     708 Dropped              Egress    "dropped"               { reason: DropReason }                    "dropped, {reason}"
+    709 ToPeer               Egress    "to_peer"               { peer: u16, key: u32 }                   "there to peer {peer}, with the tunnel key {key}"
+    710 ToAllPeers           Egress    "to_all_peers"          { key: u32 }                              "there to all peers, with the tunnel key {key}"
+    711 ToOtherPeers         Egress    "to_other_peers"        { peer: u16, key: u32 }                   "there to all peers but {peer}, with the tunnel key {key}"
 }
 
 impl Decision {

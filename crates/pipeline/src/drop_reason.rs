@@ -108,6 +108,7 @@ drop_reasons! {
     60 FragmentTimeout     Translate "fragment_timeout"      "The fragment waited too long for its packet's first one."
     61 HairpinLoop         Translate "hairpin_loop"          "The packet would be turned back to the very endpoint and port it came from."
     62 ReceiverLimited     Egress    "receiver_limited"      "The receiving port's rate limit in bits or packets is used up."
+    63 UnknownTunnelKey    Admit     "unknown_tunnel_key"    "No network has the tunnel key with which the frame came."
 }
 
 impl DropReason {

@@ -11,7 +11,7 @@
 //! A VLAN tag is pushed into the spare room and popped back out of it: nothing is copied but the
 //! two MAC addresses.
 
-use crate::PacketId;
+use crate::{PacketId, Tunnel};
 use wire::{VlanTag, VnetHeader};
 
 /// Room before a received frame: a virtio header and up to three pushed VLAN tags, rounded up to
@@ -36,6 +36,8 @@ pub struct Frame<'a> {
     end: usize,
     /// The checksum and the segmentation that the sender left undone.
     pub vnet: VnetHeader,
+    /// The tunnel that it came through; the default one where its port is none.
+    pub tunnel: Tunnel,
     /// The packet that it is, or is a piece of; the default one until a worker numbers it.
     pub id: PacketId,
 }
@@ -57,6 +59,7 @@ impl<'a> Frame<'a> {
             start,
             end,
             vnet,
+            tunnel: Tunnel::default(),
             id: PacketId::default(),
         }
     }

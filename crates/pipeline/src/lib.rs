@@ -16,6 +16,7 @@ mod meter;
 mod stage;
 mod time;
 mod trace;
+mod tunnel;
 
 pub use batch::{Batch, BatchLimits, Received};
 pub use context::Context;
@@ -29,3 +30,4 @@ pub use meter::Meter;
 pub use stage::Stage;
 pub use time::Instant;
 pub use trace::{NoTrace, Recorder, Trace};
+pub use tunnel::{Destination, Peers, Tunnel, TunnelKey};

@@ -21,7 +21,7 @@ pub mod tap;
 pub use error::PortError;
 pub use name::InterfaceName;
 
-use pipeline::{Batch, DropReason, Frame};
+use pipeline::{Batch, Destination, DropReason, Frame};
 use std::fmt::Debug;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
@@ -44,12 +44,13 @@ pub trait Tx: Send + Sync + Debug {
     /// Returns what may be left undone in a frame given to [`Tx::transmit`].
     fn offloads(&self) -> Offloads;
 
-    /// Sends one frame, which must need no more than [`Tx::offloads`] allows. Never blocks; may
+    /// Sends one frame, which must need no more than [`Tx::offloads`] allows, to
+    /// those of its far ends that `to` names; a port that has one ignores that. Never blocks; may
     /// scribble over the room before the frame.
     ///
     /// # Errors
     /// Why the frame was not sent: one of the `Tx…` reasons.
-    fn transmit(&self, frame: &mut Frame<'_>) -> Result<(), DropReason>;
+    fn transmit(&self, frame: &mut Frame<'_>, to: Destination) -> Result<(), DropReason>;
 }
 
 /// Why a port will never receive again.

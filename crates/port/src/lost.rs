@@ -17,5 +17,5 @@ pub(crate) fn inexpressible(room: &mut [u8]) -> Received {
         csum_start: u16::MAX,
         ..VnetHeader::default()
     };
-    Received { len: HEADER, vnet }
+    Received::new(HEADER, vnet)
 }

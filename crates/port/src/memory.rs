@@ -1,5 +1,5 @@
 //! Ports without an interface: one made of two queues, for tests, benches, fuzzing and simulation,
-//! and [`null`], which has no other end.
+//! one with [many far ends](hub), and [`null`], which has no other end.
 //!
 //! ```text
 //!   Peer::send  --> [ bounded queue + eventfd ] --> Rx::receive
@@ -13,11 +13,15 @@
 //!
 //! Both ends may be used from any thread.
 
+mod hub;
+
+pub use hub::{Spoke, hub};
+
 use crate::{Gone, Offloads, Port, PortError, Rx, Tx};
 use crossbeam::queue::ArrayQueue;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use pipeline::{Batch, DropReason, Frame, HEADROOM, MAX_FRAME, Received};
+use pipeline::{Batch, Destination, DropReason, Frame, HEADROOM, MAX_FRAME, Received, Tunnel};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -103,7 +107,7 @@ impl Tx for NullTx {
         Offloads::ALL
     }
 
-    fn transmit(&self, _: &mut Frame<'_>) -> Result<(), DropReason> {
+    fn transmit(&self, _: &mut Frame<'_>, _: Destination) -> Result<(), DropReason> {
         Ok(())
     }
 }
@@ -127,13 +131,14 @@ impl Peer {
     /// [`DropReason::TxFull`] when the port does not keep up, [`DropReason::TxGone`] when it was
     /// closed.
     pub fn send(&self, frame: &[u8], vnet: VnetHeader) -> Result<(), DropReason> {
-        self.inward.push(frame, vnet)
+        self.inward.push(frame, vnet, Tunnel::default())
     }
 
     /// The next frame that the port sent, if one waits.
     #[must_use]
     pub fn recv(&self) -> Option<(Vec<u8>, VnetHeader)> {
-        self.outward.frames.pop()
+        let sent = self.outward.frames.pop()?;
+        Some((sent.bytes, sent.vnet))
     }
 
     /// The next frame that the port sent, waiting for it at most `limit`.
@@ -164,10 +169,18 @@ impl Drop for Peer {
     }
 }
 
+/// A frame on its way.
+#[derive(Debug)]
+struct Sent {
+    bytes: Vec<u8>,
+    vnet: VnetHeader,
+    tunnel: Tunnel,
+}
+
 /// One direction.
 #[derive(Debug)]
 struct Lane {
-    frames: ArrayQueue<(Vec<u8>, VnetHeader)>,
+    frames: ArrayQueue<Sent>,
     event: EventFd,
     /// Whether the event was written since the lane was last found quiet.
     signalled: AtomicBool,
@@ -184,12 +197,16 @@ impl Lane {
         })
     }
 
-    fn push(&self, frame: &[u8], vnet: VnetHeader) -> Result<(), DropReason> {
+    fn push(&self, frame: &[u8], vnet: VnetHeader, tunnel: Tunnel) -> Result<(), DropReason> {
         if self.closed.load(Ordering::Acquire) {
             return Err(DropReason::TxGone);
         }
         self.frames
-            .push((frame.to_vec(), vnet))
+            .push(Sent {
+                bytes: frame.to_vec(),
+                vnet,
+                tunnel,
+            })
             .map_err(|_| DropReason::TxFull)?;
         self.signal();
         Ok(())
@@ -242,13 +259,7 @@ impl Rx for MemoryRx {
         // After the event, lest a close in between be read away; before the frames, so that what
         // was sent before the close is still delivered.
         let closed = lane.closed.load(Ordering::Acquire);
-        while batch.fill(|room| {
-            Ok::<_, Gone>(
-                lane.frames
-                    .pop()
-                    .map(|(frame, vnet)| put(&frame, vnet, room)),
-            )
-        })? {}
+        while batch.fill(|room| Ok::<_, Gone>(lane.frames.pop().map(|sent| put(&sent, room))))? {}
         match (lane.frames.is_empty(), closed) {
             (true, true) => {
                 lane.close(); // stays readable, as a removed interface does
@@ -263,10 +274,14 @@ impl Rx for MemoryRx {
     }
 }
 
-fn put(frame: &[u8], vnet: VnetHeader, room: &mut [u8]) -> Received {
-    let len = frame.len().min(MAX_FRAME);
-    room[HEADROOM..HEADROOM + len].copy_from_slice(&frame[..len]);
-    Received { len, vnet }
+fn put(sent: &Sent, room: &mut [u8]) -> Received {
+    let len = sent.bytes.len().min(MAX_FRAME);
+    room[HEADROOM..HEADROOM + len].copy_from_slice(&sent.bytes[..len]);
+    Received {
+        len,
+        vnet: sent.vnet,
+        tunnel: sent.tunnel,
+    }
 }
 
 #[derive(Debug)]
@@ -280,8 +295,8 @@ impl Tx for MemoryTx {
         self.offloads
     }
 
-    fn transmit(&self, frame: &mut Frame<'_>) -> Result<(), DropReason> {
-        self.lane.push(frame.bytes(), frame.vnet)
+    fn transmit(&self, frame: &mut Frame<'_>, _: Destination) -> Result<(), DropReason> {
+        self.lane.push(frame.bytes(), frame.vnet, Tunnel::default())
     }
 }
 
@@ -318,8 +333,10 @@ mod tests {
     fn transmit(port: &Port, bytes: &[u8], vnet: VnetHeader) -> Result<(), DropReason> {
         let mut room = [&[0; HEADROOM], bytes].concat();
         let end = room.len();
-        port.tx
-            .transmit(&mut Frame::new(&mut room, HEADROOM, end, vnet))
+        port.tx.transmit(
+            &mut Frame::new(&mut room, HEADROOM, end, vnet),
+            Destination::default(),
+        )
     }
 
     #[test]

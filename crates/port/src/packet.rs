@@ -23,7 +23,7 @@ use crate::lost::inexpressible;
 use crate::{Gone, InterfaceName, Offloads, Port, PortError, Rx, Tx, sys};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, send, setsockopt, sockopt};
-use pipeline::{Batch, DropReason, Frame, HEADROOM, MAX_FRAME, Received, VNET_LEN};
+use pipeline::{Batch, Destination, DropReason, Frame, HEADROOM, MAX_FRAME, Received, VNET_LEN};
 use socket2::{Domain, Socket, Type};
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
@@ -137,7 +137,7 @@ fn receive_one(socket: &Socket, room: &mut [u8]) -> Result<Option<Received>, Gon
     // The kernel cuts what is longer than the room, which leaves the crate's mark of a frame that is
     // too long; a tag put back makes it no longer than that.
     let len = len.min(MAX_FRAME);
-    Ok(Some(Received { len, vnet }))
+    Ok(Some(Received::new(len, vnet)))
 }
 
 /// Opens a gap behind the MAC addresses, for the tag the kernel took out there. The frame has to
@@ -180,7 +180,7 @@ impl Tx for PacketTx {
         Offloads::ALL
     }
 
-    fn transmit(&self, frame: &mut Frame<'_>) -> Result<(), DropReason> {
+    fn transmit(&self, frame: &mut Frame<'_>, _: Destination) -> Result<(), DropReason> {
         let bytes = frame.with_vnet();
         loop {
             match send(self.socket.as_raw_fd(), bytes, MsgFlags::empty()) {

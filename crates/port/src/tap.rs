@@ -27,7 +27,7 @@ use crate::{Gone, InterfaceName, Offloads, Port, PortError, Rx, Tx, sys};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sys::stat::Mode;
-use pipeline::{Batch, DropReason, Frame, HEADROOM, MAX_FRAME, Received, VNET_LEN};
+use pipeline::{Batch, Destination, DropReason, Frame, HEADROOM, MAX_FRAME, Received, VNET_LEN};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
@@ -280,10 +280,7 @@ fn receive_one(fd: &OwnedFd, vnet: bool, room: &mut [u8]) -> Result<Option<Recei
     } else {
         VnetHeader::default()
     };
-    Ok(Some(Received {
-        len: len.saturating_sub(header),
-        vnet,
-    }))
+    Ok(Some(Received::new(len.saturating_sub(header), vnet)))
 }
 
 #[derive(Debug)]
@@ -298,7 +295,7 @@ impl Tx for TapTx {
         self.offloads
     }
 
-    fn transmit(&self, frame: &mut Frame<'_>) -> Result<(), DropReason> {
+    fn transmit(&self, frame: &mut Frame<'_>, _: Destination) -> Result<(), DropReason> {
         let bytes = if self.vnet {
             frame.with_vnet()
         } else {

@@ -9,7 +9,7 @@
 //! # use clearway_sim as sim;
 //! use sim::{HostConfig, Ping, Reach, Wire, World};
 //! # use {pipeline::{NetworkId, PortId}, switch::{Port, fdb::{Fdb, FdbConfig}}, std::time::Duration};
-//! # let network = switch::Network { id: NetworkId(0), mtu: 1500, forward_reserved: false, fdb: Fdb::new(FdbConfig::default(), 1).into(), gateway: None };
+//! # let network = switch::Network { id: NetworkId(0), mtu: 1500, forward_reserved: false, fdb: Fdb::new(FdbConfig::default(), 1).into(), gateway: None, key: None };
 //! let mut world = World::new(7);
 //! world.network(network);
 //! let [a, b] = [1, 2].map(HostConfig::numbered);

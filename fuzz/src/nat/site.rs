@@ -137,6 +137,7 @@ pub(super) fn topology() -> Topology {
         mtu: 1500,
         forward_reserved: false,
         fdb: Arc::new(Fdb::new(few, 1)),
+        key: None,
         gateway: Some(Gateway {
             mac: gateway(id),
             vlan: VlanId::DEFAULT,

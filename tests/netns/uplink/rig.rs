@@ -2,7 +2,7 @@
 
 use host::{Captures, Links, NamespaceRef, Netns, Ports, Uplink, UplinkConfig};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use pipeline::{Batch, BatchLimits, Frame, HEADROOM};
+use pipeline::{Batch, BatchLimits, Destination, Frame, HEADROOM};
 use port::tap::{Tap, TapConfig};
 use port::{Port, packet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
@@ -197,8 +197,9 @@ pub(super) fn transmit(port: &Port, bytes: &[u8], vnet: VnetHeader) {
     let mut room = vec![0; HEADROOM];
     room.extend_from_slice(bytes);
     let end = room.len();
+    let mut frame = Frame::new(&mut room, HEADROOM, end, vnet);
     port.tx
-        .transmit(&mut Frame::new(&mut room, HEADROOM, end, vnet))
+        .transmit(&mut frame, Destination::default())
         .unwrap();
 }
 

@@ -7,7 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use switch::fdb::{Fdb, FdbConfig};
-use switch::{Lock, Port, Storm, VlanMode, VlanSet};
+use switch::{Lock, Membership, Port, Storm, VlanMode, VlanSet};
 use wire::craft::Link;
 use wire::{EtherType, MacAddr, VlanId, VlanTag};
 
@@ -152,7 +152,7 @@ fn vlans_isolate_and_a_trunk_carries_them() {
         world.host(
             Port {
                 vlan: VlanMode::Access { vid: vlan(vid) },
-                ..port(id.into())
+                ..port(id)
             },
             &config,
             lan(),
@@ -234,7 +234,7 @@ fn two_networks_of_equal_addresses_never_meet() {
     ] {
         world.host(
             Port {
-                network: Some(net),
+                membership: Membership::Network(net),
                 ..port(id)
             },
             config,

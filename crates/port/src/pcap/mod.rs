@@ -16,7 +16,7 @@ pub use recorder::Recording;
 pub use replay::Speed;
 
 use crate::{Offloads, Port, PortError, Rx, Tx};
-use pipeline::{DropReason, Frame};
+use pipeline::{Destination, DropReason, Frame};
 use recorder::Recorder;
 use replay::Replay;
 use std::path::Path;
@@ -74,7 +74,7 @@ impl Tx for Refusing {
         Offloads::ALL
     }
 
-    fn transmit(&self, _: &mut Frame<'_>) -> Result<(), DropReason> {
+    fn transmit(&self, _: &mut Frame<'_>, _: Destination) -> Result<(), DropReason> {
         Err(DropReason::TxRefused)
     }
 }

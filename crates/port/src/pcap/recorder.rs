@@ -12,7 +12,7 @@ use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
 use pcap_file::{DataLink, PcapError};
-use pipeline::{DropReason, Frame};
+use pipeline::{Destination, DropReason, Frame};
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
@@ -87,7 +87,7 @@ impl Tx for Recorder {
         Offloads::NONE
     }
 
-    fn transmit(&self, frame: &mut Frame<'_>) -> Result<(), DropReason> {
+    fn transmit(&self, frame: &mut Frame<'_>, _: Destination) -> Result<(), DropReason> {
         let now = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or(Duration::ZERO);

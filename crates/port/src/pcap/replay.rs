@@ -109,10 +109,7 @@ fn pause(begin: &mut Option<(Instant, Duration)>, at: Duration, now: Instant) ->
 fn put(packet: &[u8], room: &mut [u8]) -> Received {
     let len = packet.len().min(MAX_FRAME);
     room[HEADROOM..HEADROOM + len].copy_from_slice(&packet[..len]);
-    Received {
-        len,
-        vnet: VnetHeader::default(),
-    }
+    Received::new(len, VnetHeader::default())
 }
 
 fn expire_in(timer: &TimerFd, pause: Duration) -> nix::Result<()> {

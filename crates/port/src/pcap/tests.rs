@@ -8,7 +8,7 @@ use pcap_file::pcapng::blocks::enhanced_packet::EnhancedPacketBlock;
 use pcap_file::pcapng::blocks::interface_description::{
     InterfaceDescriptionBlock, InterfaceDescriptionOption,
 };
-use pipeline::{Batch, BatchLimits, HEADROOM, MAX_FRAME};
+use pipeline::{Batch, BatchLimits, Destination, HEADROOM, MAX_FRAME};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use std::borrow::Cow;
@@ -21,12 +21,8 @@ use wire::VnetHeader;
 fn send(port: &Port, bytes: &[u8]) -> Result<(), DropReason> {
     let mut room = [&[0; HEADROOM], bytes].concat();
     let end = room.len();
-    port.tx.transmit(&mut Frame::new(
-        &mut room,
-        HEADROOM,
-        end,
-        VnetHeader::default(),
-    ))
+    let mut frame = Frame::new(&mut room, HEADROOM, end, VnetHeader::default());
+    port.tx.transmit(&mut frame, Destination::default())
 }
 
 fn directory() -> (TempDir, PathBuf) {

@@ -6,7 +6,7 @@ use crate::gateway::held::PendingPacket;
 use crate::gateway::table::{Heard, MAX_KNOWN, MAX_OPEN, MAX_OPEN_OF_A_PORT};
 use crate::gateway::{Link, NextHop};
 use crate::outbox::{Origin, Outbox, Post};
-use pipeline::{Effects, PacketId, PortId};
+use pipeline::{Effects, PacketId, PortId, Tunnel};
 use proptest::prelude::*;
 use smoltcp::wire::{ArpPacket, EthernetFrame, EthernetProtocol};
 use std::net::{IpAddr, Ipv4Addr};
@@ -69,6 +69,7 @@ fn state(lab: &Lab) -> Option<NeighbourState> {
 /// The origin of every packet here.
 fn origin() -> Origin {
     Origin {
+        tunnel: Tunnel::default(),
         from: PORT,
         vnet: VnetHeader::default(),
         id: PacketId::default(),
