@@ -3,13 +3,12 @@
 use crate::desired::Network;
 use crate::ipam::derive_mac;
 use crate::model::{Endpoint, EndpointId, Isolation, Port, PortKind, PortSettings, Sandbox, Via};
-use crate::names::check_ifname;
-use crate::network::{check_range, is_special};
+use crate::network::is_special;
 use crate::placed::PlacedNetwork;
 use crate::plan::{InterfacePlan, TAP_MTU_MAX};
 use crate::{Change, Error, State};
 use ipnet::IpNet;
-use model::{Invalid, Lock, Policy, Rate, VlanMode};
+use model::{Invalid, Lock, Policy, Rate, VlanMode, check_ifname};
 use pipeline::NetworkId;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -85,7 +84,7 @@ impl State {
         request: &AttachRequest,
     ) -> Result<(Endpoint, Change, InterfacePlan), Error> {
         let network = self.network_named(&request.network)?;
-        check_ifname(&request.ifname)?;
+        check_ifname("ifname", &request.ifname)?;
         self.check_room()?;
         if let Some(sandbox) = &request.sandbox {
             self.check_interface_free(Some(sandbox), &request.ifname)?;
@@ -312,7 +311,7 @@ fn choose_mtu(
     } else {
         576
     };
-    check_range("mtu", u64::from(mtu), least..=u64::from(most))?;
+    Invalid::unless_in("mtu", u64::from(mtu), &(least..=u64::from(most)))?;
     Ok(mtu)
 }
 

@@ -4,10 +4,10 @@
 //! guarantee is checked again, so that what is loaded is as good as what was asked for.
 
 use crate::model::{NamespaceId, PortKind};
-use crate::network::{check_reserved, check_subnet, overlap};
+use crate::network::{check_subnet, overlap};
 use crate::{Error, State};
 use ipnet::IpNet;
-use model::UplinkAdd;
+use model::{NetworkCreate, UplinkAdd};
 use pipeline::NetworkId;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -48,7 +48,8 @@ impl State {
         }
         for network in self.networks() {
             network.subnets.iter().try_for_each(check_subnet)?;
-            check_reserved(&network.subnets, &network.reserved)?;
+            let subnets: Vec<IpNet> = network.subnets.iter().map(|s| s.net).collect();
+            NetworkCreate::check_reserved(&subnets, &network.reserved)?;
             self.check_routing(&network.name, &network.subnets, &network.routing)?;
         }
         Ok(())

@@ -1,50 +1,15 @@
 //! Why a request is refused: the value, and what would have been accepted.
 
 use ipnet::{IpNet, Ipv6Net};
-use model::AddressRange;
 use std::net::IpAddr;
 use wire::{MacAddr, VlanId};
 
 /// A request that does not fit the state. Nothing has happened.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
-    /// A name with other characters, or too long.
-    #[error(
-        "`{name}` is no {what} name: letters, digits, `_`, `.` and `-`, beginning with a letter or digit, at most {max} characters"
-    )]
-    BadName {
-        /// What was to be named.
-        what: &'static str,
-        /// The name.
-        name: String,
-        /// Characters at most.
-        max: usize,
-    },
-    /// A name the kernel does not take for an interface.
-    #[error(
-        "`{name}` cannot be the name of an interface: 1 to {max} bytes without space, `/`, `:` or `%`"
-    )]
-    BadIfname {
-        /// The name.
-        name: String,
-        /// Bytes at most.
-        max: usize,
-    },
     /// A value that can be nobody's.
     #[error(transparent)]
     Invalid(#[from] model::Invalid),
-    /// A number outside its range.
-    #[error("{what} is {value}; allowed are {min} to {max}")]
-    OutOfRange {
-        /// What it is.
-        what: &'static str,
-        /// The number.
-        value: u64,
-        /// The lowest accepted.
-        min: u64,
-        /// The highest accepted.
-        max: u64,
-    },
     /// The name is taken.
     #[error("{what} `{name}` already exists")]
     NameTaken {
@@ -254,9 +219,6 @@ pub enum Error {
         /// The route, in words.
         route: String,
     },
-    /// Reserved addresses that are no range of one subnet.
-    #[error("{0} cannot be reserved: it lies in no subnet of the network")]
-    BadReservation(AddressRange),
     /// A network that is to be its own peer.
     #[error("network `{0}` cannot be its own peer")]
     OwnPeer(String),

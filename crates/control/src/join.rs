@@ -10,11 +10,11 @@
 //! a listener nobody answers behind would only take the port from others.
 
 use crate::model::{Endpoint, EndpointId, NamespaceId, Port, Sandbox, Via};
-use crate::names::{check_ifname, check_name};
 use crate::placed::PlacedNetwork;
 use crate::plan::{InterfacePlan, InterfaceStep};
 use crate::state::not_found;
 use crate::{Change, Error, State};
+use model::{Name, check_ifname};
 use std::collections::BTreeMap;
 
 /// A sandbox that joins an endpoint.
@@ -56,7 +56,7 @@ impl State {
                 sandbox: sandbox.namespace.to_string(),
             });
         }
-        check_ifname(&request.ifname)?;
+        check_ifname("ifname", &request.ifname)?;
         let endpoint = Endpoint {
             sandbox: Some(request.sandbox.clone()),
             ifname: request.ifname.clone(),
@@ -64,7 +64,7 @@ impl State {
             ..old.clone()
         };
         if let Some((place, ifname)) = endpoint.interface() {
-            check_ifname(ifname)?;
+            check_ifname("ifname", ifname)?;
             self.check_interface_free(place, ifname)?;
         }
         let plan = endpoint.plan();
@@ -163,12 +163,12 @@ impl State {
         aliases: &[String],
     ) -> Result<(), Error> {
         for alias in aliases {
-            check_name("endpoint", alias)?;
+            alias.parse::<Name>()?;
         }
         let Some(name) = name else {
             return Ok(());
         };
-        check_name("endpoint", name)?;
+        name.parse::<Name>()?;
         let mut others = self
             .endpoints()
             .filter(|e| e.network == network.id && e.id != id);

@@ -42,7 +42,6 @@ mod join;
 mod live;
 mod model;
 mod named;
-mod names;
 mod network;
 mod placed;
 mod plan;
@@ -71,12 +70,9 @@ pub use model::{
     Endpoint, EndpointId, Isolation, Mirror, NamespaceId, Port, PortKind, PortSettings, Sandbox,
     Via,
 };
-pub use network::{Gateway, NetworkRequest, SubnetRequest};
 pub use placed::{Bridge, NetworkPlace, PlacedNetwork, StaticEntry};
 pub use plan::{InterfacePlan, InterfaceStep, TAP_MTU_MAX};
 pub use port::PortRequest;
-pub use publication::{Listener, Publication, PublicationId};
-pub use publish::PublicationRequest;
+pub use publication::{Publication, PublicationId};
 pub use reconcile::{Action, Observed, Plan, reconcile};
 pub use state::State;
-pub use uplink::UplinkRequest;

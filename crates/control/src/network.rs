@@ -2,88 +2,13 @@
 
 use crate::desired::{Network, Operation, Subnet, network_uuid};
 use crate::model::Port;
-use crate::names::{check_ifname, check_name};
 use crate::placed::{Bridge, NetworkPlace, PlacedNetwork};
 use crate::{Change, Error, State};
 use ipnet::IpNet;
-use model::{AddressRange, FdbLimits, Routing, StormLimits};
+use model::{NetworkCreate, check_ifname};
 use pipeline::NetworkId;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
-use wire::VlanId;
-
-/// A network to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct NetworkRequest {
-    /// Its name.
-    pub name: String,
-    /// Where its addresses come from; none for a network that only switches.
-    pub subnets: Vec<SubnetRequest>,
-    /// The largest IP packet, in bytes.
-    pub mtu: u32,
-    /// Whether frames to 01:80:C2:00:00:0x are carried.
-    pub forward_reserved: bool,
-    /// The VLAN of ports that are told no other.
-    pub default_vlan: VlanId,
-    /// Bounds of the forwarding database.
-    pub fdb: FdbLimits,
-    /// What each port may flood that has no limits of its own.
-    pub storm: StormLimits,
-    /// Addresses that are given to nobody who does not ask for them.
-    pub reserved: Vec<AddressRange>,
-    /// What its gateway does, and who talks to whom.
-    pub routing: Routing,
-    /// The host's bridge that it stands in for.
-    pub bridge: Option<Bridge>,
-    /// Take the subnets although the host has routes to some of their addresses.
-    pub allow_overlap: bool,
-    /// Take them although other networks have some of their addresses, or may come to.
-    pub overlapping: bool,
-    /// Free words.
-    pub labels: BTreeMap<String, String>,
-}
-
-/// A range of addresses of a network to be made.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SubnetRequest {
-    /// The range.
-    pub net: IpNet,
-    /// The address of the network's gateway.
-    pub gateway: Gateway,
-}
-
-/// Which address of a subnet its gateway has.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Gateway {
-    /// The first one.
-    #[default]
-    First,
-    /// This one.
-    At(IpAddr),
-    /// There is no gateway.
-    None,
-}
-
-impl Default for NetworkRequest {
-    fn default() -> Self {
-        Self {
-            name: String::new(),
-            subnets: Vec::new(),
-            mtu: 1500,
-            forward_reserved: false,
-            default_vlan: VlanId::DEFAULT,
-            fdb: FdbLimits::default(),
-            storm: StormLimits::default(),
-            reserved: Vec::new(),
-            routing: Routing::default(),
-            bridge: None,
-            allow_overlap: false,
-            overlapping: false,
-            labels: BTreeMap::new(),
-        }
-    }
-}
 
 impl State {
     /// Checks a network to be made. `overlapping_route` says which route of the host leads to
@@ -93,28 +18,40 @@ impl State {
     /// Which value does not do, and what would.
     pub fn add_network(
         &self,
-        request: &NetworkRequest,
+        request: &NetworkCreate,
         overlapping_route: impl Fn(IpNet) -> Option<String>,
     ) -> Result<(NetworkId, Change), Error> {
-        let NetworkRequest {
-            name,
-            subnets,
-            mtu,
-            fdb,
-            ..
-        } = request;
-        check_name("network", name)?;
-        self.check_bridge(request.bridge.as_ref())?;
+        self.make_network(request, None, overlapping_route)
+    }
+
+    /// Checks a network to be made that stands in for a bridge of the host's.
+    ///
+    /// # Errors
+    /// See [`State::add_network`]; [`Error::Adopted`].
+    pub fn adopt_bridge(
+        &self,
+        request: &NetworkCreate,
+        bridge: Bridge,
+        overlapping_route: impl Fn(IpNet) -> Option<String>,
+    ) -> Result<(NetworkId, Change), Error> {
+        self.check_bridge(&bridge)?;
+        self.make_network(request, Some(bridge), overlapping_route)
+    }
+
+    fn make_network(
+        &self,
+        request: &NetworkCreate,
+        bridge: Option<Bridge>,
+        overlapping_route: impl Fn(IpNet) -> Option<String>,
+    ) -> Result<(NetworkId, Change), Error> {
+        request.check()?;
+        let name = request.name.as_str();
         if self.network_named(name).is_ok() {
             return Err(Error::NameTaken {
                 what: "network",
-                name: name.clone(),
+                name: name.to_owned(),
             });
         }
-        fdb.check()?;
-        let ipv6 = subnets.iter().any(|s| s.net.addr().is_ipv6());
-        let range = if ipv6 { MTU_WITH_IPV6 } else { MTU };
-        check_range("mtu", u64::from(*mtu), range)?;
         let subnets = self.check_subnets(request)?;
         self.check_routing(name, &subnets, &request.routing)?;
         for net in subnets
@@ -126,16 +63,15 @@ impl State {
                 return Err(Error::RouteOverlaps { net, route });
             }
         }
-        check_reserved(&subnets, &request.reserved)?;
         let number = self.placed.next_network;
         let network = Network {
             uuid: network_uuid(self.placed.seed, number),
-            name: name.clone(),
+            name: name.to_owned(),
             subnets,
-            mtu: u16::try_from(*mtu).expect("the range ends at 65535"),
+            mtu: request.mtu,
             forward_reserved: request.forward_reserved,
             default_vlan: request.default_vlan,
-            fdb: *fdb,
+            fdb: request.fdb(),
             storm: request.storm,
             reserved: request.reserved.clone(),
             overlapping: request.overlapping,
@@ -146,7 +82,7 @@ impl State {
             id: self.free_network_id(),
             network: network.uuid,
             number,
-            bridge: request.bridge.clone(),
+            bridge,
             statics: Vec::new(),
         };
         let id = place.id;
@@ -190,11 +126,8 @@ impl State {
     }
 
     /// A bridge has one network at most.
-    fn check_bridge(&self, bridge: Option<&Bridge>) -> Result<(), Error> {
-        let Some(bridge) = bridge else {
-            return Ok(());
-        };
-        check_ifname(&bridge.ifname)?;
+    fn check_bridge(&self, bridge: &Bridge) -> Result<(), Error> {
+        check_ifname("bridge", &bridge.ifname)?;
         if !bridge.mac.is_valid_source() {
             return Err(Error::BadMac(bridge.mac));
         }
@@ -207,26 +140,21 @@ impl State {
         }
     }
 
-    fn check_subnets(&self, request: &NetworkRequest) -> Result<Vec<Subnet>, Error> {
-        let name = request.name.as_str();
-        let mut accepted: Vec<Subnet> = Vec::new();
-        for &SubnetRequest { net, gateway } in &request.subnets {
-            check_subnet(&Subnet { net, gateway: None })?;
-            let gateway = match gateway {
-                Gateway::First => Some(Subnet { net, gateway: None }.first_host()),
-                Gateway::At(gateway) => Some(gateway),
-                Gateway::None => None,
-            };
-            let subnet = Subnet { net, gateway };
+    fn check_subnets(&self, request: &NetworkCreate) -> Result<Vec<Subnet>, Error> {
+        let subnet = |&net: &IpNet| {
+            let mut subnet = Subnet { net, gateway: None };
             check_subnet(&subnet)?;
-            let own = accepted.iter().map(|s| (name, s.net));
-            apart(net, own)?;
+            subnet.gateway = match &request.gateways {
+                None => Some(subnet.first_host()),
+                Some(all) => all.iter().copied().find(|gateway| net.contains(gateway)),
+            };
+            check_subnet(&subnet)?;
             if !request.overlapping {
                 apart(net, self.ranges())?;
             }
-            accepted.push(subnet);
-        }
-        Ok(accepted)
+            Ok(subnet)
+        };
+        request.subnets.iter().map(subnet).collect()
     }
 
     /// Returns what addresses of networks lie in that no other network may have, and what the world knows
@@ -295,18 +223,6 @@ pub(crate) fn check_subnet(subnet: &Subnet) -> Result<(), Error> {
     Ok(())
 }
 
-/// Refuses reserved ranges that are not ranges of one subnet.
-pub(crate) fn check_reserved(subnets: &[Subnet], reserved: &[AddressRange]) -> Result<(), Error> {
-    let is_in = |range: &AddressRange, net: IpNet| {
-        net.contains(&range.first()) && net.contains(&range.last())
-    };
-    let lost = |range: &&AddressRange| !subnets.iter().any(|s| is_in(range, s.net));
-    match reserved.iter().find(lost) {
-        Some(range) => Err(Error::BadReservation(*range)),
-        None => Ok(()),
-    }
-}
-
 /// Returns whether no host has an address like this one.
 pub(crate) fn is_special(address: IpAddr) -> bool {
     match address {
@@ -322,26 +238,6 @@ pub(crate) fn is_special(address: IpAddr) -> bool {
     }
 }
 
-pub(crate) fn check_range(
-    what: &'static str,
-    value: u64,
-    range: RangeInclusive<u64>,
-) -> Result<(), Error> {
-    if range.contains(&value) {
-        return Ok(());
-    }
-    Err(Error::OutOfRange {
-        what,
-        value,
-        min: *range.start(),
-        max: *range.end(),
-    })
-}
-
-/// From the packet every IPv4 host must take whole (RFC 791 3.1) to the largest there is.
-const MTU: RangeInclusive<u64> = 576..=65_535;
-/// IPv6 does not run below 1280 (RFC 8200 5).
-const MTU_WITH_IPV6: RangeInclusive<u64> = 1280..=65_535;
 /// Room for a router and at least one endpoint beside network and broadcast address.
 const PREFIX_V4: RangeInclusive<u8> = 8..=30;
 const PREFIX_V6: RangeInclusive<u8> = 16..=126;

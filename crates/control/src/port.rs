@@ -1,8 +1,8 @@
 //! Requests about ports.
 
 use crate::model::{NamespaceId, Port, PortKind, PortSettings, Sandbox};
-use crate::names::check_name;
 use crate::{Change, Error, State};
+use model::Name;
 use pipeline::{NetworkId, PortId};
 
 /// A port to be made that is not an endpoint's.
@@ -26,7 +26,7 @@ impl State {
     /// # Errors
     /// Which value does not do, and what would.
     pub fn add_port(&self, request: &PortRequest) -> Result<(Port, Change), Error> {
-        check_name("port", &request.name)?;
+        request.name.parse::<Name>()?;
         if self.port_named(&request.name).is_ok() {
             return Err(Error::NameTaken {
                 what: "port",

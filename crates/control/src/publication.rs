@@ -4,7 +4,7 @@
 
 use crate::model::EndpointId;
 use crate::stored::{self, Record};
-use model::{OneOrMore, Outside, PortRange};
+use model::{Listener, OneOrMore, Outside, PortRange};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::IpAddr;
@@ -41,17 +41,6 @@ pub struct Publication {
     /// Who listens to the external ports on the host itself.
     #[serde(default)]
     pub listener: Listener,
-}
-
-/// Who listens to published ports on the host itself, and serves what it sends to itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Listener {
-    /// We do, which keeps other programs off the ports.
-    #[default]
-    Ours,
-    /// Another program has the ports.
-    Another,
 }
 
 impl Publication {

@@ -3,30 +3,12 @@
 
 use crate::model::{Endpoint, EndpointId};
 use crate::network::is_special;
-use crate::publication::{Listener, Publication, PublicationId};
+use crate::publication::{Publication, PublicationId};
 use crate::state::not_found;
 use crate::{Change, Error, State};
-use model::{OneOrMore, PortRange};
+use model::{Name, OneOrMore, PublicationCreate};
 use nat::{Inside, TransportAddr};
 use std::net::IpAddr;
-use wire::IpProtocol;
-
-/// A publication to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PublicationRequest {
-    /// TCP, UDP or SCTP.
-    pub protocol: IpProtocol,
-    /// The external address; see [`Publication::host`].
-    pub host: Option<IpAddr>,
-    /// The external ports.
-    pub ports: PortRange,
-    /// The endpoint, by id, port or name; of several each is a backend.
-    pub endpoint: OneOrMore<String>,
-    /// The first port there.
-    pub to: u16,
-    /// Who listens to the external ports on the host itself.
-    pub listener: Listener,
-}
 
 impl State {
     /// Every publication, in the order of ids.
@@ -51,8 +33,11 @@ impl State {
     /// # Errors
     /// Which value does not do, and what would; [`Error::PublicationTaken`] names the one that has
     /// a port already.
-    pub fn publish(&self, request: &PublicationRequest) -> Result<(Publication, Change), Error> {
-        let named = |name: &String| self.endpoint_named(name).map(|endpoint| endpoint.id);
+    pub fn publish(&self, request: &PublicationCreate) -> Result<(Publication, Change), Error> {
+        let named = |name: &Name| {
+            self.endpoint_named(name.as_str())
+                .map(|endpoint| endpoint.id)
+        };
         let endpoint = request.endpoint.try_map(named)?;
         let publication = Publication {
             id: PublicationId(self.placed.next_publication),

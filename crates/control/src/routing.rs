@@ -1,7 +1,6 @@
 //! What a network's gateway does, and who talks to whom: everything of a network that may be
 //! changed while containers are in it.
 
-use crate::names::check_name;
 use crate::network::apart;
 use crate::state::not_found;
 use crate::{Change, Error, Network, PlacedNetwork, State, Subnet};
@@ -28,10 +27,10 @@ impl State {
     /// name it as their peer name it by the new one.
     ///
     /// # Errors
-    /// [`Error::NameTaken`], [`Error::BadName`], [`Error::OwnPeer`].
+    /// [`Error::NameTaken`], [`Error::Invalid`], [`Error::OwnPeer`].
     pub fn rename_network(&self, network: &Network, new: &str) -> Result<(Network, Change), Error> {
         let old = network.name.as_str();
-        check_name("network", new)?;
+        let peer: Name = new.parse()?;
         if old != new && self.network_named(new).is_ok() {
             return Err(Error::NameTaken {
                 what: "network",
@@ -45,7 +44,6 @@ impl State {
             name: new.to_owned(),
             ..network.clone()
         };
-        let peer: Name = new.parse()?;
         let befriended = |other: &PlacedNetwork<'_>| other.routing.peers.contains(old);
         let mut changes: Vec<_> = self
             .networks()

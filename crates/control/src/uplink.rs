@@ -1,33 +1,9 @@
 //! Requests about uplinks, and the places of what the router is attached to beside networks.
 
 use crate::attachment::{Attachment, Hidden, Uplink};
-use crate::names::{check_ifname, check_name};
 use crate::state::not_found;
 use crate::{Change, Error, State};
-use model::{FdbLimits, PortRange, UplinkAdd, UplinkChoice};
-
-/// An uplink to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UplinkRequest {
-    /// The interface in the daemon's namespace.
-    pub dev: String,
-    /// Its name; the interface's if none.
-    pub name: Option<String>,
-    /// The external ports that mappings are made of.
-    pub ports: PortRange,
-}
-
-impl UplinkRequest {
-    /// `dev` with every default.
-    #[must_use]
-    pub fn new(dev: &str) -> Self {
-        Self {
-            dev: dev.to_owned(),
-            name: None,
-            ports: PortRange::DYNAMIC,
-        }
-    }
-}
+use model::{FdbLimits, Name, UplinkAdd, UplinkChoice};
 
 /// A hidden network's forwarding database: hosts of one segment at most.
 pub(crate) const HIDDEN_FDB: FdbLimits = FdbLimits {
@@ -62,12 +38,13 @@ impl State {
     ///
     /// # Errors
     /// Which value does not do, and what would.
-    pub fn add_uplink(&self, request: &UplinkRequest) -> Result<(Uplink, Change), Error> {
-        let UplinkRequest { dev, name, ports } = request;
-        check_ifname(dev)?;
-        let name = name.clone().unwrap_or_else(|| dev.clone());
-        check_name("uplink", &name)?;
-        UplinkAdd::check_ports(*ports)?;
+    pub fn add_uplink(&self, request: &UplinkAdd) -> Result<(Uplink, Change), Error> {
+        request.check()?;
+        let UplinkAdd { dev, name, ports } = request;
+        let name = match name {
+            Some(name) => name.to_string(),
+            None => dev.parse::<Name>()?.into(),
+        };
         if self.uplink_named(&name).is_some() {
             return Err(Error::NameTaken {
                 what: "uplink",

@@ -2,12 +2,13 @@
 //! and the live tables always hold what the state says.
 
 use clearway_control::{
-    AttachRequest, Change, EndpointChange, Gateway, Hidden, InterfaceStep, JoinRequest, LinkFacts,
-    Listener, Live, Mirror, NamespaceId, NetworkRequest, PortRequest, PortSettings,
-    PublicationRequest, Sandbox, State, StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
-    Via,
+    AttachRequest, Change, EndpointChange, Hidden, InterfaceStep, JoinRequest, LinkFacts, Live,
+    Mirror, NamespaceId, PortRequest, PortSettings, Sandbox, State, StaticEntry, UplinkFacts, Via,
 };
-use model::{Action, Netns, OneOrMore, Policy, PortRange, Routing, Rule, UplinkChoice, VlanMode};
+use model::{
+    Action, Listener, Name, Netns, NetworkCreate, OneOrMore, Policy, PortRange, PublicationCreate,
+    Routing, Rule, UplinkAdd, UplinkChoice, VlanMode,
+};
 use nat::config::Role;
 use pipeline::{Instant, PortId};
 use proptest::prelude::*;
@@ -123,15 +124,10 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
     let vlan = |v: u8| VlanId::new(v.into());
     match request {
         Request::AddNetwork(name, subnets) => {
-            let subnet = |n: &u8| SubnetRequest {
-                net: format!("10.{n}.0.0/29").parse().expect("a subnet"),
-                gateway: Gateway::First,
-            };
-            let subnets = subnets.iter().map(subnet).collect();
-            let request = NetworkRequest {
-                name: format!("n{name}"),
-                subnets,
-                ..NetworkRequest::default()
+            let subnet = |n: &u8| format!("10.{n}.0.0/29").parse().expect("a subnet");
+            let request = NetworkCreate {
+                subnets: subnets.iter().map(subnet).collect(),
+                ..NetworkCreate::new(format!("n{name}").parse().expect("a name"))
             };
             state
                 .add_network(&request, |_| None)
@@ -293,7 +289,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             Some(change)
         }
         Request::AddUplink(n) => {
-            let request = UplinkRequest::new(&format!("up{n}"));
+            let request = UplinkAdd::new(&format!("up{n}"));
             state.add_uplink(&request).ok().map(|(_, change)| change)
         }
         Request::RemoveUplink(n) => {
@@ -320,9 +316,11 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
         } => {
             // Every second one has a backend more, where there are as many endpoints.
             let backends = state.endpoints().skip(*endpoint).take(1 + endpoint % 2);
-            let backends: Vec<_> = backends.map(|e| e.id.to_string()).collect();
+            let backends: Vec<_> = backends
+                .map(|e| e.id.to_string().parse::<Name>().expect("a name"))
+                .collect();
             let hosts = ["0.0.0.0", "198.51.100.1", "198.51.100.2", "2001:db8::1"];
-            let request = PublicationRequest {
+            let request = PublicationCreate {
                 protocol: IpProtocol::TCP,
                 host: host.map(|n| hosts[usize::from(n)].parse().expect("an address")),
                 ports: PortRange::new(*first, first + more).expect("a range"),

@@ -1,24 +1,19 @@
 //! What is refused, and why; what a request makes.
 
 use clearway_control::{
-    AttachRequest, Change, Endpoint, EndpointChange, Error, Gateway, InterfaceStep, JoinRequest,
-    Mirror, NamespaceId, NetworkRequest, PortRequest, PortSettings, Sandbox, State, StaticEntry,
-    SubnetRequest, Via,
+    AttachRequest, Change, Endpoint, EndpointChange, Error, InterfaceStep, JoinRequest, Mirror,
+    NamespaceId, PortRequest, PortSettings, Sandbox, State, StaticEntry, Via,
 };
-use model::{Direction, StormLimits, VlanMode};
-use model::{Netns, Routing};
+use model::{Direction, Netns, NetworkCreate, Routing, StormLimits, VlanMode};
 use pipeline::PortId;
 use wire::{MacAddr, VlanId};
 
-fn network(name: &str, subnets: &[&str]) -> NetworkRequest {
-    let subnet = |net: &&str| SubnetRequest {
-        net: net.parse().expect("a subnet"),
-        gateway: Gateway::None,
-    };
-    NetworkRequest {
-        name: name.to_owned(),
+fn network(name: &str, subnets: &[&str]) -> NetworkCreate {
+    let subnet = |net: &&str| net.parse().expect("a subnet");
+    NetworkCreate {
         subnets: subnets.iter().map(subnet).collect(),
-        ..NetworkRequest::default()
+        gateways: Some(Vec::new()),
+        ..NetworkCreate::new(name.parse().expect("a name"))
     }
 }
 
@@ -30,7 +25,7 @@ fn sandbox(inode: u64) -> Sandbox {
     }
 }
 
-fn with_networks(networks: &[NetworkRequest]) -> State {
+fn with_networks(networks: &[NetworkCreate]) -> State {
     let mut state = State::new(1);
     for request in networks {
         let (_, change) = state.add_network(request, |_| None).expect("it does");
@@ -60,27 +55,26 @@ fn refusal<T>(result: Result<T, Error>) -> String {
 #[test]
 fn a_network_that_does_not_do_is_refused_with_the_reason() {
     let state = blue();
-    let with = |change: fn(&mut NetworkRequest)| {
+    let with = |change: fn(&mut NetworkCreate)| {
         let mut request = network("red", &[]);
         change(&mut request);
         refusal(state.add_network(&request, |_| None))
     };
     let cases = [
-        (with(|r| r.name = "a b".into()), "`a b` is no network name"),
         (
-            with(|r| r.name = "blue".into()),
+            with(|r| r.name = "blue".parse().unwrap()),
             "network `blue` already exists",
         ),
         (
-            with(|r| r.mtu = 70_000),
-            "mtu is 70000; allowed are 576 to 65535",
+            with(|r| r.mtu = 575),
+            "mtu is 575; allowed are 576 to 65535",
         ),
         (
-            with(|r| r.fdb.ageing_secs = 0),
+            with(|r| r.ageing_seconds = 0),
             "ageing_seconds is 0; allowed are 1 to 1000000",
         ),
         (
-            with(|r| r.fdb.max_entries = 1 << 30),
+            with(|r| r.max_macs = 1 << 30),
             "max_macs is 1073741824; allowed are 16 to 4194304",
         ),
         (
@@ -89,7 +83,7 @@ fn a_network_that_does_not_do_is_refused_with_the_reason() {
         ),
         (
             refusal(state.add_network(&network("red", &["10.2.0.0/16", "10.2.3.0/24"]), |_| None)),
-            "overlaps 10.2.0.0/16 of network `red`",
+            "subnets 10.2.0.0/16 and 10.2.3.0/24 overlap",
         ),
         (
             refusal(state.add_network(&network("red", &["10.2.0.1/16"]), |_| None)),
@@ -115,10 +109,10 @@ fn a_network_that_does_not_do_is_refused_with_the_reason() {
     small.mtu = 1279;
     assert_eq!(
         refusal(state.add_network(&small, |_| None)),
-        "mtu is 1279; allowed are 1280 to 65535"
+        "mtu is 1279; a network with an IPv6 subnet needs 1280 to 65535 (RFC 8200 5)"
     );
     let mut gateway = network("red", &["10.2.0.0/24"]);
-    gateway.subnets[0].gateway = Gateway::At("10.2.0.255".parse().unwrap());
+    gateway.gateways = Some(vec!["10.2.0.255".parse().unwrap()]);
     assert!(
         refusal(state.add_network(&gateway, |_| None)).contains("it is not a host's address there")
     );
@@ -173,7 +167,7 @@ fn an_endpoint_gets_what_it_did_not_ask_for() {
 #[test]
 fn a_gateway_becomes_a_default_route() {
     let mut request = network("blue", &["10.1.0.0/24"]);
-    request.subnets[0].gateway = Gateway::At("10.1.0.254".parse().unwrap());
+    request.gateways = Some(vec!["10.1.0.254".parse().unwrap()]);
     let state = with_networks(&[request]);
     let (endpoint, _, plan) = state.attach(&plain(1)).unwrap();
     assert_eq!(endpoint.addresses[0].to_string(), "10.1.0.1/24");
@@ -231,7 +225,7 @@ fn an_endpoint_that_does_not_do_is_refused_with_the_reason() {
                 ifname: "a/b".into(),
                 ..plain(2)
             },
-            "cannot be the name of an interface",
+            "ifname is `a/b`; allowed are 1 to 15 printable letters",
         ),
         (
             AttachRequest {
@@ -407,7 +401,7 @@ fn a_network_has_another_name_for_its_peers_as_well() {
 
 #[test]
 fn networks_that_may_overlap_have_the_same_addresses() {
-    let tenant = |name: &str| NetworkRequest {
+    let tenant = |name: &str| NetworkCreate {
         overlapping: true,
         ..network(name, &["10.1.0.0/29"])
     };

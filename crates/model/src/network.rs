@@ -128,7 +128,7 @@ impl NetworkCreate {
         self.storm.check()?;
         self.routing.check()?;
         self.check_addresses()?;
-        self.check_reserved()
+        Self::check_reserved(&self.subnets, &self.reserved)
     }
 
     fn check_addresses(&self) -> Result<(), Invalid> {
@@ -171,12 +171,17 @@ impl NetworkCreate {
 }
 
 impl NetworkCreate {
-    fn check_reserved(&self) -> Result<(), Invalid> {
+    /// Refuses reserved ranges that are not ranges of one subnet.
+    ///
+    /// # Errors
+    /// [`Invalid`] names the range.
+    pub fn check_reserved(subnets: &[IpNet], reserved: &[AddressRange]) -> Result<(), Invalid> {
         let inside = |range: &AddressRange| {
-            let mut subnets = self.subnets.iter();
-            subnets.any(|net| net.contains(&range.first()) && net.contains(&range.last()))
+            subnets
+                .iter()
+                .any(|net| net.contains(&range.first()) && net.contains(&range.last()))
         };
-        match self.reserved.iter().find(|range| !inside(range)) {
+        match reserved.iter().find(|range| !inside(range)) {
             Some(range) => Err(Invalid::Conflict(format!(
                 "reserved {range} lies in none of the network's subnets"
             ))),

@@ -3,7 +3,8 @@
 use super::{Action, Observed};
 use crate::State;
 use crate::model::{Port, PortKind, Via};
-use crate::publication::{Listener, Publication, PublicationId};
+use crate::publication::{Publication, PublicationId};
+use model::Listener;
 use pipeline::PortId;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -3,13 +3,10 @@
 use super::*;
 use crate::model::{EndpointId, NamespaceId, Sandbox};
 use crate::placed::Bridge;
-use crate::publication::Listener;
-use crate::publish::PublicationRequest;
-use crate::uplink::UplinkRequest;
-use crate::{AttachRequest, Gateway, JoinRequest, NetworkRequest, SubnetRequest, Via};
+use crate::{AttachRequest, JoinRequest, Via};
 use crate::{PortRequest, PortSettings};
 use model::Netns;
-use model::PortRange;
+use model::{Listener, Name, NetworkCreate, PortRange, PublicationCreate, UplinkAdd};
 use proptest::prelude::*;
 use std::cell::Cell;
 use wire::{IpProtocol, MacAddr};
@@ -150,20 +147,19 @@ fn commit(state: &mut State, change: Change) {
 }
 
 fn network(state: &mut State, name: &str, subnet: &str, bridge: Option<&str>) {
+    let request = NetworkCreate {
+        subnets: vec![subnet.parse().unwrap()],
+        ..NetworkCreate::new(name.parse().unwrap())
+    };
     let bridge = bridge.map(|ifname| Bridge {
         ifname: ifname.to_owned(),
         mac: MacAddr([2, 0, 0, 0, 0, 8]),
     });
-    let request = NetworkRequest {
-        name: name.to_owned(),
-        subnets: vec![SubnetRequest {
-            net: subnet.parse().unwrap(),
-            gateway: Gateway::First,
-        }],
-        bridge,
-        ..NetworkRequest::default()
+    let made = match bridge {
+        None => state.add_network(&request, |_| None),
+        Some(bridge) => state.adopt_bridge(&request, bridge, |_| None),
     };
-    let (_, change) = state.add_network(&request, |_| None).unwrap();
+    let (_, change) = made.unwrap();
     commit(state, change);
 }
 
@@ -201,11 +197,11 @@ fn join_by_veth(state: &mut State, inode: u64, network: &str, host: &str) -> End
 }
 
 fn publish(state: &mut State, endpoint: EndpointId, port: u16) {
-    let request = PublicationRequest {
+    let request = PublicationCreate {
         protocol: IpProtocol::TCP,
         host: None,
         ports: PortRange::new(port, port).unwrap(),
-        endpoint: endpoint.to_string().into(),
+        endpoint: endpoint.to_string().parse::<Name>().unwrap().into(),
         to: 80,
         listener: Listener::Ours,
     };
@@ -228,7 +224,7 @@ fn add_port(state: &mut State, name: &str, kind: model::PortKind) {
 /// A host with one of everything, all of it in place.
 fn furnished() -> (State, Kernel) {
     let (mut state, mut kernel) = (State::new(1), Kernel::new());
-    let (_, change) = state.add_uplink(&UplinkRequest::new("eth7")).unwrap();
+    let (_, change) = state.add_uplink(&UplinkAdd::new("eth7")).unwrap();
     commit(&mut state, change);
     network(&mut state, "blue", "10.1.0.0/24", None);
     network(&mut state, "br7", "10.2.0.0/24", Some("br7"));

@@ -15,10 +15,15 @@ fn a_publication_leads_to_those_of_its_backends_that_are_there() {
     let endpoints = [(1, "blue", "web"), (2, "blue", "shop"), (3, "plain", "old")];
     let [web, shop, old] =
         endpoints.map(|(inode, network, name)| attach(&mut state, &request(inode, network, name)));
-    let several = |names: &[&str]| PublicationRequest {
-        endpoint: OneOrMore::try_from(names.iter().map(ToString::to_string).collect::<Vec<_>>())
-            .expect("there is one"),
-        ..publication("", None, (8080, 8080), 80)
+    let several = |names: &[&str]| PublicationCreate {
+        endpoint: OneOrMore::try_from(
+            names
+                .iter()
+                .map(|name| name.parse().expect("a name"))
+                .collect::<Vec<Name>>(),
+        )
+        .expect("there is one"),
+        ..publication("web", None, (8080, 8080), 80)
     };
     assert_eq!(
         refusal(state.publish(&several(&["web", "old", "ep-1"]))),

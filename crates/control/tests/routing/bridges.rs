@@ -2,25 +2,21 @@
 
 use super::*;
 
-fn standing_in(name: &str, subnet: &str, bridge: &str) -> NetworkRequest {
+fn adopt(state: &State, name: &str, subnet: &str, bridge: &str) -> Result<Change, Error> {
     let bridge = Bridge {
         ifname: bridge.to_owned(),
         mac: MacAddr([2, 0x42, 172, 17, 0, 1]),
     };
-    NetworkRequest {
-        bridge: Some(bridge),
-        ..network(name, &[subnet])
-    }
+    let adopted = state.adopt_bridge(&network(name, &[subnet]), bridge, |_| None);
+    adopted.map(|(_, change)| change)
 }
 
 /// Containers know their gateway by its MAC address already.
 #[test]
 fn a_network_that_stands_in_for_a_bridge_has_its_mac_address() {
     let mut state = state();
-    made(
-        &mut state,
-        &standing_in("docker0", "172.17.0.0/16", "docker0"),
-    );
+    let change = adopt(&state, "docker0", "172.17.0.0/16", "docker0").unwrap();
+    let _ = state.commit(change);
     let network = state.network_for("docker0").unwrap();
     let mac = MacAddr([2, 0x42, 172, 17, 0, 1]);
     assert_eq!(
@@ -33,10 +29,13 @@ fn a_network_that_stands_in_for_a_bridge_has_its_mac_address() {
 
     for (name, bridge, says) in [
         ("other", "docker0", "network `docker0` stands in for it"),
-        ("other", "no/bridge", "cannot be the name of an interface"),
+        (
+            "other",
+            "no/bridge",
+            "bridge is `no/bridge`; allowed are 1 to 15 printable letters",
+        ),
     ] {
-        let refused = state.add_network(&standing_in(name, "172.18.0.0/16", bridge), |_| None);
-        let refused = refused.unwrap_err().to_string();
+        let refused = refusal(adopt(&state, name, "172.18.0.0/16", bridge));
         assert!(refused.contains(says), "{refused}");
     }
     let unknown = state.network_for("docker7").unwrap_err();
@@ -53,7 +52,7 @@ fn a_network_that_stands_in_for_a_bridge_has_its_mac_address() {
 fn a_port_that_another_program_has_is_published_to_the_world() {
     let mut state = state();
     attach(&mut state, &request(1, "blue", "web"));
-    let request = PublicationRequest {
+    let request = PublicationCreate {
         listener: Listener::Another,
         ..publication("web", None, (8080, 8080), 80)
     };

@@ -5,31 +5,27 @@ mod backends;
 mod bridges;
 
 use clearway_control::{
-    AttachRequest, Bridge, Change, Endpoint, Error, Gateway, Hidden, Isolation, LinkFacts,
-    Listener, Live, NamespaceId, NetworkRequest, PortSettings, PublicationRequest, Sandbox, State,
-    StaticEntry, SubnetRequest, UplinkFacts, UplinkRequest,
+    AttachRequest, Bridge, Change, Endpoint, Error, Hidden, Isolation, LinkFacts, Live,
+    NamespaceId, PortSettings, Sandbox, State, StaticEntry, UplinkFacts,
 };
 use model::{
-    Action, AddressRange, Dependence, ExternalPrefix, Masquerade, Nat, Netns, OneOrMore, Policy,
-    PortRange, Preset, Rate, Routing, Rule, UplinkChoice,
+    Action, AddressRange, Dependence, ExternalPrefix, Listener, Masquerade, Name, Nat, Netns,
+    NetworkCreate, OneOrMore, Policy, PortRange, Preset, PublicationCreate, Rate, Routing, Rule,
+    UplinkAdd, UplinkChoice,
 };
 use nat::config::{InsideRole, Role};
 use std::collections::BTreeMap;
 use wire::{IpProtocol, MacAddr, VlanId};
 
-fn network(name: &str, subnets: &[&str]) -> NetworkRequest {
-    let subnet = |net: &&str| SubnetRequest {
-        net: net.parse().expect("it does"),
-        gateway: Gateway::First,
-    };
-    NetworkRequest {
-        name: name.to_owned(),
+fn network(name: &str, subnets: &[&str]) -> NetworkCreate {
+    let subnet = |net: &&str| net.parse().expect("it does");
+    NetworkCreate {
         subnets: subnets.iter().map(subnet).collect(),
-        ..NetworkRequest::default()
+        ..NetworkCreate::new(name.parse().expect("it does"))
     }
 }
 
-fn made(state: &mut State, request: &NetworkRequest) {
+fn made(state: &mut State, request: &NetworkCreate) {
     let (_, change) = state.add_network(request, |_| None).expect("it does");
     let _ = state.commit(change);
 }
@@ -63,7 +59,7 @@ fn attach(state: &mut State, request: &AttachRequest) -> Endpoint {
 }
 
 fn uplink(state: &mut State, dev: &str) -> clearway_control::Uplink {
-    let (uplink, change) = state.add_uplink(&UplinkRequest::new(dev)).expect("it does");
+    let (uplink, change) = state.add_uplink(&UplinkAdd::new(dev)).expect("it does");
     let _ = state.commit(change);
     uplink
 }
@@ -73,18 +69,18 @@ fn publication(
     host: Option<&str>,
     ports: (u16, u16),
     to: u16,
-) -> PublicationRequest {
-    PublicationRequest {
+) -> PublicationCreate {
+    PublicationCreate {
         protocol: IpProtocol::TCP,
         host: host.map(|host| host.parse().expect("it does")),
         ports: PortRange::new(ports.0, ports.1).expect("a range"),
-        endpoint: endpoint.to_owned().into(),
+        endpoint: endpoint.parse::<Name>().expect("it does").into(),
         to,
         listener: Listener::Ours,
     }
 }
 
-fn publish(state: &mut State, request: &PublicationRequest) -> String {
+fn publish(state: &mut State, request: &PublicationCreate) -> String {
     let (publication, change) = state.publish(request).expect("it does");
     let _ = state.commit(change);
     publication.id.to_string()
@@ -149,7 +145,7 @@ fn the_first_address_is_the_gateways_unless_there_is_none() {
     assert!(refusal(state.add_static("blue", entry)).contains("the gateway of network"));
 
     let mut none = network("quiet", &["10.3.0.0/24"]);
-    none.subnets[0].gateway = Gateway::None;
+    none.gateways = Some(Vec::new());
     made(&mut state, &none);
     let endpoint = attach(&mut state, &request(2, "quiet", "web"));
     assert_eq!(endpoint.addresses[0].to_string(), "10.3.0.2/24");
@@ -181,7 +177,7 @@ fn reserved_addresses_are_for_those_who_ask() {
     blue.reserved = vec![range("10.1.0.9-10.1.1.2")];
     assert_eq!(
         refusal(state.add_network(&blue, |_| None)),
-        "10.1.0.9-10.1.1.2 cannot be reserved: it lies in no subnet of the network"
+        "reserved 10.1.0.9-10.1.1.2 lies in none of the network's subnets"
     );
     blue.reserved = vec![range("10.1.0.2-10.1.0.20")];
     made(&mut state, &blue);
@@ -238,7 +234,7 @@ fn names_are_unique_in_a_network_and_found_across_them() {
         aliases: vec!["a b".into()],
         ..request(3, "blue", "x")
     };
-    assert!(refusal(state.attach(&bad)).contains("`a b` is no endpoint name"));
+    assert!(refusal(state.attach(&bad)).contains("`a b` is not a name"));
     // A port's name comes first; without it two endpoints have the name.
     assert_eq!(state.endpoint_named("db").unwrap().id, first.id);
     let other = attach(&mut state, &request(4, "plain", "one"));
@@ -337,25 +333,25 @@ fn uplinks_have_networks_of_their_own_and_are_not_listed_with_the_others() {
     assert_eq!(mac(second.place), None, "its NIC is not there");
 
     for (request, wanted) in [
-        (UplinkRequest::new("eth0"), "uplink `eth0` already exists"),
+        (UplinkAdd::new("eth0"), "uplink `eth0` already exists"),
         (
-            UplinkRequest {
-                name: Some("x".into()),
-                ..UplinkRequest::new("eth0")
+            UplinkAdd {
+                name: Some("x".parse().unwrap()),
+                ..UplinkAdd::new("eth0")
             },
             "the daemon's namespace already has an interface `eth0`, of port `eth0`",
         ),
         (
-            UplinkRequest {
+            UplinkAdd {
                 ports: PortRange::new(80, 9000).expect("a range"),
-                ..UplinkRequest::new("e")
+                ..UplinkAdd::new("e")
             },
             "ports is 80-9000; allowed are 256 at least of 1024 to 65535",
         ),
         (
-            UplinkRequest {
+            UplinkAdd {
                 ports: PortRange::new(9000, 9010).expect("a range"),
-                ..UplinkRequest::new("e")
+                ..UplinkAdd::new("e")
             },
             "ports is 9000-9010; allowed are 256 at least",
         ),
@@ -433,7 +429,7 @@ fn published_ports_lead_to_one_place_each() {
         let got = refusal(state.publish(&request));
         assert!(got.contains(wanted), "{got}\n  should say: {wanted}");
     }
-    let icmp = PublicationRequest {
+    let icmp = PublicationCreate {
         protocol: IpProtocol::ICMP,
         ..publication("web", None, (1, 1), 1)
     };
@@ -447,7 +443,7 @@ fn published_ports_lead_to_one_place_each() {
     publish(&mut state, &publication("web", Some("::"), (53, 53), 53));
     publish(
         &mut state,
-        &PublicationRequest {
+        &PublicationCreate {
             protocol: IpProtocol::UDP,
             ..v4
         },

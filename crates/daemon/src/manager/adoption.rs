@@ -16,9 +16,9 @@ use super::refuse::{KernelError, refused};
 use super::snapshot::Snapshot;
 use super::writer::Writer;
 use super::{Manager, routes, translate};
-use api::{Adopt, Adoption, AdoptionCalls, ApiError, Detach, Name};
+use api::{Adopt, Adoption, AdoptionCalls, ApiError, Detach, Name, NetworkCreate};
 use control::reconcile::is_link_local;
-use control::{Endpoint, Gateway, NetworkRequest, PlacedNetwork, PortKind, SubnetRequest, Via};
+use control::{Endpoint, PlacedNetwork, PortKind, Via};
 use host::{Links, Netns};
 use ipnet::IpNet;
 use pipeline::NetworkId;
@@ -49,10 +49,17 @@ impl Writer {
         let ifname = adopt.bridge.as_str();
         let bridge = in_own_namespace(|links| links.bridge(ifname))?;
         let no_bridge = || ApiError::not_found(format!("there is no interface {ifname}"));
-        let request = request(ifname, &bridge.ok_or_else(no_bridge)?)?;
+        let found = bridge.ok_or_else(no_bridge)?;
+        let no_ethernet = |_| ApiError::invalid(format!("{ifname} carries no Ethernet frames"));
+        let mac = found.link.mac.as_slice().try_into().map_err(no_ethernet)?;
+        let bridge = control::Bridge {
+            ifname: ifname.to_owned(),
+            mac: MacAddr(mac),
+        };
+        let overlapping = |net| routes::overlapping_but(net, Some(ifname));
         let (id, change) = self
             .state
-            .add_network(&request, |net| routes::overlapping_but(net, Some(ifname)))
+            .adopt_bridge(&request(&adopt.bridge, &found)?, bridge, overlapping)
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(bridge = %ifname, "adopted");
@@ -159,26 +166,18 @@ impl Snapshot {
 
 /// The network that stands in for a bridge: of several addresses in one subnet the first is its
 /// gateway's.
-fn request(ifname: &str, bridge: &host::Bridge) -> Result<NetworkRequest, ApiError> {
-    let no_ethernet = |_| ApiError::invalid(format!("{ifname} carries no Ethernet frames"));
-    let mac = bridge.link.mac.as_slice().try_into().map_err(no_ethernet)?;
+fn request(bridge: &Name, found: &host::Bridge) -> Result<NetworkCreate, ApiError> {
     let mut gateways: BTreeMap<IpNet, IpNet> = BTreeMap::new();
-    for address in bridge.addresses.iter().filter(|a| !is_link_local(a.addr())) {
+    for address in found.addresses.iter().filter(|a| !is_link_local(a.addr())) {
         gateways.entry(address.trunc()).or_insert(*address);
     }
-    let subnet = |(net, gateway): (IpNet, IpNet)| SubnetRequest {
-        net,
-        gateway: Gateway::At(gateway.addr()),
-    };
-    Ok(NetworkRequest {
-        name: ifname.to_owned(),
-        subnets: gateways.into_iter().map(subnet).collect(),
-        mtu: bridge.link.mtu,
-        bridge: Some(control::Bridge {
-            ifname: ifname.to_owned(),
-            mac: MacAddr(mac),
-        }),
-        ..NetworkRequest::default()
+    let mtu = found.link.mtu;
+    let too_large = |_| ApiError::invalid(format!("{bridge} has an MTU of {mtu}"));
+    Ok(NetworkCreate {
+        subnets: gateways.keys().copied().collect(),
+        gateways: Some(gateways.values().map(IpNet::addr).collect()),
+        mtu: mtu.try_into().map_err(too_large)?,
+        ..NetworkCreate::new(bridge.clone())
     })
 }
 

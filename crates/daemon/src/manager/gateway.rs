@@ -58,7 +58,7 @@ impl Writer {
     pub(super) fn uplink_add(&mut self, uplink: &UplinkAdd) -> Result<api::Uplink, ApiError> {
         let (uplink, change) = self
             .state
-            .add_uplink(&translate::uplink_request(uplink))
+            .add_uplink(uplink)
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(uplink = %uplink.name, dev = %uplink.dev, "added");
@@ -81,11 +81,10 @@ impl Writer {
         &mut self,
         ports: &PublicationCreate,
     ) -> Result<api::Publication, ApiError> {
-        let request = translate::publication_request(ports);
-        let planned = self.state.publish(&request).or_else(|_| {
+        let planned = self.state.publish(ports).or_else(|_| {
             // Who has the port may be a container that ended since the last look.
             self.retire_gone();
-            self.state.publish(&request)
+            self.state.publish(ports)
         });
         let (publication, change) = planned.map_err(|error| refused(&error))?;
         let listeners = self.listen(&publication)?;

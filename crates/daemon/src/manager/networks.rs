@@ -36,10 +36,9 @@ impl Writer {
         &mut self,
         network: &NetworkCreate,
     ) -> Result<api::Network, ApiError> {
-        let request = translate::network_request(network);
         let (_, change) = self
             .state
-            .add_network(&request, routes::overlapping)
+            .add_network(network, routes::overlapping)
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         tracing::info!(network = %network.name, "made");

@@ -30,9 +30,6 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         E::SubnetFull(..) | E::TableFull(..) | E::PortsFull(_) => ApiError::unavailable(message),
         E::Contradiction(_) => ApiError::internal(message),
         E::Invalid(_)
-        | E::BadName { .. }
-        | E::BadIfname { .. }
-        | E::OutOfRange { .. }
         | E::NotInNetwork { .. }
         | E::UnreachableGateway { .. }
         | E::BadSubnet { .. }
@@ -43,7 +40,6 @@ pub(super) fn refused(error: &control::Error) -> ApiError {
         | E::BadAddress { .. }
         | E::BadMac(_)
         | E::BadMirror { .. }
-        | E::BadReservation(_)
         | E::OwnPeer(_)
         | E::Ambiguous { .. }
         | E::BackendTwice(_)

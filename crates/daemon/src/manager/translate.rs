@@ -2,11 +2,9 @@
 
 use api::{AdminState, ApiError, Name, Netns, PortAdd};
 use control::{
-    Endpoint, Gateway, Isolation, Mirror, Network, Port, PortKind, PortSettings, Sandbox, State,
-    Via,
+    Endpoint, Isolation, Mirror, Network, Port, PortKind, PortSettings, Sandbox, State, Via,
 };
 use host::NamespaceRef;
-use ipnet::IpNet;
 use pipeline::{DropReason, PortId};
 use std::net::IpAddr;
 use wire::VlanId;
@@ -15,7 +13,7 @@ use super::refuse::refused;
 
 mod gateway;
 
-pub(super) use gateway::{publication, publication_request, uplink_request};
+pub(super) use gateway::publication;
 
 /// A name of the state's: what is a name there is one here.
 pub(super) fn name(text: &str) -> Name {
@@ -28,36 +26,6 @@ pub(super) fn place(netns: &Netns) -> NamespaceRef {
         Netns::Name(name) => NamespaceRef::Name(name.as_str().to_owned()),
         Netns::Path(path) => NamespaceRef::Path(path.clone()),
         Netns::Pid(pid) => NamespaceRef::Pid(*pid),
-    }
-}
-
-/// A network to be made.
-pub(super) fn network_request(network: &api::NetworkCreate) -> control::NetworkRequest {
-    let gateway = |net: &IpNet| match &network.gateways {
-        None => Gateway::First,
-        Some(gateways) => gateways
-            .iter()
-            .find(|g| net.contains(*g))
-            .map_or(Gateway::None, |gateway| Gateway::At(*gateway)),
-    };
-    let subnets = network.subnets.iter().map(|net| control::SubnetRequest {
-        net: *net,
-        gateway: gateway(net),
-    });
-    control::NetworkRequest {
-        name: network.name.as_str().to_owned(),
-        subnets: subnets.collect(),
-        mtu: network.mtu.into(),
-        forward_reserved: network.forward_reserved,
-        default_vlan: network.default_vlan,
-        fdb: network.fdb(),
-        storm: network.storm,
-        reserved: network.reserved.clone(),
-        routing: network.routing.clone(),
-        bridge: None,
-        allow_overlap: network.allow_overlap,
-        overlapping: network.overlapping,
-        labels: network.labels.clone(),
     }
 }
 

@@ -157,7 +157,7 @@ pub(super) const LAYERS: &[Layers] = &[
     Layers {
         package: CONTROL,
         groups: &[
-            &["error", "facts", "hash", "names", "plan", "stored"],
+            &["error", "facts", "hash", "plan", "stored"],
             &["attachment", "desired", "model", "placed", "publication"],
             &["change", "ipam", "state"],
             &[

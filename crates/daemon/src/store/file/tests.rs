@@ -1,5 +1,5 @@
 use super::*;
-use control::{NetworkRequest, UplinkRequest};
+use api::{NetworkCreate, UplinkAdd};
 
 /// A directory in memory: what is written byte by byte is forced to no disk.
 fn directory() -> tempfile::TempDir {
@@ -31,10 +31,7 @@ impl Owner {
     }
 
     fn add_network(&mut self, name: &str) -> Result<(), StoreError> {
-        let request = NetworkRequest {
-            name: name.to_owned(),
-            ..NetworkRequest::default()
-        };
+        let request = NetworkCreate::new(name.parse().unwrap());
         let (_, change) = self.state.add_network(&request, |_| None).unwrap();
         self.try_commit(&change)
     }
@@ -70,7 +67,7 @@ fn every_change_is_remembered_and_the_snapshot_is_left_alone() {
     assert_eq!(Some(&again.state), states.last());
     assert!(!again.remembered.rebooted);
     assert_eq!(again.remembered.revision, Revision(2));
-    let (_, change) = again.state.add_uplink(&UplinkRequest::new("eth0")).unwrap();
+    let (_, change) = again.state.add_uplink(&UplinkAdd::new("eth0")).unwrap();
     again.try_commit(&change).unwrap();
     states.push(again.state);
     drop(again.remembered);
