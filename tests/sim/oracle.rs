@@ -8,16 +8,19 @@ mod steps;
 
 use crate::reasons::BEYOND_STEPS;
 use crate::rig::{Left, Rig};
-use pipeline::{DropReason, Instant, Meter, NetworkId, PortId, Stage, Tunnel};
+use pipeline::{
+    Destination, DropReason, Instant, Location, Meter, NetworkId, PeerId, Peers, PortId, Stage,
+    Tunnel,
+};
 use port::memory::MemoryConfig;
 use proptest::prelude::*;
-use sim::reference::{Bucket, Counts, RefNetwork, RefPort, Reference, Spec, Verdict, Vlans};
+use sim::reference::{Bucket, Counts, Ends, RefNetwork, RefPort, Reference, Spec, Verdict, Vlans};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
-use steps::{NETWORKS, PORTS, Step, vlan};
+use steps::{HUB, KEY, NETWORKS, PEERS, PORTS, Step, vlan};
 use switch::fdb::{Entry, Fdb, FdbConfig, FdbStats, FlushFilter, Kind, Removal};
-use switch::{Gateway, Mirror, Network, Port, Storm, VlanMode};
+use switch::{Gateway, Horizon, Membership, Mirror, Network, Port, Storm, VlanMode};
 use wire::MacAddr;
 
 proptest! {
@@ -69,6 +72,7 @@ impl Both {
                     forward_reserved: false,
                     gateway: None,
                     ageing: AGEING,
+                    key: (id == NETWORKS[0]).then_some(KEY),
                     table: BTreeMap::new(),
                 },
             );
@@ -80,6 +84,7 @@ impl Both {
                 id,
                 &RefPort {
                     network,
+                    tunnel: (id == HUB).then_some(Horizon::Reflect),
                     ..steps::plain_port()
                 },
             );
@@ -90,7 +95,10 @@ impl Both {
 
     fn take(&mut self, step: &Step) -> Result<(), TestCaseError> {
         match step {
-            Step::Frame(from, spec) if self.real.is_open(*from) => self.frame(*from, spec)?,
+            Step::Frame(from, tunnel, spec) if self.real.is_open(*from) => {
+                let hub = *from == HUB;
+                self.frame(*from, if hub { *tunnel } else { Tunnel::default() }, spec)?;
+            }
             Step::Frame(..) => {}
             Step::Wait(span) => self.now = self.now + *span,
             Step::Configure(id, port) => {
@@ -130,7 +138,7 @@ impl Both {
                 (network.forward_reserved, network.gateway) = (*forward_reserved, *gateway);
                 self.publish();
             }
-            Step::Pin(network, vid, mac, port) => self.pin(*network, *vid, *mac, *port)?,
+            Step::Pin(network, vid, mac, at) => self.pin(*network, *vid, *mac, *at)?,
             Step::Forget(network, vid, mac) => {
                 let dumb = self
                     .dumb
@@ -150,7 +158,7 @@ impl Both {
                 };
                 let table = &mut self.dumb.networks.get_mut(network).unwrap().table;
                 let before = table.len();
-                table.retain(|(v, _), place| !hit(place.port, *v, place.seen.is_none()));
+                table.retain(|(v, _), place| !hit(place.at.port, *v, place.seen.is_none()));
                 let filter = FlushFilter {
                     port: *port,
                     vlan: vid.map(vlan),
@@ -174,23 +182,27 @@ impl Both {
         self.compare_tables()
     }
 
-    fn frame(&mut self, from: PortId, spec: &Spec) -> Result<(), TestCaseError> {
+    fn frame(&mut self, from: PortId, tunnel: Tunnel, spec: &Spec) -> Result<(), TestCaseError> {
         let (bytes, vnet) = spec.render();
         let before = self.live_state();
-        let told = self.real.explain(from, &bytes, vnet, self.now);
+        let told = self
+            .real
+            .explain_through(from, tunnel, &bytes, vnet, self.now);
         prop_assert_eq!(self.live_state(), before, "asking changed something");
-        let left = self.real.carry(from, &bytes, vnet, self.now);
-        let verdict = self.dumb.carry(spec, from, self.now);
+        let left = self
+            .real
+            .carry_through(from, tunnel, &bytes, vnet, self.now);
+        let verdict = self.dumb.carry(spec, from, tunnel, self.now);
         prop_assert_eq!(told.verdict.err(), verdict.dropped, "{:?}", told.steps);
         prop_assert_eq!(
             told.outputs
                 .iter()
-                .map(|copy| copy.port)
+                .map(|copy| (copy.port, copy.to))
                 .collect::<Vec<_>>(),
             verdict
                 .copies
                 .iter()
-                .map(|copy| copy.port)
+                .map(|copy| (copy.port, destination(copy)))
                 .collect::<Vec<_>>()
         );
         prop_assert_eq!(left, self.expected(spec, &verdict));
@@ -212,17 +224,17 @@ impl Both {
             .iter()
             .filter(|copy| self.dumb.open.contains(&copy.port));
         let mut left: Vec<_> = open
-            .map(|copy| {
+            .flat_map(|copy| {
                 let (bytes, vnet) = spec.rendered_with(&copy.tags);
-                Left {
+                tunnels(copy).into_iter().map(move |tunnel| Left {
                     port: copy.port,
-                    bytes,
+                    bytes: bytes.clone(),
                     vnet,
-                    tunnel: Tunnel::default(),
-                }
+                    tunnel,
+                })
             })
             .collect();
-        left.sort_by_key(|left| left.port);
+        left.sort_by_key(|left| (left.port, left.tunnel.peer));
         left
     }
 
@@ -249,20 +261,18 @@ impl Both {
         network: NetworkId,
         vid: u16,
         mac: MacAddr,
-        port: PortId,
+        at: Location,
     ) -> Result<(), TestCaseError> {
         let table = &mut self.dumb.networks.get_mut(&network).unwrap().table;
         let held = table
             .get(&(vid, mac))
-            .is_some_and(|place| place.seen.is_none() && place.port != port);
+            .is_some_and(|place| place.seen.is_none() && place.at != at);
         let sound = mac.0[0].is_multiple_of(2) && mac.0 != [0; 6];
         if sound && !held {
-            table.insert((vid, mac), sim::reference::Whereabouts { port, seen: None });
+            table.insert((vid, mac), sim::reference::Whereabouts { at, seen: None });
         }
         prop_assert_eq!(
-            self.fdbs[&network]
-                .add_static(vlan(vid), mac, port.into())
-                .is_ok(),
+            self.fdbs[&network].add_static(vlan(vid), mac, at).is_ok(),
             sound && !held
         );
         Ok(())
@@ -273,7 +283,7 @@ impl Both {
             let mut real: Vec<_> = fdb
                 .entries(self.now)
                 .into_iter()
-                .map(|e: Entry| (e.vlan.get(), e.mac, e.at.port, e.kind))
+                .map(|e: Entry| (e.vlan.get(), e.mac, e.at, e.kind))
                 .collect();
             real.sort_unstable();
             let known = self.dumb.known(id, self.now).into_iter();
@@ -282,7 +292,7 @@ impl Both {
                     (
                         v,
                         m,
-                        p.port,
+                        p.at,
                         if p.seen.is_none() {
                             Kind::Static
                         } else {
@@ -311,7 +321,10 @@ impl Both {
     }
 
     fn open(&mut self, id: PortId) {
-        self.real.open(id, MemoryConfig::default());
+        match id {
+            HUB => self.real.open_hub(id, PEERS, MemoryConfig::default()),
+            id => self.real.open(id, MemoryConfig::default()),
+        }
         self.dumb.open.insert(id);
     }
 
@@ -346,7 +359,7 @@ impl Both {
             mtu: u16::try_from(network.mtu).unwrap(),
             forward_reserved: network.forward_reserved,
             fdb: Arc::clone(&self.fdbs[&id]),
-            key: None,
+            key: network.key,
             gateway: network.gateway.map(|(mac, vid)| Gateway {
                 mac,
                 vlan: vlan(vid),
@@ -354,7 +367,10 @@ impl Both {
         });
         let ports = self.dumb.ports.iter().map(|(&id, port)| Port {
             id,
-            membership: port.network.into(),
+            membership: match port.tunnel {
+                Some(horizon) => Membership::Tunnel(horizon),
+                None => port.network.into(),
+            },
             up: port.up,
             vlan: mode(&port.vlans),
             isolated: port.isolated,
@@ -370,6 +386,35 @@ impl Both {
 
 /// Tables, the levels of the limits, counters.
 type LiveState = (Vec<(Vec<Entry>, FdbStats)>, String, Vec<Counts>);
+
+fn destination(copy: &sim::reference::Copy) -> Destination {
+    let peers = match copy.to {
+        Ends::All => Peers::All,
+        Ends::Only(peer) => Peers::One(peer),
+        Ends::Not(peer) => Peers::AllBut(peer),
+    };
+    Destination {
+        peers,
+        key: copy.key,
+    }
+}
+
+/// The tunnels through which a copy leaves: the default one of a port that has one far end.
+fn tunnels(copy: &sim::reference::Copy) -> Vec<Tunnel> {
+    if copy.port != HUB {
+        return vec![Tunnel::default()];
+    }
+    let meant = |peer: &PeerId| match copy.to {
+        Ends::All => true,
+        Ends::Only(one) => *peer == one,
+        Ends::Not(one) => *peer != one,
+    };
+    let tunnel = |peer| Tunnel {
+        peer,
+        key: copy.key,
+    };
+    (1..=PEERS).map(PeerId).filter(meant).map(tunnel).collect()
+}
 
 fn mode(vlans: &Vlans) -> VlanMode {
     match vlans {

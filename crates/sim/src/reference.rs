@@ -15,10 +15,10 @@ mod spec;
 
 pub use spec::{Broken, Ipv4Says, Ipv6Says, Payload, Spec, Undone};
 
-use pipeline::{DropReason, Instant, NetworkId, PortId};
+use pipeline::{DropReason, Instant, Location, NetworkId, PeerId, PortId, Tunnel, TunnelKey};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
-use switch::{Lock, Mirror};
+use switch::{Horizon, Lock, Mirror};
 use wire::{MacAddr, VlanTag};
 
 /// The switch.
@@ -45,6 +45,8 @@ pub struct RefNetwork {
     pub gateway: Option<(MacAddr, u16)>,
     /// Whole seconds after which an address is forgotten.
     pub ageing: u64,
+    /// The key of its frames in tunnels.
+    pub key: Option<TunnelKey>,
     /// Who is where.
     pub table: BTreeMap<(u16, MacAddr), Whereabouts>,
 }
@@ -52,8 +54,8 @@ pub struct RefNetwork {
 /// Where an address is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Whereabouts {
-    /// Behind this port.
-    pub port: PortId,
+    /// There.
+    pub at: Location,
     /// The second of its last frame; `None` for a static entry.
     pub seen: Option<u64>,
 }
@@ -61,8 +63,10 @@ pub struct Whereabouts {
 /// A port.
 #[derive(Debug, Clone)]
 pub struct RefPort {
-    /// Its network.
+    /// Its network, if it is no tunnel.
     pub network: Option<NetworkId>,
+    /// It is in every network that has a key.
+    pub tunnel: Option<Horizon>,
     /// Administratively up.
     pub up: bool,
     /// Its VLANs.
@@ -120,6 +124,21 @@ pub struct Copy {
     pub port: PortId,
     /// With these tags, outermost first.
     pub tags: Vec<VlanTag>,
+    /// To these far ends, where the port has several.
+    pub to: Ends,
+    /// With this key.
+    pub key: TunnelKey,
+}
+
+/// Far ends of a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ends {
+    /// All of them.
+    All,
+    /// This one.
+    Only(PeerId),
+    /// The others.
+    Not(PeerId),
 }
 
 /// What became of a frame.
@@ -164,9 +183,9 @@ impl Bucket {
 
 impl Reference {
     /// Carries one frame that arrived at `from`, counts it and changes what it changes.
-    pub fn carry(&mut self, frame: &Spec, from: PortId, now: Instant) -> Verdict {
+    pub fn carry(&mut self, frame: &Spec, from: PortId, through: Tunnel, now: Instant) -> Verdict {
         let mut copies = Vec::new();
-        let dropped = self.decide(frame, from, now, &mut copies).err();
+        let dropped = self.decide(frame, from, through, now, &mut copies).err();
         let at = self.counts.entry(from).or_default();
         at.rx.0 += 1;
         at.rx.1 += frame.len() as u64;
@@ -205,6 +224,7 @@ impl Reference {
         &mut self,
         frame: &Spec,
         from: PortId,
+        through: Tunnel,
         now: Instant,
         copies: &mut Vec<Copy>,
     ) -> Result<(), DropReason> {
@@ -213,12 +233,23 @@ impl Reference {
             return Err(DropReason::MirrorIngress);
         }
         let port = self.ports.get(&from).ok_or(DropReason::NoNetwork)?.clone();
-        let network_id = port.network.ok_or(DropReason::NoNetwork)?;
+        let network_id = if port.tunnel.is_some() {
+            let mut keyed = self.networks.iter();
+            let keyed = keyed.find(|(_, network)| network.key == Some(through.key));
+            *keyed.ok_or(DropReason::UnknownTunnelKey)?.0
+        } else {
+            port.network.ok_or(DropReason::NoNetwork)?
+        };
+        let key = self.networks[&network_id].key.unwrap_or(TunnelKey(0));
+        let place = Location {
+            port: from,
+            peer: through.peer,
+        };
         if !port.up {
             return Err(DropReason::IngressDown);
         }
         if let Some(mirror) = port.mirror.filter(|mirror| mirror.ingress) {
-            self.mirror(mirror, frame.tags.clone(), copies);
+            self.mirror(mirror, frame.tags.clone(), key, copies);
         }
         if frame.src.0[0] % 2 == 1 || frame.src.0 == [0; 6] {
             return Err(DropReason::SourceInvalid);
@@ -232,8 +263,8 @@ impl Reference {
             speaks_for(lock, frame)?;
         }
         let (vlan, outer, cargo) = classify(&port.vlans, &frame.tags)?;
-        self.remember(network_id, vlan, frame.src, from, now)?;
-        let receivers = self.receivers(frame, from, network_id, vlan, now)?;
+        self.remember(network_id, vlan, frame.src, place, now)?;
+        let receivers = self.receivers(frame, place, network_id, vlan, now)?;
         if matches!(receivers, Receivers::Gateway) {
             // Its router is attached to nothing.
             return Err(DropReason::NoRoute);
@@ -241,7 +272,7 @@ impl Reference {
         if frame.packet_len() > self.networks[&network_id].mtu {
             return Err(DropReason::MtuExceeded);
         }
-        self.send(&receivers, from, vlan, outer, &cargo, copies)
+        self.send(&receivers, place, network_id, (vlan, outer, &cargo), copies)
     }
 
     fn remember(
@@ -249,23 +280,23 @@ impl Reference {
         network: NetworkId,
         vlan: u16,
         mac: MacAddr,
-        port: PortId,
+        at: Location,
         now: Instant,
     ) -> Result<(), DropReason> {
         let network = self
             .networks
             .get_mut(&network)
             .expect("ports belong to networks that exist");
-        let place = network.table.entry((vlan, mac)).or_insert(Whereabouts {
-            port,
-            seen: Some(0),
-        });
+        let place = network
+            .table
+            .entry((vlan, mac))
+            .or_insert(Whereabouts { at, seen: Some(0) });
         match place.seen {
-            None if place.port == port => Ok(()),
+            None if place.at == at => Ok(()),
             None => Err(DropReason::StaticElsewhere),
             Some(_) => {
                 *place = Whereabouts {
-                    port,
+                    at,
                     seen: Some(now.as_secs()),
                 };
                 Ok(())
@@ -277,7 +308,7 @@ impl Reference {
     fn receivers(
         &mut self,
         frame: &Spec,
-        from: PortId,
+        from: Location,
         network_id: NetworkId,
         vlan: u16,
         now: Instant,
@@ -297,8 +328,11 @@ impl Reference {
                 .get(&(vlan, frame.dst))
                 .filter(|place| !network.forgot(place, now))
             {
-                Some(place) if place.port == from => return Err(DropReason::SamePort),
-                Some(place) => return Ok(Receivers::One(place.port)),
+                Some(place) if place.at == from => return Err(DropReason::SamePort),
+                Some(place) if place.at.port == from.port && !self.reflects(from.port) => {
+                    return Err(DropReason::SamePort);
+                }
+                Some(place) => return Ok(Receivers::One(place.at)),
                 None => 2,
             }
         };
@@ -307,30 +341,30 @@ impl Reference {
             DropReason::StormMulticast,
             DropReason::StormUnknown,
         ];
-        let port = self.ports.get_mut(&from).expect("looked at before");
+        let port = self.ports.get_mut(&from.port).expect("looked at before");
         if port.limits[limit]
             .as_mut()
             .is_some_and(|bucket| !bucket.take(now))
         {
             return Err(REASONS[limit]);
         }
-        Ok(Receivers::AllBut(from, network_id))
+        Ok(Receivers::AllBut(from))
     }
 
     fn send(
         &self,
         to: &Receivers,
-        from: PortId,
-        vlan: u16,
-        outer: VlanTag,
-        cargo: &[VlanTag],
+        from: Location,
+        network: NetworkId,
+        (vlan, outer, cargo): (u16, VlanTag, &[VlanTag]),
         copies: &mut Vec<Copy>,
     ) -> Result<(), DropReason> {
-        let sender = &self.ports[&from];
+        let sender = &self.ports[&from.port];
+        let key = self.networks[&network].key.unwrap_or(TunnelKey(0));
         match *to {
             Receivers::Gateway => Ok(()),
-            Receivers::One(id) => {
-                let here = |port: &&RefPort| port.network == sender.network && !self.is_mirror(id);
+            Receivers::One(Location { port: id, peer }) => {
+                let here = |port: &&RefPort| self.is_in(port, network) && !self.is_mirror(id);
                 let port = self.ports.get(&id).filter(here).ok_or(DropReason::TxGone)?;
                 if !port.up {
                     return Err(DropReason::EgressDown);
@@ -339,18 +373,26 @@ impl Reference {
                     return Err(DropReason::Isolated);
                 }
                 let tags = leave(&port.vlans, vlan, outer, cargo).ok_or(DropReason::EgressVlan)?;
-                self.copy(id, tags, copies);
+                self.copy(id, tags, (Ends::Only(peer), key), copies);
                 Ok(())
             }
-            Receivers::AllBut(from, network) => {
+            Receivers::AllBut(from) => {
                 let mut none = true;
                 for (&id, port) in &self.ports {
-                    let there = port.network == Some(network) && !self.is_mirror(id) && id != from;
+                    let back = id == from.port;
+                    let there = self.is_in(port, network)
+                        && !self.is_mirror(id)
+                        && (!back || self.reflects(id));
+                    let ends = if back {
+                        Ends::Not(from.peer)
+                    } else {
+                        Ends::All
+                    };
                     let allowed = port.up && !(port.isolated && sender.isolated);
                     if let (true, Some(tags)) =
                         (there && allowed, leave(&port.vlans, vlan, outer, cargo))
                     {
-                        self.copy(id, tags, copies);
+                        self.copy(id, tags, (ends, key), copies);
                         none = false;
                     }
                 }
@@ -363,23 +405,44 @@ impl Reference {
         }
     }
 
-    fn copy(&self, port: PortId, tags: Vec<VlanTag>, copies: &mut Vec<Copy>) {
+    fn copy(
+        &self,
+        port: PortId,
+        tags: Vec<VlanTag>,
+        (to, key): (Ends, TunnelKey),
+        copies: &mut Vec<Copy>,
+    ) {
         copies.push(Copy {
             port,
             tags: tags.clone(),
+            to,
+            key,
         });
         if let Some(mirror) = self.ports[&port].mirror.filter(|mirror| mirror.egress) {
-            self.mirror(mirror, tags, copies);
+            self.mirror(mirror, tags, key, copies);
         }
     }
 
-    fn mirror(&self, mirror: Mirror, tags: Vec<VlanTag>, copies: &mut Vec<Copy>) {
+    fn mirror(&self, mirror: Mirror, tags: Vec<VlanTag>, key: TunnelKey, copies: &mut Vec<Copy>) {
         if self.ports.get(&mirror.to).is_some_and(|port| port.up) {
             copies.push(Copy {
                 port: mirror.to,
                 tags,
+                to: Ends::All,
+                key,
             });
         }
+    }
+
+    fn is_in(&self, port: &RefPort, network: NetworkId) -> bool {
+        match port.tunnel {
+            Some(_) => self.networks[&network].key.is_some(),
+            None => port.network == Some(network),
+        }
+    }
+
+    fn reflects(&self, id: PortId) -> bool {
+        self.ports[&id].tunnel == Some(Horizon::Reflect)
     }
 
     fn is_mirror(&self, id: PortId) -> bool {
@@ -391,8 +454,8 @@ impl Reference {
 
 enum Receivers {
     Gateway,
-    One(PortId),
-    AllBut(PortId, NetworkId),
+    One(Location),
+    AllBut(Location),
 }
 
 impl RefNetwork {

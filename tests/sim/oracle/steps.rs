@@ -1,6 +1,6 @@
 //! What may happen to a switch, at random: few addresses, ports and VLANs, so that things meet.
 
-use pipeline::{NetworkId, PortId};
+use pipeline::{Location, NetworkId, PeerId, PortId, Tunnel, TunnelKey};
 use proptest::collection::{btree_set, vec};
 use proptest::option::{self, weighted};
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use proptest::sample::select;
 use sim::reference::{Broken, Bucket, Ipv4Says, Ipv6Says, Payload, RefPort, Spec, Undone, Vlans};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
-use switch::{Lock, Mirror};
+use switch::{Horizon, Lock, Mirror};
 use wire::{MacAddr, VlanId, VlanTag};
 
 pub(super) const NETWORKS: [NetworkId; 2] = [NetworkId(0), NetworkId(1)];
@@ -21,13 +21,18 @@ pub(super) const PORTS: [PortId; 7] = [
     PortId(5),
     PortId(6),
 ];
+/// The port that has several far ends, and how many.
+pub(super) const HUB: PortId = PortId(6);
+pub(super) const PEERS: u16 = 3;
+/// The key of the first network; the second has none.
+pub(super) const KEY: TunnelKey = TunnelKey(70);
 const VLANS: [u16; 3] = [1, 2, 4094];
 
 /// One transition.
 #[derive(Debug, Clone)]
 pub(super) enum Step {
-    /// A frame arrives.
-    Frame(PortId, Spec),
+    /// A frame arrives; through this tunnel, where it comes to the hub.
+    Frame(PortId, Tunnel, Spec),
     /// Time passes.
     Wait(Duration),
     /// A port is added or configured anew.
@@ -43,7 +48,7 @@ pub(super) enum Step {
     /// A network's MTU, its treatment of reserved addresses, its gateway's address and VLAN.
     Network(NetworkId, u16, bool, Option<(MacAddr, u16)>),
     /// A static entry.
-    Pin(NetworkId, u16, MacAddr, PortId),
+    Pin(NetworkId, u16, MacAddr, Location),
     /// An entry is removed.
     Forget(NetworkId, u16, MacAddr),
     /// Entries are removed: of a port, of a VLAN, static ones too.
@@ -61,6 +66,7 @@ pub(super) enum Tweak {
     Lock(Option<Lock>),
     Mirror(Option<Mirror>),
     Network(Option<NetworkId>),
+    Tunnel(Option<Horizon>),
 }
 
 impl Tweak {
@@ -72,6 +78,7 @@ impl Tweak {
             Self::Lock(lock) => port.lock = lock.clone(),
             Self::Mirror(mirror) => port.mirror = *mirror,
             Self::Network(network) => port.network = *network,
+            Self::Tunnel(tunnel) => port.tunnel = *tunnel,
         }
     }
 }
@@ -83,6 +90,7 @@ pub(super) fn vlan(vid: u16) -> VlanId {
 pub(super) fn plain_port() -> RefPort {
     RefPort {
         network: None,
+        tunnel: None,
         up: true,
         vlans: Vlans::Access(1),
         isolated: false,
@@ -99,7 +107,8 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         select(&VLANS[..]),
     );
     prop_oneof![
-        80 => (port.clone(), frame()).prop_map(|(port, spec)| Step::Frame(port, spec)),
+        60 => (port.clone(), tunnel(), frame()).prop_map(|(port, tunnel, spec)| Step::Frame(port, tunnel, spec)),
+        20 => (tunnel(), frame()).prop_map(|(tunnel, spec)| Step::Frame(HUB, tunnel, spec)),
         6 => wait().prop_map(Step::Wait),
         8 => (port.clone(), tweak()).prop_map(|(port, to)| Step::Change(port, to)),
         4 => (port.clone(), configuration()).prop_map(|(port, to)| Step::Configure(port, to)),
@@ -107,7 +116,7 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
         2 => port.clone().prop_map(Step::Open),
         1 => port.clone().prop_map(Step::Close),
         2 => (net.clone(), select(&[576, 1500, 9000, 65_535][..]), any::<bool>(), gateway()).prop_map(|(net, mtu, reserved, gateway)| Step::Network(net, mtu, reserved, gateway)),
-        2 => (net.clone(), vid.clone(), mac(), port.clone()).prop_map(|(net, vid, mac, port)| Step::Pin(net, vid, mac, port)),
+        2 => (net.clone(), vid.clone(), mac(), location()).prop_map(|(net, vid, mac, at)| Step::Pin(net, vid, mac, at)),
         1 => (net.clone(), vid.clone(), mac()).prop_map(|(net, vid, mac)| Step::Forget(net, vid, mac)),
         1 => (net.clone(), option::of(port), option::of(vid), any::<bool>()).prop_map(|(net, port, vid, statics)| Step::Flush(net, port, vid, statics)),
         1 => net.prop_map(Step::Expire),
@@ -117,6 +126,26 @@ pub(super) fn step() -> impl Strategy<Value = Step> {
 /// Moments, and jumps past the ageing time.
 fn wait() -> impl Strategy<Value = Duration> {
     prop_oneof![3 => 0..2_000_000u64, 3 => 0..2_000_000_000u64, 2 => 4_500_000_000..7_000_000_000u64].prop_map(Duration::from_nanos)
+}
+
+fn tunnel() -> impl Strategy<Value = Tunnel> {
+    let key = prop_oneof![9 => Just(KEY), 1 => Just(TunnelKey(71))];
+    (peer(), key).prop_map(|(peer, key)| Tunnel { peer, key })
+}
+
+fn peer() -> impl Strategy<Value = PeerId> {
+    (1..=PEERS).prop_map(PeerId)
+}
+
+fn location() -> impl Strategy<Value = Location> {
+    (select(&PORTS[..]), peer()).prop_map(|(port, peer)| match port {
+        HUB => Location { port, peer },
+        port => port.into(),
+    })
+}
+
+fn horizon() -> impl Strategy<Value = Horizon> {
+    select(&[Horizon::Split, Horizon::Reflect, Horizon::Reflect][..])
 }
 
 fn mac() -> impl Strategy<Value = MacAddr> {
@@ -276,6 +305,7 @@ fn tweak() -> impl Strategy<Value = Tweak> {
         1 => weighted(0.5, lock()).prop_map(Tweak::Lock),
         1 => weighted(0.5, mirror()).prop_map(Tweak::Mirror),
         1 => network().prop_map(Tweak::Network),
+        1 => weighted(0.6, horizon()).prop_map(Tweak::Tunnel),
     ]
 }
 
@@ -283,7 +313,7 @@ fn configuration() -> impl Strategy<Value = RefPort> {
     let flags = (prop::bool::weighted(0.9), prop::bool::weighted(0.4));
     let limits = [limit(), limit(), limit()];
     (
-        network(),
+        (network(), weighted(0.2, horizon())),
         flags,
         vlans(),
         weighted(0.3, lock()),
@@ -291,8 +321,9 @@ fn configuration() -> impl Strategy<Value = RefPort> {
         weighted(0.1, mirror()),
     )
         .prop_map(
-            |(network, (up, isolated), vlans, lock, limits, mirror)| RefPort {
+            |((network, tunnel), (up, isolated), vlans, lock, limits, mirror)| RefPort {
                 network,
+                tunnel,
                 up,
                 vlans,
                 isolated,
