@@ -255,7 +255,8 @@ impl Run<'_, '_> {
         if !matches!((size, from), (2 | 4, _) | (0, 0)) {
             return code(EINVAL);
         }
-        let (from, to) = (low(from), low(to));
+        let operand = |it| if size == 2 { half(it).into() } else { low(it) };
+        let (from, to) = (operand(from), operand(to));
         let new = match (unfinished, size) {
             (true, _) if flags & PSEUDO_HEADER == 0 => sum,
             (true, 0) => checksum::replace_unfinished_by(sum, to),

@@ -35,6 +35,9 @@ pub enum Way {
     Peer,
 }
 
+const LEAST_ETHERTYPE: u16 = 0x0600;
+const ETH_P_802_3: u16 = 0x0001;
+const ETH_P_802_2: u16 = 0x0004;
 const ETH_P_8021Q: u16 = 0x8100;
 const ETH_P_8021AD: u16 = 0x88a8;
 /// Two MAC addresses.
@@ -56,14 +59,22 @@ impl Packet {
                 ..SkBuff::default()
             },
         };
-        packet.context.protocol = packet.ethertype().map_or(0, big_endian);
+        packet.context.protocol = big_endian(packet.protocol());
         packet
     }
 
-    /// What follows the addresses.
-    fn ethertype(&self) -> Option<u16> {
-        let bytes = self.bytes.get(ADDRESSES..ADDRESSES + 2)?;
-        Some(u16::from_be_bytes(bytes.try_into().ok()?))
+    /// What the kernel takes for the protocol (`eth_type_trans`): the number behind the addresses, or that it
+    /// is a length.
+    fn protocol(&self) -> u16 {
+        let number = |at: usize| {
+            let bytes = self.bytes.get(at..at + 2)?;
+            Some(u16::from_be_bytes(bytes.try_into().ok()?))
+        };
+        match number(ADDRESSES) {
+            Some(ethertype) if ethertype >= LEAST_ETHERTYPE => ethertype,
+            Some(_) if number(ADDRESSES + 2) == Some(u16::MAX) => ETH_P_802_3,
+            Some(_) | None => ETH_P_802_2,
+        }
     }
 
     /// Makes the first `bytes` readable by address; says whether there are so many.
@@ -105,15 +116,16 @@ impl Packet {
         }
     }
 
-    /// Takes the first tag out of the bytes.
+    /// Takes the first tag out of the bytes. Whether there is one says the context, as in the kernel: a program
+    /// may have written other bytes there.
     fn take_tag(&mut self) -> Option<(u16, u16)> {
-        let protocol = self.ethertype()?;
+        let protocol = u16::from_be(low_half(self.context.protocol));
         if ![ETH_P_8021Q, ETH_P_8021AD].contains(&protocol) || !self.pull(ADDRESSES + TAG) {
             return None;
         }
         let tag: Vec<u8> = self.bytes.splice(ADDRESSES..ADDRESSES + TAG, []).collect();
         self.linear -= TAG;
-        self.context.protocol = self.ethertype().map_or(0, big_endian);
+        self.context.protocol = big_endian(self.protocol());
         Some((protocol, u16::from_be_bytes([tag[2], tag[3]])))
     }
 }
