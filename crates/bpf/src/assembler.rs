@@ -264,7 +264,7 @@ impl Assembler {
         self.emit(Instruction::LoadMap { dst, map });
     }
 
-    /// `dst = &array[0] + offset`
+    /// `dst = &array[0] + offset`, of an array with one value.
     pub fn load_map_value(&mut self, dst: Register, map: MapId, offset: u32) {
         self.emit(Instruction::LoadMapValue { dst, map, offset });
     }
@@ -399,7 +399,7 @@ impl Assembler {
             }
             lines.push(line);
         }
-        check::check(&lines, self.maps.len())?;
+        check::check(&lines, &self.maps)?;
         Ok(Program {
             name: self.name,
             lines,

@@ -1,6 +1,6 @@
 //! What the verifier refuses without following any data.
 
-use crate::{AluOp, Instruction, Line, Register, Source, Width};
+use crate::{AluOp, Instruction, Line, MapSpec, Register, Source, Width};
 
 /// Bytes of a program's stack.
 pub(crate) const STACK: i64 = 512;
@@ -100,10 +100,18 @@ pub enum AssembleError {
         /// The instruction's number.
         slot: usize,
     },
+    /// A map's value has no address that can be loaded.
+    #[error(
+        "instruction {slot}: only of an array with one value an address can be loaded, within it"
+    )]
+    MapValue {
+        /// The instruction's number.
+        slot: usize,
+    },
 }
 
 /// Checks a whole program.
-pub(crate) fn check(lines: &[Line], maps: usize) -> Result<(), AssembleError> {
+pub(crate) fn check(lines: &[Line], maps: &[MapSpec]) -> Result<(), AssembleError> {
     let last = lines.last().ok_or(AssembleError::Empty)?;
     let slots = last.slot + last.instruction.slots();
     if slots > MAX_SLOTS {
@@ -115,7 +123,7 @@ pub(crate) fn check(lines: &[Line], maps: usize) -> Result<(), AssembleError> {
     check_flow(lines)
 }
 
-fn check_one(line: &Line, maps: usize) -> Result<(), AssembleError> {
+fn check_one(line: &Line, maps: &[MapSpec]) -> Result<(), AssembleError> {
     let (slot, instruction) = (line.slot, line.instruction);
     if written(instruction) == Some(Register::R10) {
         return Err(AssembleError::WritesFramePointer { slot });
@@ -131,9 +139,14 @@ fn check_one(line: &Line, maps: usize) -> Result<(), AssembleError> {
         return Err(AssembleError::Operand { slot });
     }
     if let Instruction::LoadMap { map, .. } | Instruction::LoadMapValue { map, .. } = instruction
-        && map.0 >= maps
+        && map.0 >= maps.len()
     {
         return Err(AssembleError::UnknownMap { slot });
+    }
+    if let Instruction::LoadMapValue { map, offset, .. } = instruction
+        && !has_place(&maps[map.0], offset)
+    {
+        return Err(AssembleError::MapValue { slot });
     }
     match accessed(instruction) {
         Some((Register::R10, offset, bytes)) => check_stack(slot, offset, bytes),
@@ -174,6 +187,11 @@ impl Width {
             Self::W64 => 8,
         }
     }
+}
+
+/// Whether the address of a place in the map's value can be loaded.
+const fn has_place(map: &MapSpec, offset: u32) -> bool {
+    map.kind.is_array() && map.entries == 1 && offset < map.value
 }
 
 fn check_stack(slot: usize, offset: i16, bytes: usize) -> Result<(), AssembleError> {

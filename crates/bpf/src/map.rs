@@ -19,6 +19,17 @@ pub enum MapKind {
     Ring,
 }
 
+impl MapKind {
+    /// Whether keys are numbers and all values are always there.
+    #[must_use]
+    pub const fn is_array(self) -> bool {
+        match self {
+            Self::Array | Self::MappedArray => true,
+            Self::Hash | Self::HashOnDemand | Self::Ring => false,
+        }
+    }
+}
+
 /// A map to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MapSpec {

@@ -6,7 +6,7 @@ use bpf::MapKind;
 use std::os::fd::AsFd;
 use std::sync::atomic::Ordering;
 
-/// The numbers of a mapped array of `u64`.
+/// The memory of a mapped array as numbers of 64 bits, those of its first value first.
 #[derive(Debug)]
 pub struct Words {
     memory: Mapping,
@@ -21,14 +21,14 @@ impl Words {
     /// What the kernel refuses.
     ///
     /// # Panics
-    /// When the map is no [`MapKind::MappedArray`] of `u64`.
+    /// When the map is no [`MapKind::MappedArray`], or its values are no whole numbers.
     pub fn open(map: &Map) -> Result<Self, LoadError> {
         let spec = map.spec();
         assert!(
-            spec.kind == MapKind::MappedArray && spec.value as usize == WORD,
-            "the map is a mapped array of u64"
+            spec.kind == MapKind::MappedArray && (spec.value as usize).is_multiple_of(WORD),
+            "the map is a mapped array of numbers of 64 bits"
         );
-        let bytes = spec.entries as usize * WORD;
+        let bytes = spec.entries as usize * spec.value as usize;
         let memory = Mapping::new(map.as_fd(), 0, bytes, true)
             .map_err(|error| LoadError::new("map the memory of an array", error))?;
         Ok(Self { memory })

@@ -77,6 +77,21 @@ fn records_come_in_order_without_the_discarded_round_and_round() {
 }
 
 #[test]
+fn a_ring_is_readable_while_it_has_a_record() {
+    let (program, maps) = loaded(&teller(0));
+    let mut ring = Ring::open(&maps[EVENTS]).unwrap();
+    let readable = |ring: &Ring| {
+        let mut fds = [PollFd::new(ring.as_fd(), PollFlags::POLLIN)];
+        poll(&mut fds, PollTimeout::ZERO).unwrap() == 1
+    };
+    assert!(!readable(&ring));
+    program.test_run(&[0; 14], &marked(2)).unwrap();
+    assert!(readable(&ring));
+    assert_eq!(ring.read(|_| {}), 1);
+    assert!(!readable(&ring));
+}
+
+#[test]
 fn a_full_ring_refuses_and_the_writer_counts() {
     let (program, maps) = loaded(&teller(NO_WAKEUP));
     let mut ring = Ring::open(&maps[EVENTS]).unwrap();
@@ -93,7 +108,7 @@ fn a_full_ring_refuses_and_the_writer_counts() {
 }
 
 #[test]
-fn the_reader_is_woken_and_misses_nothing() {
+fn a_reader_that_sleeps_misses_nothing() {
     const RECORDS: u32 = 20_000;
     let (program, maps) = loaded(&teller(0));
     let mut ring = Ring::open(&maps[EVENTS]).unwrap();
@@ -109,10 +124,8 @@ fn the_reader_is_woken_and_misses_nothing() {
             let last = ended.load(Ordering::Acquire);
             let fd = ring.as_fd().try_clone_to_owned().unwrap();
             let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
-            let woken = poll(&mut fds, PollTimeout::from(100_u8)).unwrap();
+            poll(&mut fds, PollTimeout::from(100_u8)).unwrap();
             let read = ring.read(|record| seen.push(mark(record)));
-            // Who was woken finds something, and who was not had missed nothing.
-            assert_eq!(woken > 0, read > 0);
             if last && read == 0 {
                 break;
             }

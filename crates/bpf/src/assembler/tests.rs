@@ -32,7 +32,7 @@ fn jumps_count_slots_forward_and_back() {
 #[test]
 fn mistakes_have_names() {
     type Case = (fn(&mut Assembler), AssembleError);
-    let cases: [Case; 15] = [
+    let cases: [Case; 17] = [
         (|_| {}, AssembleError::Empty),
         (|it| it.mov(R0, 0), AssembleError::FallsOff),
         (
@@ -147,6 +147,22 @@ fn mistakes_have_names() {
             },
             AssembleError::UnknownMap { slot: 0 },
         ),
+        (
+            |it| {
+                let two = it.map(MapSpec::array::<u64>("two", 2));
+                it.load_map_value(R1, two, 0);
+                it.answer(0);
+            },
+            AssembleError::MapValue { slot: 0 },
+        ),
+        (
+            |it| {
+                let one = it.map(MapSpec::array::<u64>("one", 1));
+                it.load_map_value(R1, one, 8);
+                it.answer(0);
+            },
+            AssembleError::MapValue { slot: 0 },
+        ),
     ];
     for (write, expected) in cases {
         assert_eq!(finished(write), Err(expected));
@@ -192,7 +208,7 @@ fn a_listing_shows_each_instruction_with_its_meaning() {
     }
     let program = finished(|it| {
         let ports = it.map(MapSpec::array::<Port>("ports", 64));
-        let events = it.map(MapSpec::ring("events", 4096));
+        let state = it.map(MapSpec::array::<[u64; 2]>("state", 1));
         let key = it.local::<u32>("key");
         let miss = it.label("miss");
         it.load(R1, R1.field(field!(SkBuff.ifindex)));
@@ -210,14 +226,14 @@ fn a_listing_shows_each_instruction_with_its_meaning() {
         it.call(Helper::RedirectPeer);
         it.exit();
         it.bind(miss);
-        it.load_map_value(R1, events, 8);
+        it.load_map_value(R1, state, 8);
         it.big_endian(R1, Size::U16);
         it.note("let it be").answer(verdict::UNSPEC);
     });
     let expected = "\
 test: Linux 5.12 or newer
 map[ports]: Array, key 4, value 8, entries 64
-map[events]: Ring, key 0, value 0, entries 4096
+map[state]: Array, key 4, value 16, entries 1
    0: (61) r1 = *(u32 *)(r1 +40)                        ; SkBuff.ifindex
    1: (63) *(u32 *)(r10 -8) = r1                        ; key
    2: (bf) r2 = r10
@@ -233,7 +249,7 @@ map[events]: Ring, key 0, value 0, entries 4096
   13: (85) call bpf_redirect_peer#155
   14: (95) exit
 miss:
-  15: (18) r1 = map[events][0]+8
+  15: (18) r1 = map[state][0]+8
   17: (dc) r1 = be16 r1
   18: (b4) w0 = -1                                      ; let it be
   19: (95) exit

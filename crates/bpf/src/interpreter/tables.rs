@@ -113,14 +113,3 @@ impl Table {
         std::mem::take(&mut self.records)
     }
 }
-
-impl MapKind {
-    /// Whether keys are numbers and all values are always there.
-    #[must_use]
-    pub const fn is_array(self) -> bool {
-        match self {
-            Self::Array | Self::MappedArray => true,
-            Self::Hash | Self::HashOnDemand | Self::Ring => false,
-        }
-    }
-}
