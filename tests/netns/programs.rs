@@ -2,6 +2,7 @@
 //! namespaces that the test made.
 
 mod attach;
+mod lease;
 mod load;
 mod maps;
 mod ring;

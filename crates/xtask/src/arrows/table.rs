@@ -46,6 +46,7 @@ const LAB: &str = "clearway-lab";
 const CLEARWAY: &str = "clearway";
 const TESTBED: &str = "clearway-testbed";
 const BPF: &str = "clearway-bpf";
+const LEASE: &str = "clearway-lease";
 const LOADER: &str = "clearway-loader";
 const SIM: &str = "clearway-sim";
 const BENCHES: &str = "clearway-benches";
@@ -82,6 +83,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     rule(CONTROL, Kind::Pure, &[WIRE, MODEL, PIPELINE, SWITCH, NAT]),
     rule(BPF, Kind::Pure, &[]),
+    rule(LEASE, Kind::Pure, &[BPF]),
     rule(LOADER, Kind::Shell, &[BPF]),
     rule(CAPTURE, Kind::Shell, &[]),
     rule(PORT, Kind::Shell, &[WIRE, PIPELINE, CAPTURE]),
@@ -123,7 +125,7 @@ pub(super) const RULES: &[Rule] = &[
         Kind::Dev,
         &[
             WIRE, PIPELINE, OBSERVE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API, DAEMON, SIM,
-            TESTBED, BPF, LOADER,
+            TESTBED, BPF, LEASE, LOADER,
         ],
     ),
     rule(

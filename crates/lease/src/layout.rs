@@ -1,0 +1,105 @@
+//! What userspace and the program share.
+
+use std::mem::offset_of;
+use std::net::IpAddr;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// Everything that the pipeline read for a decision about switched unicast. The addresses and the ethertype
+/// lie as in the frame.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+)]
+#[repr(C)]
+pub struct Key {
+    /// The low half of [`Terms::generation`] when the decision was made.
+    pub generation: u32,
+    /// The interface that the frame came in by.
+    pub port: u32,
+    /// The receiver's MAC address.
+    pub to: [u8; 6],
+    /// The sender's MAC address.
+    pub from: [u8; 6],
+    /// The ethertype, big endian.
+    pub ethertype: [u8; 2],
+    /// The VLAN that the frame is tagged with and [`TAGGED`]; 0 without a tag.
+    pub vlan: u16,
+    /// The sender's IP address where the port is locked to its addresses (see [`source`]), else zeroes.
+    pub source: [u8; 16],
+}
+
+/// In [`Key::vlan`]: the frame has a tag.
+pub const TAGGED: u16 = 0x1000;
+
+/// An address as [`Key::source`] has it. The ethertype tells the versions apart.
+#[must_use]
+pub fn source(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V6(address) => address.octets(),
+        IpAddr::V4(address) => {
+            let mut source = [0; 16];
+            source[..4].copy_from_slice(&address.octets());
+            source
+        }
+    }
+}
+
+/// A decision, and what came of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Lease {
+    /// The host's end of the receiver's veth.
+    pub out: u32,
+    /// One of [`Way`].
+    pub way: u32,
+    /// The largest IP packet that the receiver takes.
+    pub mtu: u32,
+    /// What decided, for explanations.
+    pub decided: u32,
+    /// Tells this lease from another one of the same key, so that none is removed for the other.
+    pub serial: u64,
+    /// Frames repeated. A superframe is one, as for a port.
+    pub frames: u64,
+    /// Their bytes, from the MAC addresses on, without a tag.
+    pub bytes: u64,
+    /// The time of the last one, nanoseconds of `CLOCK_MONOTONIC_COARSE`.
+    pub last: u64,
+}
+
+/// How a frame goes to its receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u32)]
+pub enum Way {
+    /// Out by the host's end, over the receiver's backlog.
+    Out = 0,
+    /// Straight into the receiver's namespace.
+    Peer = 1,
+}
+
+/// A port at whose interface the program hangs, by the interface's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Port {
+    /// The TAP that takes what has no lease.
+    pub tap: u32,
+    /// Not 0: the port is locked to its addresses, and they are in each key.
+    pub locked: u32,
+    /// Frames that went to the TAP.
+    pub missed: u64,
+}
+
+/// What holds for all leases: numbers that userspace sets without a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+pub struct Terms {
+    /// Leases of another generation are none.
+    pub generation: u64,
+    /// The time at which all leases end, nanoseconds of `CLOCK_MONOTONIC`.
+    pub until: u64,
+}
+
+impl Terms {
+    /// The place of [`Terms::generation`] among the numbers.
+    pub const GENERATION: usize = offset_of!(Self, generation) / size_of::<u64>();
+    /// The place of [`Terms::until`] among the numbers.
+    pub const UNTIL: usize = offset_of!(Self, until) / size_of::<u64>();
+}

@@ -1,0 +1,14 @@
+//! Leases: decisions of the pipeline that the kernel repeats where the frame already is.
+//!
+//! A lease is an exact match. Its [`Key`] is everything that the pipeline read for the decision; its
+//! [`Lease`] says where to, and counts. The [`program`](program::program) hangs at the host's end of each
+//! port's veth. A frame with a lease goes to its receiver at once; any other goes to the port's TAP, where a
+//! worker reads it as ever. The kernel decides nothing: without a lease it knows no way but that one.
+//!
+//! What userspace takes back is taken back by removing a key, or all at once by a new generation. Leases
+//! also end by themselves, at a time ([`Terms::until`]) that userspace moves on while it lives.
+
+mod layout;
+pub mod program;
+
+pub use layout::{Key, Lease, Port, TAGGED, Terms, Way, source};
