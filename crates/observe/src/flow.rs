@@ -120,7 +120,7 @@ impl<'r> Flow<'r> {
 
     fn read(&mut self, headers: &Headers) {
         self.macs = [Some(headers.src), Some(headers.dst)];
-        self.vlan = headers.outer.map(|tag| tag.vid());
+        self.vlan = headers.outer.map(wire::VlanTag::vid);
         self.ethertype = Some(headers.ethertype);
         let (src, dst) = match headers.net {
             Net::Arp(arp) => (arp.sender_ip.into(), arp.target_ip.into()),

@@ -154,8 +154,8 @@ impl Test {
                     Direction::Either => src || dst,
                 }
             }
-            Self::Broadcast => flow.macs[1].is_some_and(|dst| dst.is_broadcast()),
-            Self::Multicast => flow.macs[1].is_some_and(|dst| dst.is_group()),
+            Self::Broadcast => flow.macs[1].is_some_and(MacAddr::is_broadcast),
+            Self::Multicast => flow.macs[1].is_some_and(MacAddr::is_group),
             Self::EtherType(ethertype) => flow.ethertype == Some(*ethertype),
             Self::Protocol(protocol) => flow.protocol == Some(*protocol),
             Self::Vlan(vid) => match vid {
