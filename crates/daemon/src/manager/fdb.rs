@@ -36,7 +36,8 @@ impl Snapshot {
         let wanted = filter::compile(&filter.filter, Subject::Entries, &self.state)?;
         let now = self.dataplane.now();
         let mut shown = Vec::new();
-        for network in self.state.networks() {
+        let networks = self.state.networks();
+        for network in networks.filter(|n| wanted.may_match_in(n.id)) {
             let entries = self
                 .fdb_of(network.id)
                 .map(|fdb| fdb.entries(now))

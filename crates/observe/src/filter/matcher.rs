@@ -111,6 +111,15 @@ impl FlowMatch {
         self.root.as_ref().is_none_or(|root| root.matches(flow))
     }
 
+    /// Returns whether something of `network` alone may match: false only where another network is asked
+    /// for.
+    #[must_use]
+    pub fn may_match_in(&self, network: NetworkId) -> bool {
+        self.root
+            .as_ref()
+            .is_none_or(|root| root.may_match_in(network))
+    }
+
     /// The same filter, of dropped frames only.
     #[must_use]
     pub fn and_dropped(self) -> Self {
@@ -131,6 +140,15 @@ impl Node<Test> {
             Self::Not(node) => !node.matches(flow),
             Self::And(a, b) => a.matches(flow) && b.matches(flow),
             Self::Or(a, b) => a.matches(flow) || b.matches(flow),
+        }
+    }
+
+    fn may_match_in(&self, network: NetworkId) -> bool {
+        match self {
+            Self::Test(Test::Network(wanted)) => *wanted == network,
+            Self::Test(_) | Self::Not(_) => true,
+            Self::And(a, b) => a.may_match_in(network) && b.may_match_in(network),
+            Self::Or(a, b) => a.may_match_in(network) || b.may_match_in(network),
         }
     }
 }

@@ -269,11 +269,12 @@ impl<'t> Parser<'t> {
     }
 
     fn vlan(&mut self) -> Result<Named, FilterError> {
-        let vid = match self.tokens.first() {
-            Some(Token::Word(word)) if is_number(word) => Some(self.number("a VLAN id", 0..=4095)?),
-            // Every entry is in some VLAN.
-            _ if self.subject == Subject::Entries => Some(self.number("a VLAN id", 0..=4095)?),
-            _ => None,
+        let follows = matches!(self.tokens.first(), Some(Token::Word(word)) if is_number(word));
+        // Every entry is in some VLAN.
+        let vid = if follows || self.subject == Subject::Entries {
+            Some(self.number("a VLAN id", 0..=4095)?)
+        } else {
+            None
         };
         Ok(Named::Plain(Test::Vlan(vid)))
     }

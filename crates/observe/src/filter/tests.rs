@@ -490,6 +490,29 @@ fn an_entry_is_found_by_what_it_says() {
 }
 
 #[test]
+fn a_network_without_a_match_is_told_by_the_filter_alone() {
+    let may = |filter: &str, network| {
+        let parsed = Filter::parse(filter, Subject::Entries).unwrap();
+        parsed
+            .compile(&Town)
+            .unwrap()
+            .may_match_in(NetworkId(network))
+    };
+    for (filter, elsewhere) in [
+        ("", true),
+        ("vlan 7", true),
+        ("network web", false),
+        ("network web and vlan 7", false),
+        ("vlan 7 and (network web)", false),
+        ("network web or vlan 7", true),
+        ("not network web", true),
+    ] {
+        assert!(may(filter, 5), "{filter}: `web` is network 5");
+        assert_eq!(may(filter, 6), elsewhere, "{filter}");
+    }
+}
+
+#[test]
 fn words_that_say_nothing_about_the_subject_are_refused_by_name() {
     for (subject, filter, says) in [
         (
