@@ -151,6 +151,6 @@ pub struct EndpointRules {
     pub network: NetworkId,
     /// Its address.
     pub ip: IpAddr,
-    /// What it may do.
+    /// Its rules.
     pub policy: Policy,
 }

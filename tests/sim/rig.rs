@@ -20,7 +20,7 @@ pub(crate) struct Left {
     pub(crate) tunnel: Tunnel,
 }
 
-/// What is at the other end of a port.
+/// The other end of a port.
 enum Far {
     Wire(Peer),
     Hub(Vec<Spoke>),

@@ -7,7 +7,7 @@ pub(crate) const STACK: i64 = 512;
 /// The longest program that a loader with `CAP_BPF` may load.
 const MAX_SLOTS: usize = 1_000_000;
 
-/// What is wrong with a program.
+/// A mistake in a program.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AssembleError {
     /// It has no instruction.

@@ -49,7 +49,7 @@ pub struct SkBuff {
     pub hwtstamp: u64,
 }
 
-/// What a traffic-control program may answer (`linux/pkt_cls.h`).
+/// The answers of a traffic-control program (`linux/pkt_cls.h`).
 pub mod verdict {
     /// Goes on to the next program, then to the stack.
     pub const UNSPEC: i32 = -1;

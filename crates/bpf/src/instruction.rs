@@ -147,7 +147,7 @@ impl AluOp {
     ];
 }
 
-/// What a conditional jump asks.
+/// The question of a conditional jump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Test {

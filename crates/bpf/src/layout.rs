@@ -45,7 +45,7 @@ impl<S> Field<S> {
     }
 }
 
-/// What [`field!`](crate::field) expands to. The function is never called: it says the type.
+/// The expansion of [`field!`](crate::field). The function is never called: it says the type.
 #[must_use]
 pub const fn field_of<S, T>(name: &'static str, offset: usize, _: fn(&S) -> &T) -> Field<S> {
     Field {

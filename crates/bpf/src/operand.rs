@@ -9,7 +9,7 @@ pub struct Place {
     pub(crate) base: Register,
     pub(crate) offset: i64,
     pub(crate) bytes: usize,
-    /// What lies there, for listings and errors.
+    /// The name of what lies there, for listings and errors.
     pub(crate) name: Option<&'static str>,
 }
 

@@ -44,7 +44,7 @@ pub enum Change {
 
 impl Change {
     pub(crate) fn put_network(network: Network) -> Self {
-        Self::Desire(Operation::PutNetwork(Box::new(network)))
+        Self::Desire(Operation::put(network))
     }
 
     pub(crate) fn put_place(place: NetworkPlace) -> Self {

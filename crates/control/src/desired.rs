@@ -43,7 +43,7 @@ pub struct Network {
     pub default_vlan: VlanId,
     /// Bounds of its forwarding database.
     pub fdb: FdbLimits,
-    /// What each port may flood that has no limits of its own.
+    /// The limits of floods from each port that has none of its own.
     #[serde(with = "stored::form")]
     pub storm: StormLimits,
     /// Addresses that are given to nobody who does not ask for them.
@@ -52,7 +52,7 @@ pub struct Network {
     /// Whether other networks may have the same addresses.
     #[serde(default)]
     pub overlapping: bool,
-    /// What its gateway does, and who talks to whom.
+    /// Settings of its gateway, and of who reaches whom.
     #[serde(default)]
     pub routing: Routing,
     /// Free words of whoever made it.
@@ -94,7 +94,7 @@ impl Desired {
 }
 
 impl Operation {
-    fn put(network: Network) -> Self {
+    pub(crate) fn put(network: Network) -> Self {
         Self::PutNetwork(Box::new(network))
     }
 }

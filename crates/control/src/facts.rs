@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use wire::{IpProtocol, MacAddr};
 
-/// What the host says of itself at one moment.
+/// The host's links at one moment.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UplinkFacts {
     /// Of uplinks, by name. One that is not here (its NIC is gone) carries nothing.
@@ -17,7 +17,7 @@ pub struct UplinkFacts {
     pub services: Option<LinkFacts>,
 }
 
-/// What is to be known of one link.
+/// The host's side of one link.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LinkFacts {
     /// The router's MAC address there: an uplink's is the NIC's.
@@ -31,7 +31,7 @@ pub struct LinkFacts {
     pub mtu: u16,
     /// Ports of an uplink's that sockets of the host have: no mapping is made of them.
     pub spared: BTreeSet<(IpProtocol, u16)>,
-    /// Whose MAC addresses are known without asking.
+    /// The neighbours whose MAC addresses are known without asking.
     pub neighbours: BTreeMap<IpAddr, MacAddr>,
     /// The MAC address of the one stack that is there: not an uplink's.
     pub peer: Option<MacAddr>,

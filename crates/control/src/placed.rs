@@ -20,7 +20,7 @@ use std::ops::Deref;
 use uuid::Uuid;
 use wire::{MacAddr, VlanId};
 
-/// What is of this host.
+/// Everything that is this host's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Placed {
     /// Makes derived MAC addresses and uuids differ between daemons. Chosen once, by whoever has

@@ -8,7 +8,7 @@ use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// What is wanted, and what this host gave to it: what the state file holds.
+/// The desired and the placed state together, as the state file holds them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     pub(crate) desired: Desired,

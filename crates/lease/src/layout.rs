@@ -53,7 +53,7 @@ pub struct Lease {
     pub way: u32,
     /// The largest IP packet that the receiver takes.
     pub mtu: u32,
-    /// What decided, for explanations.
+    /// The code of the decision, for explanations.
     pub decided: u32,
     /// Tells this lease from another one of the same key, so that none is removed for the other.
     pub serial: u64,
@@ -87,7 +87,7 @@ pub struct Port {
     pub missed: u64,
 }
 
-/// What holds for all leases: numbers that userspace sets without a call.
+/// The terms of all leases: numbers that userspace sets without a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Terms {

@@ -60,7 +60,7 @@ pub fn add_qdisc(interface: u32) -> Result<bool, LoadError> {
 /// Removes the qdisc, unless a filter is there; says whether it was removed.
 ///
 /// # Errors
-/// What the kernel refuses.
+/// The kernel's refusal.
 pub fn remove_empty_qdisc(interface: u32) -> Result<bool, LoadError> {
     let failed = |error| LoadError::new("remove a clsact qdisc", error);
     for side in [Side::Ingress, Side::Egress] {
@@ -75,7 +75,7 @@ pub fn remove_empty_qdisc(interface: u32) -> Result<bool, LoadError> {
 /// Puts a program into a slot. One that is there is replaced: each packet is judged by exactly one.
 ///
 /// # Errors
-/// What the kernel refuses.
+/// The kernel's refusal.
 pub fn put(program: &Loaded, slot: Slot) -> Result<(), LoadError> {
     let mut message = filter(slot);
     let fd = program.as_fd().as_raw_fd().cast_unsigned();
@@ -97,7 +97,7 @@ pub fn put(program: &Loaded, slot: Slot) -> Result<(), LoadError> {
 /// Removes what is in a slot; says whether there was something.
 ///
 /// # Errors
-/// What the kernel refuses.
+/// The kernel's refusal.
 pub fn remove(slot: Slot) -> Result<bool, LoadError> {
     // Where there is no qdisc, the kernel takes the request itself for wrong.
     if !list(slot.interface, slot.side)?
@@ -113,7 +113,7 @@ pub fn remove(slot: Slot) -> Result<bool, LoadError> {
 /// The filters with a BPF program at a side of an interface, in the order in which they run.
 ///
 /// # Errors
-/// What the kernel refuses.
+/// The kernel's refusal.
 pub fn list(interface: u32, side: Side) -> Result<Vec<Found>, LoadError> {
     let filters = dump(interface, side).map_err(|error| LoadError::new("list filters", error))?;
     Ok(filters.iter().filter_map(|it| found(it, side)).collect())

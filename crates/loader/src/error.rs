@@ -9,13 +9,13 @@ pub enum LoadError {
     /// The kernel was built without BPF.
     #[error("cannot {operation}: this kernel has no BPF (CONFIG_BPF_SYSCALL)")]
     NoBpf {
-        /// What was tried.
+        /// The attempt, in words.
         operation: &'static str,
     },
     /// A capability is missing, or the kernel is locked down.
     #[error("cannot {operation}: not permitted, it takes CAP_BPF and CAP_NET_ADMIN")]
     NotPermitted {
-        /// What was tried.
+        /// The attempt, in words.
         operation: &'static str,
     },
     /// The verifier refused the program.
@@ -23,31 +23,31 @@ pub enum LoadError {
     Refused {
         /// The program's name.
         program: &'static str,
-        /// What it answered.
+        /// The kernel's answer.
         error: io::Error,
-        /// What it said; its last lines say why.
+        /// The verifier's log; its last lines say why.
         log: String,
     },
     /// The map has no room for another key.
     #[error("cannot {operation}: the map is full")]
     Full {
-        /// What was tried.
+        /// The attempt, in words.
         operation: &'static str,
     },
     /// The interface, the map's entry or the program is not there, or no longer.
     #[error("cannot {operation}: it is gone ({error})")]
     Gone {
-        /// What was tried.
+        /// The attempt, in words.
         operation: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         error: io::Error,
     },
     /// Anything else.
     #[error("cannot {operation}: {error}")]
     Io {
-        /// What was tried.
+        /// The attempt, in words.
         operation: &'static str,
-        /// What the kernel answered.
+        /// The kernel's answer.
         error: io::Error,
     },
 }

@@ -32,8 +32,8 @@ pub use words::Words;
 /// The side of an interface, as the host sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Side {
-    /// What comes in by the interface.
+    /// Frames that come in by the interface.
     Ingress,
-    /// What goes out by it.
+    /// Frames that go out by it.
     Egress,
 }

@@ -31,7 +31,7 @@ impl Map {
     /// Makes a map.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel's refusal.
     pub fn create(spec: &MapSpec) -> Result<Self, LoadError> {
         let created = match RawMap::create(spec) {
             // Before 5.11 a map counts as locked memory, and EPERM may say that it is too much.
@@ -45,7 +45,7 @@ impl Map {
         Ok(Self { raw, spec })
     }
 
-    /// What it was made as.
+    /// Returns the kind, sizes and room that it was made with.
     #[must_use]
     pub const fn spec(&self) -> &MapSpec {
         &self.spec
@@ -54,7 +54,7 @@ impl Map {
     /// The value of a key.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel's refusal.
     pub fn lookup<K, V>(&self, key: &K) -> Result<Option<V>, LoadError>
     where
         K: IntoBytes + Immutable,
@@ -99,7 +99,7 @@ impl Map {
     /// Removes a key; says whether it was there.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel's refusal.
     pub fn remove<K: IntoBytes + Immutable>(&self, key: &K) -> Result<bool, LoadError> {
         let removed = self.raw.delete(key.as_bytes());
         Ok(missing("remove a key", removed)?.is_some())
@@ -148,7 +148,7 @@ impl<'m> Batch<'m> {
     /// The next entries, about `room` of them; none when all were seen.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel's refusal.
     pub fn next<K, V>(&mut self, room: usize) -> Result<Vec<(K, V)>, LoadError>
     where
         K: FromBytes,
@@ -194,7 +194,7 @@ impl Maps {
     /// Makes all maps of a program.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel's refusal.
     pub fn create(program: &Program) -> Result<Self, LoadError> {
         let maps = program.maps().iter().map(Map::create);
         Ok(Self(maps.collect::<Result<_, _>>()?))

@@ -66,16 +66,16 @@ impl fmt::Display for Trial {
     }
 }
 
-/// What a trial found.
+/// The result of a trial.
 #[derive(Debug)]
 pub struct Finding {
-    /// What was tried.
+    /// The trial.
     pub trial: Trial,
     /// Why it does not work, if it does not.
     pub result: Result<(), LoadError>,
 }
 
-/// What works on this machine.
+/// The results of all trials on this machine.
 #[derive(Debug)]
 pub struct Probe {
     /// One finding for each of [`Trial::ALL`].

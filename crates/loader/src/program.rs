@@ -22,14 +22,14 @@ impl AsFd for Loaded {
     }
 }
 
-/// What a test run answered.
+/// The answer of a test run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TestRun {
     /// The program's answer, one of [`bpf::verdict`].
     pub verdict: i32,
     /// The packet after it.
     pub bytes: Vec<u8>,
-    /// What the kernel tells of its context: marks, priority, `cb`, times, segments.
+    /// The context that the kernel returns: marks, priority, `cb`, times, segments.
     pub context: SkBuff,
 }
 
@@ -56,7 +56,7 @@ impl Loaded {
     /// The number by which the kernel knows it.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel's refusal.
     pub fn id(&self) -> Result<u32, LoadError> {
         let info = sys::program_info(self.as_fd());
         info.map(|info| info.id)
@@ -69,7 +69,7 @@ impl Loaded {
     /// A redirect is answered, not carried out.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel's refusal.
     pub fn test_run(&self, packet: &[u8], context: &SkBuff) -> Result<TestRun, LoadError> {
         // Room for what a program may add: tags, at most.
         let mut bytes = vec![0; packet.len() + 256];

@@ -45,7 +45,7 @@ impl Ring {
     /// Maps the memory of a ring. A ring has one reader: two would read the same records.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel's refusal.
     ///
     /// # Panics
     /// When the map is no ring.

@@ -30,7 +30,7 @@ impl Link {
     /// Detaches the program at once.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel's refusal.
     pub fn detach(self) -> Result<(), LoadError> {
         sys::link_detach(self.as_fd()).map_err(|error| LoadError::new("detach a program", error))
     }

@@ -18,7 +18,7 @@ impl Words {
     /// Maps the array's memory.
     ///
     /// # Errors
-    /// What the kernel refuses.
+    /// The kernel's refusal.
     ///
     /// # Panics
     /// When the map is no [`MapKind::MappedArray`], or its values are no whole numbers.

@@ -8,11 +8,11 @@ use crate::{Helper, Register};
 pub struct Fault {
     /// The instruction's number, as in the listing.
     pub slot: usize,
-    /// What it did.
+    /// Its fault.
     pub wrong: Wrong,
 }
 
-/// What is wrong with it.
+/// A fault of an instruction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Wrong {
     /// A register is read that nobody wrote, or that a call lost.
@@ -29,7 +29,7 @@ pub enum Wrong {
     /// Bytes outside of what a pointer points into.
     #[error("{bytes} bytes at {offset} are outside of the {size} bytes of {region}")]
     Bounds {
-        /// What the pointer points into.
+        /// The memory that the pointer points into.
         region: &'static str,
         /// How far into it.
         offset: i64,

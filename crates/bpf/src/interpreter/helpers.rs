@@ -22,7 +22,7 @@ const TYPES: std::ops::RangeInclusive<u64> = 0..=3;
 /// `struct bpf_sock_tuple`, for IPv4 and IPv6.
 const TUPLES: [u64; 2] = [12, 36];
 
-/// What a helper answers: a number that may be an error, or an address.
+/// The answer of a helper: a number that may be an error, or an address.
 type Answer = Result<Value, Wrong>;
 
 fn code(code: i64) -> Answer {

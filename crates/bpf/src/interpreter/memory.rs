@@ -283,7 +283,7 @@ impl Memory {
         self.spilled.range(first..at + bytes).map(|(at, _)| *at)
     }
 
-    /// What was a pointer is nothing once a part of it is written.
+    /// Forgets a pointer of which a part is written.
     fn forget_spills(&mut self, at: usize, bytes: usize) {
         let gone: Vec<usize> = self.spills(at, bytes).collect();
         for at in gone {
@@ -293,7 +293,7 @@ impl Memory {
     }
 }
 
-/// What a program of traffic control sees at a place of its context.
+/// The value that a program of traffic control finds at a place of its context.
 enum ContextField {
     Data,
     DataEnd,

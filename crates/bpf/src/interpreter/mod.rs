@@ -30,7 +30,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 /// The verifier follows no more instructions than these.
 const STEPS: usize = 1_000_000;
 
-/// What became of a packet.
+/// The end of a run, and the packet as it is then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
     /// The program's answer, one of [`verdict`](crate::verdict).
@@ -158,7 +158,7 @@ impl<'p> Interpreter<'p> {
     }
 }
 
-/// What comes after an instruction.
+/// The way on after an instruction.
 enum Then {
     Next,
     Jump(i16),

@@ -63,8 +63,8 @@ impl Packet {
         packet
     }
 
-    /// What the kernel takes for the protocol (`eth_type_trans`): the number behind the addresses, or that it
-    /// is a length.
+    /// Returns the protocol as the kernel reads it (`eth_type_trans`): the number behind the addresses, or
+    /// that it is a length.
     fn protocol(&self) -> u16 {
         let number = |at: usize| {
             let bytes = self.bytes.get(at..at + 2)?;

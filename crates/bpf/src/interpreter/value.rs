@@ -4,10 +4,10 @@ use super::Wrong;
 use super::arithmetic::{calculate, low};
 use crate::{AluOp, Test, Width};
 
-/// What a register holds.
+/// The contents of a register.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Value {
-    /// Nobody wrote it, or a call lost it.
+    /// Nothing: it was never written, or a call lost it.
     Unwritten,
     Number(u64),
     Pointer(Pointer),
@@ -29,7 +29,7 @@ pub(super) struct Pointer {
     pub(super) offset: i64,
 }
 
-/// What a pointer points into.
+/// The memory that a pointer points into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Region {
     Context,

@@ -135,7 +135,7 @@ pub(crate) struct ProgramInfo {
     pub(crate) id: u32,
 }
 
-/// What a test run answered.
+/// The answer of a test run.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) answer: u32,
