@@ -50,6 +50,24 @@ impl<S> Local<S> {
         }
     }
 
+    /// A part of it, `offset` bytes into it.
+    ///
+    /// # Panics
+    /// When the part does not lie within it.
+    #[must_use]
+    pub const fn part(self, offset: usize, size: Size) -> Place {
+        assert!(
+            offset + size.bytes() <= size_of::<S>(),
+            "a part lies within its local"
+        );
+        Place {
+            base: Register::R10,
+            offset: self.offset + offset as i64,
+            bytes: size.bytes(),
+            name: Some(self.name),
+        }
+    }
+
     /// All of it, where it is a number.
     #[must_use]
     pub const fn value(self) -> Place {

@@ -43,20 +43,22 @@ pub fn source(address: IpAddr) -> [u8; 16] {
     }
 }
 
-/// A decision, and what came of it.
+/// A decision, and what came of it: a slot of an array that userspace maps. A slot is filled while it is
+/// closed, and filled anew only once no run of the program can hold it any more. So what a run reads there
+/// belongs together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Lease {
+    /// The key that it is for. A run that was held up may come here by the key of an earlier lease.
+    pub key: Key,
+    /// Not 0: it holds. A store of 0 takes it back.
+    pub open: u32,
     /// The host's end of the receiver's veth.
     pub out: u32,
     /// One of [`Way`].
     pub way: u32,
     /// The largest IP packet that the receiver takes.
     pub mtu: u32,
-    /// The code of the decision, for explanations.
-    pub decided: u32,
-    /// Tells this lease from another one of the same key, so that none is removed for the other.
-    pub serial: u64,
     /// Frames repeated. A superframe is one, as for a port.
     pub frames: u64,
     /// Their bytes, from the MAC addresses on, without a tag.

@@ -10,12 +10,14 @@ use bpf::{
 /// The program's maps.
 pub mod map {
     use bpf::MapId;
-    /// [`Key`](crate::Key) to [`Lease`](crate::Lease).
-    pub const LEASES: MapId = MapId(0);
+    /// [`Key`](crate::Key) to the number of its slot.
+    pub const KEYS: MapId = MapId(0);
     /// The number of an interface to its [`Port`](crate::Port).
     pub const PORTS: MapId = MapId(1);
     /// One [`Terms`](crate::Terms).
     pub const TERMS: MapId = MapId(2);
+    /// The slots: one [`Lease`](crate::Lease) each.
+    pub const LEASES: MapId = MapId(3);
 }
 
 /// Bytes that every frame with a lease has: to the end of an IPv6 source address.
@@ -45,9 +47,10 @@ const PACKET_HOST: i32 = 0;
 #[must_use]
 pub fn program(leases: u32, ports: u32) -> Program {
     let mut it = Assembler::new("lease");
-    it.map(MapSpec::hash::<Key, Lease>("leases", leases));
+    it.map(MapSpec::hash::<Key, u32>("keys", leases));
     it.map(MapSpec::hash::<u32, Port>("ports", ports));
     it.map(MapSpec::array::<Terms>("terms", 1).of_kind(MapKind::MappedArray));
+    it.map(MapSpec::array::<Lease>("leases", leases).of_kind(MapKind::MappedArray));
     let miss = it.label("miss");
     find_port(&mut it);
     let key = read_key(&mut it, miss);
@@ -211,15 +214,34 @@ fn check_ipv6(it: &mut Assembler, miss: Label) {
 
 /// Leaves the lease in r8 and the time in r9.
 fn find_lease(it: &mut Assembler, key: Local<Key>, miss: Label) {
-    lookup(it, map::LEASES, key);
+    let slot = it.local::<u32>("slot");
+    lookup(it, map::KEYS, key);
     it.note("no lease").jump_if(R0.is(0), miss);
+    it.load(R1, R0.at(0, Size::U32));
+    it.store(slot.value(), R1);
+    lookup(it, map::LEASES, slot);
+    it.note("no such slot").jump_if(R0.is(0), miss);
     it.mov(R8, R0);
+    it.load(R1, R8.field(field!(Lease.open)));
+    it.note("taken back").jump_if(R1.is(0), miss);
+    compare_key(it, key, miss);
     it.call(Helper::KtimeGetCoarseNs);
     it.mov(R9, R0);
     it.load_map_value(R1, map::TERMS, 0);
     it.load(R1, R1.field(field!(Terms.until)));
     it.note("all leases have ended")
         .jump_if(R9.at_least(R1), miss);
+}
+
+/// Goes on if the lease in r8 is the key's: between the two lookups the key may have been removed and its
+/// entry been given to another one.
+fn compare_key(it: &mut Assembler, key: Local<Key>, miss: Label) {
+    const { assert!(size_of::<Key>().is_multiple_of(8)) };
+    for at in (0..size_of::<Key>()).step_by(8) {
+        it.load(R1, R8.field(field!(Lease.key).part(at, Size::U64)));
+        it.load(R2, key.part(at, Size::U64));
+        it.note("of another key").jump_if(R1.is_not(R2), miss);
+    }
 }
 
 /// A packet, or the packets that a superframe will become, must not be longer than the receiver takes:

@@ -10,6 +10,7 @@ use wire::{Headers, Net, Transport};
 const PORT: u32 = 4;
 const TAP: u32 = 40;
 const OUT: u32 = 5;
+const SLOT: u32 = 3;
 const NOW: u64 = 1000;
 const GENERATION: u64 = 0x1_0000_0003;
 const MACS: [[u8; 6]; 3] = [[2, 0, 0, 0, 0, 1], [2, 0, 0, 0, 0, 2], [0xff; 6]];
@@ -143,6 +144,9 @@ struct Host {
     locked: bool,
     /// The key that has a lease.
     key: Key,
+    /// The key that leads to it: another one if that was removed meanwhile.
+    found_by: Key,
+    open: bool,
     mtu: u32,
     way: Way,
     until: u64,
@@ -151,11 +155,11 @@ struct Host {
 impl Host {
     fn lease(&self) -> Lease {
         Lease {
+            key: self.key,
+            open: self.open.into(),
             out: OUT,
             way: self.way as u32,
             mtu: self.mtu,
-            decided: 9,
-            serial: 7,
             frames: 10,
             bytes: 100,
             last: 0,
@@ -168,7 +172,9 @@ impl Host {
             && it.to[0] & 1 == 0
             && it.tag.is_none_or(|(protocol, _)| protocol == TAG)
             && (!self.locked || it.is_checked())
+            && self.open
             && self.key == it.key(self.locked)
+            && self.found_by == self.key
             && NOW < self.until
             && it.longest().is_some_and(|length| length <= self.mtu)
     }
@@ -176,7 +182,8 @@ impl Host {
     fn interpreter<'p>(&self, program: &'p Program) -> Interpreter<'p> {
         let mut it = Interpreter::new(program);
         it.nanoseconds = NOW;
-        it.insert(map::LEASES, &self.key, &self.lease());
+        it.insert(map::KEYS, &self.found_by, &SLOT);
+        it.insert(map::LEASES, &SLOT, &self.lease());
         let port = Port {
             tap: TAP,
             locked: self.locked.into(),
@@ -244,34 +251,45 @@ fn situation() -> impl Strategy<Value = (Arrival, Host)> {
     let change = 0..40_usize;
     let until = prop_oneof![9 => Just(u64::MAX), 1 => Just(NOW), 1 => Just(NOW + 1)];
     let way = prop::sample::select(&[Way::Out, Way::Peer][..]);
+    let state = prop_oneof![
+        8 => Just((true, None)),
+        1 => Just((false, None)),
+        1 => arrival().prop_map(|other| (true, Some(other))),
+    ];
     (
         arrival(),
         other,
         any::<bool>(),
+        state,
         1400..1600_u32,
         way,
         until,
         change,
     )
-        .prop_map(|(arrival, other, locked, mtu, way, until, change)| {
-            let key = other.as_ref().unwrap_or(&arrival).key(locked);
-            let mut bytes: [u8; 40] = zerocopy::transmute!(key);
-            // One bit of the key, now and then.
-            if change % 4 == 0 {
-                bytes[change] ^= 1;
-            }
-            let key = zerocopy::transmute!(bytes);
-            (
-                arrival,
-                Host {
-                    locked,
-                    key,
-                    mtu,
-                    way,
-                    until,
-                },
-            )
-        })
+        .prop_map(
+            |(arrival, other, locked, (open, earlier), mtu, way, until, change)| {
+                let key = other.as_ref().unwrap_or(&arrival).key(locked);
+                let mut bytes: [u8; 40] = zerocopy::transmute!(key);
+                // One bit of the key, now and then.
+                if change % 4 == 0 {
+                    bytes[change] ^= 1;
+                }
+                let found_by = zerocopy::transmute!(bytes);
+                let key = earlier.map_or(found_by, |it| it.key(locked));
+                (
+                    arrival,
+                    Host {
+                        locked,
+                        key,
+                        found_by,
+                        open,
+                        mtu,
+                        way,
+                        until,
+                    },
+                )
+            },
+        )
 }
 
 fn run(host: &Host, arrival: &Arrival) -> (Outcome, Option<Lease>, Option<Port>) {
@@ -280,7 +298,7 @@ fn run(host: &Host, arrival: &Arrival) -> (Outcome, Option<Lease>, Option<Port>)
     let outcome = it.run(arrival.packet()).unwrap();
     (
         outcome,
-        it.lookup(map::LEASES, &host.key),
+        it.lookup(map::LEASES, &SLOT),
         it.lookup(map::PORTS, &PORT),
     )
 }
@@ -337,6 +355,8 @@ fn leased() -> (Arrival, Host) {
     let host = Host {
         locked: true,
         key: arrival.key(true),
+        found_by: arrival.key(true),
+        open: true,
         mtu: 1500,
         way: Way::Peer,
         until: u64::MAX,
