@@ -5,6 +5,7 @@ mod attach;
 mod lease;
 mod load;
 mod maps;
+mod offload;
 mod ring;
 mod same;
 

@@ -7,7 +7,18 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 /// Everything that the pipeline read for a decision about switched unicast. The addresses and the ethertype
 /// lie as in the frame.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, FromBytes, IntoBytes, Immutable, KnownLayout,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    FromBytes,
+    IntoBytes,
+    Immutable,
+    KnownLayout,
 )]
 #[repr(C)]
 pub struct Key {
@@ -26,6 +37,49 @@ pub struct Key {
     /// The sender's IP address where the port is locked to its addresses (see [`source`]), else zeroes.
     pub source: [u8; 16],
 }
+
+impl Key {
+    /// Returns the key of a frame, which has its tag in its place; `None` where no frame like it is ever
+    /// repeated. `locked` says whether the port is locked to its addresses.
+    #[must_use]
+    pub fn of(frame: &[u8], port: u32, generation: u32, locked: bool) -> Option<Self> {
+        let (&to, rest) = frame.split_first_chunk::<6>()?;
+        let (&from, rest) = rest.split_first_chunk::<6>()?;
+        let (vlan, rest) = match rest {
+            [0x81, 0x00, high, low, rest @ ..] => {
+                let tag = u16::from_be_bytes([*high, *low]);
+                (tag & 0x0fff | TAGGED, rest)
+            }
+            // The tag of a provider.
+            [0x88, 0xa8, ..] => return None,
+            rest => (0, rest),
+        };
+        let (&ethertype, packet) = rest.split_first_chunk::<2>()?;
+        if to[0] & 1 != 0 || packet.len() < LEAST_PACKET {
+            return None;
+        }
+        let source = match ethertype {
+            _ if !locked => [0; 16],
+            IPV4 => source(IpAddr::from(*packet[12..].first_chunk::<4>()?)),
+            IPV6 => *packet[8..].first_chunk::<16>()?,
+            _ => return None,
+        };
+        Some(Self {
+            generation,
+            port,
+            to,
+            from,
+            ethertype,
+            vlan,
+            source,
+        })
+    }
+}
+
+/// Bytes behind the ethertype that every frame with a lease has: to the end of an IPv6 source address.
+const LEAST_PACKET: usize = 24;
+const IPV4: [u8; 2] = [0x08, 0x00];
+const IPV6: [u8; 2] = [0x86, 0xdd];
 
 /// In [`Key::vlan`]: the frame has a tag.
 pub const TAGGED: u16 = 0x1000;
@@ -65,6 +119,23 @@ pub struct Lease {
     pub bytes: u64,
     /// The time of the last one, nanoseconds of `CLOCK_MONOTONIC_COARSE`.
     pub last: u64,
+}
+
+impl Lease {
+    /// A lease that carried nothing yet: out by the host's end `out`, at most `mtu` bytes a packet.
+    #[must_use]
+    pub const fn new(key: Key, out: u32, way: Way, mtu: u32) -> Self {
+        Self {
+            key,
+            open: 1,
+            out,
+            way: way as u32,
+            mtu,
+            frames: 0,
+            bytes: 0,
+            last: 0,
+        }
+    }
 }
 
 /// How a frame goes to its receiver.

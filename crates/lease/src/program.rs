@@ -20,9 +20,9 @@ pub mod map {
     pub const LEASES: MapId = MapId(3);
 }
 
+const ETHERNET: i32 = 14;
 /// Bytes that every frame with a lease has: to the end of an IPv6 source address.
 const LEAST: i32 = 38;
-const ETHERNET: i32 = 14;
 const ETHERTYPE: i16 = 12;
 /// Ethertypes, tags and protocols.
 const IPV4: u16 = 0x0800;

@@ -13,20 +13,6 @@ use std::time::Duration;
 use testbed::traffic::{Ping, ping};
 use testbed::{Namespace, link};
 
-/// A lease without a frame yet.
-fn fresh(key: Key, out: u32, mtu: u32, way: Way) -> Lease {
-    Lease {
-        key,
-        open: 1,
-        out,
-        way: way as u32,
-        mtu,
-        frames: 0,
-        bytes: 0,
-        last: 0,
-    }
-}
-
 /// The port that test runs arrive at: the loopback interface, which every namespace has.
 const PORT: u32 = 1;
 const SLOT: u32 = 3;
@@ -97,7 +83,7 @@ proptest! {
             _ => 15,
         };
         frame.truncate(cut.max(least));
-        let (lease, terms) = (fresh(key, 9, mtu, Way::Peer), Terms { generation: 0, until });
+        let (lease, terms) = (Lease::new(key, 9, Way::Peer, mtu), Terms { generation: 0, until });
         let port = Port { tap: 8, locked: locked.into(), missed: 0 };
         let program = program(16, 16);
 
@@ -212,7 +198,7 @@ impl Switched {
         for from in [0, 1] {
             let key = self.key(from, generation);
             let slot = self.slot(from);
-            let lease = fresh(key, self.ports[1 - from], mtu, way);
+            let lease = Lease::new(key, self.ports[1 - from], way, mtu);
             self.maps[map::LEASES].insert(&slot, &lease).unwrap();
             self.maps[map::KEYS].insert(&key, &slot).unwrap();
         }

@@ -105,6 +105,17 @@ impl Arrival {
         address
     }
 
+    /// The frame as a port that keeps tags in their place shows it.
+    fn with_tag(&self) -> Vec<u8> {
+        let mut bytes = self.bytes();
+        if let Some((protocol, tag)) = self.tag {
+            let [a, b] = protocol.to_be_bytes();
+            let [c, d] = tag.to_be_bytes();
+            bytes.splice(12..12, [a, b, c, d]);
+        }
+        bytes
+    }
+
     /// The key of the lease that would carry it.
     fn key(&self, locked: bool) -> Key {
         Key {
@@ -290,6 +301,23 @@ fn situation() -> impl Strategy<Value = (Arrival, Host)> {
                 )
             },
         )
+}
+
+proptest! {
+    /// A frame that is repeated is one whose key userspace reads from it.
+    #[test]
+    fn userspace_reads_the_key_that_the_program_reads((arrival, host) in situation()) {
+        // The kernel takes the outermost tag off before a program sees the frame.
+        prop_assume!(arrival.tag.is_some() || arrival.ethertype != TAG);
+        let key = Key::of(&arrival.with_tag(), arrival.port, 3, host.locked);
+        if let Some(key) = key {
+            prop_assert_eq!(key, arrival.key(host.locked));
+        }
+        let other = Host { key: arrival.key(host.locked), found_by: arrival.key(host.locked), ..host };
+        if other.repeats(&arrival) {
+            prop_assert!(key.is_some());
+        }
+    }
 }
 
 fn run(host: &Host, arrival: &Arrival) -> (Outcome, Option<Lease>, Option<Port>) {

@@ -48,6 +48,7 @@ const TESTBED: &str = "clearway-testbed";
 const BPF: &str = "clearway-bpf";
 const LEASE: &str = "clearway-lease";
 const LOADER: &str = "clearway-loader";
+const OFFLOAD: &str = "clearway-offload";
 const SIM: &str = "clearway-sim";
 const BENCHES: &str = "clearway-benches";
 const FUZZ: &str = "clearway-fuzz";
@@ -83,14 +84,15 @@ pub(super) const RULES: &[Rule] = &[
     },
     rule(CONTROL, Kind::Pure, &[WIRE, MODEL, PIPELINE, SWITCH, NAT]),
     rule(BPF, Kind::Pure, &[]),
-    rule(LEASE, Kind::Pure, &[BPF]),
+    rule(LEASE, Kind::Pure, &[WIRE, PIPELINE, BPF]),
     rule(LOADER, Kind::Shell, &[BPF]),
+    rule(OFFLOAD, Kind::Shell, &[BPF, LEASE, LOADER]),
     rule(CAPTURE, Kind::Shell, &[]),
     rule(PORT, Kind::Shell, &[WIRE, PIPELINE, CAPTURE]),
     rule(
         DATAPLANE,
         Kind::Shell,
-        &[WIRE, PIPELINE, OBSERVE, SWITCH, NAT, PORT],
+        &[WIRE, PIPELINE, OBSERVE, SWITCH, NAT, PORT, LEASE],
     ),
     rule(HOST, Kind::Shell, &[]),
     rule(NAMES, Kind::Shell, &[]),
@@ -101,7 +103,7 @@ pub(super) const RULES: &[Rule] = &[
         Kind::Shell,
         &[
             WIRE, PIPELINE, OBSERVE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, NAMES, API,
-            DOCKER,
+            DOCKER, LEASE, OFFLOAD,
         ],
     ),
     rule(CLI, Kind::Words, &[API, CAPTURE]),
@@ -125,7 +127,7 @@ pub(super) const RULES: &[Rule] = &[
         Kind::Dev,
         &[
             WIRE, PIPELINE, OBSERVE, SWITCH, NAT, PORT, DATAPLANE, CONTROL, HOST, API, DAEMON, SIM,
-            TESTBED, BPF, LEASE, LOADER,
+            TESTBED, BPF, LEASE, LOADER, OFFLOAD,
         ],
     ),
     rule(

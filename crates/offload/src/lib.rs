@@ -1,0 +1,223 @@
+//! Leases in the kernel: the programs at the ports' interfaces, and the maps that they share with us.
+//!
+//! ```text
+//!   container's eth0 <-- veth --> host end, ingress: `lease`
+//!                                   | a lease: to the receiver's eth0
+//!                                   | none: to the port's TAP, where a worker reads it
+//!   container's eth0 <-- veth --> host end <-- `deliver` at the TAP's ingress <-- a worker writes
+//! ```
+//! Both are filters of a `clsact` qdisc, so they stay when the daemon is killed: containers keep talking by
+//! their leases until these end ([`Offload::extend`]), and the next daemon replaces the programs in place.
+
+mod tables;
+
+use lease::{Kernel, Lease, deliver, program};
+use loader::clsact::{self, Slot};
+use loader::{LoadError, Loaded, Maps, Side};
+use std::sync::Arc;
+use std::time::Duration;
+use tables::Tables;
+
+/// How much there is room for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Leases.
+    pub leases: u32,
+    /// Ports.
+    pub ports: u32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            leases: 65_536,
+            ports: 4096,
+        }
+    }
+}
+
+/// The two interfaces of a port in the namespace where we are, by their numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Interfaces {
+    /// The host's end of the container's veth.
+    pub host: u32,
+    /// The TAP.
+    pub tap: u32,
+}
+
+/// Why the kernel cannot repeat decisions here.
+#[derive(Debug, thiserror::Error)]
+pub enum OffloadError {
+    /// The kernel refused something.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// The program does something else here than where it was written.
+    #[error("the program answered {answer} to a frame without a lease, expected a redirect (7)")]
+    Trial {
+        /// Its answer.
+        answer: i32,
+    },
+}
+
+/// The programs and maps of one daemon.
+#[derive(Debug)]
+pub struct Offload {
+    lease: Loaded,
+    deliver: Loaded,
+    taps: Maps,
+    tables: Arc<Tables>,
+    room: Room,
+}
+
+/// Our filters' place: before those of others, who find the frames that we have left.
+const PRIORITY: u16 = 1;
+const HANDLE: u32 = 0xc1ea;
+
+const fn slot(interface: u32) -> Slot {
+    Slot {
+        interface,
+        side: Side::Ingress,
+        priority: PRIORITY,
+        handle: HANDLE,
+    }
+}
+
+impl Offload {
+    /// Loads the programs and tries them on a frame of our own.
+    ///
+    /// # Errors
+    /// Why the kernel cannot repeat decisions here.
+    pub fn open(room: Room) -> Result<Self, OffloadError> {
+        let program = program::program(room.leases, room.ports);
+        let maps = Maps::create(&program)?;
+        let lease = Loaded::load(&program, &maps)?;
+        let program = deliver::program(room.ports);
+        let taps = Maps::create(&program)?;
+        let deliver = Loaded::load(&program, &taps)?;
+        let offload = Self {
+            lease,
+            deliver,
+            taps,
+            tables: Arc::new(Tables::new(maps)?),
+            room,
+        };
+        offload.try_out()?;
+        Ok(offload)
+    }
+
+    /// Lets a frame without a lease arrive at the loopback interface, which every namespace has.
+    fn try_out(&self) -> Result<(), OffloadError> {
+        const LOOPBACK: u32 = 1;
+        let interfaces = Interfaces {
+            host: LOOPBACK,
+            tap: LOOPBACK,
+        };
+        self.tables.put_port(interfaces)?;
+        let context = bpf::SkBuff {
+            ifindex: LOOPBACK,
+            ..bpf::SkBuff::default()
+        };
+        let run = self.lease.test_run(&[2; 60], &context);
+        self.tables.remove_port(LOOPBACK)?;
+        match run?.verdict {
+            bpf::verdict::REDIRECT => Ok(()),
+            answer => Err(OffloadError::Trial { answer }),
+        }
+    }
+
+    /// How much there is room for.
+    #[must_use]
+    pub const fn room(&self) -> Room {
+        self.room
+    }
+
+    /// The maps, for the book of leases.
+    #[must_use]
+    pub fn kernel(&self) -> Arc<dyn Kernel> {
+        Arc::clone(&self.tables) as Arc<dyn Kernel>
+    }
+
+    /// Hangs the programs at a port's interfaces, in the calling thread's namespace. Programs that an earlier
+    /// daemon left there are replaced: no frame passes between.
+    ///
+    /// # Errors
+    /// The kernel's refusal; what was done is undone then.
+    pub fn attach(&self, at: Interfaces) -> Result<(), OffloadError> {
+        let attached = self.try_attach(at);
+        if attached.is_err()
+            && let Err(error) = self.detach(at)
+        {
+            tracing::warn!(%error, "programs were left at an interface");
+        }
+        attached
+    }
+
+    fn try_attach(&self, at: Interfaces) -> Result<(), OffloadError> {
+        self.taps[deliver::map::TAPS].insert(&at.tap, &at.host)?;
+        clsact::add_qdisc(at.tap)?;
+        clsact::put(&self.deliver, slot(at.tap))?;
+        self.tables.put_port(at)?;
+        clsact::add_qdisc(at.host)?;
+        clsact::put(&self.lease, slot(at.host))?;
+        Ok(())
+    }
+
+    /// Returns whether both programs hang where [`Offload::attach`] put them: somebody may have removed one.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn is_attached(&self, at: Interfaces) -> Result<bool, OffloadError> {
+        for (program, interface) in [(&self.lease, at.host), (&self.deliver, at.tap)] {
+            let (id, slot) = (program.id()?, slot(interface));
+            let filters = match clsact::list(interface, slot.side) {
+                Err(LoadError::Gone { .. }) => Vec::new(),
+                filters => filters?,
+            };
+            let ours = |it: &clsact::Found| it.slot == slot && it.program == Some(id);
+            if !filters.iter().any(ours) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Removes the programs, and the qdiscs if nobody else uses them. Interfaces that are gone took theirs
+    /// along.
+    ///
+    /// # Errors
+    /// The kernel's refusal.
+    pub fn detach(&self, at: Interfaces) -> Result<(), OffloadError> {
+        for interface in [at.host, at.tap] {
+            let removed =
+                clsact::remove(slot(interface)).and_then(|_| clsact::remove_empty_qdisc(interface));
+            match removed {
+                Ok(_) | Err(LoadError::Gone { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.tables.remove_port(at.host)?;
+        self.taps[deliver::map::TAPS].remove(&at.tap)?;
+        Ok(())
+    }
+
+    /// Lets all leases hold for so long from now on.
+    pub fn extend(&self, by: Duration) {
+        self.tables.extend(by);
+    }
+}
+
+/// Removes a program that an earlier daemon left at an interface in the calling thread's namespace, and the
+/// qdisc if nobody else uses it. Returns whether there was one.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn remove_leftover(interface: u32) -> Result<bool, OffloadError> {
+    let removed = clsact::remove(slot(interface))?;
+    if removed {
+        clsact::remove_empty_qdisc(interface)?;
+    }
+    Ok(removed)
+}
+
+/// The words of a lease, as its slot has them.
+const WORDS: usize = size_of::<Lease>() / size_of::<u64>();
