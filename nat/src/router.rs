@@ -169,6 +169,12 @@ impl Router {
         })
     }
 
+    /// Returns whether rules are asked for what is switched within `network`.
+    #[must_use]
+    pub fn judges(&self, network: NetworkId) -> bool {
+        self.policy.concerns(network)
+    }
+
     pub(crate) fn interface(&self, network: NetworkId) -> Option<&Interface> {
         self.interfaces.get(network.index())?.as_ref()
     }

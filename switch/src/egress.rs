@@ -26,6 +26,8 @@ pub struct Outputs {
     pub transmits: Vec<Transmit>,
     /// How many of them, from the first on, show the frame as it arrived.
     pub as_arrived: usize,
+    /// The frame's sender was somewhere else before.
+    pub sender_moved: bool,
 }
 
 impl Default for Outputs {
@@ -34,6 +36,7 @@ impl Default for Outputs {
             arrived: Form::Untagged,
             transmits: Vec::new(),
             as_arrived: 0,
+            sender_moved: false,
         }
     }
 }
@@ -44,6 +47,7 @@ impl Outputs {
         self.arrived = Form::Untagged;
         self.transmits.clear();
         self.as_arrived = 0;
+        self.sender_moved = false;
     }
 }
 

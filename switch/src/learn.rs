@@ -5,7 +5,7 @@ use crate::topology::Ingress;
 use pipeline::{Context, Decision, DropReason, Effects, Trace};
 use wire::{MacAddr, VlanId};
 
-/// Learns that `mac` in `vlan` is where the frame came from.
+/// Learns that `mac` in `vlan` is where the frame came from. Returns what was new.
 ///
 /// # Errors
 /// [`DropReason::StaticElsewhere`]: the address has a static entry elsewhere.
@@ -14,7 +14,7 @@ pub fn learn<T: Trace>(
     ingress: Ingress<'_>,
     vlan: VlanId,
     mac: MacAddr,
-) -> Result<(), DropReason> {
+) -> Result<Learning, DropReason> {
     let (fdb, port) = (&ingress.network.fdb, ingress.location());
     let learning = match context.effects {
         Effects::Live => fdb.learn(vlan, mac, port, context.now),
@@ -38,6 +38,6 @@ pub fn learn<T: Trace>(
         | Learning::Refresh
         | Learning::New { .. }
         | Learning::Moved { .. }
-        | Learning::NoRoom => Ok(()),
+        | Learning::NoRoom => Ok(learning),
     }
 }

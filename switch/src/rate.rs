@@ -41,7 +41,9 @@ impl Limiter {
         }
     }
 
-    const fn is_unlimited(&self) -> bool {
+    /// Returns whether it lets everything pass.
+    #[must_use]
+    pub const fn is_unlimited(&self) -> bool {
         self.bytes.is_none() && self.packets.is_none()
     }
 

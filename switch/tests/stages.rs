@@ -702,7 +702,7 @@ fn a_question_leaves_no_trace_and_gets_the_live_answer() {
     };
     let ask = |effects| {
         let mut context = Context { effects, ..live() };
-        let learned = switch::learn(&mut context, ingress, VlanId::DEFAULT, OWN);
+        let learned = switch::learn(&mut context, ingress, VlanId::DEFAULT, OWN).map(drop);
         let forward = switch::forward(&mut context, ingress, VlanId::DEFAULT, OWN, OTHER);
         (learned, forward)
     };

@@ -18,9 +18,9 @@ fn a_new_router_announces_itself_and_goes_on_while_its_workers_sleep() {
         workers: 2,
         ..Config::default()
     };
-    let dataplane = Dataplane::start(config).unwrap();
+    let dataplane = Dataplane::start(config, None).unwrap();
     let (port, peer) = memory::pair().unwrap();
-    dataplane.add_port(A.port, port).unwrap();
+    dataplane.add_port(A.port, port, None).unwrap();
     let networks = [WEB, DB, UP, HOST].map(bare_network).into();
     let ports = GUESTS.map(|guest| Port::plain(guest.port, guest.network));
     let topology = Topology::new(networks, ports.into()).unwrap();

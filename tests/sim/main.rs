@@ -10,6 +10,7 @@ mod offloads;
 mod oracle;
 mod overlap;
 mod reasons;
+mod repeater;
 mod reply;
 mod rig;
 mod scenarios;

@@ -14,8 +14,10 @@ use pipeline::{
 };
 use port::memory::MemoryConfig;
 use proptest::prelude::*;
+use proptest::test_runner::TestRunner;
 use sim::reference::{Bucket, Counts, Ends, RefNetwork, RefPort, Reference, Spec, Verdict, Vlans};
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use steps::{HUB, KEY, NETWORKS, PEERS, PORTS, Step, vlan};
@@ -28,11 +30,47 @@ proptest! {
 
     #[test]
     fn the_switch_and_the_reference_agree(steps in prop::collection::vec(steps::step(), 1..120)) {
-        let mut both = Both::new();
+        let mut both = Both::new(Rig::new());
         for step in &steps {
             both.take(step)?;
         }
     }
+}
+
+/// Frames that come again after each step, twice each.
+const ECHOES: usize = 4;
+
+/// A kernel in front that repeats what the switch decided changes nothing that can be seen.
+#[test]
+fn a_switch_whose_decisions_are_repeated_agrees_as_well() {
+    let hits = Cell::new(0);
+    let config = ProptestConfig {
+        cases: 200,
+        source_file: Some(file!()),
+        ..ProptestConfig::default()
+    };
+    let steps = prop::collection::vec(steps::step(), 1..120);
+    let agreed = TestRunner::new(config).run(&steps, |steps| {
+        let mut both = Both::new(Rig::repeating());
+        let mut frames = VecDeque::new();
+        for step in &steps {
+            both.take(step)?;
+            if let Step::Frame(..) = step {
+                frames.truncate(ECHOES - 1);
+                frames.push_front(step);
+            }
+            // What came before comes again, since only then is anything repeated.
+            for frame in frames.iter().flat_map(|&it| [it; 2]) {
+                both.take(frame)?;
+            }
+        }
+        hits.set(hits.get() + both.real.hits);
+        Ok(())
+    });
+    if let Err(error) = agreed {
+        panic!("{error}");
+    }
+    assert!(hits.get() > 200, "repeated {} frames only", hits.get());
 }
 
 /// The two switches.
@@ -48,10 +86,10 @@ struct Both {
 const AGEING: u64 = 5;
 
 impl Both {
-    fn new() -> Self {
+    fn new(real: Rig) -> Self {
         let mut both = Self {
             now: Instant::ZERO,
-            real: Rig::new(),
+            real,
             dumb: Reference::default(),
             fdbs: BTreeMap::new(),
             meters: BTreeMap::new(),
@@ -100,7 +138,12 @@ impl Both {
                 self.frame(*from, if hub { *tunnel } else { Tunnel::default() }, spec)?;
             }
             Step::Frame(..) => {}
-            Step::Wait(span) => self.now = self.now + *span,
+            Step::Wait(span) => {
+                // Once a second in a daemon: what is repeated is as young, or as old, as it was.
+                self.real.sweep(self.now);
+                self.now = self.now + *span;
+                self.real.sweep(self.now);
+            }
             Step::Configure(id, port) => {
                 self.configure(*id, port);
                 self.publish();
@@ -138,7 +181,10 @@ impl Both {
                 (network.forward_reserved, network.gateway) = (*forward_reserved, *gateway);
                 self.publish();
             }
-            Step::Pin(network, vid, mac, at) => self.pin(*network, *vid, *mac, *at)?,
+            Step::Pin(network, vid, mac, at) => {
+                self.pin(*network, *vid, *mac, *at)?;
+                self.real.recall();
+            }
             Step::Forget(network, vid, mac) => {
                 let dumb = self
                     .dumb
@@ -149,6 +195,7 @@ impl Both {
                     .remove(&(*vid, *mac));
                 let real = self.fdbs[network].remove(vlan(*vid), *mac);
                 prop_assert_eq!(real != Removal::Absent, dumb.is_some());
+                self.real.recall();
             }
             Step::Flush(network, port, vid, statics) => {
                 let hit = |p: PortId, v: u16, pinned: bool| {
@@ -165,6 +212,7 @@ impl Both {
                     statics: *statics,
                 };
                 prop_assert_eq!(self.fdbs[network].flush(filter), before - table.len());
+                self.real.recall();
             }
             Step::Expire(network) => {
                 // Sweeping changes nothing that can be seen; the dumb table sweeps along to count alike.
@@ -444,7 +492,7 @@ fn the_random_transitions_reach_the_reasons_that_frames_alone_can_cause() {
             .new_tree(&mut runner)
             .unwrap()
             .current();
-        let mut both = Both::new();
+        let mut both = Both::new(Rig::new());
         for step in &steps {
             both.take(step).unwrap();
         }

@@ -1,6 +1,9 @@
 //! The real switch on memory ports, one frame at a time: what the table tests and the oracle drive.
 
-use dataplane::{Explanation, Forwarder, Outlet, Reply, View, explain, explain_reply};
+use crate::repeater::Repeater;
+use dataplane::{
+    Explanation, Forwarder, Outlet, Reply, View, explain, explain_reply, sweep_leases,
+};
 use nat::Router;
 use pipeline::{BatchLimits, DropReason, Instant, PortId, PortTotals, Tunnel, WorkerId};
 use port::memory::{self, MemoryConfig, Peer, Spoke};
@@ -8,7 +11,7 @@ use port::{Offloads, Rx};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use switch::{Network, Port, Topology};
-use wire::VnetHeader;
+use wire::{MacAddr, VnetHeader};
 
 /// A frame that left, as the far end of the wire got it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,6 +70,12 @@ fn heard(port: PortId, spoke: &Spoke) -> impl Iterator<Item = Left> {
 
 pub(crate) struct Rig {
     view: View,
+    /// The kernel, where it repeats what was decided.
+    repeater: Option<Repeater>,
+    /// Frames that it carried itself.
+    repeated: Vec<Left>,
+    /// How many it carried in all.
+    pub(crate) hits: u64,
     forwarder: Forwarder,
     wires: BTreeMap<PortId, (Far, Box<dyn Rx>)>,
     /// The counters of every port that was ever open: they go on when it opens again.
@@ -78,9 +87,44 @@ impl Rig {
         let forwarder = Forwarder::new(WorkerId(0), BatchLimits::default());
         Self {
             view: View::new(1),
+            repeater: None,
+            repeated: Vec::new(),
+            hits: 0,
             forwarder,
             wires: BTreeMap::new(),
             outlets: BTreeMap::new(),
+        }
+    }
+
+    /// A rig whose plain ports have a kernel in front of them that repeats what was decided.
+    pub(crate) fn repeating() -> Self {
+        let mut rig = Self::new();
+        let repeater = Repeater::new();
+        rig.view = rig.view.with_leases(Some(Arc::clone(&repeater.leases)));
+        rig.repeater = Some(repeater);
+        rig
+    }
+
+    /// Puts another view in the place of this one, as the dataplane does: what the kernel repeats by the old
+    /// one is taken back.
+    fn replace(&mut self, view: View) {
+        self.view = view;
+        self.view.generation += 1;
+        if let Some(repeater) = &self.repeater {
+            repeater.leases.begin(self.view.lease_generation());
+            self.view.lock_hooks();
+        }
+    }
+
+    /// Takes back all that the kernel repeats.
+    pub(crate) fn recall(&mut self) {
+        self.replace(self.view.clone());
+    }
+
+    /// Looks after what the kernel repeats, as is done every second.
+    pub(crate) fn sweep(&self, now: Instant) {
+        if let Some(repeater) = &self.repeater {
+            sweep_leases(&repeater.leases, &self.view.topology, now);
         }
     }
 
@@ -97,13 +141,13 @@ impl Rig {
     pub(crate) fn publish(&mut self, networks: Vec<Network>, ports: Vec<Port>) {
         let topology = Topology::new(networks, ports).expect("a sound configuration");
         let router = Arc::clone(&self.view.router);
-        self.view = self.view.with_configuration(Arc::new(topology), router);
+        self.replace(self.view.with_configuration(Arc::new(topology), router));
     }
 
     /// Gives the networks this router.
     pub(crate) fn route(&mut self, router: Router) {
         let topology = Arc::clone(&self.view.topology);
-        self.view = self.view.with_configuration(topology, Arc::new(router));
+        self.replace(self.view.with_configuration(topology, Arc::new(router)));
         self.view.router.live.due.now();
     }
 
@@ -119,14 +163,19 @@ impl Rig {
     }
 
     fn plug(&mut self, id: PortId, port: port::Port, far: Far) {
-        let outlet = Arc::new(Outlet::new(port.tx, 1));
+        let mut outlet = Outlet::new(port.tx, 1);
+        if let (Some(repeater), Far::Wire(_)) = (&self.repeater, &far) {
+            // The address of a station that moves about.
+            outlet = repeater.hook(id, outlet, MacAddr([2, 0, 0, 0, 0, 1]));
+        }
+        let outlet = Arc::new(outlet);
         let rx = port.queues.into_iter().next().unwrap();
         self.wires.insert(id, (far, rx));
         self.outlets
             .entry(id)
             .or_default()
             .push(Arc::clone(&outlet));
-        self.view = self.view.with_outlet(id, Some(outlet));
+        self.replace(self.view.with_outlet(id, Some(outlet)));
     }
 
     /// Puts another sending half where the port's was.
@@ -136,7 +185,7 @@ impl Rig {
             .entry(id)
             .or_default()
             .push(Arc::clone(&outlet));
-        self.view = self.view.with_outlet(id, Some(outlet));
+        self.replace(self.view.with_outlet(id, Some(outlet)));
     }
 
     pub(crate) fn open_plain(&mut self, id: PortId) {
@@ -151,7 +200,10 @@ impl Rig {
 
     pub(crate) fn close(&mut self, id: PortId) {
         self.wires.remove(&id);
-        self.view = self.view.with_outlet(id, None);
+        self.replace(self.view.with_outlet(id, None));
+        if let Some(repeater) = &self.repeater {
+            repeater.leases.close_port(id);
+        }
     }
 
     /// Carries one frame from `from`; answers what left, by port.
@@ -209,6 +261,25 @@ impl Rig {
         frames: &[(&[u8], VnetHeader)],
         now: Instant,
     ) {
+        let is_repeated = |(bytes, vnet): &&(&[u8], VnetHeader)| {
+            let repeater = self.repeater.as_ref()?;
+            let hook = self.view.outlet(from)?.hook();
+            hook.and_then(|_| repeater.repeat(from, bytes, *vnet, now))
+        };
+        if let [frame] = frames
+            && let Some(port) = is_repeated(&frame)
+        {
+            let (bytes, vnet) = (frame.0.to_vec(), frame.1);
+            let tunnel = Tunnel::default();
+            self.repeated.push(Left {
+                port,
+                bytes,
+                vnet,
+                tunnel,
+            });
+            self.hits += 1;
+            return;
+        }
         let (far, rx) = self.wires.get_mut(&from).expect("an open port");
         for (bytes, vnet) in frames {
             far.send(tunnel, bytes, *vnet);
@@ -216,6 +287,10 @@ impl Rig {
         let view = &self.view;
         let served = self.forwarder.serve(from, &mut **rx, || (now, view));
         assert_eq!(served, Ok(frames.len()));
+        // The queue is empty in the round after.
+        for _ in 0..2 {
+            self.forwarder.end_round(view, now);
+        }
     }
 
     pub(crate) fn explain(
@@ -285,8 +360,9 @@ impl Rig {
         self.wires.contains_key(&id)
     }
 
-    fn collect(&self) -> Vec<Left> {
+    fn collect(&mut self) -> Vec<Left> {
         let wires = self.wires.iter();
-        wires.flat_map(|(&id, (far, _))| far.collect(id)).collect()
+        let carried = wires.flat_map(|(&id, (far, _))| far.collect(id));
+        carried.chain(self.repeated.drain(..)).collect()
     }
 }

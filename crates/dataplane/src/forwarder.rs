@@ -5,8 +5,9 @@
 //! wait. It asks once a batch whether anybody watches: where nobody does, no record is made.
 
 use crate::finish::{self, Scratch};
+use crate::offers::{Offers, vlan};
 use crate::process::Outcome;
-use crate::view::{Outlet, View};
+use crate::view::{Hook, Outlet, View};
 use nat::{Outbox, Post, Rewrite};
 use observe::{Flow, Record, Verdict};
 use pipeline::{
@@ -14,8 +15,8 @@ use pipeline::{
     NoTrace, PacketId, PortCounters, PortId, Trace, WorkerId,
 };
 use port::{Gone, Rx};
-use switch::{Form, Forward, Ingress, Outputs, Transmit, VlanMode, reform};
-use wire::{Headers, MacAddr, VlanId, VlanTag, VnetHeader};
+use switch::{Form, Forward, Ingress, Outputs, Transmit, reform};
+use wire::{Headers, MacAddr, VnetHeader};
 
 /// The buffers and the identity with which frames are carried.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ struct Lane {
     out: Outputs,
     outbox: Outbox,
     scratch: Scratch,
+    offers: Offers,
     /// Packets that were numbered.
     packets: u64,
 }
@@ -44,6 +46,15 @@ struct Lane {
 struct Moment<'v> {
     view: &'v View,
     now: Instant,
+    /// Whether somebody may want a record of each frame.
+    watched: bool,
+}
+
+impl<'v> Moment<'v> {
+    fn new(view: &'v View, now: Instant) -> Self {
+        let watched = view.is_watched();
+        Self { view, now, watched }
+    }
 }
 
 /// The sender of a frame.
@@ -66,6 +77,7 @@ impl Forwarder {
                 out: Outputs::default(),
                 outbox: Outbox::default(),
                 scratch: Scratch::default(),
+                offers: Offers::default(),
                 packets: 0,
             },
             letter: Vec::new(),
@@ -91,7 +103,8 @@ impl Forwarder {
         if frames > 0 {
             let (now, view) = begin();
             if let Some(inlet) = view.outlet(from) {
-                self.carry(from, inlet, Moment { view, now });
+                self.carry(from, inlet, Moment::new(view, now));
+                self.lane.offers.served(from);
             }
         }
         end.map(|()| frames)
@@ -112,19 +125,35 @@ impl Forwarder {
     /// after that.
     pub fn poll(&mut self, view: &View, now: Instant) {
         view.router.poll(now, &mut self.lane.outbox);
-        self.deliver(Moment { view, now });
+        self.deliver(Moment::new(view, now));
+    }
+
+    /// Returns whether decisions wait for the end of a round, to be lent to the kernel.
+    #[must_use]
+    pub fn has_offers(&self) -> bool {
+        !self.lane.offers.is_empty()
+    }
+
+    /// Ends a round, in which each queue that had frames was served once: lends the kernel decisions whose
+    /// queues were empty meanwhile.
+    pub fn end_round(&mut self, view: &View, now: Instant) {
+        if let Some(leases) = view.leases() {
+            self.lane.offers.end_round(view, leases, now);
+        }
     }
 
     fn carry(&mut self, from: PortId, inlet: &Outlet, moment: Moment<'_>) {
         let Self { batch, lane, .. } = self;
         let counters = inlet.counters(lane.worker);
-        let watched = moment.view.is_watched();
         warm(batch, from, moment.view);
         for index in 0..batch.len() {
             let mut frame = batch.frame(index);
             frame.id = lane.next_id();
             counters.count_rx(frame.len());
-            lane.pass(&mut frame, Source::Port(from), counters, moment, watched);
+            let outcome = lane.pass(&mut frame, Source::Port(from), counters, moment);
+            if let Some(hook) = inlet.hook() {
+                lane.offer(outcome, &frame, (from, hook), moment);
+            }
         }
         self.deliver(moment);
     }
@@ -147,7 +176,6 @@ impl Forwarder {
     fn send_outbox(&mut self, moment: Moment<'_>) {
         let Self { lane, letter, .. } = self;
         let Moment { view, .. } = moment;
-        let watched = view.is_watched();
         let mut index = 0;
         while let Some((post, bytes)) = lane.outbox.get(index) {
             index += 1;
@@ -170,7 +198,7 @@ impl Forwarder {
                     (Source::Port(origin.from), inlet.counters(lane.worker))
                 }
             };
-            lane.pass(&mut frame, source, counters, moment, watched);
+            let _ = lane.pass(&mut frame, source, counters, moment);
         }
         lane.outbox.clear();
     }
@@ -182,19 +210,34 @@ impl Lane {
         PacketId::new(self.worker, self.packets)
     }
 
-    /// Carries one frame; `watched` says that somebody may want its record.
+    /// Carries one frame.
     fn pass(
         &mut self,
         frame: &mut Frame<'_>,
         source: Source,
         counters: &PortCounters,
         moment: Moment<'_>,
-        watched: bool,
-    ) {
-        if watched {
-            self.pass_watched(frame, source, counters, moment);
+    ) -> Result<Outcome, DropReason> {
+        if moment.watched {
+            self.pass_watched(frame, source, counters, moment)
         } else {
-            let _ = self.run(frame, source, counters, moment, &mut NoTrace);
+            self.run(frame, source, counters, moment, &mut NoTrace)
+        }
+    }
+
+    /// Offers the kernel what was decided about a frame of a port with a hook, unless somebody wants to see
+    /// each frame.
+    fn offer(
+        &mut self,
+        outcome: Result<Outcome, DropReason>,
+        frame: &Frame<'_>,
+        from: (PortId, &Hook),
+        moment: Moment<'_>,
+    ) {
+        if let Ok(Outcome::Switched(Forward::Unicast(to))) = outcome
+            && !moment.watched
+        {
+            self.offers.offer(moment.view, from, frame, to, &self.out);
         }
     }
 
@@ -206,8 +249,8 @@ impl Lane {
         source: Source,
         counters: &PortCounters,
         moment: Moment<'_>,
-    ) {
-        let Moment { view, now } = moment;
+    ) -> Result<Outcome, DropReason> {
+        let Moment { view, now, .. } = moment;
         let (from, network) = match source {
             Source::Port(from) => {
                 let ingress = view.topology.ingress(from, frame.tunnel).ok();
@@ -229,6 +272,7 @@ impl Lane {
         for watch in view.watches() {
             watch.offer(self.worker.index(), &flow, &record);
         }
+        outcome
     }
 
     /// Decides about a frame, counts a drop, and sends the copies.
@@ -240,7 +284,7 @@ impl Lane {
         moment: Moment<'_>,
         trace: &mut T,
     ) -> Result<Outcome, DropReason> {
-        let Moment { view, now } = moment;
+        let Moment { view, now, .. } = moment;
         let context = Context::live(now, &mut *trace);
         let mut line = view.line(context, &mut self.out, &mut self.outbox);
         let outcome = match source {
@@ -257,6 +301,11 @@ impl Lane {
                 None
             }
         };
+        if self.out.sender_moved
+            && let (Some(leases), Some(&mac)) = (view.leases(), frame.bytes()[6..].first_chunk())
+        {
+            leases.revoke_station(MacAddr(mac));
+        }
         self.send(frame, rewrite, counters, view, trace);
         outcome
     }
@@ -340,60 +389,5 @@ fn warm(batch: &mut Batch, from: PortId, view: &View) {
         };
         network.fdb.warm(vlan, MacAddr([s0, s1, s2, s3, s4, s5]));
         network.fdb.warm(vlan, MacAddr([d0, d1, d2, d3, d4, d5]));
-    }
-}
-
-/// The VLAN in which a frame is, if it is admitted, whose four bytes after the addresses are `tag`.
-fn vlan(mode: &VlanMode, tag: [u8; 4]) -> Option<VlanId> {
-    match mode {
-        VlanMode::Access { vid } | VlanMode::Dot1qTunnel { vid } => Some(*vid),
-        VlanMode::Trunk { native, .. } => VlanTag::from_bytes(tag)
-            .and_then(|tag| VlanId::new(tag.vid()))
-            .or(*native),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use switch::VlanSet;
-
-    const V10: Option<VlanId> = VlanId::new(10);
-    const V20: Option<VlanId> = VlanId::new(20);
-
-    /// A guess that differs from what admission says would warm the wrong entry, silently.
-    #[test]
-    fn the_guessed_vlan_is_the_one_that_admission_finds() {
-        let modes = [
-            VlanMode::Access { vid: V10.unwrap() },
-            VlanMode::Dot1qTunnel { vid: V10.unwrap() },
-            VlanMode::Trunk {
-                allowed: VlanSet::all(),
-                native: V10,
-                native_tagged: false,
-            },
-            VlanMode::Trunk {
-                allowed: VlanSet::all(),
-                native: None,
-                native_tagged: false,
-            },
-        ];
-        let tags = [
-            [0x08, 0, 0x45, 0],
-            [0x81, 0, 0, 20],
-            [0x81, 0, 0xe0, 20],
-            [0x88, 0xa8, 0, 20],
-            [0x81, 0, 0xe0, 0],
-        ];
-        let mut admitted = Vec::new();
-        for (mode, tag) in modes.iter().flat_map(|mode| tags.map(|tag| (mode, tag))) {
-            let bytes = [&[2; 12][..], &tag, &[0x86, 0xdd], &[0; 46]].concat();
-            let headers = Headers::parse(&bytes).unwrap();
-            if let Ok(found) = switch::vlan::classify(mode, &headers) {
-                assert_eq!(vlan(mode, tag), Some(found.vlan), "{mode:?}, {tag:x?}");
-                admitted.push(Some(found.vlan));
-            }
-        }
-        assert!(admitted.contains(&V10) && admitted.contains(&V20));
     }
 }

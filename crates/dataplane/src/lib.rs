@@ -16,6 +16,7 @@ mod answer;
 mod explain;
 mod finish;
 mod forwarder;
+mod offers;
 mod parse;
 mod process;
 #[allow(unsafe_code, reason = "an allocator cannot be written without")]
@@ -25,12 +26,14 @@ mod worker;
 
 pub use explain::{Explanation, Reply, explain, explain_reply};
 pub use forwarder::Forwarder;
+pub use offers::sweep as sweep_leases;
 pub use process::{Line, Outcome};
 pub use sys::HugePages;
-pub use view::{Counted, Outlet, View};
+pub use view::{Counted, Hook, Outlet, View};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
+use lease::Leases;
 use nat::Router;
 use nix::sys::eventfd::EventFd;
 use observe::Watch;
@@ -139,6 +142,7 @@ pub struct Dataplane {
     published: Arc<ArcSwap<View>>,
     workers: Vec<Handle>,
     events: Receiver<Event>,
+    leases: Option<Arc<Leases>>,
     /// Held while the view is replaced, so that no two replacements are made from the same one.
     replacing: Mutex<()>,
     origin: std::time::Instant,
@@ -153,15 +157,17 @@ struct Handle {
 }
 
 impl Dataplane {
-    /// Starts the workers, with an empty topology.
+    /// Starts the workers, with an empty topology. What they decide is lent to the kernel by `leases`, if
+    /// there are any.
     ///
     /// # Errors
     /// [`Error::Workers`], or what the system refused.
-    pub fn start(config: Config) -> Result<Self, Error> {
+    pub fn start(config: Config, leases: Option<Arc<Leases>>) -> Result<Self, Error> {
         if !(1..=256).contains(&config.workers) {
             return Err(Error::Workers(config.workers));
         }
-        let published = Arc::new(ArcSwap::from_pointee(View::new(config.workers)));
+        let view = View::new(config.workers).with_leases(leases.clone());
+        let published = Arc::new(ArcSwap::from_pointee(view));
         let (sender, events) = unbounded();
         let origin = std::time::Instant::now();
         let workers = (0..config.workers)
@@ -171,17 +177,18 @@ impl Dataplane {
             published,
             workers,
             events,
+            leases,
             replacing: Mutex::default(),
             origin,
         })
     }
 
-    /// Opens a port: its frames are carried as soon as a published topology knows it. Returns what is
-    /// counted there.
+    /// Opens a port: its frames are carried as soon as a published topology knows it. At a port with a hook
+    /// the kernel repeats what it can. Returns what is counted there.
     ///
     /// # Errors
     /// [`Error::AlreadyOpen`].
-    pub fn add_port(&self, id: PortId, port: Port) -> Result<Counted, Error> {
+    pub fn add_port(&self, id: PortId, port: Port, hook: Option<Hook>) -> Result<Counted, Error> {
         let _replacing = self.replacing();
         let view = self.view();
         if view.outlet(id).is_some() {
@@ -191,7 +198,10 @@ impl Dataplane {
         for _ in &port.queues {
             home.push(least_loaded(&view, &home, self.workers.len()));
         }
-        let outlet = Outlet::new(port.tx, self.workers.len()).at_home(home.clone());
+        let mut outlet = Outlet::new(port.tx, self.workers.len()).at_home(home.clone());
+        if let (Some(hook), Some(leases)) = (hook, &self.leases) {
+            outlet = outlet.hooked(hook, Arc::clone(leases), leases.open_port(id));
+        }
         let counted = outlet.counted().clone();
         self.replace(|view| view.with_outlet(id, Some(Arc::new(outlet))));
         for (worker, rx) in home.into_iter().zip(port.queues) {
@@ -213,6 +223,9 @@ impl Dataplane {
         drop(view);
         self.replace(|view| view.with_outlet(id, None));
         self.sync();
+        if let Some(leases) = &self.leases {
+            leases.close_port(id);
+        }
         true
     }
 
@@ -223,10 +236,33 @@ impl Dataplane {
         let is_new = !Arc::ptr_eq(&self.published.load().router, &router);
         let live = Arc::clone(&router.live);
         self.replace(|view| view.with_configuration(topology, router));
+        self.published.load().lock_hooks();
         if is_new {
             live.due.now();
             self.workers[0].wake();
         }
+    }
+
+    /// Takes back all that the kernel repeats, since something that decisions rest on was changed outside of
+    /// a configuration. What holds is lent again with its next frame.
+    pub fn recall(&self) {
+        if self.leases.is_some() {
+            let _replacing = self.replacing();
+            self.replace(View::clone);
+        }
+    }
+
+    /// Looks after what the kernel repeats: see [`sweep_leases`].
+    pub fn sweep_leases(&self) {
+        if let Some(leases) = &self.leases {
+            sweep_leases(leases, &self.topology(), self.now());
+        }
+    }
+
+    /// The book of what the kernel repeats, if it does.
+    #[must_use]
+    pub fn leases(&self) -> Option<&Leases> {
+        self.leases.as_deref()
     }
 
     /// Offers the record of every frame to `watch`, until [`Dataplane::unwatch`], and returns once
@@ -389,7 +425,11 @@ impl Dataplane {
     fn replace(&self, change: impl FnOnce(&View) -> View) {
         let mut next = change(&self.published.load());
         next.generation += 1;
+        let generation = next.lease_generation();
         self.published.store(Arc::new(next));
+        if let Some(leases) = &self.leases {
+            leases.begin(generation);
+        }
     }
 
     /// Waits until every worker did what it was told before and uses the newest view.

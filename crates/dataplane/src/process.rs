@@ -26,6 +26,7 @@
 use crate::parse::parse;
 use nat::{Arrival, Outbox, Rewrite, Routed, Router};
 use pipeline::{Context, Decision, DropReason, Frame, NetworkId, PortId, Trace};
+use switch::fdb::Learning;
 use switch::{Admitted, Forward, Ingress, Outputs, Topology};
 use wire::{Headers, MacAddr, VlanTag};
 
@@ -106,7 +107,8 @@ impl<T: Trace> Line<'_, T> {
         switch::arrive(context, topology, ingress, &headers, out);
         let admitted = switch::admit(context, ingress, &headers)?;
         switch::within_rate(context, ingress, frame)?;
-        switch::learn(context, ingress, admitted.vlan, headers.src)?;
+        let learning = switch::learn(context, ingress, admitted.vlan, headers.src)?;
+        out.sender_moved = matches!(learning, Learning::Moved { .. });
         let forward = switch::forward(context, ingress, admitted.vlan, headers.src, headers.dst)?;
         let arrival = Arrival {
             network: ingress.network.id,

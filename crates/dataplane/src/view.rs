@@ -7,12 +7,15 @@
 
 use crate::process::Line;
 use arc_swap::ArcSwap;
+use lease::{Leases, Share};
 use nat::{Outbox, Router};
 use observe::{Watch, Watches};
 use pipeline::{Context, DropReason, PortCounters, PortId, PortTotals, WorkerId};
 use port::Tx;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use switch::{Outputs, Topology};
+use wire::MacAddr;
 
 /// An open port, as every worker sees it.
 #[derive(Debug)]
@@ -21,18 +24,59 @@ pub struct Outlet {
     pub tx: Arc<dyn Tx>,
     counters: Counted,
     home: Vec<WorkerId>,
+    hook: Option<Hook>,
 }
 
-/// The workers' counters of a port, to be read at any time, also when the port is closed.
+/// The place where the kernel repeats what was decided about a port's frames.
+#[derive(Debug)]
+pub struct Hook {
+    /// The number of the interface at which the program hangs.
+    pub interface: u32,
+    /// The MAC address of the interface at the other end.
+    pub mac: MacAddr,
+    /// Whether the program takes the port for locked, as it does at first.
+    locked: AtomicBool,
+}
+
+impl Hook {
+    /// The program at `interface`, whose other end has the address `mac`.
+    #[must_use]
+    pub const fn new(interface: u32, mac: MacAddr) -> Self {
+        Self {
+            interface,
+            mac,
+            locked: AtomicBool::new(true),
+        }
+    }
+
+    /// Tells the program whether the port is locked, if it does not know yet.
+    pub(crate) fn lock(&self, locked: bool, leases: &Leases) {
+        if self.locked.swap(locked, Relaxed) != locked {
+            leases.lock(self.interface, locked);
+        }
+    }
+}
+
+/// All that is counted at a port, to be read at any time, also when the port is closed.
 #[derive(Debug, Clone)]
-pub struct Counted(Arc<[PortCounters]>);
+pub struct Counted {
+    workers: Arc<[PortCounters]>,
+    kernel: Option<(Arc<Leases>, Arc<Share>)>,
+}
 
 impl Counted {
-    /// Returns the sum over all workers.
+    /// Returns the sum over all workers and the kernel's leases.
     #[must_use]
     pub fn totals(&self) -> PortTotals {
         let mut totals = PortTotals::default();
-        self.0.iter().for_each(|c| c.add_to(&mut totals));
+        self.workers.iter().for_each(|c| c.add_to(&mut totals));
+        if let Some((leases, share)) = &self.kernel {
+            let repeated = leases.repeated(share);
+            totals.rx_frames += repeated.rx_frames;
+            totals.rx_bytes += repeated.rx_bytes;
+            totals.tx_frames += repeated.tx_frames;
+            totals.tx_bytes += repeated.tx_bytes;
+        }
         totals
     }
 }
@@ -43,9 +87,27 @@ impl Outlet {
     pub fn new(tx: Arc<dyn Tx>, workers: usize) -> Self {
         Self {
             tx,
-            counters: Counted((0..workers).map(|_| PortCounters::default()).collect()),
+            counters: Counted {
+                workers: (0..workers).map(|_| PortCounters::default()).collect(),
+                kernel: None,
+            },
             home: Vec::new(),
+            hook: None,
         }
+    }
+
+    /// The same port, whose frames the kernel may repeat; `share` counts those.
+    #[must_use]
+    pub fn hooked(mut self, hook: Hook, leases: Arc<Leases>, share: Arc<Share>) -> Self {
+        self.counters.kernel = Some((leases, share));
+        self.hook = Some(hook);
+        self
+    }
+
+    /// The place where the kernel repeats, if it does.
+    #[must_use]
+    pub const fn hook(&self) -> Option<&Hook> {
+        self.hook.as_ref()
     }
 
     /// The same port, whose queues are received from by the workers `home`, in the order of the
@@ -64,16 +126,16 @@ impl Outlet {
     /// The counters that `worker` alone writes.
     #[must_use]
     pub fn counters(&self, worker: WorkerId) -> &PortCounters {
-        &self.counters.0[worker.index()]
+        &self.counters.workers[worker.index()]
     }
 
-    /// Returns the counters of all workers.
+    /// Returns all that is counted there.
     #[must_use]
     pub fn counted(&self) -> &Counted {
         &self.counters
     }
 
-    /// Returns the sum over all workers.
+    /// Returns the sum of all that is counted there.
     #[must_use]
     pub fn totals(&self) -> PortTotals {
         self.counters.totals()
@@ -91,7 +153,8 @@ pub struct View {
     /// What the router's own frames count, a worker each.
     own: Arc<[PortCounters]>,
     watches: Watches,
-    /// Counts up with every publication.
+    leases: Option<Arc<Leases>>,
+    /// Counts up with every publication. The kernel's leases are of one of them.
     pub generation: u64,
 }
 
@@ -105,14 +168,54 @@ impl View {
             outlets: Vec::new(),
             own: (0..workers).map(|_| PortCounters::default()).collect(),
             watches: Arc::default(),
+            leases: None,
             generation: 0,
         }
+    }
+
+    /// The same view, whose decisions the kernel may repeat.
+    #[must_use]
+    pub fn with_leases(self, leases: Option<Arc<Leases>>) -> Self {
+        Self { leases, ..self }
+    }
+
+    /// The generation of leases of what is decided by this view.
+    #[expect(clippy::cast_possible_truncation, reason = "the low half is meant")]
+    #[must_use]
+    pub const fn lease_generation(&self) -> u32 {
+        self.generation as u32
+    }
+
+    /// The book of what the kernel repeats, if it does.
+    #[must_use]
+    pub fn leases(&self) -> Option<&Leases> {
+        self.leases.as_deref()
     }
 
     /// The open port `id`.
     #[must_use]
     pub fn outlet(&self, id: PortId) -> Option<&Arc<Outlet>> {
         self.outlets.get(id.index())?.as_ref()
+    }
+
+    /// All open ports.
+    pub(crate) fn outlets(&self) -> impl Iterator<Item = (PortId, &Arc<Outlet>)> {
+        let ids = (0..).map(PortId);
+        ids.zip(&self.outlets)
+            .filter_map(|(id, outlet)| Some((id, outlet.as_ref()?)))
+    }
+
+    /// Tells the kernel which ports are locked to their addresses. Until it knows, their frames stay with the
+    /// workers.
+    pub fn lock_hooks(&self) {
+        let Some(leases) = self.leases() else {
+            return;
+        };
+        for (id, outlet) in self.outlets() {
+            if let (Some(hook), Some(port)) = (outlet.hook(), self.topology.port(id)) {
+                hook.lock(port.lock.is_some(), leases);
+            }
+        }
     }
 
     /// The workers that own the queues of open ports, one for each queue.

@@ -111,7 +111,7 @@ impl Worker {
         self.take_priority();
         let mut ready = [EpollEvent::empty(); READY];
         loop {
-            let awake = self.quiet() < self.config.spin;
+            let awake = self.quiet() < self.config.spin || self.forwarder.has_offers();
             let timeout = if awake {
                 EpollTimeout::ZERO
             } else {
@@ -141,6 +141,9 @@ impl Worker {
                 } else {
                     self.serve(event);
                 }
+            }
+            if self.forwarder.has_offers() {
+                self.forwarder.end_round(self.view.load(), self.now);
             }
             self.poll();
         }

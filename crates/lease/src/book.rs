@@ -8,6 +8,7 @@ use crate::kernel::Kernel;
 use crate::{Carried, Key, Lease};
 use pipeline::{NetworkId, PortId};
 use std::collections::{HashMap, HashSet};
+use std::hash::Hash;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use wire::{MacAddr, VlanId};
@@ -50,9 +51,11 @@ impl Held {
     }
 }
 
-/// What a port's ended leases carried, to be read at any time.
+/// What the ended leases of a port carried, to be read at any time.
 #[derive(Debug, Default)]
 pub struct Share {
+    /// Tells ports apart, also those that had one number after the other.
+    id: u64,
     rx_frames: AtomicU64,
     rx_bytes: AtomicU64,
     tx_frames: AtomicU64,
@@ -112,31 +115,46 @@ struct Book {
     free: Vec<u32>,
     ended: Vec<u32>,
     stations: HashMap<[u8; 6], HashSet<u32>>,
-    ports: HashMap<PortId, Port>,
+    ports: HashMap<PortId, Arc<Share>>,
+    /// The slots that count for each share, those of ended leases among them.
+    counting: HashMap<u64, HashSet<u32>>,
+    shares: u64,
     /// Leases that found no room.
     refused: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 enum Slot {
     Free,
     Out(Entry),
-    Ended(Basis),
+    Ended(Entry),
 }
 
-#[derive(Debug, Clone, Copy)]
+impl Slot {
+    /// The lease there, out or ended.
+    const fn entry(&self) -> Option<&Entry> {
+        match self {
+            Self::Free => None,
+            Self::Out(entry) | Self::Ended(entry) => Some(entry),
+        }
+    }
+}
+
+#[derive(Debug, Clone)]
 struct Entry {
     key: Key,
     basis: Basis,
+    ends: Ends,
     terms: [u32; 3],
     /// [`Carried::last`] when it was last looked at.
     last: u64,
 }
 
-#[derive(Debug, Default)]
-struct Port {
-    share: Arc<Share>,
-    slots: HashSet<u32>,
+/// Where a lease's frames are counted.
+#[derive(Debug, Clone)]
+struct Ends {
+    from: Arc<Share>,
+    to: Arc<Share>,
 }
 
 /// Slots that are looked at under one lock.
@@ -161,20 +179,31 @@ impl Leases {
 
     /// Takes a port in and returns the counters of what it shares with the kernel.
     pub fn open_port(&self, port: PortId) -> Arc<Share> {
-        Arc::clone(&self.book().ports.entry(port).or_default().share)
+        let mut book = self.book();
+        book.shares += 1;
+        let share = Arc::new(Share {
+            id: book.shares,
+            ..Share::default()
+        });
+        book.ports.insert(port, Arc::clone(&share));
+        share
     }
 
-    /// Takes back the leases of a port and forgets it. What they carried is in its share then.
+    /// Takes back the leases of a port and forgets it. Its share goes on counting until they are settled.
     pub fn close_port(&self, port: PortId) {
-        {
-            let mut book = self.book();
-            let slots = book.ports.get(&port).map(|it| it.slots.clone());
-            for slot in slots.into_iter().flatten() {
-                book.end(&*self.kernel, slot);
-            }
+        let mut book = self.book();
+        let Some(share) = book.ports.remove(&port) else {
+            return;
+        };
+        let slots = book.counting.get(&share.id).cloned();
+        for slot in slots.into_iter().flatten() {
+            book.end(&*self.kernel, slot);
         }
-        self.settle();
-        self.book().ports.remove(&port);
+    }
+
+    /// Says whether the port at an interface is locked to its addresses.
+    pub fn lock(&self, interface: u32, locked: bool) {
+        self.kernel.lock(interface, locked);
     }
 
     /// Lends a lease, unless it is out already, both its ports are not open, or `holds` says no: it is asked
@@ -207,8 +236,8 @@ impl Leases {
         self.kernel.begin(generation);
     }
 
-    /// Looks at every lease once: ends it if it is of another generation or if `holds` says no, which is told
-    /// whether it was used since the last look.
+    /// Looks at every lease once: ends it if it is of another generation or if `holds` says no. That is told
+    /// whether the lease was used since the last look, also of those that have ended since.
     pub fn sweep(&self, mut holds: impl FnMut(&Held, bool) -> bool) {
         let generation = self.generation.load(Relaxed);
         let mut from = 0;
@@ -216,16 +245,15 @@ impl Leases {
             let mut book = self.book();
             let to = book.slots.len().min(from + SLICE);
             for index in from..to {
-                let Slot::Out(entry) = book.slots[index] else {
+                let (Slot::Out(entry) | Slot::Ended(entry)) = &mut book.slots[index] else {
                     continue;
                 };
                 let slot = number(index);
                 let carried = self.kernel.carried(slot);
-                let held = entry.held(carried);
-                if entry.key.generation != generation || !holds(&held, carried.last != entry.last) {
+                let is_used = std::mem::replace(&mut entry.last, carried.last) != carried.last;
+                let holds = holds(&entry.held(carried), is_used);
+                if entry.key.generation != generation || !holds {
                     book.end(&*self.kernel, slot);
-                } else if let Slot::Out(entry) = &mut book.slots[index] {
-                    entry.last = carried.last;
                 }
             }
             if to == book.slots.len() {
@@ -252,22 +280,19 @@ impl Leases {
 
     /// Returns what the kernel carried at a port since it was opened, also when it is closed by now.
     #[must_use]
-    pub fn repeated(&self, port: PortId, share: &Arc<Share>) -> Repeated {
+    pub fn repeated(&self, share: &Share) -> Repeated {
         let book = self.book();
         let mut all = share.read();
-        let open = book.ports.get(&port);
-        let open = open.filter(|it| Arc::ptr_eq(&it.share, share));
-        for &slot in open.iter().flat_map(|it| &it.slots) {
-            let (Slot::Out(Entry { basis, .. }) | Slot::Ended(basis)) = book.slots[slot as usize]
-            else {
+        for &slot in book.counting.get(&share.id).into_iter().flatten() {
+            let Some(Entry { ends, .. }) = book.slots[slot as usize].entry() else {
                 continue;
             };
             let carried = self.kernel.carried(slot);
-            if basis.from == port {
+            if ends.from.id == share.id {
                 all.rx_frames += carried.frames;
                 all.rx_bytes += carried.bytes;
             }
-            if basis.to == port {
+            if ends.to.id == share.id {
                 all.tx_frames += carried.frames;
                 all.tx_bytes += carried.bytes;
             }
@@ -318,83 +343,91 @@ impl Entry {
 
 impl Book {
     fn lend(&mut self, kernel: &dyn Kernel, lease: &Lease, basis: Basis) -> bool {
-        let Basis { from, to, .. } = basis;
-        if !self.ports.contains_key(&from) || !self.ports.contains_key(&to) {
+        let share = |port| self.ports.get(&port).cloned();
+        let (Some(from), Some(to)) = (share(basis.from), share(basis.to)) else {
             return false;
-        }
+        };
         let (key, terms) = (lease.key, [lease.out, lease.way, lease.mtu]);
         if let Some(&slot) = self.keys.get(&key) {
-            if matches!(self.slots[slot as usize], Slot::Out(it) if it.terms == terms && it.basis == basis)
-            {
+            let same = |it: &Entry| it.terms == terms && it.basis == basis;
+            if matches!(&self.slots[slot as usize], Slot::Out(it) if same(it)) {
                 return false;
             }
             self.end(kernel, slot);
         }
-        let Some(slot) = self.free.pop() else {
+        let Some(slot) = self.place(kernel, lease) else {
             self.refused += 1;
             return false;
         };
-        kernel.fill(slot, lease);
-        if !kernel.insert(&key, slot) {
-            kernel.close(slot);
-            self.free.push(slot);
-            self.refused += 1;
-            return false;
-        }
         self.keys.insert(key, slot);
         for mac in [key.from, key.to] {
             self.stations.entry(mac).or_default().insert(slot);
         }
-        for port in [from, to] {
-            if let Some(port) = self.ports.get_mut(&port) {
-                port.slots.insert(slot);
-            }
+        for share in [&from, &to] {
+            self.counting.entry(share.id).or_default().insert(slot);
         }
         self.slots[slot as usize] = Slot::Out(Entry {
             key,
             basis,
+            ends: Ends { from, to },
             terms,
             last: 0,
         });
         true
     }
 
+    /// Puts a lease into a free slot, and its key beside the others.
+    fn place(&mut self, kernel: &dyn Kernel, lease: &Lease) -> Option<u32> {
+        let slot = self.free.pop()?;
+        kernel.fill(slot, lease);
+        if kernel.insert(&lease.key, slot) {
+            return Some(slot);
+        }
+        kernel.close(slot);
+        self.free.push(slot);
+        None
+    }
+
     /// Takes a lease back. Its slot still counts for its ports.
     fn end(&mut self, kernel: &dyn Kernel, slot: u32) {
-        let Slot::Out(Entry { key, basis, .. }) = self.slots[slot as usize] else {
+        let Slot::Out(entry) = &self.slots[slot as usize] else {
             return;
         };
+        let (entry, key) = (entry.clone(), entry.key);
         kernel.close(slot);
         kernel.remove(&key);
         self.keys.remove(&key);
         for mac in [key.from, key.to] {
-            if let Some(slots) = self.stations.get_mut(&mac) {
-                slots.remove(&slot);
-                if slots.is_empty() {
-                    self.stations.remove(&mac);
-                }
-            }
+            leave(&mut self.stations, &mac, slot);
         }
-        self.slots[slot as usize] = Slot::Ended(basis);
+        self.slots[slot as usize] = Slot::Ended(entry);
         self.ended.push(slot);
     }
 
     /// Puts what an ended lease carried to its ports, and frees its slot.
     fn free(&mut self, kernel: &dyn Kernel, slot: u32) {
-        let Slot::Ended(Basis { from, to, .. }) = self.slots[slot as usize] else {
+        let Slot::Ended(entry) = &self.slots[slot as usize] else {
             return;
         };
+        let Ends { from, to } = &entry.ends;
         let carried = kernel.carried(slot);
-        if let Some(port) = self.ports.get_mut(&from) {
-            port.share.received(carried);
-            port.slots.remove(&slot);
-        }
-        if let Some(port) = self.ports.get_mut(&to) {
-            port.share.sent(carried);
-            port.slots.remove(&slot);
+        from.received(carried);
+        to.sent(carried);
+        for share in [from.id, to.id] {
+            leave(&mut self.counting, &share, slot);
         }
         self.slots[slot as usize] = Slot::Free;
         self.free.push(slot);
+    }
+}
+
+/// Removes a slot from those under `key`.
+fn leave<K: Eq + Hash>(index: &mut HashMap<K, HashSet<u32>>, key: &K, slot: u32) {
+    if let Some(slots) = index.get_mut(key) {
+        slots.remove(&slot);
+        if slots.is_empty() {
+            index.remove(key);
+        }
     }
 }
 

@@ -115,7 +115,7 @@ pub struct Lease {
     pub mtu: u32,
     /// Frames repeated. A superframe is one, as for a port.
     pub frames: u64,
-    /// Their bytes, from the MAC addresses on, without a tag.
+    /// Their bytes, from the MAC addresses on, with the tag.
     pub bytes: u64,
     /// The time of the last one, nanoseconds of `CLOCK_MONOTONIC_COARSE`.
     pub last: u64,

@@ -308,6 +308,9 @@ fn repeat(it: &mut Assembler) {
     it.mov(R1, 1);
     it.atomic(AtomicOp::Add, R8.field(field!(Lease.frames)), R1);
     it.load(R1, R6.field(field!(SkBuff.len)));
+    it.load(R2, R6.field(field!(SkBuff.vlan_present)));
+    it.note("the tag that lies beside it");
+    it.when(R2.is_not(0), |it| it.add(R1, 4));
     it.atomic(AtomicOp::Add, R8.field(field!(Lease.bytes)), R1);
     it.store(R8.field(field!(Lease.last)), R9);
     // The host's end has another MAC address, so the frame is marked as somebody else's.

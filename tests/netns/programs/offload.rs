@@ -112,7 +112,7 @@ fn leases_carry_are_taken_back_and_stay_counted() {
     let it = Host::new();
     let shares = PORTS.map(|port| it.leases.open_port(port));
     let frames = |port: usize| {
-        let all = it.leases.repeated(PORTS[port], &shares[port]);
+        let all = it.leases.repeated(&shares[port]);
         (all.rx_frames, all.tx_frames)
     };
     assert_eq!(it.answers(), 0);

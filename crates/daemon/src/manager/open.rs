@@ -217,7 +217,7 @@ impl Writer {
             persistence,
             interface,
         } = opened;
-        let added = self.dataplane.add_port(id, port);
+        let added = self.dataplane.add_port(id, port, None);
         let counted = added.map_err(|error| ApiError::internal(error.to_string()))?;
         let earlier = self.open.remove(&id);
         let status = PortStatus {

@@ -343,7 +343,7 @@ proptest! {
             None
         } else if host.repeats(&arrival) {
             expected.frames += 1;
-            expected.bytes += arrival.length as u64;
+            expected.bytes += arrival.with_tag().len() as u64;
             expected.last = NOW;
             let way = match host.way {
                 Way::Out => bpf::interpreter::Way::Egress,
