@@ -2,111 +2,58 @@
 
 use crate::desired::Network;
 use crate::ipam::derive_mac;
-use crate::model::{Endpoint, EndpointId, Isolation, Port, PortKind, PortSettings, Sandbox, Via};
+use crate::model::{
+    Endpoint, EndpointId, Isolation, NamespaceId, Port, PortKind, PortSettings, Sandbox,
+};
 use crate::network::is_special;
 use crate::placed::PlacedNetwork;
 use crate::plan::{InterfacePlan, TAP_MTU_MAX};
 use crate::{Change, Error, State};
 use ipnet::IpNet;
-use model::{Invalid, Lock, Policy, Rate, VlanMode, check_ifname};
+use model::{Attach, Invalid, Lock, Policy, Via, VlanMode};
 use pipeline::NetworkId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
-use wire::{MacAddr, VlanId};
-
-/// An endpoint to be made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttachRequest {
-    /// The namespace; without one the endpoint waits to be joined.
-    pub sandbox: Option<Sandbox>,
-    /// The network's name.
-    pub network: String,
-    /// The interface's name.
-    pub ifname: String,
-    /// Its addresses. Each subnet of a family without one gives its next free address.
-    pub addresses: Vec<IpNet>,
-    /// Its default routers; the subnets' gateways if none.
-    pub gateways: Option<Vec<IpAddr>>,
-    /// Its MAC address; derived if none.
-    pub mac: Option<MacAddr>,
-    /// Its VLAN; the network's default if none.
-    pub vlan: Option<VlanId>,
-    /// Its interface's MTU; the network's if none.
-    pub mtu: Option<u16>,
-    /// What others in the network find it by: a container's name. The port has it as well, unless
-    /// another port has it; the port of an endpoint without a name has the endpoint's id.
-    pub name: Option<String>,
-    /// Further names.
-    pub aliases: Vec<String>,
-    /// Whether the port is locked to its addresses.
-    pub locked: bool,
-    /// Whether the port is protected.
-    pub isolated: Isolation,
-    /// How much it may send, and as much receive.
-    pub rate: Option<Rate>,
-    /// The TAP's queues, 1 to 16.
-    pub queues: u8,
-    /// Free words.
-    pub labels: BTreeMap<String, String>,
-}
-
-impl AttachRequest {
-    /// The plainest request: locked, everything else derived.
-    #[must_use]
-    pub fn new(sandbox: Sandbox, network: &str, ifname: &str) -> Self {
-        Self {
-            sandbox: Some(sandbox),
-            network: network.to_owned(),
-            ifname: ifname.to_owned(),
-            addresses: Vec::new(),
-            gateways: None,
-            mac: None,
-            vlan: None,
-            mtu: None,
-            name: None,
-            aliases: Vec::new(),
-            locked: true,
-            isolated: Isolation::AsNetwork,
-            rate: None,
-            queues: 1,
-            labels: BTreeMap::new(),
-        }
-    }
-}
+use wire::MacAddr;
 
 impl State {
-    /// Checks an endpoint to be made. The plan is what the kernel has to do for it.
+    /// Checks an endpoint to be made; `identity` is that of the namespace that it names. The plan is
+    /// what the kernel has to do for it.
     ///
     /// # Errors
     /// Which value does not do, and what would.
     pub fn attach(
         &self,
-        request: &AttachRequest,
+        request: &Attach,
+        identity: Option<NamespaceId>,
     ) -> Result<(Endpoint, Change, InterfacePlan), Error> {
-        let network = self.network_named(&request.network)?;
-        check_ifname("ifname", &request.ifname)?;
+        let network = self.network_named(request.network.as_str())?;
+        request.check()?;
         self.check_room()?;
-        if let Some(sandbox) = &request.sandbox {
+        let sandbox = request.netns.clone();
+        let sandbox = sandbox.map(|namespace| Sandbox {
+            namespace,
+            identity,
+        });
+        if let Some(sandbox) = &sandbox {
             self.check_interface_free(Some(sandbox), &request.ifname)?;
         }
-        Invalid::unless_in("queues", request.queues, &model::PortKind::QUEUES)?;
         let id = EndpointId(self.placed.next_endpoint);
-        self.check_names(network, id, request.name.as_deref(), &request.aliases)?;
-        request.rate.map_or(Ok(()), |rate| rate.check())?;
-        let name = self.port_name(id, request.name.as_deref())?;
-        let addresses = self.choose_addresses(network, request)?;
+        self.check_name(network, id, request.name.as_ref())?;
+        let name = self.port_name(id, request.name.as_ref())?;
+        let addresses = self.choose_addresses(network, sandbox.as_ref(), request)?;
         let endpoint = Endpoint {
             id,
             network: network.id,
             port: self.free_port_id(),
-            sandbox: request.sandbox.clone(),
             via: Via::Tap,
             name: request.name.clone(),
             aliases: request.aliases.clone(),
             ifname: request.ifname.clone(),
-            mac: self.choose_mac(network, request, id, &addresses)?,
+            mac: self.choose_mac(network, sandbox.as_ref(), request, id, &addresses)?,
             gateways: choose_gateways(&network, request, &addresses)?,
             mtu: choose_mtu(&network, request, &addresses)?,
+            sandbox,
             addresses,
             queues: request.queues,
             policy: Policy::default(),
@@ -138,12 +85,13 @@ impl State {
     fn choose_addresses(
         &self,
         network: PlacedNetwork<'_>,
-        request: &AttachRequest,
+        sandbox: Option<&Sandbox>,
+        request: &Attach,
     ) -> Result<Vec<IpNet>, Error> {
         let mut chosen = Vec::new();
         for &wanted in &request.addresses {
             check_address(&network, wanted)?;
-            self.check_address_free(network.id, request.sandbox.as_ref(), wanted.addr(), &chosen)?;
+            self.check_address_free(network.id, sandbox, wanted.addr(), &chosen)?;
             chosen.push(wanted);
         }
         let asked = |ipv4| {
@@ -173,11 +121,12 @@ impl State {
     fn choose_mac(
         &self,
         network: PlacedNetwork<'_>,
-        request: &AttachRequest,
+        sandbox: Option<&Sandbox>,
+        request: &Attach,
         id: EndpointId,
         addresses: &[IpNet],
     ) -> Result<MacAddr, Error> {
-        let near = |e: &&Endpoint| e.network == network.id || e.is_beside(request.sandbox.as_ref());
+        let near = |e: &&Endpoint| e.network == network.id || e.is_beside(sandbox);
         let gateway = network.has_gateway().then(|| self.gateway_mac(network.id));
         let owner = |mac| {
             let endpoint = self.endpoints().filter(near).find(|e| e.mac == mac);
@@ -191,9 +140,6 @@ impl State {
                 owner(mac).is_some()
             }));
         };
-        if !mac.is_valid_source() {
-            return Err(Error::BadMac(mac));
-        }
         match owner(mac) {
             Some(owner) => Err(Error::MacTaken { mac, owner }),
             None => Ok(mac),
@@ -262,7 +208,7 @@ fn check_address(network: &Network, wanted: IpNet) -> Result<(), Error> {
 /// leads on.
 fn choose_gateways(
     network: &Network,
-    request: &AttachRequest,
+    request: &Attach,
     addresses: &[IpNet],
 ) -> Result<Vec<IpAddr>, Error> {
     let mut chosen: Vec<IpAddr> = Vec::new();
@@ -297,11 +243,7 @@ fn choose_gateways(
     Ok(chosen)
 }
 
-fn choose_mtu(
-    network: &Network,
-    request: &AttachRequest,
-    addresses: &[IpNet],
-) -> Result<u16, Error> {
+fn choose_mtu(network: &Network, request: &Attach, addresses: &[IpNet]) -> Result<u16, Error> {
     let most = network.mtu.min(TAP_MTU_MAX);
     let Some(mtu) = request.mtu else {
         return Ok(most);
@@ -315,7 +257,7 @@ fn choose_mtu(
     Ok(mtu)
 }
 
-fn port_of(endpoint: &Endpoint, name: String, request: &AttachRequest) -> Port {
+fn port_of(endpoint: &Endpoint, name: String, request: &Attach) -> Port {
     // Without an address of ours the sandbox finds its own (DHCP, say): the lock then binds its
     // MAC alone.
     let lock = request.locked.then(|| Lock {
@@ -324,7 +266,11 @@ fn port_of(endpoint: &Endpoint, name: String, request: &AttachRequest) -> Port {
     });
     let settings = PortSettings {
         vlan: request.vlan.map(|vid| VlanMode::Access { vid }),
-        isolated: request.isolated,
+        isolated: if request.isolated {
+            Isolation::On
+        } else {
+            Isolation::AsNetwork
+        },
         lock,
         rate: request.rate,
         ..PortSettings::default()

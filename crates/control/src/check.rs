@@ -106,6 +106,9 @@ impl State {
                     port.name
                 )));
             }
+            if endpoint.sandbox.is_some() && endpoint.interface().is_none() {
+                return Err(contradiction(format!("endpoint {id} has no veth")));
+            }
             if id.0 >= self.placed.next_endpoint {
                 return Err(contradiction(format!(
                     "the next endpoint's id is not after {id}"

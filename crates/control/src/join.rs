@@ -9,45 +9,24 @@
 //! Addresses, MAC and names stay the endpoint's while it waits. What is published of it does not:
 //! a listener nobody answers behind would only take the port from others.
 
-use crate::model::{Endpoint, EndpointId, NamespaceId, Port, Sandbox, Via};
+use crate::model::{Endpoint, EndpointId, NamespaceId, Port, Sandbox};
 use crate::placed::PlacedNetwork;
 use crate::plan::{InterfacePlan, InterfaceStep};
 use crate::state::not_found;
 use crate::{Change, Error, State};
-use model::{Name, check_ifname};
-use std::collections::BTreeMap;
-
-/// A sandbox that joins an endpoint.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct JoinRequest {
-    /// The sandbox.
-    pub sandbox: Sandbox,
-    /// The interface's name there; of one that is moved there, its name before that.
-    pub ifname: String,
-    /// How the interface gets there.
-    pub via: Via,
-}
-
-/// What is to be different about an endpoint; `None` stays.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct EndpointChange {
-    /// What others in the network find it by.
-    pub name: Option<String>,
-    /// Further names, all of them.
-    pub aliases: Option<Vec<String>>,
-    /// Free words, all of them.
-    pub labels: Option<BTreeMap<String, String>>,
-}
+use model::{EndpointSet, Join, Name, Via};
 
 impl State {
-    /// Checks that a sandbox can join an endpoint. The plan is what the kernel has to do for it.
+    /// Checks that a sandbox can join an endpoint; `identity` is that of its namespace, if it is there,
+    /// and of a veth our end is named. The plan is what the kernel has to do for it.
     ///
     /// # Errors
     /// [`Error::Joined`] when it has one; which value does not do, and what would.
     pub fn join(
         &self,
         id: EndpointId,
-        request: &JoinRequest,
+        request: &Join,
+        identity: Option<NamespaceId>,
     ) -> Result<(Endpoint, Change, InterfacePlan), Error> {
         let old = self.endpoint_with(id)?;
         if let Some(sandbox) = &old.sandbox {
@@ -56,17 +35,19 @@ impl State {
                 sandbox: sandbox.namespace.to_string(),
             });
         }
-        check_ifname("ifname", &request.ifname)?;
+        request.check()?;
         let endpoint = Endpoint {
-            sandbox: Some(request.sandbox.clone()),
+            sandbox: Some(Sandbox {
+                namespace: request.netns.clone(),
+                identity,
+            }),
             ifname: request.ifname.clone(),
             via: request.via.clone(),
             ..old.clone()
         };
-        if let Some((place, ifname)) = endpoint.interface() {
-            check_ifname("ifname", ifname)?;
-            self.check_interface_free(place, ifname)?;
-        }
+        let no_veth = || not_found("veth of endpoint", &id.to_string());
+        let (place, ifname) = endpoint.interface().ok_or_else(no_veth)?;
+        self.check_interface_free(place, ifname)?;
         let plan = endpoint.plan();
         Ok((endpoint.clone(), self.put(endpoint)?, plan))
     }
@@ -106,24 +87,24 @@ impl State {
     pub fn set_endpoint(
         &self,
         id: EndpointId,
-        change: EndpointChange,
+        set: &EndpointSet,
     ) -> Result<(Endpoint, Change), Error> {
         let old = self.endpoint_with(id)?;
         let endpoint = Endpoint {
-            name: change.name.or_else(|| old.name.clone()),
-            aliases: change.aliases.unwrap_or_else(|| old.aliases.clone()),
-            labels: change.labels.unwrap_or_else(|| old.labels.clone()),
+            name: set.name.as_ref().or(old.name.as_ref()).cloned(),
+            aliases: set.aliases.as_ref().unwrap_or(&old.aliases).clone(),
+            labels: set.labels.as_ref().unwrap_or(&old.labels).clone(),
             ..old.clone()
         };
         let network = self
             .network(endpoint.network)
             .ok_or_else(|| not_found("network", &endpoint.network.to_string()))?;
-        self.check_names(network, id, endpoint.name.as_deref(), &endpoint.aliases)?;
+        self.check_name(network, id, endpoint.name.as_ref())?;
         let port = self.port_with_endpoint(&endpoint)?;
         let name = if endpoint.name == old.name {
             port.name.clone()
         } else {
-            self.port_name(id, endpoint.name.as_deref())?
+            self.port_name(id, endpoint.name.as_ref())?
         };
         let port = Port {
             name,
@@ -139,13 +120,13 @@ impl State {
     }
 
     /// The name of an endpoint's port: the endpoint's own unless another port has it, then its id.
-    pub(crate) fn port_name(&self, id: EndpointId, wanted: Option<&str>) -> Result<String, Error> {
+    pub(crate) fn port_name(&self, id: EndpointId, wanted: Option<&Name>) -> Result<String, Error> {
         let other = |name: &str| {
             let port = self.port_named(name).ok();
             port.is_some_and(|port| self.endpoint_of(port).is_none_or(|e| e.id != id))
         };
-        if let Some(name) = wanted.filter(|name| !other(name)) {
-            return Ok(name.to_owned());
+        if let Some(name) = wanted.filter(|name| !other(name.as_str())) {
+            return Ok(name.to_string());
         }
         let name = id.to_string();
         if other(&name) {
@@ -155,28 +136,23 @@ impl State {
     }
 
     /// An endpoint's name is nobody else's in its network; an alias may be.
-    pub(crate) fn check_names(
+    pub(crate) fn check_name(
         &self,
         network: PlacedNetwork<'_>,
         id: EndpointId,
-        name: Option<&str>,
-        aliases: &[String],
+        name: Option<&Name>,
     ) -> Result<(), Error> {
-        for alias in aliases {
-            alias.parse::<Name>()?;
-        }
         let Some(name) = name else {
             return Ok(());
         };
-        name.parse::<Name>()?;
         let mut others = self
             .endpoints()
             .filter(|e| e.network == network.id && e.id != id);
-        let has = |e: &Endpoint| e.name.as_deref() == Some(name) || e.id.to_string() == name;
+        let has = |e: &Endpoint| e.name.as_ref() == Some(name) || e.id.to_string() == name.as_str();
         match others.find(|e| has(e)) {
             None => Ok(()),
             Some(owner) => Err(Error::EndpointNameTaken {
-                name: name.to_owned(),
+                name: name.to_string(),
                 network: network.name.clone(),
                 owner: owner.id.to_string(),
             }),
@@ -202,8 +178,17 @@ impl Endpoint {
         Some(match &self.via {
             Via::Tap => (Some(sandbox), &self.ifname),
             Via::MovedTap => (None, &self.ifname),
-            Via::Veth { host } => (None, host),
+            Via::Veth { host } => (None, host.as_ref()?),
         })
+    }
+
+    /// Our end of its veth, while it is in a sandbox by one.
+    #[must_use]
+    pub fn veth(&self) -> Option<&str> {
+        match self.via {
+            Via::Veth { .. } => self.interface().map(|(_, host)| host),
+            Via::Tap | Via::MovedTap => None,
+        }
     }
 
     /// Returns whether its interface is in this namespace.

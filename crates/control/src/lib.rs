@@ -57,22 +57,18 @@ mod statics;
 mod stored;
 mod uplink;
 
-pub use attach::AttachRequest;
 pub use attachment::{Attachment, Hidden, Uplink};
 pub use change::Change;
 pub use desired::{Network, Operation, Subnet};
 pub use error::Error;
 pub use facts::{LinkFacts, UplinkFacts};
 pub use file::{FileError, VERSION, read_json};
-pub use join::{EndpointChange, JoinRequest};
 pub use live::Live;
 pub use model::{
     Endpoint, EndpointId, Isolation, Mirror, NamespaceId, Port, PortKind, PortSettings, Sandbox,
-    Via,
 };
 pub use placed::{Bridge, NetworkPlace, PlacedNetwork, StaticEntry};
 pub use plan::{InterfacePlan, InterfaceStep, TAP_MTU_MAX};
-pub use port::PortRequest;
 pub use publication::{Publication, PublicationId};
 pub use reconcile::{Action, Observed, Plan, reconcile};
 pub use state::State;

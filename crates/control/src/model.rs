@@ -5,7 +5,7 @@
 
 use crate::stored::{self, Record, Stored};
 use ipnet::IpNet;
-use model::{Direction, Lock, Netns, Policy, Rate, StormLimits, VlanMode};
+use model::{Direction, Lock, Name, Netns, Policy, Rate, StormLimits, Via, VlanMode};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -38,15 +38,15 @@ pub struct Endpoint {
     /// Where its interface is; `None` while it waits to be joined.
     #[serde(default)]
     pub sandbox: Option<Sandbox>,
-    /// How the interface gets there.
+    /// How the interface gets there; of a veth, our end is known.
     #[serde(default)]
     pub via: Via,
     /// What others in the network find it by, unique there: a container's name.
     #[serde(default)]
-    pub name: Option<String>,
+    pub name: Option<Name>,
     /// Further names; several endpoints may share one.
     #[serde(default)]
-    pub aliases: Vec<String>,
+    pub aliases: Vec<Name>,
     /// The interface's name there; of one that is moved there, its name before that.
     pub ifname: String,
     /// The interface's MAC address.
@@ -64,22 +64,6 @@ pub struct Endpoint {
     pub policy: Policy,
     /// Free words of whoever attached it.
     pub labels: BTreeMap<String, String>,
-}
-
-/// How an endpoint's interface gets into its sandbox.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Via {
-    /// We make a TAP there.
-    #[default]
-    Tap,
-    /// We make a TAP in our own namespace; who joins the endpoint moves and names it (Docker).
-    MovedTap,
-    /// It is there: the other end of a veth pair.
-    Veth {
-        /// Our end, in our own namespace.
-        host: String,
-    },
 }
 
 /// A network namespace: how to find it, and which one it was.
@@ -133,7 +117,7 @@ pub enum PortKind {
     },
 }
 
-/// What may be changed while a port lives.
+/// What may be changed while a port lives. Other ports have their ids here, not their names, which change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortSettings {
     /// Whether it is administratively up.

@@ -1,52 +1,72 @@
 //! Requests about ports.
 
-use crate::model::{NamespaceId, Port, PortKind, PortSettings, Sandbox};
+use crate::model::{Isolation, Mirror, NamespaceId, Port, PortKind, PortSettings, Sandbox};
 use crate::{Change, Error, State};
-use model::Name;
+use model::{AdminState, Name, PortAdd};
 use pipeline::{NetworkId, PortId};
 
-/// A port to be made that is not an endpoint's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PortRequest {
-    /// Its name.
-    pub name: String,
-    /// Its kind, and with it the interface or files behind it.
-    pub kind: model::PortKind,
-    /// The namespace that the kind names.
-    pub identity: Option<NamespaceId>,
-    /// The network it joins; a port of none carries nothing but a mirror's copies.
-    pub network: Option<NetworkId>,
-    /// Everything else.
-    pub settings: PortSettings,
-}
-
 impl State {
-    /// Checks a port to be made.
+    /// Checks a port to be made that is not an endpoint's; `identity` is that of the namespace
+    /// that its kind names.
     ///
     /// # Errors
     /// Which value does not do, and what would.
-    pub fn add_port(&self, request: &PortRequest) -> Result<(Port, Change), Error> {
-        request.name.parse::<Name>()?;
-        if self.port_named(&request.name).is_ok() {
-            return Err(Error::NameTaken {
-                what: "port",
-                name: request.name.clone(),
-            });
+    pub fn add_port(
+        &self,
+        request: &PortAdd,
+        identity: Option<NamespaceId>,
+    ) -> Result<(Port, Change), Error> {
+        let (name, kind) = (request.name.to_string(), request.kind.clone());
+        if self.port_named(&name).is_ok() {
+            return Err(Error::NameTaken { what: "port", name });
         }
-        self.check_kind(request)?;
+        self.check_kind(&kind, identity)?;
         self.check_room()?;
         let port = Port {
             id: self.free_port_id(),
-            name: request.name.clone(),
-            kind: PortKind::Own {
-                kind: request.kind.clone(),
-                identity: request.identity,
-            },
-            network: request.network,
-            settings: request.settings.clone(),
+            name,
+            kind: PortKind::Own { kind, identity },
+            network: self.network_id(request.network.as_ref())?,
+            settings: self.port_settings(request)?,
         };
         self.check_settings(&port)?;
         Ok((port.clone(), Change::PutPort(Box::new(port))))
+    }
+
+    /// The settings of a port to be added, or changed: the ports that it names are found.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn port_settings(&self, port: &PortAdd) -> Result<PortSettings, Error> {
+        let id = |name: &Name| self.port_named(name.as_str()).map(|port| port.id);
+        let mirror = |mirror: &model::Mirror| {
+            let of = mirror.of.iter().map(id).collect::<Result<_, Error>>()?;
+            let direction = mirror.direction;
+            Ok::<_, Error>(Mirror { of, direction })
+        };
+        Ok(PortSettings {
+            up: port.admin == AdminState::Up,
+            vlan: port.vlan.clone(),
+            isolated: match port.isolated {
+                None => Isolation::AsNetwork,
+                Some(true) => Isolation::On,
+                Some(false) => Isolation::Off,
+            },
+            lock: port.lock.clone(),
+            max_macs: port.max_macs,
+            storm: port.storm,
+            rate: port.rate,
+            mirror: port.mirror.as_ref().map(mirror).transpose()?,
+        })
+    }
+
+    /// The network that is named, if one is.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`].
+    pub fn network_id(&self, name: Option<&Name>) -> Result<Option<NetworkId>, Error> {
+        let id = |name: &Name| self.network_named(name.as_str()).map(|network| network.id);
+        name.map(id).transpose()
     }
 
     /// Checks new settings of a port, and the network it is to be in.
@@ -120,15 +140,18 @@ impl State {
         Change::All(changes)
     }
 
-    fn check_kind(&self, request: &PortRequest) -> Result<(), Error> {
-        let PortRequest { kind, identity, .. } = request;
+    fn check_kind(
+        &self,
+        kind: &model::PortKind,
+        identity: Option<NamespaceId>,
+    ) -> Result<(), Error> {
         kind.check()?;
         let Some(ifname) = kind.ifname() else {
             return Ok(());
         };
         let sandbox = kind.netns().map(|netns| Sandbox {
             namespace: netns.clone(),
-            identity: *identity,
+            identity,
         });
         self.check_interface_free(sandbox.as_ref(), ifname)
     }

@@ -167,7 +167,7 @@ fn inside(state: &State, facts: &UplinkFacts, network: PlacedNetwork<'_>) -> Int
 fn lease(endpoint: &Endpoint) -> Lease {
     Lease {
         addresses: endpoint.addresses.clone(),
-        hostname: endpoint.name.clone(),
+        hostname: endpoint.name.as_ref().map(ToString::to_string),
     }
 }
 

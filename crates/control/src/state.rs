@@ -112,7 +112,7 @@ impl State {
             .placed
             .endpoints
             .values()
-            .filter(|e| e.name.as_deref() == Some(name))
+            .filter(|e| e.name.as_ref().is_some_and(|n| n.as_str() == name))
             .collect();
         match named.as_slice() {
             [] => Err(not_found("endpoint", name)),
@@ -260,29 +260,24 @@ fn lowest_free(taken: impl Iterator<Item = u32>) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Hidden, PortRequest, PortSettings};
+    use crate::Hidden;
+    use model::PortAdd;
 
     #[test]
     fn the_last_port_is_refused_and_the_host_and_the_servers_still_find_an_id() {
         let mut state = State::new(1);
-        let request = |name: &str| PortRequest {
-            name: name.to_owned(),
-            kind: model::PortKind::Null,
-            identity: None,
-            network: None,
-            settings: PortSettings::default(),
-        };
-        let (port, _) = state.add_port(&request("first")).unwrap();
+        let request = |name: &str| PortAdd::new(name.parse().unwrap(), model::PortKind::Null);
+        let (port, _) = state.add_port(&request("first"), None).unwrap();
         let ids = (1..MAX_PORTS).map(|id| PortId(u16::try_from(id).unwrap()));
         state
             .placed
             .ports
             .extend(ids.map(|id| (id, Port { id, ..port.clone() })));
-        let (last, change) = state.add_port(&request("last")).unwrap();
+        let (last, change) = state.add_port(&request("last"), None).unwrap();
         let _ = state.commit(change);
         assert_eq!(last.id, PortId(0));
         assert_eq!(
-            state.add_port(&request("more")).map(drop),
+            state.add_port(&request("more"), None).map(drop),
             Err(Error::PortsFull(65_533))
         );
         for (which, id) in [(Hidden::Host, 65_533), (Hidden::Services, 65_534)] {

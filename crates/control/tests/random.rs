@@ -2,12 +2,13 @@
 //! and the live tables always hold what the state says.
 
 use clearway_control::{
-    AttachRequest, Change, EndpointChange, Hidden, InterfaceStep, JoinRequest, LinkFacts, Live,
-    Mirror, NamespaceId, PortRequest, PortSettings, Sandbox, State, StaticEntry, UplinkFacts, Via,
+    Change, Hidden, InterfaceStep, LinkFacts, Live, NamespaceId, PortSettings, State, StaticEntry,
+    UplinkFacts,
 };
 use model::{
-    Action, Listener, Name, Netns, NetworkCreate, OneOrMore, Policy, PortRange, PublicationCreate,
-    Routing, Rule, UplinkAdd, UplinkChoice, VlanMode,
+    Action, Attach, EndpointSet, Join, Listener, Mirror, Name, Netns, NetworkCreate, OneOrMore,
+    Policy, PortAdd, PortRange, PublicationCreate, Routing, Rule, UplinkAdd, UplinkChoice, Via,
+    VlanMode,
 };
 use nat::config::Role;
 use pipeline::{Instant, PortId};
@@ -106,14 +107,15 @@ fn request() -> impl Strategy<Value = Request> {
     ]
 }
 
-fn nth_sandbox(n: u8) -> Sandbox {
-    Sandbox {
-        namespace: Netns::Pid(n.into()),
-        identity: Some(NamespaceId {
-            device: 4,
-            inode: n.into(),
-        }),
-    }
+fn identity(sandbox: u8) -> Option<NamespaceId> {
+    Some(NamespaceId {
+        device: 4,
+        inode: sandbox.into(),
+    })
+}
+
+fn a_name(kind: char, n: u8) -> Name {
+    format!("{kind}{n}").parse().expect("a name")
 }
 
 /// Asks the state; `None` when it refused.
@@ -144,14 +146,9 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             mac,
             vlan: tag,
         } => {
-            let mut request = AttachRequest::new(
-                nth_sandbox(sandbox.unwrap_or(0)),
-                &format!("n{network}"),
-                &format!("eth{ifname}"),
-            );
-            if sandbox.is_none() {
-                request.sandbox = None;
-            }
+            let mut request = Attach::unjoined(a_name('n', *network));
+            request.netns = sandbox.map(|n| Netns::Pid(n.into()));
+            request.ifname = format!("eth{ifname}");
             request.addresses = host
                 .iter()
                 .map(|h| {
@@ -162,8 +159,8 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
                 .collect();
             request.mac = mac.map(|m| MacAddr([2, 0x42, 10, m, 0, 3]));
             request.vlan = tag.and_then(vlan);
-            request.name = name.map(|n| format!("c{n}"));
-            let (_, change, plan) = state.attach(&request).ok()?;
+            request.name = name.map(|n| a_name('c', n));
+            let (_, change, plan) = state.attach(&request, sandbox.and_then(identity)).ok()?;
             let taps = |steps: &[InterfaceStep]| {
                 steps
                     .iter()
@@ -179,29 +176,31 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             ifname,
             via,
         } => {
-            let request = JoinRequest {
-                sandbox: nth_sandbox(*sandbox),
+            let request = Join {
+                netns: Netns::Pid((*sandbox).into()),
                 ifname: format!("eth{ifname}"),
                 via: match via {
                     0 => Via::Tap,
                     1 => Via::MovedTap,
                     _ => Via::Veth {
-                        host: format!("veth{ifname}"),
+                        host: Some(format!("veth{ifname}")),
                     },
                 },
             };
-            let (endpoint, change, plan) = state.join(nth_endpoint(*endpoint)?, &request).ok()?;
-            let made = usize::from(!matches!(endpoint.via, Via::Veth { .. }));
+            let endpoint = nth_endpoint(*endpoint)?;
+            let (endpoint, change, plan) =
+                state.join(endpoint, &request, identity(*sandbox)).ok()?;
+            let made = usize::from(endpoint.veth().is_none());
             assert_eq!(plan.undo().steps.len(), made);
             Some(change)
         }
         Request::Leave(n) => Some(state.leave(nth_endpoint(*n)?).expect("it is there").1),
         Request::Rename(n, name) => {
-            let change = EndpointChange {
-                name: Some(format!("c{name}")),
-                ..EndpointChange::default()
+            let set = EndpointSet {
+                name: Some(a_name('c', *name)),
+                ..EndpointSet::default()
             };
-            let renamed = state.set_endpoint(nth_endpoint(*n)?, change);
+            let renamed = state.set_endpoint(nth_endpoint(*n)?, &set);
             renamed.ok().map(|(_, change)| change)
         }
         Request::RenameNetwork(old, new) => {
@@ -215,26 +214,28 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             network,
             mirror,
         } => {
-            let of: Vec<PortId> = mirror.iter().filter_map(|&n| nth_port(n)).collect();
+            let of: Vec<Name> = mirror
+                .iter()
+                .filter_map(|&n| state.ports().nth(n))
+                .map(|port| port.name.parse().expect("a name"))
+                .collect();
             let mirror = (!of.is_empty()).then_some(Mirror {
                 of,
                 direction: model::Direction::Rx,
             });
-            let request = PortRequest {
-                name: format!("p{name}"),
-                kind: model::PortKind::Pcap {
-                    read: None,
-                    write: Some("x".into()),
-                    speed: model::PcapSpeed::Full,
-                },
-                identity: None,
-                network: network.and_then(nth_network),
-                settings: PortSettings {
-                    mirror,
-                    ..PortSettings::default()
-                },
+            let kind = model::PortKind::Pcap {
+                read: None,
+                write: Some("x".into()),
+                speed: model::PcapSpeed::Full,
             };
-            state.add_port(&request).ok().map(|(_, change)| change)
+            let network = network.and_then(|n| state.networks().nth(n));
+            let request = PortAdd {
+                mirror,
+                network: network.map(|n| n.name.parse().expect("a name")),
+                ..PortAdd::new(a_name('p', *name), kind)
+            };
+            let added = state.add_port(&request, None);
+            added.ok().map(|(_, change)| change)
         }
         Request::RemovePort(name) => state
             .remove_port(&format!("p{name}"))

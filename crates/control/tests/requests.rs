@@ -1,10 +1,13 @@
 //! What is refused, and why; what a request makes.
 
 use clearway_control::{
-    AttachRequest, Change, Endpoint, EndpointChange, Error, InterfaceStep, JoinRequest, Mirror,
-    NamespaceId, PortRequest, PortSettings, Sandbox, State, StaticEntry, Via,
+    Change, Endpoint, Error, InterfacePlan, InterfaceStep, Mirror, NamespaceId, PortSettings,
+    State, StaticEntry,
 };
-use model::{Direction, Netns, NetworkCreate, Routing, StormLimits, VlanMode};
+use model::{
+    Attach, Direction, EndpointSet, Join, Netns, NetworkCreate, PortAdd, Routing, StormLimits, Via,
+    VlanMode,
+};
 use pipeline::PortId;
 use wire::{MacAddr, VlanId};
 
@@ -17,12 +20,16 @@ fn network(name: &str, subnets: &[&str]) -> NetworkCreate {
     }
 }
 
-fn sandbox(inode: u64) -> Sandbox {
-    let identity = NamespaceId { device: 4, inode };
-    Sandbox {
-        namespace: Netns::Name(format!("ns{inode}").parse().expect("a name")),
-        identity: Some(identity),
-    }
+/// The namespace of that name: `ns7` has inode 7.
+fn identity(netns: &Netns) -> NamespaceId {
+    let name = netns.to_string();
+    let inode = name.strip_prefix("ns").and_then(|n| n.parse().ok());
+    let inode = inode.expect("its name ends in a number");
+    NamespaceId { device: 4, inode }
+}
+
+fn asked(state: &State, request: &Attach) -> Result<(Endpoint, Change, InterfacePlan), Error> {
+    state.attach(request, request.netns.as_ref().map(identity))
 }
 
 fn with_networks(networks: &[NetworkCreate]) -> State {
@@ -34,8 +41,8 @@ fn with_networks(networks: &[NetworkCreate]) -> State {
     state
 }
 
-fn attach(state: &mut State, request: &AttachRequest) -> Endpoint {
-    let (endpoint, change, _) = state.attach(request).expect("it does");
+fn attach(state: &mut State, request: &Attach) -> Endpoint {
+    let (endpoint, change, _) = asked(state, request).expect("it does");
     let _ = state.commit(change);
     endpoint
 }
@@ -44,8 +51,9 @@ fn blue() -> State {
     with_networks(&[network("blue", &["10.1.0.0/29", "2001:db8:1::/64"])])
 }
 
-fn plain(inode: u64) -> AttachRequest {
-    AttachRequest::new(sandbox(inode), "blue", "eth0")
+fn plain(inode: u64) -> Attach {
+    let netns = format!("ns{inode}").parse().expect("a name");
+    Attach::new("blue".parse().expect("a name"), netns)
 }
 
 fn refusal<T>(result: Result<T, Error>) -> String {
@@ -121,7 +129,7 @@ fn a_network_that_does_not_do_is_refused_with_the_reason() {
 #[test]
 fn an_endpoint_gets_what_it_did_not_ask_for() {
     let mut state = blue();
-    let (endpoint, change, plan) = state.attach(&plain(1)).unwrap();
+    let (endpoint, change, plan) = asked(&state, &plain(1)).unwrap();
     let texts: Vec<_> = endpoint.addresses.iter().map(ToString::to_string).collect();
     assert_eq!(texts, ["10.1.0.2/29", "2001:db8:1::2/64"]);
     assert_eq!(endpoint.mac, MacAddr([2, 0x42, 10, 1, 0, 2]));
@@ -169,27 +177,27 @@ fn a_gateway_becomes_a_default_route() {
     let mut request = network("blue", &["10.1.0.0/24"]);
     request.gateways = Some(vec!["10.1.0.254".parse().unwrap()]);
     let state = with_networks(&[request]);
-    let (endpoint, _, plan) = state.attach(&plain(1)).unwrap();
+    let (endpoint, _, plan) = asked(&state, &plain(1)).unwrap();
     assert_eq!(endpoint.addresses[0].to_string(), "10.1.0.1/24");
     let route = InterfaceStep::DefaultRoute {
         ifname: "eth0".into(),
         gateway: "10.1.0.254".parse().unwrap(),
     };
     assert_eq!(plan.steps.last(), Some(&route));
-    let own = AttachRequest {
+    let own = Attach {
         gateways: Some(vec!["10.1.0.7".parse().unwrap()]),
         ..plain(1)
     };
     assert_eq!(
-        state.attach(&own).unwrap().0.gateways,
+        asked(&state, &own).unwrap().0.gateways,
         ["10.1.0.7".parse::<std::net::IpAddr>().unwrap()]
     );
-    let far = AttachRequest {
+    let far = Attach {
         gateways: Some(vec!["10.2.0.7".parse().unwrap()]),
         ..plain(1)
     };
-    assert!(refusal(state.attach(&far)).contains("in none of the endpoint's subnets"));
-    let two = AttachRequest {
+    assert!(refusal(asked(&state, &far)).contains("in none of the endpoint's subnets"));
+    let two = Attach {
         gateways: Some(
             ["10.1.0.7", "10.1.0.8"]
                 .map(|g| g.parse().unwrap())
@@ -197,21 +205,21 @@ fn a_gateway_becomes_a_default_route() {
         ),
         ..plain(1)
     };
-    assert!(refusal(state.attach(&two)).contains("another of its family"));
+    assert!(refusal(asked(&state, &two)).contains("another of its family"));
 }
 
 #[test]
 fn an_endpoint_that_does_not_do_is_refused_with_the_reason() {
     let mut state = blue();
     attach(&mut state, &plain(1));
-    let address = |text: &str| AttachRequest {
+    let address = |text: &str| Attach {
         addresses: vec![text.parse().unwrap()],
         ..plain(2)
     };
     let cases = [
         (
-            AttachRequest {
-                network: "green".into(),
+            Attach {
+                network: "green".parse().unwrap(),
                 ..plain(2)
             },
             "there is no network `green`",
@@ -221,42 +229,42 @@ fn an_endpoint_that_does_not_do_is_refused_with_the_reason() {
             "ns1 already has an interface `eth0`, of port `ep-1`",
         ),
         (
-            AttachRequest {
+            Attach {
                 ifname: "a/b".into(),
                 ..plain(2)
             },
             "ifname is `a/b`; allowed are 1 to 15 printable letters",
         ),
         (
-            AttachRequest {
-                name: Some("ep-1".into()),
+            Attach {
+                name: "ep-1".parse().ok(),
                 ..plain(2)
             },
             "network `blue` already has an endpoint `ep-1`, ep-1",
         ),
         (
-            AttachRequest {
+            Attach {
                 mac: Some(MacAddr::BROADCAST),
                 ..plain(2)
             },
-            "group address",
+            "mac is ff:ff:ff:ff:ff:ff; allowed is an individual address that is not all zeros",
         ),
         (
-            AttachRequest {
+            Attach {
                 mac: Some(MacAddr([2, 0x42, 10, 1, 0, 2])),
                 ..plain(2)
             },
             "already belongs to endpoint ep-1",
         ),
         (
-            AttachRequest {
+            Attach {
                 mtu: Some(1600),
                 ..plain(2)
             },
             "mtu is 1600; allowed are 1280 to 1500",
         ),
         (
-            AttachRequest {
+            Attach {
                 queues: 17,
                 ..plain(2)
             },
@@ -286,7 +294,7 @@ fn an_endpoint_that_does_not_do_is_refused_with_the_reason() {
         (address("fe80::1/64"), "link-local"),
     ];
     for (request, wanted) in cases {
-        let got = refusal(state.attach(&request));
+        let got = refusal(asked(&state, &request));
         assert!(got.contains(wanted), "{got}\n  should say: {wanted}");
     }
     // One address remains beside those the router and the first endpoint have: 3 to 6.
@@ -294,7 +302,7 @@ fn an_endpoint_that_does_not_do_is_refused_with_the_reason() {
         attach(&mut state, &plain(inode));
     }
     assert_eq!(
-        refusal(state.attach(&plain(9))),
+        refusal(asked(&state, &plain(9))),
         "subnet 10.1.0.0/29 of network `blue` has no free address left"
     );
 }
@@ -304,7 +312,7 @@ fn one_family_asked_for_leaves_the_other_to_us() {
     let mut state = blue();
     let endpoint = attach(
         &mut state,
-        &AttachRequest {
+        &Attach {
             addresses: vec!["10.1.0.6/29".parse().unwrap()],
             ..plain(1)
         },
@@ -316,23 +324,29 @@ fn one_family_asked_for_leaves_the_other_to_us() {
 #[test]
 fn an_endpoint_waits_is_joined_left_and_renamed() {
     let mut state = blue();
-    let waiting = AttachRequest {
-        sandbox: None,
-        name: Some("web".into()),
+    let waiting = Attach {
+        netns: None,
+        name: "web".parse().ok(),
         ..plain(1)
     };
     let endpoint = attach(&mut state, &waiting);
     assert_eq!(endpoint.interface(), None);
 
-    let join = |via| JoinRequest {
-        sandbox: sandbox(7),
-        ifname: "eth0".into(),
-        via,
+    let join = |state: &State, via| {
+        let (netns, ifname) = ("ns7".parse().unwrap(), "eth0".to_owned());
+        let found = Some(identity(&netns));
+        state.join(endpoint.id, &Join { netns, ifname, via }, found)
     };
-    let host = "veth7".to_owned();
-    let (_, _, plan) = state.join(endpoint.id, &join(Via::Veth { host })).unwrap();
-    assert_eq!(plan.steps, []);
-    let (joined, change, plan) = state.join(endpoint.id, &join(Via::MovedTap)).unwrap();
+    let veth = |host: Option<&str>| Via::Veth {
+        host: host.map(str::to_owned),
+    };
+    let (joined, _, plan) = join(&state, veth(Some("veth7"))).unwrap();
+    assert_eq!((joined.veth(), plan.steps.len()), (Some("veth7"), 0));
+    assert_eq!(
+        refusal(join(&state, veth(None))),
+        "there is no veth of endpoint `ep-1`"
+    );
+    let (joined, change, plan) = join(&state, Via::MovedTap).unwrap();
     assert!(matches!(
         plan.steps.as_slice(),
         [InterfaceStep::MakeTap { .. }, InterfaceStep::Prepare { .. }]
@@ -341,7 +355,7 @@ fn an_endpoint_waits_is_joined_left_and_renamed() {
     assert_eq!(joined.interface(), Some((None, "eth0")));
     let _ = state.commit(change);
     assert_eq!(
-        refusal(state.join(endpoint.id, &join(Via::Tap))),
+        refusal(join(&state, Via::Tap)),
         "endpoint ep-1 is in ns7 already; it must leave that first"
     );
     assert_eq!(
@@ -354,11 +368,11 @@ fn an_endpoint_waits_is_joined_left_and_renamed() {
         1
     );
 
-    let renamed = EndpointChange {
-        name: Some("shop".into()),
-        ..EndpointChange::default()
+    let renamed = EndpointSet {
+        name: "shop".parse().ok(),
+        ..EndpointSet::default()
     };
-    let (_, change) = state.set_endpoint(endpoint.id, renamed).unwrap();
+    let (_, change) = state.set_endpoint(endpoint.id, &renamed).unwrap();
     let _ = state.commit(change);
     assert_eq!(state.endpoint_named("shop").unwrap().id, endpoint.id);
     assert!(state.port_named("shop").is_ok() && state.port_named("web").is_err());
@@ -416,8 +430,8 @@ fn networks_that_may_overlap_have_the_same_addresses() {
         "subnet 10.1.0.0/28 overlaps 10.1.0.0/29 of network `plain`"
     );
     for (name, inode) in [("one", 1), ("two", 2), ("plain", 3)] {
-        let request = AttachRequest {
-            network: name.into(),
+        let request = Attach {
+            network: name.parse().unwrap(),
             ..plain(inode)
         };
         let endpoint = attach(&mut state, &request);
@@ -444,18 +458,19 @@ fn a_network_in_use_stays_and_an_unused_one_goes() {
     );
 }
 
-fn pcap(name: &str, settings: PortSettings) -> PortRequest {
+fn pcap(name: &str, of: &[&str]) -> PortAdd {
     let kind = model::PortKind::Pcap {
         read: None,
         write: Some("/tmp/x".into()),
         speed: model::PcapSpeed::Full,
     };
-    PortRequest {
-        name: name.to_owned(),
-        kind,
-        identity: None,
-        network: None,
-        settings,
+    let mirror = model::Mirror {
+        of: of.iter().map(|of| of.parse().expect("a name")).collect(),
+        direction: Direction::Both,
+    };
+    PortAdd {
+        mirror: (!of.is_empty()).then_some(mirror),
+        ..PortAdd::new(name.parse().expect("a name"), kind)
     }
 }
 
@@ -469,8 +484,8 @@ fn watching(of: &[PortId]) -> PortSettings {
     }
 }
 
-fn add(state: &mut State, request: &PortRequest) -> PortId {
-    let (port, change) = state.add_port(request).expect("it does");
+fn add(state: &mut State, request: &PortAdd) -> PortId {
+    let (port, change) = state.add_port(request, None).expect("it does");
     let _ = state.commit(change);
     port.id
 }
@@ -479,18 +494,20 @@ fn add(state: &mut State, request: &PortRequest) -> PortId {
 fn mirrors_have_an_end() {
     let mut state = blue();
     let a = attach(&mut state, &plain(1)).port;
-    let span = add(&mut state, &pcap("span", watching(&[a])));
+    let span = add(&mut state, &pcap("span", &["ep-1"]));
     for (request, wanted) in [
-        (pcap("x", watching(&[span])), "a mirror's destination"),
-        (pcap("x", watching(&[a])), "mirrored already"),
-        (pcap("x", watching(&[PortId(9)])), "no such port"),
+        (pcap("x", &["span"]), "a mirror's destination"),
+        (pcap("x", &["ep-1"]), "mirrored already"),
+        (pcap("x", &["ep-9"]), "there is no port `ep-9`"),
     ] {
-        let got = refusal(state.add_port(&request));
+        let got = refusal(state.add_port(&request, None));
         assert!(got.contains(wanted), "{got}");
     }
     let network = state.port(a).unwrap().network;
+    let nobody = watching(&[PortId(9)]);
+    assert!(refusal(state.set_port(span, None, nobody)).contains("no such port"));
     assert!(refusal(state.set_port(a, network, watching(&[span]))).contains("destination"));
-    let x = add(&mut state, &pcap("x", PortSettings::default()));
+    let x = add(&mut state, &pcap("x", &[]));
     assert!(refusal(state.set_port(a, network, watching(&[x]))).contains("mirrored itself"));
     assert!(refusal(state.set_port(x, None, watching(&[x]))).contains("the port itself"));
 }
@@ -499,7 +516,7 @@ fn mirrors_have_an_end() {
 fn what_mentions_a_port_goes_with_it_and_comes_back_with_it() {
     let mut state = blue();
     let endpoint = attach(&mut state, &plain(1));
-    add(&mut state, &pcap("span", watching(&[endpoint.port])));
+    add(&mut state, &pcap("span", &["ep-1"]));
     let entry = StaticEntry {
         vlan: VlanId::DEFAULT,
         mac: MacAddr([2, 0, 0, 0, 0, 9]),
@@ -559,7 +576,7 @@ fn static_entries_have_one_owner() {
     // The address of an endpoint that is not locked is learned like any other.
     let free = attach(
         &mut state,
-        &AttachRequest {
+        &Attach {
             locked: false,
             ..plain(3)
         },
@@ -592,7 +609,7 @@ fn an_endpoints_port_stays_in_its_network() {
 #[test]
 fn a_state_survives_its_file_and_a_damaged_file_is_refused() {
     let mut state = blue();
-    let endpoint = attach(&mut state, &plain(1));
+    attach(&mut state, &plain(1));
     let trunk = VlanMode::Trunk {
         allowed: "1-3,7,4094".parse().unwrap(),
         native: Some(VlanId::DEFAULT),
@@ -605,14 +622,11 @@ fn a_state_survives_its_file_and_a_damaged_file_is_refused() {
     });
     add(
         &mut state,
-        &pcap(
-            "trunk",
-            PortSettings {
-                vlan: Some(trunk),
-                storm,
-                ..watching(&[endpoint.port])
-            },
-        ),
+        &PortAdd {
+            vlan: Some(trunk),
+            storm,
+            ..pcap("trunk", &["ep-1"])
+        },
     );
     let text = serde_json::to_string(&state).unwrap();
     let loaded: State = serde_json::from_str(&text).unwrap();

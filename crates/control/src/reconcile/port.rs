@@ -2,7 +2,7 @@
 
 use super::{Action, Observed};
 use crate::State;
-use crate::model::{Port, PortKind, Via};
+use crate::model::{Endpoint, Port, PortKind};
 use crate::publication::{Publication, PublicationId};
 use model::Listener;
 use pipeline::PortId;
@@ -72,14 +72,9 @@ pub fn upkeep(state: &State, held: &Held) -> Vec<Action> {
 
 /// Ports of the state that nothing is held of, as after a restart, and veths that were taken back.
 pub(super) fn missing(state: &State, observed: &Observed, making: &mut Vec<Action>) {
-    let taken = state
-        .endpoints()
-        .filter_map(|endpoint| match &endpoint.via {
-            Via::Veth { host } if endpoint.sandbox.is_some() => Some(host),
-            Via::Veth { .. } | Via::Tap | Via::MovedTap => None,
-        });
+    let taken = state.endpoints().filter_map(Endpoint::veth);
     let back = taken.filter(|host| observed.returned.contains(*host));
-    making.extend(back.cloned().map(Action::TakeOver));
+    making.extend(back.map(str::to_owned).map(Action::TakeOver));
     let unheld = state
         .ports()
         .filter(|port| !observed.held.ports.contains_key(&port.id) && !is_unjoined(state, port));

@@ -1,12 +1,12 @@
 //! A kernel that does as it is told, but for what fails.
 
 use super::*;
-use crate::model::{EndpointId, NamespaceId, Sandbox};
+use crate::model::{EndpointId, NamespaceId};
 use crate::placed::Bridge;
-use crate::{AttachRequest, JoinRequest, Via};
-use crate::{PortRequest, PortSettings};
-use model::Netns;
-use model::{Listener, Name, NetworkCreate, PortRange, PublicationCreate, UplinkAdd};
+use model::{
+    Attach, Join, Listener, Name, Netns, NetworkCreate, PortAdd, PortRange, PublicationCreate,
+    UplinkAdd, Via,
+};
 use proptest::prelude::*;
 use std::cell::Cell;
 use wire::{IpProtocol, MacAddr};
@@ -72,7 +72,7 @@ impl Kernel {
             }
             Action::OpenPort(id) => {
                 let endpoint = state.endpoint_of(state.port(id).expect("it is in the state"));
-                let veth = endpoint.is_some_and(|e| matches!(e.via, Via::Veth { .. }));
+                let veth = endpoint.is_some_and(|e| e.veth().is_some());
                 let own = if veth {
                     PortHeld::Borrowed
                 } else {
@@ -163,35 +163,32 @@ fn network(state: &mut State, name: &str, subnet: &str, bridge: Option<&str>) {
     commit(state, change);
 }
 
-fn sandbox(inode: u64) -> Sandbox {
-    Sandbox {
-        namespace: Netns::Name(format!("ns{inode}").parse().unwrap()),
-        identity: Some(NamespaceId { device: 4, inode }),
-    }
+fn netns(inode: u64) -> (Netns, Option<NamespaceId>) {
+    let netns = format!("ns{inode}").parse().unwrap();
+    (netns, Some(NamespaceId { device: 4, inode }))
 }
 
 fn attach(state: &mut State, inode: u64, network: &str) -> EndpointId {
-    let request = AttachRequest::new(sandbox(inode), network, "eth0");
-    let (endpoint, change, _) = state.attach(&request).unwrap();
+    let (netns, identity) = netns(inode);
+    let request = Attach::new(network.parse().unwrap(), netns);
+    let (endpoint, change, _) = state.attach(&request, identity).unwrap();
     commit(state, change);
     endpoint.id
 }
 
 fn join_by_veth(state: &mut State, inode: u64, network: &str, host: &str) -> EndpointId {
-    let waiting = AttachRequest {
-        sandbox: None,
-        ..AttachRequest::new(sandbox(inode), network, "eth0")
-    };
-    let (endpoint, change, _) = state.attach(&waiting).unwrap();
+    let waiting = Attach::unjoined(network.parse().unwrap());
+    let (endpoint, change, _) = state.attach(&waiting, None).unwrap();
     commit(state, change);
-    let join = JoinRequest {
-        sandbox: sandbox(inode),
+    let (netns, identity) = netns(inode);
+    let join = Join {
+        netns,
         ifname: "eth0".to_owned(),
         via: Via::Veth {
-            host: host.to_owned(),
+            host: Some(host.to_owned()),
         },
     };
-    let (_, change, _) = state.join(endpoint.id, &join).unwrap();
+    let (_, change, _) = state.join(endpoint.id, &join, identity).unwrap();
     commit(state, change);
     endpoint.id
 }
@@ -210,14 +207,8 @@ fn publish(state: &mut State, endpoint: EndpointId, port: u16) {
 }
 
 fn add_port(state: &mut State, name: &str, kind: model::PortKind) {
-    let request = PortRequest {
-        name: name.to_owned(),
-        kind,
-        identity: None,
-        network: None,
-        settings: PortSettings::default(),
-    };
-    let (_, change) = state.add_port(&request).unwrap();
+    let request = PortAdd::new(name.parse().unwrap(), kind);
+    let (_, change) = state.add_port(&request, None).unwrap();
     commit(state, change);
 }
 

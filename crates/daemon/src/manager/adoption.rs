@@ -18,7 +18,7 @@ use super::writer::Writer;
 use super::{Manager, routes, translate};
 use api::{Adopt, Adoption, AdoptionCalls, ApiError, Detach, Name, NetworkCreate};
 use control::reconcile::is_link_local;
-use control::{Endpoint, PlacedNetwork, PortKind, Via};
+use control::{Endpoint, PlacedNetwork, PortKind};
 use host::{Links, Netns};
 use ipnet::IpNet;
 use pipeline::NetworkId;
@@ -123,16 +123,14 @@ impl Writer {
 
     /// The veths that endpoints have.
     fn taken(&self) -> BTreeSet<&str> {
-        let veth = |endpoint: &'_ Endpoint| matches!(endpoint.via, Via::Veth { .. });
-        let with = self.state.endpoints().filter(|e| veth(e));
-        with.filter_map(|e| Some(e.interface()?.1)).collect()
+        self.state.endpoints().filter_map(Endpoint::veth).collect()
     }
 
     /// Ports of a network that the bridge never had.
     fn strangers(&self, network: NetworkId) -> Vec<String> {
         let is_stranger = |id| {
             let endpoint = self.state.endpoint(id);
-            endpoint.is_some_and(|e| e.sandbox.is_some() && !matches!(e.via, Via::Veth { .. }))
+            endpoint.is_some_and(|e| e.sandbox.is_some() && e.veth().is_none())
         };
         let strangers = self.state.ports_of(network).filter(|port| match port.kind {
             PortKind::Endpoint(id) => is_stranger(id),

@@ -5,8 +5,10 @@ use super::refuse::{KernelError, refused};
 use super::snapshot::Snapshot;
 use super::writer::Writer;
 use super::{Manager, translate};
-use api::{ApiError, Attach, Detach, EndpointCalls, EndpointSet, ErrorCode, Join, Name, Policy};
-use control::{Change, Endpoint, EndpointId, JoinRequest, NamespaceId, Sandbox, State, Via};
+use api::{
+    ApiError, Attach, Detach, EndpointCalls, EndpointSet, ErrorCode, Join, Name, Policy, Via,
+};
+use control::{Change, Endpoint, EndpointId, NamespaceId, Sandbox, State};
 use host::Netns;
 use wire::MacAddr;
 
@@ -59,16 +61,14 @@ impl EndpointCalls for Manager {
 impl Writer {
     /// Makes an endpoint; with a namespace its interface as well.
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<api::Endpoint, ApiError> {
-        let sandbox = attach.netns.as_ref().map(find).transpose()?;
-        let request = translate::attach_request(attach, sandbox);
-        let planned = self.state.attach(&request).or_else(|_| {
+        let identity = attach.netns.as_ref().map(find).transpose()?;
+        let planned = self.state.attach(attach, identity).or_else(|_| {
             // What is in the way may belong to a container that ended since the last look.
             self.retire_gone();
-            let sandbox = request.sandbox.as_ref().and_then(|s| s.identity);
-            if let Some(sandbox) = sandbox {
-                self.retire_dead(sandbox, &request.ifname);
+            if let Some(identity) = identity {
+                self.retire_dead(identity, &attach.ifname);
             }
-            self.state.attach(&request)
+            self.state.attach(attach, identity)
         });
         let (endpoint, change, _) = planned.map_err(|error| refused(&error))?;
         if endpoint.sandbox.is_some() {
@@ -89,10 +89,14 @@ impl Writer {
         join: &Join,
     ) -> Result<api::Endpoint, ApiError> {
         let id = self.endpoint_id(name)?;
-        let request = self.join_request(id, join)?;
-        let joined = self.state.join(id, &request).or_else(|_| {
+        let identity = match join.via {
+            Via::MovedTap => find_or_expect(&join.netns)?,
+            Via::Tap | Via::Veth { .. } => Some(find(&join.netns)?),
+        };
+        let join = &self.with_veth(id, join, identity)?;
+        let joined = self.state.join(id, join, identity).or_else(|_| {
             self.retire_gone();
-            self.state.join(id, &request)
+            self.state.join(id, join, identity)
         });
         let (endpoint, change, _) = joined.map_err(|error| refused(&error))?;
         self.bring_in(&endpoint, change)?;
@@ -116,39 +120,31 @@ impl Writer {
         set: &EndpointSet,
     ) -> Result<api::Endpoint, ApiError> {
         let id = self.endpoint_id(name)?;
-        let change = translate::endpoint_change(set);
         let (endpoint, change) = self
             .state
-            .set_endpoint(id, change)
+            .set_endpoint(id, set)
             .map_err(|error| refused(&error))?;
         self.change(change)?;
         shown(&self.state, &endpoint)
     }
 
-    /// The request, with what is left for us to find.
-    fn join_request(&self, id: EndpointId, join: &Join) -> Result<JoinRequest, ApiError> {
-        let sandbox = match join.via {
-            api::Via::MovedTap => find_or_expect(&join.netns)?,
-            api::Via::Tap | api::Via::Veth { .. } => find(&join.netns)?,
-        };
-        let mut ifname = join.ifname.clone();
-        let via = match &join.via {
-            api::Via::Tap => Via::Tap,
-            api::Via::MovedTap => Via::MovedTap,
-            api::Via::Veth { host: Some(host) } => Via::Veth { host: host.clone() },
-            api::Via::Veth { host: None } => {
-                let endpoint = self.state.endpoint(id);
-                let mac = endpoint.map_or(MacAddr::BROADCAST, |endpoint| endpoint.mac);
-                let found = open::find_veth(&sandbox, mac).map_err(|error| error.to_api())?;
-                ifname = found.inside;
-                Via::Veth { host: found.host }
-            }
-        };
-        Ok(JoinRequest {
-            sandbox,
-            ifname,
-            via,
-        })
+    /// The request, with the veth that it leaves for us to find.
+    fn with_veth(
+        &self,
+        id: EndpointId,
+        join: &Join,
+        identity: Option<NamespaceId>,
+    ) -> Result<Join, ApiError> {
+        let mut join = join.clone();
+        if let Via::Veth { host: host @ None } = &mut join.via {
+            let endpoint = self.state.endpoint(id);
+            let mac = endpoint.map_or(MacAddr::BROADCAST, |endpoint| endpoint.mac);
+            let found = open::find_veth(&join.netns, identity, mac);
+            let found = found.map_err(|error| error.to_api())?;
+            join.ifname = found.inside;
+            *host = Some(found.host);
+        }
+        Ok(join)
     }
 
     /// Makes the interface of an endpoint that `change` puts into its sandbox.
@@ -206,7 +202,7 @@ impl Writer {
 
     fn find_endpoint(&self, netns: &api::Netns, ifname: &str) -> Result<&Endpoint, ApiError> {
         // By what it is while it is there, and by how it was named when it is not.
-        let identity = find(netns).ok().and_then(|sandbox| sandbox.identity);
+        let identity = find(netns).ok();
         let is_there =
             |s: &Sandbox| (identity.is_some() && s.identity == identity) || s.namespace == *netns;
         let is = |e: &&Endpoint| e.ifname == ifname && e.sandbox.as_ref().is_some_and(is_there);
@@ -243,15 +239,12 @@ fn shown(state: &State, endpoint: &Endpoint) -> Result<api::Endpoint, ApiError> 
         .ok_or_else(|| ApiError::internal(format!("endpoint {} is not whole", endpoint.id)))
 }
 
-/// The namespace that is named.
-pub(super) fn find(netns: &api::Netns) -> Result<Sandbox, ApiError> {
-    let found =
-        Netns::find(translate::place(netns)).map_err(|error| KernelError::from(error).to_api())?;
-    let identity = named(&found);
-    Ok(Sandbox {
-        namespace: netns.clone(),
-        identity: Some(identity),
-    })
+/// Returns which namespace is named.
+pub(super) fn find(netns: &api::Netns) -> Result<NamespaceId, ApiError> {
+    let found = Netns::find(translate::place(netns));
+    found
+        .map(|found| named(&found))
+        .map_err(|error| KernelError::from(error).to_api())
 }
 
 /// Returns what a namespace is.
@@ -263,19 +256,16 @@ pub(super) fn named(netns: &Netns) -> NamespaceId {
     }
 }
 
-/// The namespace that is named, or that will be: dockerd names the file of a container's namespace
-/// before it makes either.
-fn find_or_expect(netns: &api::Netns) -> Result<Sandbox, ApiError> {
+/// Returns which namespace is named, or `None` for one that will be: dockerd names the file of a
+/// container's namespace before it makes either.
+fn find_or_expect(netns: &api::Netns) -> Result<Option<NamespaceId>, ApiError> {
     let expected = |error: ApiError| match (error.code, netns) {
         (ErrorCode::NotFound | ErrorCode::Invalid, api::Netns::Path(path))
             if path.is_absolute() =>
         {
-            Ok(Sandbox {
-                namespace: netns.clone(),
-                identity: None,
-            })
+            Ok(None)
         }
         _ => Err(error),
     };
-    find(netns).or_else(expected)
+    find(netns).map(Some).or_else(expected)
 }

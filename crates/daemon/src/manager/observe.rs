@@ -3,7 +3,7 @@
 use super::host_links::{HostLinks, OpenStack, mac_of};
 use super::writer::Writer;
 use control::reconcile::{self, Held, Nic, OpenUplink, Way, is_link_local};
-use control::{Hidden, Observed, State, Via};
+use control::{Hidden, Observed, State};
 use host::{Error, Links, Netns};
 use ipnet::IpNet;
 use pipeline::PortId;
@@ -89,8 +89,7 @@ impl OpenStack {
 
 /// Interfaces that are ports of a bridge, where an endpoint's veth may be one.
 fn returned(state: &State, links: &Links) -> Result<BTreeSet<String>, Error> {
-    let taken = |via: &Via| matches!(via, Via::Veth { .. });
-    if !state.endpoints().any(|e| taken(&e.via)) {
+    if state.endpoints().all(|e| e.veth().is_none()) {
         return Ok(BTreeSet::new());
     }
     let all = links.all()?.into_iter();

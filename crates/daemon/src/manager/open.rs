@@ -11,9 +11,9 @@
 use super::refuse::KernelError;
 use super::writer::Writer;
 use super::{tally, translate};
-use api::{ApiError, Counters};
+use api::{ApiError, Counters, Via};
 use control::reconcile::PortHeld;
-use control::{Endpoint, InterfacePlan, InterfaceStep, NamespaceId, Port, PortKind, Sandbox, Via};
+use control::{Endpoint, InterfacePlan, InterfaceStep, NamespaceId, Port, PortKind, Sandbox};
 use dataplane::Counted;
 use host::{Identity, Inside, Links, NamespaceRef, Netns};
 use pipeline::PortId;
@@ -171,8 +171,8 @@ impl Interface {
                 ifname: endpoint.ifname.clone(),
                 mac: endpoint.mac,
             },
-            (Some(_), Via::Veth { host }) => Self::Veth { host: host.clone() },
-            (Some(_), Via::MovedTap) => Self::Other,
+            (Some(_), Via::Veth { host: Some(host) }) => Self::Veth { host: host.clone() },
+            (Some(_), Via::MovedTap | Via::Veth { host: None }) => Self::Other,
         }
     }
 
@@ -330,7 +330,7 @@ fn known(netns: &api::Netns, identity: Option<NamespaceId>) -> Netns {
 /// dropping it takes everything back.
 pub(super) fn make_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelError> {
     let netns = holder_of(endpoint)?;
-    if let Via::Veth { host } = &endpoint.via {
+    if let Some(host) = endpoint.veth() {
         return Ok(open_veth(&netns, host)?.of(endpoint));
     }
     let plan = endpoint.plan();
@@ -359,7 +359,10 @@ pub(super) fn take_up_endpoint(endpoint: &Endpoint) -> Result<Opened, KernelErro
         })
     };
     let tap = match &endpoint.via {
-        Via::Veth { host } => return Ok(open_veth(&holder_of(endpoint)?, host)?.of(endpoint)),
+        Via::Veth { host } => {
+            let host = host.as_ref().ok_or(KernelError::NotJoined)?;
+            return Ok(open_veth(&holder_of(endpoint)?, host)?.of(endpoint));
+        }
         Via::Tap => held(&netns_of(sandbox), true)?,
         // It has a name there that we were not told.
         Via::MovedTap => {
@@ -406,12 +409,16 @@ pub(super) struct Veth {
 }
 
 /// Finds the veth in a sandbox that has this MAC address.
-pub(super) fn find_veth(sandbox: &Sandbox, mac: MacAddr) -> Result<Veth, KernelError> {
+pub(super) fn find_veth(
+    netns: &api::Netns,
+    identity: Option<NamespaceId>,
+    mac: MacAddr,
+) -> Result<Veth, KernelError> {
     let no_veth = || KernelError::NoVeth {
-        netns: sandbox.namespace.to_string(),
+        netns: netns.to_string(),
         mac,
     };
-    let ends = netns_of(sandbox).run(|inside| inside.links()?.veth_with_mac(mac.0))?;
+    let ends = known(netns, identity).run(|inside| inside.links()?.veth_with_mac(mac.0))?;
     let ends = ends.ok_or_else(no_veth)?;
     let host = Netns::with_own_links(|links| links.name_of(ends.outside))?;
     Ok(Veth {

@@ -7,9 +7,9 @@ use super::snapshot::Snapshot;
 use super::writer::Writer;
 use super::{Manager, translate};
 use api::{AdminState, ApiError, Name, PortAdd, PortCalls, PortSet, PortState};
-use control::{Port, PortKind, PortRequest, TAP_MTU_MAX};
+use control::{Port, PortKind, TAP_MTU_MAX};
 use host::Netns;
-use pipeline::{NetworkId, PortId};
+use pipeline::PortId;
 use std::collections::BTreeMap;
 
 impl PortCalls for Manager {
@@ -37,19 +37,10 @@ impl PortCalls for Manager {
 impl Writer {
     /// Adds a port.
     pub(super) fn port_add(&mut self, port: &PortAdd) -> Result<api::Port, ApiError> {
-        let request = PortRequest {
-            name: port.name.as_str().to_owned(),
-            kind: port.kind.clone(),
-            identity: match port.kind.netns() {
-                Some(netns) => find(netns)?.identity,
-                None => None,
-            },
-            network: self.network_id(port.network.as_ref())?,
-            settings: translate::settings(&self.state, port)?,
-        };
+        let identity = port.kind.netns().map(find).transpose()?;
         let (port, change) = self
             .state
-            .add_port(&request)
+            .add_port(port, identity)
             .map_err(|error| refused(&error))?;
         let (opened, netns) = self.open(&port, true).map_err(|error| error.to_api())?;
         let begun = self.begin(change)?;
@@ -72,16 +63,11 @@ impl Writer {
             .map_err(|error| refused(&error))?;
         let id = old.id;
         let wanted = set.applied_to(&translate::port_spec(&self.state, old));
-        // What the interface cannot say (a mirror whose ports are gone) stays unless it is changed.
-        let mut settings = translate::settings(&self.state, &wanted)?;
-        if set.mirror.is_none() {
-            settings.mirror.clone_from(&old.settings.mirror);
-        }
-        let network = self.network_id(wanted.network.as_ref())?;
-        let (port, change) = self
-            .state
-            .set_port(id, network, settings)
-            .map_err(|error| refused(&error))?;
+        let planned = self.state.port_settings(&wanted).and_then(|settings| {
+            let network = self.state.network_id(wanted.network.as_ref())?;
+            self.state.set_port(id, network, settings)
+        });
+        let (port, change) = planned.map_err(|error| refused(&error))?;
         let reopened = match set.admin {
             Some(AdminState::Up) if !self.is_open(id) => {
                 let ended = |open: &OpenPort| matches!(open.condition(), Condition::Ended(_));
@@ -141,11 +127,6 @@ impl Writer {
         self.open
             .get(&id)
             .is_some_and(|open| *open.condition() == Condition::Open)
-    }
-
-    fn network_id(&self, name: Option<&Name>) -> Result<Option<NetworkId>, ApiError> {
-        let id = |name: &Name| self.state.network_named(name.as_str()).map(|n| n.id);
-        name.map(id).transpose().map_err(|error| refused(&error))
     }
 }
 

@@ -120,7 +120,7 @@ fn endpoint_of(endpoint: &Endpoint, network: &Network) -> names::Endpoint {
         .iter()
         .chain(&endpoint.aliases)
         // What is no host name was refused when it was given.
-        .filter_map(|name| name.parse().ok())
+        .filter_map(|name| name.as_str().parse().ok())
         .collect();
     let domain = network.routing.search_domain.get();
     let domain: Option<HostName> = domain.and_then(|domain| domain.parse().ok());

@@ -1,15 +1,11 @@
 //! The interface's words and the state's. Pure.
 
-use api::{AdminState, ApiError, Name, Netns, PortAdd};
-use control::{
-    Endpoint, Isolation, Mirror, Network, Port, PortKind, PortSettings, Sandbox, State, Via,
-};
+use api::{AdminState, Name, Netns, PortAdd};
+use control::{Endpoint, Isolation, Network, Port, PortKind, State};
 use host::NamespaceRef;
 use pipeline::{DropReason, PortId};
 use std::net::IpAddr;
 use wire::VlanId;
-
-use super::refuse::refused;
 
 mod gateway;
 
@@ -50,41 +46,17 @@ pub(super) fn network_spec(network: &Network) -> api::NetworkCreate {
     }
 }
 
-/// An endpoint to be made, in a namespace that was found or waiting for one.
-pub(super) fn attach_request(
-    attach: &api::Attach,
-    sandbox: Option<Sandbox>,
-) -> control::AttachRequest {
-    control::AttachRequest {
-        sandbox,
-        network: attach.network.as_str().to_owned(),
-        ifname: attach.ifname.clone(),
-        addresses: attach.addresses.clone(),
-        gateways: attach.gateways.clone(),
-        mac: attach.mac,
-        vlan: attach.vlan,
-        mtu: attach.mtu,
-        name: attach.name.as_ref().map(|n| n.as_str().to_owned()),
-        locked: attach.locked,
-        aliases: attach.aliases.iter().map(ToString::to_string).collect(),
-        isolated: isolation(attach.isolated.then_some(true)),
-        rate: attach.rate,
-        queues: attach.queues,
-        labels: attach.labels.clone(),
-    }
-}
-
 /// An endpoint as it is. `None` when its port or network is not there, which the state excludes.
 pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoint> {
     let port = state.port(endpoint.port)?;
     Some(api::Endpoint {
         id: name(&port.name),
-        name: endpoint.name.as_deref().map(name),
-        aliases: endpoint.aliases.iter().map(|a| name(a)).collect(),
+        name: endpoint.name.clone(),
+        aliases: endpoint.aliases.clone(),
         network: name(&state.network(endpoint.network)?.name),
         netns: endpoint.sandbox.as_ref().map(|s| s.namespace.clone()),
         ifname: endpoint.ifname.clone(),
-        via: api_via(&endpoint.via),
+        via: endpoint.via.clone(),
         mac: endpoint.mac,
         addresses: endpoint.addresses.clone(),
         gateways: endpoint.gateways.clone(),
@@ -96,26 +68,6 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
     })
 }
 
-fn api_via(via: &Via) -> api::Via {
-    match via {
-        Via::Tap => api::Via::Tap,
-        Via::MovedTap => api::Via::MovedTap,
-        Via::Veth { host } => api::Via::Veth {
-            host: Some(host.clone()),
-        },
-    }
-}
-
-/// Returns what is to be different about an endpoint.
-pub(super) fn endpoint_change(set: &api::EndpointSet) -> control::EndpointChange {
-    let texts = |names: &Vec<Name>| names.iter().map(ToString::to_string).collect();
-    control::EndpointChange {
-        name: set.name.as_ref().map(ToString::to_string),
-        aliases: set.aliases.as_ref().map(texts),
-        labels: set.labels.clone(),
-    }
-}
-
 /// The gateways that were asked for: nothing said where each subnet's is its first address.
 fn gateways(network: &Network) -> Option<Vec<IpAddr>> {
     let usual = network
@@ -124,15 +76,6 @@ fn gateways(network: &Network) -> Option<Vec<IpAddr>> {
         .all(|s| s.gateway == Some(s.first_host()));
     let own = || network.subnets.iter().filter_map(|s| s.gateway).collect();
     (!usual).then(own)
-}
-
-/// Returns whether a port is protected, where that was said.
-fn isolation(said: Option<bool>) -> Isolation {
-    match said {
-        None => Isolation::AsNetwork,
-        Some(true) => Isolation::On,
-        Some(false) => Isolation::Off,
-    }
 }
 
 /// Returns what a port was added with, and changed to since.
@@ -174,12 +117,12 @@ fn api_kind(state: &State, port: &Port) -> api::PortKind {
         PortKind::Endpoint(_) => {
             let endpoint = state.endpoint_of(port);
             let sandbox = endpoint.and_then(|e| e.sandbox.as_ref());
-            match endpoint.map(|e| &e.via) {
-                Some(Via::Veth { host }) => api::PortKind::Packet {
+            match endpoint.and_then(Endpoint::veth) {
+                Some(host) => api::PortKind::Packet {
                     netns: None,
-                    interface: host.clone(),
+                    interface: host.to_owned(),
                 },
-                Some(Via::Tap | Via::MovedTap) | None => api::PortKind::Tap {
+                None => api::PortKind::Tap {
                     netns: sandbox.map(|s| s.namespace.clone()),
                     ifname: endpoint.map_or_else(String::new, |e| e.ifname.clone()),
                     queues: endpoint.map_or(1, |e| e.queues),
@@ -187,34 +130,6 @@ fn api_kind(state: &State, port: &Port) -> api::PortKind {
             }
         }
     }
-}
-
-/// Returns what the settings of a port to be added, or changed, are.
-pub(super) fn settings(state: &State, port: &PortAdd) -> Result<PortSettings, ApiError> {
-    let mirror = port.mirror.as_ref().map(|m| mirror(state, m)).transpose()?;
-    Ok(PortSettings {
-        up: port.admin == AdminState::Up,
-        vlan: port.vlan.clone(),
-        isolated: isolation(port.isolated),
-        rate: port.rate,
-        lock: port.lock.clone(),
-        max_macs: port.max_macs,
-        storm: port.storm,
-        mirror,
-    })
-}
-
-fn mirror(state: &State, mirror: &api::Mirror) -> Result<Mirror, ApiError> {
-    let id = |name: &Name| {
-        state
-            .port_named(name.as_str())
-            .map(|p| p.id)
-            .map_err(|error| refused(&error))
-    };
-    Ok(Mirror {
-        of: mirror.of.iter().map(id).collect::<Result<_, _>>()?,
-        direction: mirror.direction,
-    })
 }
 
 /// A reason for which a frame is dropped.
