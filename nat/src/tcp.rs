@@ -43,8 +43,10 @@
 
 #[cfg(test)]
 mod exchange;
+mod said;
 mod segment;
 
+pub use said::Said;
 pub use segment::Segment;
 
 use pipeline::DropReason;

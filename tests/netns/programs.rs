@@ -2,6 +2,7 @@
 //! namespaces that the test made.
 
 mod attach;
+mod flow;
 mod lease;
 mod load;
 mod maps;

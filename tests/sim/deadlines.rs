@@ -18,7 +18,7 @@ fn a_new_router_announces_itself_and_goes_on_while_its_workers_sleep() {
         workers: 2,
         ..Config::default()
     };
-    let dataplane = Dataplane::start(config, None).unwrap();
+    let dataplane = Dataplane::start(config).unwrap();
     let (port, peer) = memory::pair().unwrap();
     dataplane.add_port(A.port, port, None).unwrap();
     let networks = [WEB, DB, UP, HOST].map(bare_network).into();

@@ -3,14 +3,18 @@
 use bpf::interpreter::{Interpreter, Packet};
 use bpf::{Program, verdict};
 use dataplane::{Hook, Outlet};
-use lease::program::{map, program};
+use lease::program::{Room, map, program};
 use lease::{Carried, Kernel, Key, Lease, Leases, Port, Terms};
 use pipeline::{Instant, PortId};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use wire::{GsoKind, MacAddr, VlanTag, VnetHeader};
 
-static PROGRAM: LazyLock<Program> = LazyLock::new(|| program(SLOTS, 64));
-const SLOTS: u32 = 64;
+static PROGRAM: LazyLock<Program> = LazyLock::new(|| program(ROOM));
+const ROOM: Room = Room {
+    leases: 64,
+    flows: 1,
+    ports: 64,
+};
 const ONLY: u32 = 0;
 
 /// The book of leases and the program, with a host end and a TAP for each port.
@@ -36,17 +40,13 @@ impl Repeater {
         let kernel = Arc::new(Simulated {
             machine: Mutex::new(machine),
         });
-        let leases = Arc::new(Leases::new(kernel.clone(), SLOTS));
+        let leases = Arc::new(Leases::new(kernel.clone(), ROOM.leases));
         Self { leases, kernel }
     }
 
     /// Hangs the program at a port's host end. `mac` is the address of the other end.
     pub(crate) fn hook(&self, id: PortId, outlet: Outlet, mac: MacAddr) -> Outlet {
-        let port = Port {
-            tap: tap(id),
-            locked: 1,
-            missed: 0,
-        };
+        let port = Port::new(tap(id));
         let mut machine = self.kernel.machine();
         machine.insert(map::PORTS, &host_end(id), &port);
         let share = self.leases.open_port(id);

@@ -40,7 +40,7 @@ use observe::Watch;
 use pipeline::{BatchLimits, Instant, PortId, PortTotals, Tunnel, WorkerId};
 use port::{Gone, Port};
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use switch::Topology;
@@ -142,7 +142,7 @@ pub struct Dataplane {
     published: Arc<ArcSwap<View>>,
     workers: Vec<Handle>,
     events: Receiver<Event>,
-    leases: Option<Arc<Leases>>,
+    leases: OnceLock<Arc<Leases>>,
     /// Held while the view is replaced, so that no two replacements are made from the same one.
     replacing: Mutex<()>,
     origin: std::time::Instant,
@@ -157,17 +157,15 @@ struct Handle {
 }
 
 impl Dataplane {
-    /// Starts the workers, with an empty topology. What they decide is lent to the kernel by `leases`, if
-    /// there are any.
+    /// Starts the workers, with an empty topology.
     ///
     /// # Errors
     /// [`Error::Workers`], or what the system refused.
-    pub fn start(config: Config, leases: Option<Arc<Leases>>) -> Result<Self, Error> {
+    pub fn start(config: Config) -> Result<Self, Error> {
         if !(1..=256).contains(&config.workers) {
             return Err(Error::Workers(config.workers));
         }
-        let view = View::new(config.workers).with_leases(leases.clone());
-        let published = Arc::new(ArcSwap::from_pointee(view));
+        let published = Arc::new(ArcSwap::from_pointee(View::new(config.workers)));
         let (sender, events) = unbounded();
         let origin = std::time::Instant::now();
         let workers = (0..config.workers)
@@ -177,7 +175,7 @@ impl Dataplane {
             published,
             workers,
             events,
-            leases,
+            leases: OnceLock::new(),
             replacing: Mutex::default(),
             origin,
         })
@@ -199,7 +197,7 @@ impl Dataplane {
             home.push(least_loaded(&view, &home, self.workers.len()));
         }
         let mut outlet = Outlet::new(port.tx, self.workers.len()).at_home(home.clone());
-        if let (Some(hook), Some(leases)) = (hook, &self.leases) {
+        if let (Some(hook), Some(leases)) = (hook, self.leases.get()) {
             outlet = outlet.hooked(hook, Arc::clone(leases), leases.open_port(id));
         }
         let counted = outlet.counted().clone();
@@ -223,7 +221,7 @@ impl Dataplane {
         drop(view);
         self.replace(|view| view.with_outlet(id, None));
         self.sync();
-        if let Some(leases) = &self.leases {
+        if let Some(leases) = self.leases() {
             leases.close_port(id);
         }
         true
@@ -243,10 +241,19 @@ impl Dataplane {
         }
     }
 
+    /// Lends the kernel what is decided about frames of ports with hooks, from now on. To be called before the
+    /// first of them is added; what is given later is not used.
+    pub fn lend_by(&self, leases: Arc<Leases>) {
+        let _replacing = self.replacing();
+        if self.leases.set(Arc::clone(&leases)).is_ok() {
+            self.replace(|view| view.clone().with_leases(Some(leases)));
+        }
+    }
+
     /// Takes back all that the kernel repeats, since something that decisions rest on was changed outside of
     /// a configuration. What holds is lent again with its next frame.
     pub fn recall(&self) {
-        if self.leases.is_some() {
+        if self.leases().is_some() {
             let _replacing = self.replacing();
             self.replace(View::clone);
         }
@@ -254,7 +261,7 @@ impl Dataplane {
 
     /// Looks after what the kernel repeats: see [`sweep_leases`].
     pub fn sweep_leases(&self) {
-        if let Some(leases) = &self.leases {
+        if let Some(leases) = self.leases() {
             sweep_leases(leases, &self.topology(), self.now());
         }
     }
@@ -262,7 +269,7 @@ impl Dataplane {
     /// The book of what the kernel repeats, if it does.
     #[must_use]
     pub fn leases(&self) -> Option<&Leases> {
-        self.leases.as_deref()
+        self.leases.get().map(|leases| &**leases)
     }
 
     /// Offers the record of every frame to `watch`, until [`Dataplane::unwatch`], and returns once
@@ -427,7 +434,7 @@ impl Dataplane {
         next.generation += 1;
         let generation = next.lease_generation();
         self.published.store(Arc::new(next));
-        if let Some(leases) = &self.leases {
+        if let Some(leases) = self.leases() {
             leases.begin(generation);
         }
     }

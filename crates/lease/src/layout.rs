@@ -156,8 +156,26 @@ pub struct Port {
     pub tap: u32,
     /// Not 0: the port is locked to its addresses, and they are in each key.
     pub locked: u32,
+    /// The router's MAC address there: frames to it are looked up by flow. Zeroes where there is no router.
+    pub gateway: [u8; 6],
+    /// Not 0: every frame is looked up by flow, as in a network with rules about connections.
+    pub flows: u16,
     /// Frames that went to the TAP.
     pub missed: u64,
+}
+
+impl Port {
+    /// A port that is taken for locked, beside no router, until more is known of it.
+    #[must_use]
+    pub const fn new(tap: u32) -> Self {
+        Self {
+            tap,
+            locked: 1,
+            gateway: [0; 6],
+            flows: 0,
+            missed: 0,
+        }
+    }
 }
 
 /// The terms of all leases: numbers that userspace sets without a call.

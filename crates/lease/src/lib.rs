@@ -5,16 +5,22 @@
 //! port's veth. A frame with a lease goes to its receiver at once; any other goes to the port's TAP, where a
 //! worker reads it as ever. The kernel decides nothing: without a lease it knows no way but that one.
 //!
+//! Switched unicast is repeated by its MAC addresses. Frames to the router, and all frames of a port whose
+//! network has rules about connections, are repeated by flow ([`FlowKey`], [`FlowLease`]), changed as the
+//! pipeline would change them.
+//!
 //! [`Leases`] is userspace's book of them. It takes a lease back by closing its slot, or all at once by a new
 //! generation. Leases also end by themselves, at a time ([`Terms::until`]) that userspace moves on while it
 //! lives. A worker's own frames come through the port's TAP, where [`deliver`] hands them on.
 
 mod book;
 pub mod deliver;
+mod flow;
 mod kernel;
 mod layout;
 pub mod program;
 
 pub use book::{Basis, Held, Leases, Repeated, Share};
+pub use flow::{Change, Changes, Direction, Ends, FlowKey, FlowLease, Out, Said, UNJUDGED, ends};
 pub use kernel::{Carried, Kernel};
 pub use layout::{Key, Lease, Port, TAGGED, Terms, Way, source};

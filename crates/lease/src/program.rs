@@ -1,11 +1,18 @@
-//! The program that repeats decisions about switched unicast.
+//! The program that repeats decisions: the way of a frame that is switched. That of a frame that is looked
+//! up by flow is in `flow.rs`.
 
-use crate::{Key, Lease, Port, TAGGED, Terms, Way};
-use bpf::Register::{R0, R1, R2, R3, R4, R6, R7, R8, R9};
+mod flow;
+mod headers;
+
+use crate::{FlowKey, FlowLease, Key, Lease, Port, TAGGED, Terms, Way};
+use bpf::Register::{R0, R1, R2, R3, R6, R7, R8, R9};
 use bpf::{
-    Assembler, AtomicOp, Field, Helper, Label, Local, MapId, MapKind, MapSpec, Program, Size,
-    SkBuff, field, verdict,
+    Assembler, AtomicOp, Field, Helper, Label, Local, MapId, MapKind, MapSpec, Place, Program,
+    Size, SkBuff, field, verdict,
 };
+use std::mem::offset_of;
+
+use headers::{ETHERTYPE, IPV4, IPV6, LEAST, TAG, VLAN};
 
 /// The program's maps.
 pub mod map {
@@ -18,45 +25,64 @@ pub mod map {
     pub const TERMS: MapId = MapId(2);
     /// The slots: one [`Lease`](crate::Lease) each.
     pub const LEASES: MapId = MapId(3);
+    /// [`FlowKey`](crate::FlowKey) to the number of its slot.
+    pub const FLOW_KEYS: MapId = MapId(4);
+    /// Their slots: one [`FlowLease`](crate::FlowLease) each.
+    pub const FLOWS: MapId = MapId(5);
+    /// The slots of flows whose sender sent its first FIN, each a `u32`. Nobody is woken for them, and one for
+    /// which there is no room is not told: the slot says it, too.
+    pub const FINISHED: MapId = MapId(6);
 }
 
-const ETHERNET: i32 = 14;
-/// Bytes that every frame with a lease has: to the end of an IPv6 source address.
-const LEAST: i32 = 38;
-const ETHERTYPE: i16 = 12;
-/// Ethertypes, tags and protocols.
-const IPV4: u16 = 0x0800;
-const IPV6: u16 = 0x86dd;
-const TAG: u16 = 0x8100;
-const TCP: i32 = 6;
-/// Where a TCP header says how long it is.
-const TCP_HEADER_LENGTH: i32 = 12;
-const UDP: i32 = 17;
-const UDP_HEADER: i32 = 8;
-const IPV4_HEADER: i32 = 20;
-const IPV6_HEADER: i32 = 40;
-const TCP_HEADER: i32 = 20;
-/// The low 12 bits of a tag.
-const VLAN: i32 = 0x0fff;
-const PACKET_HOST: i32 = 0;
+/// Room in the program's maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Room {
+    /// Leases of switched unicast.
+    pub leases: u32,
+    /// Leases of flows.
+    pub flows: u32,
+    /// Ports.
+    pub ports: u32,
+}
 
-/// The program, with room for so many leases and ports.
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            leases: 65_536,
+            flows: 65_536,
+            ports: 4096,
+        }
+    }
+}
+
+const PACKET_HOST: i32 = 0;
+/// The ring's bytes: some 4,000 connections that finish between two looks.
+const FINISHED_BYTES: u32 = 1 << 16;
+
+/// The program, with so much room.
 ///
 /// # Panics
 /// Never: the program is the same but for that room, and its tests assemble it.
 #[must_use]
-pub fn program(leases: u32, ports: u32) -> Program {
+pub fn program(room: Room) -> Program {
     let mut it = Assembler::new("lease");
-    it.map(MapSpec::hash::<Key, u32>("keys", leases));
-    it.map(MapSpec::hash::<u32, Port>("ports", ports));
+    it.map(MapSpec::hash::<Key, u32>("keys", room.leases));
+    it.map(MapSpec::hash::<u32, Port>("ports", room.ports));
     it.map(MapSpec::array::<Terms>("terms", 1).of_kind(MapKind::MappedArray));
-    it.map(MapSpec::array::<Lease>("leases", leases).of_kind(MapKind::MappedArray));
-    let miss = it.label("miss");
+    it.map(MapSpec::array::<Lease>("leases", room.leases).of_kind(MapKind::MappedArray));
+    it.map(MapSpec::hash::<FlowKey, u32>("flow_keys", room.flows));
+    it.map(MapSpec::array::<FlowLease>("flows", room.flows).of_kind(MapKind::MappedArray));
+    it.map(MapSpec::ring("finished", FINISHED_BYTES));
+    let [by_flow, miss] = [it.label("by flow"), it.label("miss")];
     find_port(&mut it);
-    let key = read_key(&mut it, miss);
+    let key = read_head(&mut it, miss);
+    choose(&mut it, by_flow);
+    read_source(&mut it, key, miss);
     find_lease(&mut it, key, miss);
-    check_length(&mut it, miss);
+    headers::check_length(&mut it, R8.field(field!(Lease.mtu)), miss);
     repeat(&mut it);
+    it.bind(by_flow);
+    flow::repeat(&mut it, key, miss);
     it.bind(miss);
     to_userspace(&mut it);
     it.finish().expect("the program is whole")
@@ -80,8 +106,8 @@ fn lookup<K>(it: &mut Assembler, map: MapId, key: Local<K>) {
     it.call(Helper::MapLookup);
 }
 
-/// Writes the key; leaves the frame's start in r8 and its ethertype in r9.
-fn read_key(it: &mut Assembler, miss: Label) -> Local<Key> {
+/// Writes the key but its source; leaves the frame's start in r8 and its ethertype in r9.
+fn read_head(it: &mut Assembler, miss: Label) -> Local<Key> {
     let key = it.local::<Key>("key");
     it.load(R8, R6.field(field!(SkBuff.data)));
     it.load(R1, R6.field(field!(SkBuff.data_end)));
@@ -108,12 +134,28 @@ fn read_key(it: &mut Assembler, miss: Label) -> Local<Key> {
     it.load(R9, R8.at(ETHERTYPE, Size::U16));
     it.store(key.field(field!(Key.ethertype).part(0, Size::U16)), R9);
     read_vlan(it, key, miss);
-    read_source(it, key, miss);
     key
 }
 
+/// Goes on by flow where the port says so, and with what is for the router.
+fn choose(it: &mut Assembler, by_flow: Label) {
+    it.load(R1, R7.field(field!(Port.flows)));
+    it.note("all of it").jump_if(R1.is_not(0), by_flow);
+    let switched = it.label("switched");
+    for (at, size) in [(0, Size::U32), (4, Size::U16)] {
+        it.load(R1, R8.at(i16::try_from(at).unwrap_or(0), size));
+        it.load(R2, R7.field(field!(Port.gateway).part(at, size)));
+        if at == 0 {
+            it.jump_if(R1.is_not(R2), switched);
+        } else {
+            it.note("for the router").jump_if(R1.is(R2), by_flow);
+        }
+    }
+    it.bind(switched);
+}
+
 /// Copies fields that lie in the frame as in the key, from `at` on.
-fn copy<const N: usize>(it: &mut Assembler, key: Local<Key>, fields: [Field<Key>; N], mut at: i16) {
+fn copy<K, const N: usize>(it: &mut Assembler, key: Local<K>, fields: [Field<K>; N], mut at: i16) {
     for field in fields {
         let size = Size::of(field.bytes).unwrap_or(Size::U8);
         it.load(R1, R8.at(at, size));
@@ -148,81 +190,46 @@ fn read_source(it: &mut Assembler, key: Local<Key>, miss: Label) {
     let [done, ipv6] = [it.label("source read"), it.label("IPv6")];
     it.load(R1, R7.field(field!(Port.locked)));
     it.jump_if(R1.is(0), done);
-    it.load(R2, R6.field(field!(SkBuff.len)));
     it.jump_if(R9.is(big_endian(IPV6)), ipv6);
     it.note("no address to be locked to");
     it.jump_if(R9.is_not(big_endian(IPV4)), miss);
-    check_ipv4(it, miss);
+    headers::check_ipv4(it, miss);
     copy(it, key, [part(0)], 26);
     it.jump(done);
     it.bind(ipv6);
-    check_ipv6(it, miss);
+    headers::check_ipv6(it, miss);
+    headers::check_transport(it, headers::IPV6_END, |_| {}, miss);
     copy(it, key, [0, 1, 2, 3].map(part), 22);
     it.bind(done);
 }
 
-/// Goes on if the IPv4 header is sound and has no options. The frame's length is in r2.
-fn check_ipv4(it: &mut Assembler, miss: Label) {
-    it.load(R1, R8.at(14, Size::U8));
-    it.note("version 4, header of 20 bytes");
-    it.jump_if(R1.is_not(0x45), miss);
-    it.load(R1, R8.at(16, Size::U16));
-    it.big_endian(R1, Size::U16);
-    it.note("the packet's length");
-    it.jump_if(R1.below(IPV4_HEADER), miss);
-    it.sub(R2, ETHERNET);
-    it.jump_if(R1.above(R2), miss);
-}
-
-/// Goes on if the IPv6 header is sound and TCP or UDP follow, soundly. The frame's length is in r2.
-fn check_ipv6(it: &mut Assembler, miss: Label) {
-    it.load(R1, R8.at(14, Size::U8));
-    it.shift_right(R1, 4);
-    it.note("the version").jump_if(R1.is_not(6), miss);
-    // The payload's length in r3.
-    it.load(R3, R8.at(18, Size::U16));
-    it.big_endian(R3, Size::U16);
-    it.mov(R1, R3);
-    it.add(R1, ETHERNET + IPV6_HEADER);
-    it.note("the packet's length").jump_if(R1.above(R2), miss);
-    it.load(R1, R6.field(field!(SkBuff.data_end)));
-    it.mov(R2, R8);
-    it.add(R2, ETHERNET + IPV6_HEADER + UDP_HEADER);
-    it.jump_if(R2.above(R1), miss);
-    it.load(R4, R8.at(20, Size::U8));
-    it.when_else(
-        R4.is(TCP),
-        |it| {
-            it.mov(R2, R8);
-            it.add(R2, ETHERNET + IPV6_HEADER + TCP_HEADER);
-            it.jump_if(R2.above(R1), miss);
-            it.load(R4, R8.at(66, Size::U8));
-            it.shift_right(R4, 4);
-            it.note("words of a TCP header").shift_left(R4, 2);
-            it.jump_if(R4.below(TCP_HEADER), miss);
-        },
-        |it| {
-            it.note("neither TCP nor UDP").jump_if(R4.is_not(UDP), miss);
-            it.load(R4, R8.at(58, Size::U16));
-            it.big_endian(R4, Size::U16);
-            it.note("a datagram's length");
-            it.jump_if(R4.below(UDP_HEADER), miss);
-        },
-    );
-    it.jump_if(R4.above(R3), miss);
-}
-
 /// Leaves the lease in r8 and the time in r9.
 fn find_lease(it: &mut Assembler, key: Local<Key>, miss: Label) {
+    find_slot(it, [map::KEYS, map::LEASES], key, miss);
+    it.load(R1, R8.field(field!(Lease.open)));
+    check_terms(it, key, miss);
+}
+
+/// Leaves the slot of a key in r8, its number in the local.
+fn find_slot<K>(
+    it: &mut Assembler,
+    [keys, slots]: [MapId; 2],
+    key: Local<K>,
+    miss: Label,
+) -> Local<u32> {
     let slot = it.local::<u32>("slot");
-    lookup(it, map::KEYS, key);
+    lookup(it, keys, key);
     it.note("no lease").jump_if(R0.is(0), miss);
     it.load(R1, R0.at(0, Size::U32));
     it.store(slot.value(), R1);
-    lookup(it, map::LEASES, slot);
+    lookup(it, slots, slot);
     it.note("no such slot").jump_if(R0.is(0), miss);
     it.mov(R8, R0);
-    it.load(R1, R8.field(field!(Lease.open)));
+    slot
+}
+
+/// Goes on if the lease in r8, whether it is open is in r1, holds now. Leaves the time in r9.
+fn check_terms<K>(it: &mut Assembler, key: Local<K>, miss: Label) {
     it.note("taken back").jump_if(R1.is(0), miss);
     compare_key(it, key, miss);
     it.call(Helper::KtimeGetCoarseNs);
@@ -233,93 +240,50 @@ fn find_lease(it: &mut Assembler, key: Local<Key>, miss: Label) {
         .jump_if(R9.at_least(R1), miss);
 }
 
-/// Goes on if the lease in r8 is the key's: between the two lookups the key may have been removed and its
-/// entry been given to another one.
-fn compare_key(it: &mut Assembler, key: Local<Key>, miss: Label) {
-    const { assert!(size_of::<Key>().is_multiple_of(8)) };
-    for at in (0..size_of::<Key>()).step_by(8) {
-        it.load(R1, R8.field(field!(Lease.key).part(at, Size::U64)));
+/// Goes on if the lease in r8, which begins with its key, is this key's: between the two lookups the key may
+/// have been removed and its entry been given to another one.
+fn compare_key<K>(it: &mut Assembler, key: Local<K>, miss: Label) {
+    const { assert!(size_of::<K>().is_multiple_of(8)) };
+    const { assert!(offset_of!(Lease, key) == 0 && offset_of!(FlowLease, key) == 0) };
+    for (at, place) in (0..size_of::<K>()).step_by(8).zip((0..).step_by(8)) {
+        it.load(R1, R8.at(place, Size::U64));
         it.load(R2, key.part(at, Size::U64));
         it.note("of another key").jump_if(R1.is_not(R2), miss);
     }
 }
 
-/// A packet, or the packets that a superframe will become, must not be longer than the receiver takes:
-/// a redirected one is not checked any more.
-fn check_length(it: &mut Assembler, miss: Label) {
-    let checked = it.label("length known");
-    it.load(R1, R6.field(field!(SkBuff.len)));
-    it.sub(R1, ETHERNET);
-    it.load(R2, R6.field(field!(SkBuff.gso_size)));
-    it.jump_if(R2.is(0), checked);
-    segment_length(it, miss);
-    it.bind(checked);
-    it.load(R2, R8.field(field!(Lease.mtu)));
-    it.note("longer than the receiver takes")
-        .jump_if(R1.above(R2), miss);
-}
-
-/// The length of a superframe's packets in r1: their headers, and as much as `gso_size`.
-fn segment_length(it: &mut Assembler, miss: Label) {
-    let [ipv6, known] = [it.label("segments of IPv6"), it.label("header known")];
-    it.load(R1, R6.field(field!(SkBuff.data)));
-    it.load(R2, R6.field(field!(SkBuff.data_end)));
-    it.mov(R3, R1);
-    it.add(R3, LEAST);
-    it.jump_if(R3.above(R2), miss);
-    // The IP header's length in r0, the protocol in r4.
-    it.load(R3, R1.at(ETHERTYPE, Size::U16));
-    it.jump_if(R3.is(big_endian(IPV6)), ipv6);
-    it.jump_if(R3.is_not(big_endian(IPV4)), miss);
-    it.load(R0, R1.at(14, Size::U8));
-    it.and(R0, 0x0f);
-    it.note("words of an IPv4 header").shift_left(R0, 2);
-    it.load(R4, R1.at(23, Size::U8));
-    it.jump(known);
-    it.bind(ipv6);
-    it.mov(R0, IPV6_HEADER);
-    it.load(R4, R1.at(20, Size::U8));
-    it.bind(known);
-    // The transport header's length in r3.
-    it.add(R1, R0);
-    it.mov(R3, R1);
-    it.add(R3, ETHERNET + TCP_HEADER_LENGTH + 1);
-    it.jump_if(R3.above(R2), miss);
-    it.when_else(
-        R4.is(TCP),
-        |it| {
-            let length = i16::try_from(ETHERNET + TCP_HEADER_LENGTH).unwrap_or(0);
-            it.load(R3, R1.at(length, Size::U8));
-            it.shift_right(R3, 4);
-            it.note("words of a TCP header").shift_left(R3, 2);
-        },
-        |it| {
-            it.jump_if(R4.is_not(UDP), miss);
-            it.mov(R3, UDP_HEADER);
-        },
-    );
-    it.load(R1, R6.field(field!(SkBuff.gso_size)));
-    it.add(R1, R0);
-    it.add(R1, R3);
-}
-
 /// Counts the frame in the lease and sends it.
 fn repeat(it: &mut Assembler) {
+    let [frames, bytes] = [field!(Lease.frames), field!(Lease.bytes)];
+    count(
+        it,
+        [frames, bytes, field!(Lease.last)].map(|it| R8.field(it)),
+    );
+    let way = [field!(Lease.out), field!(Lease.way)];
+    send(it, way.map(|it| R8.field(it)));
+}
+
+/// Counts the frame, whose time is in r9.
+fn count(it: &mut Assembler, [frames, bytes, last]: [Place; 3]) {
     it.mov(R1, 1);
-    it.atomic(AtomicOp::Add, R8.field(field!(Lease.frames)), R1);
+    it.atomic(AtomicOp::Add, frames, R1);
     it.load(R1, R6.field(field!(SkBuff.len)));
     it.load(R2, R6.field(field!(SkBuff.vlan_present)));
     it.note("the tag that lies beside it");
     it.when(R2.is_not(0), |it| it.add(R1, 4));
-    it.atomic(AtomicOp::Add, R8.field(field!(Lease.bytes)), R1);
-    it.store(R8.field(field!(Lease.last)), R9);
+    it.atomic(AtomicOp::Add, bytes, R1);
+    it.store(last, R9);
+}
+
+/// Sends the frame out by an interface, in this [`Way`].
+fn send(it: &mut Assembler, [out, way]: [Place; 2]) {
     // The host's end has another MAC address, so the frame is marked as somebody else's.
     it.mov(R1, R6);
     it.mov(R2, PACKET_HOST);
     it.call(Helper::SkbChangeType);
-    it.load(R1, R8.field(field!(Lease.out)));
+    it.load(R1, out);
     it.mov(R2, 0);
-    it.load(R3, R8.field(field!(Lease.way)));
+    it.load(R3, way);
     it.when_else(
         R3.is(Way::Peer as i32),
         |it| it.call(Helper::RedirectPeer),
@@ -339,8 +303,8 @@ fn to_userspace(it: &mut Assembler) {
 }
 
 /// The number that a load of two bytes in the network's order gives.
-fn big_endian(number: u16) -> i32 {
-    i32::from(number.to_be())
+const fn big_endian(number: u16) -> i32 {
+    number.to_be() as i32
 }
 
 #[cfg(test)]

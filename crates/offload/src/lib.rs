@@ -11,30 +11,13 @@
 
 mod tables;
 
+pub use lease::program::Room;
 use lease::{Kernel, Lease, deliver, program};
 use loader::clsact::{self, Slot};
 use loader::{LoadError, Loaded, Maps, Side};
 use std::sync::Arc;
 use std::time::Duration;
 use tables::Tables;
-
-/// How much there is room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Leases.
-    pub leases: u32,
-    /// Ports.
-    pub ports: u32,
-}
-
-impl Default for Room {
-    fn default() -> Self {
-        Self {
-            leases: 65_536,
-            ports: 4096,
-        }
-    }
-}
 
 /// The two interfaces of a port in the namespace where we are, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -88,7 +71,7 @@ impl Offload {
     /// # Errors
     /// Why the kernel cannot repeat decisions here.
     pub fn open(room: Room) -> Result<Self, OffloadError> {
-        let program = program::program(room.leases, room.ports);
+        let program = program::program(room);
         let maps = Maps::create(&program)?;
         let lease = Loaded::load(&program, &maps)?;
         let program = deliver::program(room.ports);

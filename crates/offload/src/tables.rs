@@ -43,12 +43,7 @@ impl Tables {
 
     /// Takes a port in; it is locked until the topology says otherwise.
     pub(crate) fn put_port(&self, at: Interfaces) -> Result<(), LoadError> {
-        let port = Port {
-            tap: at.tap,
-            locked: 1,
-            missed: 0,
-        };
-        self.maps[map::PORTS].insert(&at.host, &port)
+        self.maps[map::PORTS].insert(&at.host, &Port::new(at.tap))
     }
 
     pub(crate) fn remove_port(&self, host: u32) -> Result<(), LoadError> {

@@ -3,7 +3,7 @@
 use super::loaded;
 use bpf::SkBuff;
 use bpf::interpreter::{Interpreter, Packet};
-use lease::program::{map, program};
+use lease::program::{Room, map, program};
 use lease::{Key, Lease, Port, Terms, Way, source};
 use loader::tcx::{self, Link, Place};
 use loader::{Maps, Side, Words};
@@ -12,6 +12,12 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 use testbed::traffic::{Ping, ping};
 use testbed::{Namespace, link};
+
+pub(super) const ROOM: Room = Room {
+    leases: 64,
+    flows: 64,
+    ports: 64,
+};
 
 /// The port that test runs arrive at: the loopback interface, which every namespace has.
 const PORT: u32 = 1;
@@ -84,8 +90,8 @@ proptest! {
         };
         frame.truncate(cut.max(least));
         let (lease, terms) = (Lease::new(key, 9, Way::Peer, mtu), Terms { generation: 0, until });
-        let port = Port { tap: 8, locked: locked.into(), missed: 0 };
-        let program = program(16, 16);
+        let port = Port { tap: 8, locked: locked.into(), gateway: [0; 6], flows: 0, missed: 0 };
+        let program = program(ROOM);
 
         let (kernel, maps) = loaded(&program);
         maps[map::KEYS].insert(&key, &SLOT).unwrap();
@@ -143,7 +149,7 @@ impl Switched {
     fn new() -> Self {
         let host = Namespace::new().unwrap();
         let containers = [(); 2].map(|()| Namespace::new().unwrap());
-        let (kernel, maps) = loaded(&program(64, 64));
+        let (kernel, maps) = loaded(&program(ROOM));
         let ports = [0, 1].map(|it| {
             let (container, other) = (&containers[it], 1 - it);
             link::veth(&host, &format!("p{it}"), container, "eth0").unwrap();
@@ -160,6 +166,8 @@ impl Switched {
             let port = Port {
                 tap: index(&host, &format!("t{it}")),
                 locked: 1,
+                gateway: [0; 6],
+                flows: 0,
                 missed: 0,
             };
             let index = index(&host, &format!("p{it}"));

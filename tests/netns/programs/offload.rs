@@ -15,6 +15,7 @@ const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 9, 1], [2, 0, 0, 0, 9, 2]];
 const PORTS: [PortId; 2] = [PortId(0), PortId(1)];
 const ROOM: Room = Room {
     leases: 64,
+    flows: 64,
     ports: 16,
 };
 

@@ -112,7 +112,7 @@ impl Writer {
         if let Some(nice) = config.nice {
             settings.nice = nice.into();
         }
-        let dataplane = Dataplane::start(settings, None)
+        let dataplane = Dataplane::start(settings)
             .map_err(|error| unavailable("cannot start the workers", &error))?;
         let (dataplane, started) = (Arc::new(dataplane), Instant::now());
         let survival = Survival::new(&config.state_dir, &boot);

@@ -7,6 +7,11 @@ use proptest::prelude::*;
 use std::net::{IpAddr, Ipv4Addr};
 use wire::{Headers, Net, Transport};
 
+pub(super) const ROOM: Room = Room {
+    leases: 16,
+    flows: 16,
+    ports: 16,
+};
 const PORT: u32 = 4;
 const TAP: u32 = 40;
 const OUT: u32 = 5;
@@ -198,6 +203,8 @@ impl Host {
         let port = Port {
             tap: TAP,
             locked: self.locked.into(),
+            gateway: [0; 6],
+            flows: 0,
             missed: 0,
         };
         it.insert(map::PORTS, &PORT, &port);
@@ -321,7 +328,7 @@ proptest! {
 }
 
 fn run(host: &Host, arrival: &Arrival) -> (Outcome, Option<Lease>, Option<Port>) {
-    let program = program(16, 16);
+    let program = program(ROOM);
     let mut it = host.interpreter(&program);
     let outcome = it.run(arrival.packet()).unwrap();
     (
@@ -441,7 +448,7 @@ fn a_key_has_the_address_as_the_frame_has_it() {
 
 #[test]
 fn every_kernel_from_5_11_on_has_what_it_uses() {
-    let program = program(16, 16);
+    let program = program(ROOM);
     assert_eq!(program.since(), bpf::KernelVersion(5, 11));
     let listing = program.to_string();
     assert!(
