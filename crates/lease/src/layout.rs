@@ -184,7 +184,7 @@ impl Port {
 pub struct Terms {
     /// Leases of another generation are none.
     pub generation: u64,
-    /// The time at which all leases end, nanoseconds of `CLOCK_MONOTONIC`.
+    /// The time at which all leases end, nanoseconds of `CLOCK_MONOTONIC_COARSE`.
     pub until: u64,
 }
 

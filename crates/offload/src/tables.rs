@@ -51,7 +51,8 @@ impl Tables {
     }
 
     pub(crate) fn extend(&self, by: Duration) {
-        let now = clock_gettime(ClockId::Monotonic);
+        // The clock that the program reads, which lags behind the exact one.
+        let now = clock_gettime(ClockId::MonotonicCoarse);
         let now = Duration::new(
             now.tv_sec.unsigned_abs(),
             u32::try_from(now.tv_nsec).unwrap_or(0),
