@@ -185,7 +185,7 @@ impl Links {
     }
 
     /// A trap: with its first qdisc an interface that had no queue gets the length of one.
-    fn hush(&self, ifname: &str, state: &LinkState) -> Result<(), Error> {
+    pub(crate) fn hush(&self, ifname: &str, state: &LinkState) -> Result<(), Error> {
         let index = state.index;
         let there = self.our_filters(ifname, index)?;
         if there.iter().any(|filter| filter.kind == FilterKind::Hush) {
@@ -248,7 +248,7 @@ impl Links {
 fn from_of(state: &LinkState) -> Option<PortOf> {
     match Note::parse(state.alias.as_deref()?)? {
         Note::Adopted(from) => Some(from),
-        Note::Uplink { .. } | Note::Host | Note::Services => None,
+        Note::Uplink { .. } | Note::Host | Note::Services | Note::Endpoint(_) => None,
     }
 }
 

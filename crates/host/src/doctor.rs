@@ -7,6 +7,7 @@
 //! | a `clsact` qdisc of our making | our filters' cookies |
 //! | TAPs, with the addresses and routes on them | the note (alias) on the TAP |
 //! | reserved ports | the note on the uplink's TAP |
+//! | host's sides of endpoints: ends of veths, TAPs | the note on them |
 //! | ports taken off a bridge | the note on them |
 
 use crate::note::{Note, PortOf};
@@ -58,6 +59,10 @@ pub fn inspect(links: &Links) -> Result<Vec<Finding>, Error> {
     let all = links.all()?;
     let mut findings = Vec::new();
     for (ifname, state) in &all {
+        // What is on the host's side of an endpoint goes with it.
+        if state.endpoint().is_some() {
+            continue;
+        }
         findings.extend(on_nic(
             ifname,
             &links.our_filters(ifname, state.index)?,

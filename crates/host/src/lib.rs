@@ -13,6 +13,7 @@
 //!   host's stack sees them ([`Captures`]), by traffic control alone.
 //! * [`GatewayPort`] gives a stack (the host's, or that of the daemon's servers in a [`Private`]
 //!   namespace) a TAP at the networks' gateways' addresses.
+//! * [`Links::make_veth`] and [`Links::hide`] make a container's veth and what stands for it here.
 //! * [`Links::take_over`] takes a container's veth off the bridge it is a port of, and
 //!   [`Links::give_back`] puts it there again.
 //! * [`Facts`] about the host are read afresh whenever a [`Monitor`] says that something changed.
@@ -28,6 +29,7 @@
 mod bridge;
 mod capture;
 pub mod doctor;
+mod endpoint;
 mod error;
 mod execute;
 mod facts;

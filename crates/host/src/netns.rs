@@ -181,8 +181,8 @@ impl Netns {
         Self::find(NamespaceRef::Own)?.run(|inside| work(&inside.links()?))
     }
 
-    /// Puts the calling thread into the namespace.
-    fn enter(&self) -> Result<(), Error> {
+    /// A descriptor, which keeps the namespace alive.
+    pub(crate) fn open(&self) -> Result<File, Error> {
         let netns = || self.place.to_string();
         let no_namespace = |source| Error::NoNamespace {
             netns: netns(),
@@ -192,6 +192,13 @@ impl Netns {
         if Identity::of(&file.metadata().map_err(no_namespace)?) != self.identity {
             return Err(Error::Replaced { netns: netns() });
         }
+        Ok(file)
+    }
+
+    /// Puts the calling thread into the namespace.
+    fn enter(&self) -> Result<(), Error> {
+        let netns = || self.place.to_string();
+        let file = self.open()?;
         setns(file.as_fd(), CloneFlags::CLONE_NEWNET).map_err(|errno| {
             let source = io::Error::from(errno);
             match source.raw_os_error() {

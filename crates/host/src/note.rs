@@ -13,6 +13,8 @@ pub(crate) enum Note {
     Host,
     /// The way between containers and the daemon's own servers.
     Services,
+    /// The host's side of this endpoint's interface.
+    Endpoint(String),
     /// Somebody else's: a container's way, taken off the bridge it was a port of.
     Adopted(PortOf),
 }
@@ -33,6 +35,7 @@ const UPLINK: &str = "clearway uplink of ";
 const RESERVED: &str = ", reserved ports ";
 const HOST: &str = "clearway host port";
 const SERVICES: &str = "clearway services port";
+const ENDPOINT: &str = "clearway endpoint ";
 const ADOPTED: &str = "clearway adopted from ";
 const HAIRPIN: &str = ", hairpin";
 
@@ -45,6 +48,9 @@ impl Note {
                 nic: nic.to_owned(),
                 reserved: PortSet::parse(reserved),
             });
+        }
+        if let Some(endpoint) = alias.strip_prefix(ENDPOINT) {
+            return Some(Self::Endpoint(endpoint.to_owned()));
         }
         if let Some(port) = alias.strip_prefix(ADOPTED) {
             let bridge = port.strip_suffix(HAIRPIN);
@@ -64,7 +70,7 @@ impl Note {
     pub(crate) fn reserved<'a>(notes: impl Iterator<Item = &'a Self>) -> PortSet {
         notes.fold(PortSet::default(), |all, note| match note {
             Self::Uplink { reserved, .. } => all.plus(reserved),
-            Self::Host | Self::Services | Self::Adopted(_) => all,
+            Self::Host | Self::Services | Self::Endpoint(_) | Self::Adopted(_) => all,
         })
     }
 
@@ -86,6 +92,7 @@ impl fmt::Display for Note {
             Self::Uplink { nic, reserved } => write!(f, "{UPLINK}{nic}{RESERVED}{reserved}"),
             Self::Host => f.write_str(HOST),
             Self::Services => f.write_str(SERVICES),
+            Self::Endpoint(endpoint) => write!(f, "{ENDPOINT}{endpoint}"),
             Self::Adopted(PortOf { bridge, hairpin }) => {
                 write!(
                     f,
@@ -108,6 +115,7 @@ mod tests {
             uplink(&[]),
             Note::Host,
             Note::Services,
+            Note::Endpoint("ep-7".to_owned()),
             adopted(false),
             adopted(true),
         ] {
