@@ -1,6 +1,6 @@
 //! Endpoints: a container's interface on a network.
 
-use crate::{Mac, Name, Netns, Via, VlanId};
+use crate::{DatapathKind, Mac, Name, Netns, Via, VlanId};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -39,6 +39,8 @@ pub struct Endpoint {
     pub ifname: String,
     /// How the interface gets there.
     pub via: Via,
+    /// The datapath in force for it; `null` before it is joined.
+    pub datapath: Option<DatapathKind>,
     /// The interface's MAC address.
     pub mac: Mac,
     /// Its addresses with prefix length.

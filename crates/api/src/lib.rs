@@ -53,18 +53,19 @@ pub use explain::{
 pub use fdb::{FdbAdd, FdbEntry, FdbFlush, FdbKey, FdbKind, Flushed};
 pub use filter::Filter;
 pub use model::{
-    Action, AddressRange, AdminState, Attach, Dependence, Direction, EndpointSet, ExternalPrefix,
-    FdbLimits, Invalid, IpProtocol, Join, Listener, Lock, MacAddr as Mac, Masquerade, Mirror, Name,
-    Nat, NatChange, NatState, NeighbourState, Netns, NetworkCreate, NetworkSet, OneOrMore, Outside,
-    ParseMacError, PcapSpeed, Policy, PortAdd, PortKind, PortRange, PortSet, Preset,
-    PublicationCreate, Rate, Routing, Rule, RuleDirection, SETTINGS, Setting, StormLimits,
-    UplinkAdd, UplinkChoice, Via, VlanId, VlanMode, VlanSet, on_or_off,
+    Action, AddressRange, AdminState, Attach, Datapath, DatapathKind, Dependence, Direction,
+    EndpointSet, ExternalPrefix, FdbLimits, Invalid, IpProtocol, Join, Listener, Lock,
+    MacAddr as Mac, Masquerade, Mirror, Name, Nat, NatChange, NatState, NeighbourState, Netns,
+    NetworkCreate, NetworkSet, OneOrMore, Outside, ParseMacError, PcapSpeed, Policy, PortAdd,
+    PortKind, PortRange, PortSet, Preset, PublicationCreate, Rate, Routing, Rule, RuleDirection,
+    SETTINGS, Setting, StormLimits, UplinkAdd, UplinkChoice, Via, VlanId, VlanMode, VlanSet,
+    on_or_off,
 };
 pub use nat::{NatCount, NatEntry, NatEvent, NatTuple, Neighbour};
 pub use network::Network;
 pub use port::{Counters, Port, PortState};
 pub use publish::Publication;
-pub use status::{DropRow, Drops, PortDrops, PortsStatus, Status, WorkerStatus};
+pub use status::{DatapathStatus, DropRow, Drops, PortDrops, PortsStatus, Status, WorkerStatus};
 #[cfg(feature = "stub")]
 pub use stub::{Asked, Stub};
 pub use trace::{TraceCount, TraceEvent, TraceRequest, TracedFrame};

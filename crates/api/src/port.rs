@@ -1,6 +1,6 @@
 //! Ports of the switch: how they are, and what they counted.
 
-use crate::{Name, PortAdd};
+use crate::{DatapathKind, Name, PortAdd};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -18,6 +18,8 @@ pub struct Port {
     pub why: Option<String>,
     /// The endpoint it belongs to.
     pub endpoint: Option<Name>,
+    /// Where its frames are carried.
+    pub datapath: DatapathKind,
     /// The workers that own its queues.
     pub workers: Vec<u32>,
     /// MAC addresses remembered at it now.

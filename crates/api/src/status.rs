@@ -1,6 +1,6 @@
 //! How the daemon is, and what it dropped.
 
-use crate::{Name, Uplink};
+use crate::{Datapath, DatapathKind, Name, Uplink};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -15,6 +15,8 @@ pub struct Status {
     pub uptime_seconds: u64,
     /// The number of the configuration in force; each change raises it.
     pub generation: u64,
+    /// Where frames are carried.
+    pub datapath: DatapathStatus,
     /// The threads that carry frames.
     pub workers: Vec<WorkerStatus>,
     /// Networks.
@@ -37,6 +39,17 @@ pub struct Status {
     pub dropped: u64,
     /// What needs a person's attention, a sentence each.
     pub warnings: Vec<String>,
+}
+
+/// Where frames are carried.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+pub struct DatapathStatus {
+    /// The daemon's setting, which networks and endpoints may override.
+    pub setting: Datapath,
+    /// The datapath in force where neither does.
+    pub in_force: DatapathKind,
+    /// Why the kernel carries nothing, if it was tried and cannot.
+    pub why: Option<String>,
 }
 
 /// One thread that carries frames.

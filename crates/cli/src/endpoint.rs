@@ -5,8 +5,8 @@ use crate::output::{Output, list, pairs, table, word};
 use crate::parse;
 use crate::port::RateArgs;
 use api::{
-    Attach, Client, Detach, Endpoint, EndpointSet, Join, Mac, Name, Netns, NetworkCreate, PortKind,
-    Via, VlanId,
+    Attach, Client, Datapath, DatapathKind, Detach, Endpoint, EndpointSet, Join, Mac, Name, Netns,
+    NetworkCreate, PortKind, Via, VlanId,
 };
 use ipnet::IpNet;
 use std::io::Write;
@@ -83,6 +83,9 @@ struct WantedArgs {
     /// Queues of the interface
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = parse::within(&PortKind::QUEUES))]
     queues: u8,
+    /// Carry its frames so: auto (as its network says), userspace or kernel
+    #[arg(long, value_name = "DATAPATH", default_value_t)]
+    datapath: Datapath,
     /// Free words; may be given again
     #[arg(long = "label", value_name = "KEY=VALUE", value_parser = parse::label)]
     labels: Vec<(String, String)>,
@@ -116,6 +119,7 @@ impl WantedArgs {
             locked: !self.unlocked,
             isolated: self.isolated,
             queues: self.queues,
+            datapath: self.datapath,
             labels: self.labels.iter().cloned().collect(),
             ..Attach::unjoined(self.network.clone())
         }
@@ -352,10 +356,11 @@ fn listed(endpoints: &[Endpoint]) -> String {
 
 fn inspected(e: &Endpoint) -> String {
     let via = match &e.via {
-        Via::Tap => "a tap made there".to_owned(),
-        Via::MovedTap => "a tap that was moved there".to_owned(),
+        Via::Tap => "made there".to_owned(),
+        Via::MovedTap => "made here and moved there".to_owned(),
         Via::Veth { host } => format!("a veth, its other end {}", word(host.as_ref())),
     };
+    let datapath = e.datapath.map(DatapathKind::word);
     let labels = e.labels.iter().map(|(key, value)| format!("{key}={value}"));
     pairs([
         ("id", e.id.to_string()),
@@ -365,6 +370,7 @@ fn inspected(e: &Endpoint) -> String {
         ("sandbox", word(e.netns.as_ref())),
         ("interface", word(e.netns.as_ref().map(|_| &e.ifname))),
         ("via", word(e.netns.as_ref().map(|_| via))),
+        ("datapath", word(datapath)),
         ("mac", e.mac.to_string()),
         ("addresses", list(&e.addresses)),
         ("gateways", list(&e.gateways)),
@@ -389,6 +395,7 @@ mod tests {
             netns: Some(Netns::Pid(7)),
             ifname: "eth0".into(),
             via: Via::Tap,
+            datapath: Some(DatapathKind::Userspace),
             mac: "02:42:0a:01:00:02".parse().unwrap(),
             addresses: vec!["10.1.0.2/16".parse().unwrap()],
             gateways: Vec::new(),
@@ -426,6 +433,7 @@ mod tests {
         let page = |via| inspected(&Endpoint { via, ..web() });
         let host = Some("veth1".to_owned());
         assert!(page(Via::Veth { host }).contains("via:        a veth, its other end veth1\n"));
+        assert!(page(Via::Tap).contains("datapath:   userspace\n"));
         assert!(page(Via::MovedTap).contains("sandbox:    pid 7\n"));
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::failure::Failure;
 use crate::output::{Output, list, pairs, table};
-use api::{Client, Status, Uplink, UplinkState, WorkerStatus};
+use api::{Client, DatapathStatus, Status, Uplink, UplinkState, WorkerStatus};
 use std::io::Write;
 
 /// How the daemon is.
@@ -25,6 +25,7 @@ fn shown(status: &Status) -> String {
         ("process", status.pid.to_string()),
         ("running for", duration(status.uptime_seconds)),
         ("generation", status.generation.to_string()),
+        ("datapath", datapath(&status.datapath)),
         ("networks", status.networks.to_string()),
         ("endpoints", status.endpoints.to_string()),
         (
@@ -60,6 +61,19 @@ fn shown(status: &Status) -> String {
     format!("{summary}{warnings}\n{workers}")
 }
 
+/// `kernel` or `userspace (auto: the kernel cannot: it has no BPF)`.
+fn datapath(datapath: &DatapathStatus) -> String {
+    let in_force = datapath.in_force;
+    match &datapath.why {
+        Some(why) => format!(
+            "{in_force} ({}: the kernel cannot: {why})",
+            datapath.setting
+        ),
+        None if datapath.setting.word() == in_force.word() => in_force.to_string(),
+        None => format!("{in_force} ({})", datapath.setting),
+    }
+}
+
 /// `up` or `up (down: eth0 is gone)`.
 fn uplink(uplink: &Uplink) -> String {
     match (uplink.state, &uplink.why) {
@@ -83,7 +97,7 @@ fn duration(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::PortsStatus;
+    use api::{Datapath, DatapathKind, PortsStatus};
 
     #[test]
     fn the_status_is_a_page() {
@@ -92,6 +106,11 @@ mod tests {
             pid: 7,
             uptime_seconds: 3723,
             generation: 12,
+            datapath: DatapathStatus {
+                setting: Datapath::Auto,
+                in_force: DatapathKind::Userspace,
+                why: Some("this kernel has no BPF".into()),
+            },
             workers: vec![WorkerStatus {
                 id: 0,
                 ports: 2,
@@ -129,6 +148,7 @@ mod tests {
              process:       7\n\
              running for:   1h 2m\n\
              generation:    12\n\
+             datapath:      userspace (auto: the kernel cannot: this kernel has no BPF)\n\
              networks:      1\n\
              endpoints:     2\n\
              ports:         2 up, 1 down, 0 dead\n\
@@ -141,6 +161,22 @@ mod tests {
              \n\
              WORKER  PORTS  FRAMES  BUSY\n\
              0       2      1000    12.3 %\n"
+        );
+    }
+
+    #[test]
+    fn the_datapath_is_a_word_and_its_reason() {
+        let shown = |setting, in_force| {
+            datapath(&DatapathStatus {
+                setting,
+                in_force,
+                why: None,
+            })
+        };
+        assert_eq!(shown(Datapath::Auto, DatapathKind::Kernel), "kernel (auto)");
+        assert_eq!(
+            shown(Datapath::Userspace, DatapathKind::Userspace),
+            "userspace"
         );
     }
 

@@ -10,15 +10,15 @@ use crate::placed::PlacedNetwork;
 use crate::plan::{InterfacePlan, TAP_MTU_MAX};
 use crate::{Change, Error, State};
 use ipnet::IpNet;
-use model::{Attach, Invalid, Lock, Policy, Via, VlanMode};
+use model::{Attach, DatapathKind, Invalid, Lock, Policy, Via, VlanMode};
 use pipeline::NetworkId;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use wire::MacAddr;
 
 impl State {
-    /// Checks an endpoint to be made; `identity` is that of the namespace that it names. The plan is
-    /// what the kernel has to do for it.
+    /// Checks an endpoint to be made; `identity` is that of the namespace that it names, and `datapath`
+    /// the one in force for it there. The plan is what the kernel has to do for it.
     ///
     /// # Errors
     /// Which value does not do, and what would.
@@ -26,6 +26,7 @@ impl State {
         &self,
         request: &Attach,
         identity: Option<NamespaceId>,
+        datapath: DatapathKind,
     ) -> Result<(Endpoint, Change, InterfacePlan), Error> {
         let network = self.network_named(request.network.as_str())?;
         request.check()?;
@@ -47,6 +48,12 @@ impl State {
             network: network.id,
             port: self.free_port_id(),
             via: Via::Tap,
+            asked: request.datapath,
+            datapath: if sandbox.is_some() {
+                datapath
+            } else {
+                DatapathKind::default()
+            },
             name: request.name.clone(),
             aliases: request.aliases.clone(),
             ifname: request.ifname.clone(),
@@ -59,7 +66,7 @@ impl State {
             policy: Policy::default(),
             labels: request.labels.clone(),
         };
-        let (port, plan) = (port_of(&endpoint, name, request), endpoint.plan());
+        let (port, plan) = (port_of(&endpoint, name, request), self.plan(&endpoint));
         Ok((
             endpoint.clone(),
             Change::PutEndpoint(Box::new((endpoint, port))),

@@ -11,14 +11,14 @@
 
 use crate::model::{Endpoint, EndpointId, NamespaceId, Port, Sandbox};
 use crate::placed::PlacedNetwork;
-use crate::plan::{InterfacePlan, InterfaceStep};
+use crate::plan::InterfacePlan;
 use crate::state::not_found;
 use crate::{Change, Error, State};
-use model::{EndpointSet, Join, Name, Via};
+use model::{DatapathKind, EndpointSet, Join, Name, Via};
 
 impl State {
     /// Checks that a sandbox can join an endpoint; `identity` is that of its namespace, if it is there,
-    /// and of a veth our end is named. The plan is what the kernel has to do for it.
+    /// `datapath` the one in force for it, and of a veth our end is named. The plan is what the kernel has to do for it.
     ///
     /// # Errors
     /// [`Error::Joined`] when it has one; which value does not do, and what would.
@@ -27,6 +27,7 @@ impl State {
         id: EndpointId,
         request: &Join,
         identity: Option<NamespaceId>,
+        datapath: DatapathKind,
     ) -> Result<(Endpoint, Change, InterfacePlan), Error> {
         let old = self.endpoint_with(id)?;
         if let Some(sandbox) = &old.sandbox {
@@ -43,12 +44,13 @@ impl State {
             }),
             ifname: request.ifname.clone(),
             via: request.via.clone(),
+            datapath,
             ..old.clone()
         };
         let no_veth = || not_found("veth of endpoint", &id.to_string());
         let (place, ifname) = endpoint.interface().ok_or_else(no_veth)?;
         self.check_interface_free(place, ifname)?;
-        let plan = endpoint.plan();
+        let plan = self.plan(&endpoint);
         Ok((endpoint.clone(), self.put(endpoint)?, plan))
     }
 
@@ -60,6 +62,7 @@ impl State {
         let endpoint = Endpoint {
             sandbox: None,
             via: Via::Tap,
+            datapath: DatapathKind::default(),
             ..self.endpoint_with(id)?.clone()
         };
         let mut changes = self.unpublish_all(id);
@@ -203,50 +206,5 @@ impl Endpoint {
     pub(crate) fn is_beside(&self, sandbox: Option<&Sandbox>) -> bool {
         let identity = sandbox.and_then(|sandbox| sandbox.identity);
         identity.is_some_and(|identity| self.is_in(identity))
-    }
-
-    /// Returns what the kernel has to do for the endpoint's interface, where we hold it.
-    pub fn plan(&self) -> InterfacePlan {
-        let ifname = || self.ifname.clone();
-        let make = InterfaceStep::MakeTap {
-            ifname: ifname(),
-            queues: self.queues,
-        };
-        let (mac, mtu) = (self.mac, self.mtu);
-        let steps = match &self.via {
-            Via::Veth { .. } => Vec::new(),
-            Via::MovedTap => vec![
-                make,
-                InterfaceStep::Prepare {
-                    ifname: ifname(),
-                    mac,
-                    mtu,
-                },
-            ],
-            Via::Tap => {
-                let configure = InterfaceStep::Configure {
-                    ifname: ifname(),
-                    mac,
-                    mtu,
-                };
-                let addresses = self
-                    .addresses
-                    .iter()
-                    .map(|&address| InterfaceStep::AddAddress {
-                        ifname: ifname(),
-                        address,
-                    });
-                let routes = self
-                    .gateways
-                    .iter()
-                    .map(|&gateway| InterfaceStep::DefaultRoute {
-                        ifname: ifname(),
-                        gateway,
-                    });
-                let first = [make, configure].into_iter();
-                first.chain(addresses).chain(routes).collect()
-            }
-        };
-        InterfacePlan { steps }
     }
 }

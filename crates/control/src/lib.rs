@@ -37,6 +37,7 @@ mod error;
 mod facts;
 mod file;
 mod hash;
+mod interface;
 mod ipam;
 mod join;
 mod live;
@@ -63,6 +64,7 @@ pub use desired::{Network, Operation, Subnet};
 pub use error::Error;
 pub use facts::{LinkFacts, UplinkFacts};
 pub use file::{FileError, VERSION, read_json};
+pub use interface::HostSide;
 pub use live::Live;
 pub use model::{
     Endpoint, EndpointId, Isolation, Mirror, NamespaceId, Port, PortKind, PortSettings, Sandbox,

@@ -5,7 +5,9 @@
 
 use crate::stored::{self, Record, Stored};
 use ipnet::IpNet;
-use model::{Direction, Lock, Name, Netns, Policy, Rate, StormLimits, Via, VlanMode};
+use model::{
+    Datapath, DatapathKind, Direction, Lock, Name, Netns, Policy, Rate, StormLimits, Via, VlanMode,
+};
 use pipeline::{NetworkId, PortId};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -41,6 +43,12 @@ pub struct Endpoint {
     /// How the interface gets there; of a veth, our end is known.
     #[serde(default)]
     pub via: Via,
+    /// The datapath that was asked for; `auto` is as its network says.
+    #[serde(default)]
+    pub asked: Datapath,
+    /// The datapath that its interface was made for. Nothing changes it before the endpoint is left.
+    #[serde(default)]
+    pub datapath: DatapathKind,
     /// What others in the network find it by, unique there: a container's name.
     #[serde(default)]
     pub name: Option<Name>,

@@ -41,6 +41,12 @@ use std::net::IpAddr;
 pub struct Observed {
     /// Ports and listeners that this process holds.
     pub held: Held,
+    /// Interfaces here that were made for endpoints, by their names.
+    pub made: BTreeSet<String>,
+    /// Ports of the kernel's datapath whose veth is gone.
+    pub parted: BTreeSet<PortId>,
+    /// Those whose programs somebody has taken away.
+    pub bare: BTreeSet<PortId>,
     /// Interfaces that are ports of a bridge; looked for where an endpoint has a veth.
     pub returned: BTreeSet<String>,
     /// The interfaces that uplinks name, as far as they are there.
@@ -64,6 +70,10 @@ pub struct Observed {
 pub enum Action {
     /// Close a port. An interface that was made for it is removed, one that was there is given back.
     ClosePort(PortId),
+    /// Keep a port whose veth is gone, dead.
+    LosePort(PortId),
+    /// Remove an interface that was made for an endpoint that is no more.
+    RemoveStray(String),
     /// Close an uplink and its port.
     CloseUplink(String),
     /// Close the link to a stack, and its port; its ways go with it.
@@ -78,6 +88,8 @@ pub enum Action {
     HoldPort(PortId, Waiting),
     /// Open a port, with the interface that is there or a new one.
     OpenPort(PortId),
+    /// Put a port's programs back.
+    PutPrograms(PortId),
     /// Take a veth off its bridge.
     TakeOver(String),
     /// Open an uplink.
@@ -136,6 +148,7 @@ pub fn reconcile(state: &State, observed: &Observed) -> Plan {
         down: BTreeMap::new(),
     };
     let mut making = Vec::new();
+    port::lost(state, observed, &mut plan.actions);
     port::missing(state, observed, &mut making);
     link::uplinks(state, observed, &mut plan, &mut making);
     link::stack(
@@ -191,6 +204,13 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ClosePort(id) | Self::HoldPort(id, _) => write!(f, "closing port {id}"),
+            Self::LosePort(id) => write!(f, "the veth of port {id} is gone"),
+            Self::RemoveStray(ifname) => {
+                write!(f, "{ifname} of an endpoint that is no more is there")
+            }
+            Self::PutPrograms(id) => {
+                write!(f, "nothing that the container of port {id} sends arrives")
+            }
             Self::CloseUplink(name) => write!(f, "closing uplink {name}"),
             Self::CloseStack(_) => f.write_str("closing a stack's link"),
             Self::RemoveWay(_, way) => write!(f, "the way to {} is still there", way.subnet),

@@ -6,9 +6,9 @@ use clearway_control::{
     UplinkFacts,
 };
 use model::{
-    Action, Attach, EndpointSet, Join, Listener, Mirror, Name, Netns, NetworkCreate, OneOrMore,
-    Policy, PortAdd, PortRange, PublicationCreate, Routing, Rule, UplinkAdd, UplinkChoice, Via,
-    VlanMode,
+    Action, Attach, DatapathKind, EndpointSet, Join, Listener, Mirror, Name, Netns, NetworkCreate,
+    OneOrMore, Policy, PortAdd, PortRange, PublicationCreate, Routing, Rule, UplinkAdd,
+    UplinkChoice, Via, VlanMode,
 };
 use nat::config::Role;
 use pipeline::{Instant, PortId};
@@ -75,6 +75,14 @@ enum Request {
     SetPolicy(usize, u8),
 }
 
+fn kind(kernel: bool) -> DatapathKind {
+    if kernel {
+        DatapathKind::Kernel
+    } else {
+        DatapathKind::Userspace
+    }
+}
+
 fn request() -> impl Strategy<Value = Request> {
     use Request as R;
     let small = || 0u8..4;
@@ -83,7 +91,7 @@ fn request() -> impl Strategy<Value = Request> {
         1 => small().prop_map(R::RemoveNetwork),
         6 => (small(), prop::option::of(small()), small(), prop::option::of(small()), prop::option::of(0u8..9), prop::option::of(small()), prop::option::of(1u8..4))
             .prop_map(|(network, sandbox, ifname, name, host, mac, vlan)| R::Attach { network, sandbox, ifname, name, host, mac, vlan }),
-        3 => (0usize..9, small(), small(), 0u8..3)
+        3 => (0usize..9, small(), small(), 0u8..6)
             .prop_map(|(endpoint, sandbox, ifname, via)| R::Join { endpoint, sandbox, ifname, via }),
         2 => (0usize..9).prop_map(R::Leave),
         2 => (0usize..9, small()).prop_map(|(endpoint, name)| R::Rename(endpoint, name)),
@@ -160,14 +168,27 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             request.mac = mac.map(|m| MacAddr([2, 0x42, 10, m, 0, 3]));
             request.vlan = tag.and_then(vlan);
             request.name = name.map(|n| a_name('c', n));
-            let (_, change, plan) = state.attach(&request, sandbox.and_then(identity)).ok()?;
+            let identity = sandbox.and_then(identity);
+            let attached = state.attach(&request, identity, kind(mac.is_some()));
+            let (endpoint, change, plan) = attached.ok()?;
             let taps = |steps: &[InterfaceStep]| {
                 steps
                     .iter()
                     .filter(|s| matches!(s, InterfaceStep::MakeTap { .. }))
                     .count()
             };
-            assert_eq!((taps(&plan.steps), plan.undo().steps.len()), (1, 1));
+            let undo = plan.undo();
+            let made = (
+                taps(&plan.here),
+                undo.here.len(),
+                taps(&plan.there),
+                undo.there.len(),
+            );
+            let expected = match endpoint.datapath {
+                DatapathKind::Userspace => (0, 0, 1, 1),
+                DatapathKind::Kernel => (1, 2, 0, 0),
+            };
+            assert_eq!(made, expected);
             Some(change)
         }
         Request::Join {
@@ -179,7 +200,7 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
             let request = Join {
                 netns: Netns::Pid((*sandbox).into()),
                 ifname: format!("eth{ifname}"),
-                via: match via {
+                via: match via % 3 {
                     0 => Via::Tap,
                     1 => Via::MovedTap,
                     _ => Via::Veth {
@@ -188,10 +209,12 @@ fn ask(state: &State, request: &Request) -> Option<Change> {
                 },
             };
             let endpoint = nth_endpoint(*endpoint)?;
-            let (endpoint, change, plan) =
-                state.join(endpoint, &request, identity(*sandbox)).ok()?;
-            let made = usize::from(endpoint.veth().is_none());
-            assert_eq!(plan.undo().steps.len(), made);
+            let joined = state.join(endpoint, &request, identity(*sandbox), kind(*via >= 3));
+            let (endpoint, change, plan) = joined.ok()?;
+            let own = usize::from(endpoint.veth().is_none());
+            let beside = usize::from(endpoint.datapath == DatapathKind::Kernel);
+            let undo = plan.undo();
+            assert_eq!(undo.here.len() + undo.there.len(), own + beside);
             Some(change)
         }
         Request::Leave(n) => Some(state.leave(nth_endpoint(*n)?).expect("it is there").1),

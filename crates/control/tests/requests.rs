@@ -5,8 +5,8 @@ use clearway_control::{
     State, StaticEntry,
 };
 use model::{
-    Attach, Direction, EndpointSet, Join, Netns, NetworkCreate, PortAdd, Routing, StormLimits, Via,
-    VlanMode,
+    Attach, Datapath, DatapathKind, Direction, EndpointSet, Join, Netns, NetworkCreate, PortAdd,
+    Routing, StormLimits, Via, VlanMode,
 };
 use pipeline::PortId;
 use wire::{MacAddr, VlanId};
@@ -29,7 +29,11 @@ fn identity(netns: &Netns) -> NamespaceId {
 }
 
 fn asked(state: &State, request: &Attach) -> Result<(Endpoint, Change, InterfacePlan), Error> {
-    state.attach(request, request.netns.as_ref().map(identity))
+    state.attach(
+        request,
+        request.netns.as_ref().map(identity),
+        DatapathKind::Userspace,
+    )
 }
 
 fn with_networks(networks: &[NetworkCreate]) -> State {
@@ -135,7 +139,7 @@ fn an_endpoint_gets_what_it_did_not_ask_for() {
     assert_eq!(endpoint.mac, MacAddr([2, 0x42, 10, 1, 0, 2]));
     let ifname = || "eth0".to_owned();
     assert_eq!(
-        plan.steps,
+        plan.there,
         [
             InterfaceStep::MakeTap {
                 ifname: ifname(),
@@ -157,7 +161,7 @@ fn an_endpoint_gets_what_it_did_not_ask_for() {
         ]
     );
     assert_eq!(
-        plan.undo().steps,
+        plan.undo().there,
         [InterfaceStep::RemoveTap { ifname: ifname() }]
     );
     let _ = state.commit(change);
@@ -183,7 +187,7 @@ fn a_gateway_becomes_a_default_route() {
         ifname: "eth0".into(),
         gateway: "10.1.0.254".parse().unwrap(),
     };
-    assert_eq!(plan.steps.last(), Some(&route));
+    assert_eq!(plan.there.last(), Some(&route));
     let own = Attach {
         gateways: Some(vec!["10.1.0.7".parse().unwrap()]),
         ..plain(1)
@@ -335,20 +339,24 @@ fn an_endpoint_waits_is_joined_left_and_renamed() {
     let join = |state: &State, via| {
         let (netns, ifname) = ("ns7".parse().unwrap(), "eth0".to_owned());
         let found = Some(identity(&netns));
-        state.join(endpoint.id, &Join { netns, ifname, via }, found)
+        let join = Join { netns, ifname, via };
+        state.join(endpoint.id, &join, found, DatapathKind::Userspace)
     };
     let veth = |host: Option<&str>| Via::Veth {
         host: host.map(str::to_owned),
     };
     let (joined, _, plan) = join(&state, veth(Some("veth7"))).unwrap();
-    assert_eq!((joined.veth(), plan.steps.len()), (Some("veth7"), 0));
+    assert_eq!(
+        (joined.veth(), plan),
+        (Some("veth7"), InterfacePlan::default())
+    );
     assert_eq!(
         refusal(join(&state, veth(None))),
         "there is no veth of endpoint `ep-1`"
     );
     let (joined, change, plan) = join(&state, Via::MovedTap).unwrap();
     assert!(matches!(
-        plan.steps.as_slice(),
+        plan.here.as_slice(),
         [InterfaceStep::MakeTap { .. }, InterfaceStep::Prepare { .. }]
     ));
     // What we hold of it is in our own namespace.
@@ -663,4 +671,81 @@ fn a_state_survives_its_file_and_a_damaged_file_is_refused() {
         };
         assert!(error.contains(wanted), "{error}\n  should say: {wanted}");
     }
+}
+
+#[test]
+fn the_kernels_datapath_needs_a_veth_and_a_tap_beside_it() {
+    let mut state = blue();
+    let waiting = Attach {
+        netns: None,
+        datapath: Datapath::Kernel,
+        ..plain(1)
+    };
+    let endpoint = attach(&mut state, &waiting);
+    let (ns7, kernel) = ("ns7".parse::<Netns>().unwrap(), DatapathKind::Kernel);
+    assert_eq!(
+        (
+            endpoint.asked,
+            endpoint.datapath,
+            state.host_side(&endpoint)
+        ),
+        (Datapath::Kernel, DatapathKind::Userspace, None),
+        "what is not joined has no interface"
+    );
+    let join = |via| {
+        let (netns, ifname) = (ns7.clone(), "eth0".to_owned());
+        let join = Join { netns, ifname, via };
+        let joined = state.join(endpoint.id, &join, Some(identity(&ns7)), kernel);
+        let (joined, change, plan) = joined.unwrap();
+        (state.host_side(&joined).unwrap(), change, plan)
+    };
+    let kinds = |steps: &[InterfaceStep]| -> String {
+        let kind = |step: &InterfaceStep| match step {
+            InterfaceStep::MakeVeth { there: true, .. } => 'V',
+            InterfaceStep::MakeVeth { .. } => 'v',
+            InterfaceStep::MakeTap { .. } => 't',
+            InterfaceStep::Hide { .. } => 'h',
+            InterfaceStep::Configure { .. } => 'c',
+            InterfaceStep::Prepare { .. } => 'p',
+            InterfaceStep::AddAddress { .. } => 'a',
+            InterfaceStep::DefaultRoute { .. } => 'r',
+            InterfaceStep::RemoveTap { .. } => 'T',
+            InterfaceStep::RemoveVeth { .. } => 'R',
+        };
+        steps.iter().map(kind).collect()
+    };
+    let host = Some("veth7".to_owned());
+    for (via, end, here, there, undo) in [
+        (Via::Tap, "cw0001v1", "Vhth", "caa", "TR"),
+        (Via::MovedTap, "cw0001v1", "vphth", "", "TR"),
+        (Via::Veth { host }, "veth7", "th", "", "T"),
+    ] {
+        let (side, _, plan) = join(via);
+        assert_eq!((side.end.as_str(), side.tap.as_str()), (end, "cw0001t1"));
+        assert_eq!(
+            (kinds(&plan.here), kinds(&plan.there)),
+            (here.into(), there.into())
+        );
+        assert_eq!(kinds(&plan.undo().here), undo);
+    }
+    let (_, change, _) = join(Via::Tap);
+    let _ = state.commit(change);
+    let (left, change) = state.leave(endpoint.id).unwrap();
+    assert_eq!(
+        (left.asked, left.datapath),
+        (Datapath::Kernel, DatapathKind::Userspace)
+    );
+    let _ = state.commit(change);
+    // Ids are never used again, and the names that are made of them are short enough.
+    let last = Endpoint {
+        id: clearway_control::EndpointId(u32::MAX),
+        sandbox: Some(clearway_control::Sandbox {
+            identity: Some(identity(&ns7)),
+            namespace: ns7,
+        }),
+        datapath: DatapathKind::Kernel,
+        ..endpoint
+    };
+    let side = State::new(u64::MAX).host_side(&last).unwrap();
+    assert_eq!((side.end.len(), side.tap.len()), (15, 15));
 }

@@ -3,7 +3,7 @@
 //! A key that does not exist is refused, as is a value outside its range: a misspelt limit that is
 //! silently ignored is a limit that is not there. Command line options win over the file.
 
-use api::{Invalid, NetworkCreate, PortAdd, UplinkAdd};
+use api::{Datapath, Invalid, NetworkCreate, PortAdd, UplinkAdd};
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -28,6 +28,8 @@ pub struct Config {
     pub spin_microseconds: Option<u16>,
     /// The workers' nice value, -20 to 19. `None`: the dataplane's own default, -20.
     pub nice: Option<i8>,
+    /// Where frames are carried, unless a network or an endpoint says otherwise.
+    pub datapath: Datapath,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter as in `RUST_LOG`,
     /// which wins.
     pub log: String,
@@ -55,6 +57,7 @@ impl Default for Config {
             workers: None,
             spin_microseconds: None,
             nice: None,
+            datapath: Self::DATAPATH,
             log: "info".to_owned(),
             uplinks: Vec::new(),
             docker: false,
@@ -96,6 +99,8 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The datapath when nothing is said.
+    pub const DATAPATH: Datapath = Datapath::Userspace;
     /// Allowed numbers of workers.
     pub const WORKERS: RangeInclusive<u16> = 1..=64;
     /// Allowed microseconds before a worker sleeps.
@@ -229,6 +234,7 @@ mod tests {
             socket_group = "docker"
             state_dir = "/tmp/state"
             workers = 2
+            datapath = "kernel"
             log = "debug"
             uplinks = ["eth0"]
 
@@ -259,6 +265,7 @@ mod tests {
             (config.networks[0].mtu, config.ports[0].kind.label()),
             (9000, "packet")
         );
+        assert_eq!(config.datapath, Datapath::Kernel);
         assert_eq!(config.uplinks, ["eth0"]);
         assert!(!config.networks[0].routing.icc);
     }

@@ -13,7 +13,8 @@ pub fn inspect() -> Result<Vec<Finding>, ApiError> {
     Ok(found.iter().map(shown).collect())
 }
 
-/// Undoes all of it. Containers keep their interfaces; what they have open to the world ends.
+/// Undoes all of it. Containers keep their TAPs, and lose a veth whose other end was made here; what they have
+/// open to the world ends.
 ///
 /// # Errors
 /// When the kernel does not show it. What could not be undone is told with its finding.
@@ -35,15 +36,28 @@ fn undo(
     let undone = Netns::with_own_links(|links| {
         let findings = inspect(links)?;
         let undo = |finding: &doctor::Finding| {
+            let programs = remove_programs(links, &finding.at);
             let failed = doctor::clean(links, std::slice::from_ref(finding));
+            let failed = failed.first().map(ToString::to_string);
             Cleaned {
                 finding: shown(finding),
-                failed: failed.first().map(ToString::to_string),
+                failed: failed.or(programs.err()),
             }
         };
         Ok(findings.iter().map(undo).collect())
     });
     undone.map_err(unavailable)
+}
+
+/// Removes what carries frames in the kernel from an interface of ours, or that we took.
+pub(crate) fn remove_programs(links: &Links, ifname: &str) -> Result<(), String> {
+    match links.state(ifname) {
+        Ok(Some(state)) => offload::remove_leftover(state.index)
+            .map(drop)
+            .map_err(|error| error.to_string()),
+        Ok(None) => Ok(()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 pub(crate) fn shown(finding: &doctor::Finding) -> Finding {

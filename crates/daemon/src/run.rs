@@ -11,7 +11,7 @@ use crate::config::{Config, ConfigError};
 use crate::manager::Manager;
 use crate::socket::{Socket, SocketError};
 use crate::store::{FileStore, OpenError};
-use api::{ApiError, ErrorCode, NetworkCreate, Service, UplinkAdd};
+use api::{ApiError, Datapath, ErrorCode, NetworkCreate, Service, UplinkAdd};
 use sd_notify::NotifyState;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
@@ -49,6 +49,9 @@ pub struct Args {
     /// Carry frames with this many threads
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: Option<u16>,
+    /// Carry frames so, unless a network or an endpoint says otherwise: auto, userspace or kernel
+    #[arg(long, value_name = "DATAPATH", env = "CLEARWAY_DATAPATH")]
+    pub datapath: Option<Datapath>,
     /// Log from this level on: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -143,6 +146,7 @@ fn settings(args: &Args) -> Result<Config, RunError> {
         socket_group: args.socket_group.clone().or(file.socket_group),
         state_dir: args.state_dir.clone().unwrap_or(file.state_dir),
         workers: args.workers.or(file.workers),
+        datapath: args.datapath.unwrap_or(file.datapath),
         docker: args.docker || file.docker,
         docker_plugin_socket: args
             .docker_plugin_socket

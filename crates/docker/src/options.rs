@@ -228,6 +228,9 @@ const ENDPOINT: &[Row<Attach>] = &[
     row("clearway.queues", |attach, text| {
         set(&mut attach.queues, number(text, &PortKind::QUEUES))
     }),
+    row("clearway.datapath", |attach, text| {
+        set(&mut attach.datapath, own_word(text))
+    }),
     row("clearway.rate", |attach, text| {
         let bits = bits(text)?;
         let rate = attach.rate.get_or_insert(ANY_RATE);

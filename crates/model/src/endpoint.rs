@@ -1,7 +1,9 @@
 //! Endpoints: what a container's interface on a network is made with.
 
 use crate::name::check_ifname;
-use crate::{Invalid, MacAddr, Name, Netns, NetworkCreate, PortKind, Rate, VlanId, check_host_mac};
+use crate::{
+    Datapath, Invalid, MacAddr, Name, Netns, NetworkCreate, PortKind, Rate, VlanId, check_host_mac,
+};
 use ipnet::IpNet;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -62,6 +64,10 @@ pub struct Attach {
     #[cfg_attr(feature = "serde", serde(default = "one"))]
     #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 16, default = 1))]
     pub queues: u8,
+    /// Where its frames are carried, from its next joining on. `auto`: as its network says.
+    #[cfg_attr(feature = "serde", serde(default))]
+    #[cfg_attr(feature = "schema", schema(default = "auto"))]
+    pub datapath: Datapath,
     /// Free words for whoever attached it.
     #[cfg_attr(feature = "serde", serde(default))]
     pub labels: BTreeMap<String, String>,
@@ -95,6 +101,7 @@ impl Attach {
             isolated: false,
             rate: None,
             queues: one(),
+            datapath: Datapath::Auto,
             labels: BTreeMap::new(),
         }
     }

@@ -12,6 +12,7 @@ mod invalid;
 mod word;
 
 mod connection;
+mod datapath;
 mod endpoint;
 mod name;
 mod nat;
@@ -25,6 +26,7 @@ mod several;
 mod uplink;
 
 pub use connection::{NatChange, NatState, NeighbourState};
+pub use datapath::{Datapath, DatapathKind};
 pub use endpoint::{Attach, EndpointSet, Join, Via};
 pub use invalid::Invalid;
 pub use name::{Name, Netns, check_ifname};

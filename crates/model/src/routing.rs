@@ -6,7 +6,9 @@
 //! (`-o clearway.dhcp=on`) and `network inspect` a line.
 
 use crate::invalid::listed;
-use crate::{Dependence, ExternalPrefix, Invalid, Masquerade, Name, Nat, Preset, UplinkChoice};
+use crate::{
+    Datapath, Dependence, ExternalPrefix, Invalid, Masquerade, Name, Nat, Preset, UplinkChoice,
+};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::str::FromStr;
@@ -49,6 +51,9 @@ pub struct Routing {
     /// advertisements, and names answer under it.
     #[cfg_attr(feature = "schema", schema(value_type = String, default = "none"))]
     pub search_domain: SearchDomain,
+    /// Where frames of endpoints that are joined afterwards are carried.
+    #[cfg_attr(feature = "schema", schema(default = "auto"))]
+    pub datapath: Datapath,
 }
 
 impl Default for Routing {
@@ -65,6 +70,7 @@ impl Default for Routing {
             slaac: false,
             dhcp: false,
             search_domain: SearchDomain::default(),
+            datapath: Datapath::Auto,
         }
     }
 }
@@ -194,6 +200,9 @@ pub struct NetworkSet {
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     #[cfg_attr(feature = "schema", schema(value_type = Option<String>, example = "corp.example"))]
     pub search_domain: Option<SearchDomain>,
+    /// Where frames of endpoints that are joined afterwards are carried.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub datapath: Option<Datapath>,
 }
 
 impl NetworkSet {
@@ -230,6 +239,7 @@ impl NetworkSet {
                 .as_ref()
                 .unwrap_or(&old.search_domain)
                 .clone(),
+            datapath: self.datapath.unwrap_or(old.datapath),
         }
     }
 
@@ -430,6 +440,13 @@ pub const SETTINGS: &[Setting] = &[
         |set, text| put(&mut set.search_domain, text.parse()),
         |routing| routing.search_domain.to_string(),
     ),
+    text(
+        "datapath",
+        "auto|userspace|kernel",
+        "Carry frames so, of containers attached afterwards",
+        |set, text| put(&mut set.datapath, text.parse()),
+        |routing| routing.datapath.to_string(),
+    ),
 ];
 
 /// Reads a switch: `on` and `off`, or what Go's `strconv.ParseBool` reads, which Docker's users
@@ -580,6 +597,7 @@ mod tests {
             ("slaac", "on"),
             ("dhcp", "on"),
             ("search-domain", "corp.example"),
+            ("datapath", "kernel"),
         ] {
             assert_eq!(set(key, value).as_deref(), Ok(value), "{key}");
         }

@@ -11,6 +11,7 @@ pub(super) fn listed(ports: &[Port]) -> String {
         [
             spec.name.to_string(),
             spec.kind.label().to_owned(),
+            port.datapath.to_string(),
             word(spec.network.as_ref()),
             state(port.state).to_owned(),
             vlan(spec.vlan.as_ref()),
@@ -24,6 +25,7 @@ pub(super) fn listed(ports: &[Port]) -> String {
     let header = [
         "NAME",
         "KIND",
+        "DATAPATH",
         "NETWORK",
         "STATE",
         "VLAN",
@@ -43,6 +45,7 @@ pub(super) fn shown(port: &Port) -> String {
         ("name", spec.name.to_string()),
         ("id", port.id.to_string()),
         ("kind", spec.kind.to_string()),
+        ("datapath", port.datapath.to_string()),
         ("network", word(spec.network.as_ref())),
         (
             "endpoint",
@@ -166,7 +169,7 @@ fn mirror(mirror: &Mirror) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::{Counters, PortAdd, PortKind, VlanSet};
+    use api::{Counters, DatapathKind, PortAdd, PortKind, VlanSet};
 
     fn web() -> Port {
         let kind = PortKind::Tap {
@@ -201,6 +204,7 @@ mod tests {
             state: PortState::Up,
             why: None,
             endpoint: Some("web".parse().unwrap()),
+            datapath: DatapathKind::Kernel,
             workers: vec![0],
             macs: 1,
             counters,
@@ -216,9 +220,9 @@ mod tests {
         };
         assert_eq!(
             listed(&[web(), dead]),
-            "NAME  KIND  NETWORK  STATE  VLAN                         MACS  RX-FRAMES  TX-FRAMES  DROPPED  WHY\n\
-             web   tap   blue     up     trunk all, native 10 tagged  1     10         9          3\n\
-             web   tap   blue     dead   trunk all, native 10 tagged  1     10         9          3        the interface no longer exists\n"
+            "NAME  KIND  DATAPATH  NETWORK  STATE  VLAN                         MACS  RX-FRAMES  TX-FRAMES  DROPPED  WHY\n\
+             web   tap   kernel    blue     up     trunk all, native 10 tagged  1     10         9          3\n\
+             web   tap   kernel    blue     dead   trunk all, native 10 tagged  1     10         9          3        the interface no longer exists\n"
         );
     }
 
@@ -229,6 +233,7 @@ mod tests {
             "name:          web\n\
              id:            4\n\
              kind:          tap eth0 in web, 1 queue(s)\n\
+             datapath:      kernel\n\
              network:       blue\n\
              endpoint:      web\n\
              state:         up\n\

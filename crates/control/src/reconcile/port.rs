@@ -75,6 +75,8 @@ pub(super) fn missing(state: &State, observed: &Observed, making: &mut Vec<Actio
     let taken = state.endpoints().filter_map(Endpoint::veth);
     let back = taken.filter(|host| observed.returned.contains(*host));
     making.extend(back.map(str::to_owned).map(Action::TakeOver));
+    let bare = observed.bare.difference(&observed.parted);
+    making.extend(bare.copied().map(Action::PutPrograms));
     let unheld = state
         .ports()
         .filter(|port| !observed.held.ports.contains_key(&port.id) && !is_unjoined(state, port));
@@ -84,6 +86,16 @@ pub(super) fn missing(state: &State, observed: &Observed, making: &mut Vec<Actio
         }
         PortKind::Own { .. } | PortKind::Endpoint(_) => Action::OpenPort(port.id),
     }));
+}
+
+/// Ports whose veth is gone, and interfaces of endpoints that are no more: a daemon that was killed
+/// leaves those that it had not remembered.
+pub(super) fn lost(state: &State, observed: &Observed, taking: &mut Vec<Action>) {
+    let lost = observed.parted.iter().copied().map(Action::LosePort);
+    let sides = state.endpoints().filter_map(|e| state.host_side(e));
+    let wanted: BTreeSet<String> = sides.flat_map(|side| [side.end, side.tap]).collect();
+    let stray = observed.made.difference(&wanted).cloned();
+    taking.extend(lost.chain(stray.map(Action::RemoveStray)));
 }
 
 /// Publications that nobody listens for yet.

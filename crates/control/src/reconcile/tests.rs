@@ -4,8 +4,8 @@ use super::*;
 use crate::model::{EndpointId, NamespaceId};
 use crate::placed::Bridge;
 use model::{
-    Attach, Join, Listener, Name, Netns, NetworkCreate, PortAdd, PortRange, PublicationCreate,
-    UplinkAdd, Via,
+    Attach, DatapathKind, Join, Listener, Name, Netns, NetworkCreate, PortAdd, PortRange,
+    PublicationCreate, UplinkAdd, Via,
 };
 use proptest::prelude::*;
 use std::cell::Cell;
@@ -82,6 +82,9 @@ impl Kernel {
             }
             Action::Listen(id) => assert!(held.listeners.insert(id)),
             Action::Unlisten(id) => assert!(held.listeners.remove(&id)),
+            Action::LosePort(id) => assert!(self.observed.parted.remove(&id)),
+            Action::RemoveStray(ifname) => assert!(self.observed.made.remove(&ifname)),
+            Action::PutPrograms(id) => assert!(self.observed.bare.remove(&id)),
             Action::TakeOver(ifname) => assert!(self.observed.returned.remove(&ifname)),
             Action::OpenUplink(uplink, captures) => {
                 let open = OpenUplink {
@@ -171,14 +174,18 @@ fn netns(inode: u64) -> (Netns, Option<NamespaceId>) {
 fn attach(state: &mut State, inode: u64, network: &str) -> EndpointId {
     let (netns, identity) = netns(inode);
     let request = Attach::new(network.parse().unwrap(), netns);
-    let (endpoint, change, _) = state.attach(&request, identity).unwrap();
+    let (endpoint, change, _) = state
+        .attach(&request, identity, DatapathKind::Userspace)
+        .unwrap();
     commit(state, change);
     endpoint.id
 }
 
 fn join_by_veth(state: &mut State, inode: u64, network: &str, host: &str) -> EndpointId {
     let waiting = Attach::unjoined(network.parse().unwrap());
-    let (endpoint, change, _) = state.attach(&waiting, None).unwrap();
+    let (endpoint, change, _) = state
+        .attach(&waiting, None, DatapathKind::Userspace)
+        .unwrap();
     commit(state, change);
     let (netns, identity) = netns(inode);
     let join = Join {
@@ -188,7 +195,9 @@ fn join_by_veth(state: &mut State, inode: u64, network: &str, host: &str) -> End
             host: Some(host.to_owned()),
         },
     };
-    let (_, change, _) = state.join(endpoint.id, &join, identity).unwrap();
+    let (_, change, _) = state
+        .join(endpoint.id, &join, identity, DatapathKind::Userspace)
+        .unwrap();
     commit(state, change);
     endpoint.id
 }
@@ -466,4 +475,33 @@ proptest! {
         kernel.arrange(&mut state);
         prop_assert_eq!(nothing_to_do(&state, &kernel), []);
     }
+}
+
+#[test]
+fn what_is_left_of_an_endpoint_that_is_no_more_is_removed_and_nothing_else() {
+    let (mut state, mut kernel) = furnished();
+    let id = join_by_veth(&mut state, 3, "blue", "veth3");
+    let mut endpoint = state.endpoint(id).unwrap().clone();
+    endpoint.datapath = DatapathKind::Kernel;
+    let (side, port) = (state.host_side(&endpoint).unwrap(), endpoint.port);
+    let there = state.port(port).unwrap().clone();
+    commit(&mut state, Change::PutEndpoint(Box::new((endpoint, there))));
+    kernel.arrange(&mut state);
+
+    let ours = [side.end, side.tap, "cw0001vff".to_owned()];
+    kernel.observed.made = ours.into();
+    kernel.observed.bare = [port].into();
+    let stray = Action::RemoveStray("cw0001vff".to_owned());
+    let (done, failed) = kernel.arrange(&mut state);
+    assert_eq!(
+        (done, failed),
+        (vec![stray, Action::PutPrograms(port)], vec![])
+    );
+    assert_eq!(nothing_to_do(&state, &kernel), []);
+
+    // Without a veth there is nothing to put programs on.
+    kernel.observed.parted = [port].into();
+    kernel.observed.bare = [port].into();
+    let plan = reconcile(&state, &kernel.observed);
+    assert_eq!(plan.actions, [Action::LosePort(port)]);
 }

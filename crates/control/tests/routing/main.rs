@@ -9,9 +9,9 @@ use clearway_control::{
     NamespaceId, PortSettings, State, StaticEntry, UplinkFacts,
 };
 use model::{
-    Action, AddressRange, Attach, Dependence, ExternalPrefix, Listener, Masquerade, Name, Nat,
-    Netns, NetworkCreate, OneOrMore, Policy, PortRange, Preset, PublicationCreate, Rate, Routing,
-    Rule, UplinkAdd, UplinkChoice,
+    Action, AddressRange, Attach, DatapathKind, Dependence, ExternalPrefix, Listener, Masquerade,
+    Name, Nat, Netns, NetworkCreate, OneOrMore, Policy, PortRange, Preset, PublicationCreate, Rate,
+    Routing, Rule, UplinkAdd, UplinkChoice,
 };
 use nat::config::{InsideRole, Role};
 use std::collections::BTreeMap;
@@ -54,7 +54,11 @@ fn asked(state: &State, request: &Attach) -> Result<(Endpoint, Change, Interface
         panic!("it is in a process's namespace");
     };
     let inode = pid.into();
-    state.attach(request, Some(NamespaceId { device: 4, inode }))
+    state.attach(
+        request,
+        Some(NamespaceId { device: 4, inode }),
+        DatapathKind::Userspace,
+    )
 }
 
 fn attach(state: &mut State, request: &Attach) -> Endpoint {

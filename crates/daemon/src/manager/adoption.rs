@@ -16,6 +16,7 @@ use super::refuse::{KernelError, refused};
 use super::snapshot::Snapshot;
 use super::writer::Writer;
 use super::{Manager, routes, translate};
+use crate::leftovers;
 use api::{Adopt, Adoption, AdoptionCalls, ApiError, Detach, Name, NetworkCreate};
 use control::reconcile::is_link_local;
 use control::{Endpoint, PlacedNetwork, PortKind};
@@ -111,7 +112,12 @@ impl Writer {
         let left = in_own_namespace(|links| {
             let mut left = links.taken_ports(bridge.as_str())?;
             left.retain(|ifname| !in_use.contains(ifname.as_str()));
-            left.iter().try_for_each(|ifname| links.give_back(ifname))?;
+            for ifname in &left {
+                if let Err(error) = leftovers::remove_programs(links, ifname) {
+                    tracing::warn!(%ifname, %error, "a program was left behind");
+                }
+                links.give_back(ifname)?;
+            }
             Ok(left)
         })?;
         if left.is_empty() {

@@ -1,7 +1,8 @@
 //! Actions of a plan, carried out.
 
 use super::host_links::{OpenStack, OpenUplink};
-use super::open::{Interface, OpenPort, Opened, open_tap, reopen_tap};
+use super::make::{open_tap, reopen_tap};
+use super::open::{Condition, Interface, OpenPort, Opened};
 use super::writer::Writer;
 use crate::listeners::Listeners;
 use api::ApiError;
@@ -10,6 +11,7 @@ use control::reconcile::{Captures, Ports, STACK_MTU, Waiting, Way};
 use control::{Action, Attachment, Hidden, Publication, PublicationId, Uplink};
 use host::{Gateway, GatewayPort, Inside, Netns, Stack};
 use pipeline::{NetworkId, PortId};
+use port::Gone;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use wire::IpProtocol;
@@ -42,6 +44,12 @@ impl Writer {
     fn act(&mut self, action: &Action) -> Result<(), Trouble> {
         match action {
             Action::ClosePort(id) => self.close_for_good(*id),
+            Action::LosePort(id) => self.lose(*id),
+            Action::RemoveStray(ifname) => {
+                Netns::with_own_links(|links| links.remove(ifname))?;
+                tracing::info!(%ifname, "removed: its endpoint is no more");
+            }
+            Action::PutPrograms(id) => self.put_back(*id)?,
             Action::CloseUplink(name) => return self.close_uplink(name),
             Action::CloseStack(which) => self.close_stack(*which),
             Action::RemoveWay(which, way) => return self.remove_way(*which, way),
@@ -70,6 +78,14 @@ impl Writer {
         self.open.insert(id, OpenPort::down(why));
     }
 
+    fn lose(&mut self, id: PortId) {
+        let why = Gone::Removed.to_string();
+        if let Some(port) = self.state.port(id) {
+            tracing::warn!(port = %port.name, "{why}");
+        }
+        self.close_as(id, Condition::Dead(why));
+    }
+
     /// Opens a port that an earlier daemon had. One that cannot be opened is kept, dead, with the
     /// reason.
     fn open_again(&mut self, id: PortId) {
@@ -81,12 +97,13 @@ impl Writer {
             .map_err(Trouble::from)
             .and_then(|(opened, netns)| {
                 opened.persist()?;
+                self.put_programs(opened.interface.programs())?;
                 Ok(self.take_in(id, netns, opened)?)
             });
         if let Err(Trouble(why)) = taken {
             self.warn(format!("port {} could not be opened: {why}", port.name));
             let endpoint = self.state.endpoint_of(&port);
-            let interface = endpoint.map_or(Interface::Other, Interface::of);
+            let interface = endpoint.map_or(Interface::Other, |it| Interface::of(&self.state, it));
             let netns = self
                 .state
                 .sandbox_of(&port)
@@ -284,11 +301,7 @@ impl Writer {
 
     /// Names differ between daemons that share a namespace, and stay over restarts.
     fn tap_name(&self, kind: &str, place: Attachment) -> String {
-        format!(
-            "cw{:04x}{kind}{}",
-            self.state.seed() & 0xffff,
-            place.network.0
-        )
+        format!("{}{kind}{}", self.state.own_prefix(), place.network.0)
     }
 }
 

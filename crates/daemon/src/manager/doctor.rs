@@ -16,6 +16,11 @@ impl Snapshot {
     pub(super) fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
         let mut findings = leftovers::inspect()?;
         findings.extend(self.dead().map(|port| self.finding(port)));
+        findings.extend(self.datapath.why.as_ref().map(|why| Finding {
+            what: format!("the kernel cannot carry frames: {why}"),
+            r#where: "datapath".to_owned(),
+            undo: "clearway daemon --datapath userspace".to_owned(),
+        }));
         Ok(findings)
     }
 

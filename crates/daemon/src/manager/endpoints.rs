@@ -1,12 +1,13 @@
 //! Calls about endpoints.
 
-use super::open;
 use super::refuse::{KernelError, refused};
 use super::snapshot::Snapshot;
 use super::writer::Writer;
 use super::{Manager, translate};
+use super::{make, open};
 use api::{
-    ApiError, Attach, Detach, EndpointCalls, EndpointSet, ErrorCode, Join, Name, Policy, Via,
+    ApiError, Attach, Datapath, DatapathKind, Detach, EndpointCalls, EndpointSet, ErrorCode, Join,
+    Name, Policy, Via,
 };
 use control::{Change, Endpoint, EndpointId, NamespaceId, Sandbox, State};
 use host::Netns;
@@ -62,13 +63,19 @@ impl Writer {
     /// Makes an endpoint; with a namespace its interface as well.
     pub(super) fn attach(&mut self, attach: &Attach) -> Result<api::Endpoint, ApiError> {
         let identity = attach.netns.as_ref().map(find).transpose()?;
-        let planned = self.state.attach(attach, identity).or_else(|_| {
+        let network = self.state.network_named(attach.network.as_str()).ok();
+        let network = network.map(|network| network.id);
+        let datapath = match identity {
+            Some(_) => self.datapath(network, attach.datapath)?,
+            None => DatapathKind::default(),
+        };
+        let planned = self.state.attach(attach, identity, datapath).or_else(|_| {
             // What is in the way may belong to a container that ended since the last look.
             self.retire_gone();
             if let Some(identity) = identity {
                 self.retire_dead(identity, &attach.ifname);
             }
-            self.state.attach(attach, identity)
+            self.state.attach(attach, identity, datapath)
         });
         let (endpoint, change, _) = planned.map_err(|error| refused(&error))?;
         if endpoint.sandbox.is_some() {
@@ -94,9 +101,14 @@ impl Writer {
             Via::Tap | Via::Veth { .. } => Some(find(&join.netns)?),
         };
         let join = &self.with_veth(id, join, identity)?;
-        let joined = self.state.join(id, join, identity).or_else(|_| {
+        let (network, asked) = match self.state.endpoint(id) {
+            Some(endpoint) => (Some(endpoint.network), endpoint.asked),
+            None => (None, Datapath::Auto),
+        };
+        let datapath = self.datapath(network, asked)?;
+        let joined = self.state.join(id, join, identity, datapath).or_else(|_| {
             self.retire_gone();
-            self.state.join(id, join, identity)
+            self.state.join(id, join, identity, datapath)
         });
         let (endpoint, change, _) = joined.map_err(|error| refused(&error))?;
         self.bring_in(&endpoint, change)?;
@@ -139,7 +151,7 @@ impl Writer {
         if let Via::Veth { host: host @ None } = &mut join.via {
             let endpoint = self.state.endpoint(id);
             let mac = endpoint.map_or(MacAddr::BROADCAST, |endpoint| endpoint.mac);
-            let found = open::find_veth(&join.netns, identity, mac);
+            let found = make::find_veth(&join.netns, identity, mac);
             let found = found.map_err(|error| error.to_api())?;
             join.ifname = found.inside;
             *host = Some(found.host);
@@ -151,16 +163,20 @@ impl Writer {
     fn bring_in(&mut self, endpoint: &Endpoint, change: Change) -> Result<(), ApiError> {
         let brought = self.try_bring_in(endpoint, change);
         if brought.is_err() {
-            open::Interface::of(endpoint).give_back();
+            // Before anything else: a veth that is left would refuse the next attempt.
+            let plan = self.state.plan(endpoint);
+            make::unmake(&plan);
+            open::Interface::of(&self.state, endpoint).give_back();
         }
         brought
     }
 
     fn try_bring_in(&mut self, endpoint: &Endpoint, change: Change) -> Result<(), ApiError> {
         // Dropped on the way out, what was made is unmade.
-        let opened = open::make_endpoint(endpoint).map_err(|error| error.to_api())?;
+        let opened = make::make_endpoint(&self.state, endpoint).map_err(|error| error.to_api())?;
         let begun = self.begin(change)?;
-        if let Err(error) = opened.persist() {
+        let at = opened.interface.programs();
+        if let Err(error) = opened.persist().and_then(|()| self.put_programs(at)) {
             self.revert(begun);
             return Err(error.to_api());
         }

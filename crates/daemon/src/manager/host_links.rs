@@ -26,7 +26,9 @@ pub(super) struct HostLinks {
     services: Option<OpenStack>,
     /// What was noted last, so that a trouble that stays is told once.
     troubles: Vec<String>,
-    /// Tells that the host's network has changed.
+    /// Whether the host's network has changed since the last look.
+    pub(super) changed: bool,
+    /// Tells that it has.
     monitor: Option<Monitor>,
 }
 
@@ -117,11 +119,13 @@ impl Writer {
     pub(super) fn follow_host(&mut self) {
         let changed = match &mut self.host_links.monitor {
             Some(monitor) => monitor.has_changed().unwrap_or(true),
+            // Whatever was before it listened is unheard.
             None => {
                 self.host_links.monitor = listen();
-                false
+                self.host_links.monitor.is_some()
             }
         };
+        self.host_links.changed |= changed;
         if (changed || !self.host_links.troubles.is_empty())
             && let Err(error) = self.arrange()
         {
@@ -157,6 +161,9 @@ impl Writer {
         let mut observed = self.observe()?;
         let Plan { actions, mut down } = control::reconcile(&self.state, &observed);
         let failed = self.carry_out(&actions);
+        // What could not be put back is looked for again.
+        let is_bare = |(action, _): &(Action, String)| matches!(action, Action::PutPrograms(_));
+        self.host_links.changed = failed.iter().any(is_bare);
         let told = |(name, why): (&String, &String)| format!("uplink {name} is down: {why}");
         troubles.extend(down.iter().map(told));
         for (action, why) in failed {

@@ -11,6 +11,7 @@ use api::{
     PortCalls, PortKind, PortSet, PortState, PublicationCalls, UplinkCalls, Verdict, WatchCalls,
 };
 mod adoption;
+mod datapath;
 mod joining;
 mod whole;
 
@@ -27,6 +28,10 @@ fn config(dir: &Path) -> Config {
     Config {
         state_dir: dir.to_owned(),
         workers: Some(1),
+        datapath: match std::env::var("CLEARWAY_DATAPATH") {
+            Ok(word) => word.parse().unwrap(),
+            Err(_) => Config::DATAPATH,
+        },
         ..Config::default()
     }
 }
@@ -330,6 +335,7 @@ fn a_container_that_removes_its_interface_gets_it_back_on_request() {
     let name = "ep-1".parse().unwrap();
     wait_until("the port is dead", PATIENCE, || {
         core.handle_events();
+        core.tick();
         core.show().port(&name).unwrap().state == PortState::Dead
     })
     .unwrap();
@@ -876,6 +882,7 @@ fn gateways_uplinks_publications_and_policies_outlive_a_restart() {
     a.ip("link del eth0").unwrap();
     wait_until("the port is dead", PATIENCE, || {
         core.handle_events();
+        core.tick();
         !ports_at_fault(&core).is_empty()
     })
     .unwrap();

@@ -14,7 +14,7 @@
 //! forgotten.
 //!
 //! * `writer.rs`: the state and the one way to change it · `snapshot.rs`: what readers see
-//! * `open.rs`: ports of the kernel · `restore.rs`: taking up again after a restart · `watch.rs`
+//! * `open.rs`: ports that are open · `make.rs`: what is behind them · `datapath.rs`: the kernel's part · `restore.rs`: taking up again after a restart · `watch.rs`
 //! * `adoption.rs`, `networks.rs`, `endpoints.rs`, `ports.rs`, `gateway.rs`, `connections.rs`, `fdb.rs`, `status.rs`, `doctor.rs`,
 //!   `explain.rs`, `trace.rs`: the calls, those that change and those that read
 //! * `host_links.rs`: the round in which the kernel is made to be as desired: `observe.rs`, then
@@ -25,6 +25,7 @@
 mod adoption;
 mod carry_out;
 mod connections;
+mod datapath;
 mod doctor;
 mod endpoints;
 mod explain;
@@ -34,6 +35,7 @@ mod gateway;
 mod host_links;
 #[cfg(test)]
 mod kernel_tests;
+mod make;
 mod networks;
 mod observe;
 mod open;

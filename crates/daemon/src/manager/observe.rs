@@ -4,8 +4,9 @@ use super::host_links::{HostLinks, OpenStack, mac_of};
 use super::writer::Writer;
 use control::reconcile::{self, Held, Nic, OpenUplink, Way, is_link_local};
 use control::{Hidden, Observed, State};
-use host::{Error, Links, Netns};
+use host::{Error, LinkState, Links, Netns};
 use ipnet::IpNet;
+use offload::Interfaces;
 use pipeline::PortId;
 use std::collections::{BTreeMap, BTreeSet};
 use wire::IpProtocol;
@@ -22,10 +23,17 @@ impl Writer {
             services,
             ..Observed::default()
         };
-        let (state, open) = (&*self.state, &self.host_links);
+        let before = Observed {
+            bare: self.bare(),
+            ..before
+        };
+        let (state, open, programmed) = (&*self.state, &self.host_links, self.programmed());
         Netns::with_own_links(|links| {
+            let all = links.all()?;
             Ok(Observed {
-                returned: returned(state, links)?,
+                made: made(state, &all),
+                parted: parted(&programmed, &all),
+                returned: returned(state, &all),
                 nics: nics(state, links)?,
                 bridges: bridges(state, links)?,
                 addresses: match before.host {
@@ -36,6 +44,24 @@ impl Writer {
                 ..before
             })
         })
+    }
+
+    /// Ports that have programs in the kernel.
+    fn programmed(&self) -> BTreeMap<PortId, Interfaces> {
+        let open = self.open.iter();
+        open.filter_map(|(id, open)| Some((*id, open.programs()?)))
+            .collect()
+    }
+
+    /// Those whose programs are not where they were put. Each is asked about by two requests, so only
+    /// when something has changed in the host's network.
+    fn bare(&self) -> BTreeSet<PortId> {
+        let (true, Ok(offload)) = (self.host_links.changed, self.kernel.get()) else {
+            return BTreeSet::new();
+        };
+        let programmed = self.programmed().into_iter();
+        let bare = programmed.filter(|(_, at)| !offload.is_attached(*at).unwrap_or(true));
+        bare.map(|(id, _)| id).collect()
     }
 
     /// Returns what this process holds; for this alone the kernel is not asked.
@@ -87,14 +113,34 @@ impl OpenStack {
     }
 }
 
+/// Interfaces that were made for endpoints, by this daemon or one before it.
+fn made(state: &State, all: &[(String, LinkState)]) -> BTreeSet<String> {
+    let prefix = state.own_prefix();
+    let ours = all
+        .iter()
+        .filter(|(ifname, link)| ifname.starts_with(&prefix) && link.endpoint().is_some());
+    ours.map(|(ifname, _)| ifname.clone()).collect()
+}
+
+/// Ports whose veth's end is no longer there.
+fn parted(
+    programmed: &BTreeMap<PortId, Interfaces>,
+    all: &[(String, LinkState)],
+) -> BTreeSet<PortId> {
+    let there: BTreeSet<u32> = all.iter().map(|(_, link)| link.index).collect();
+    let parted = programmed
+        .iter()
+        .filter(|(_, at)| !there.contains(&at.host));
+    parted.map(|(id, _)| *id).collect()
+}
+
 /// Interfaces that are ports of a bridge, where an endpoint's veth may be one.
-fn returned(state: &State, links: &Links) -> Result<BTreeSet<String>, Error> {
+fn returned(state: &State, all: &[(String, LinkState)]) -> BTreeSet<String> {
     if state.endpoints().all(|e| e.veth().is_none()) {
-        return Ok(BTreeSet::new());
+        return BTreeSet::new();
     }
-    let all = links.all()?.into_iter();
-    let ports = all.filter(|(_, state)| state.master.is_some());
-    Ok(ports.map(|(ifname, _)| ifname).collect())
+    let ports = all.iter().filter(|(_, state)| state.master.is_some());
+    ports.map(|(ifname, _)| ifname.clone()).collect()
 }
 
 /// The interfaces of uplinks.

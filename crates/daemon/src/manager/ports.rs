@@ -1,6 +1,7 @@
 //! Calls about ports.
 
 use super::endpoints::find;
+use super::make;
 use super::open::{self, Condition, OpenPort, Opened};
 use super::refuse::{KernelError, refused};
 use super::snapshot::Snapshot;
@@ -81,7 +82,9 @@ impl Writer {
         };
         self.change(change)?;
         if let Some((opened, netns)) = reopened {
-            opened.persist().map_err(|error| error.to_api())?;
+            let programs = opened.interface.programs();
+            let ready = opened.persist().and_then(|()| self.put_programs(programs));
+            ready.map_err(|error| error.to_api())?;
             self.take_in(id, netns, opened)?;
             tracing::info!(port = %port.name, "opened again");
         }
@@ -109,14 +112,14 @@ impl Writer {
     ) -> Result<(Opened, Option<Netns>), KernelError> {
         let network = port.network.and_then(|id| self.state.network(id));
         let mtu = network.map_or(1500, |n| n.mtu).min(TAP_MTU_MAX);
-        open::open_port(port, mtu, fresh)
+        make::open_port(port, mtu, fresh)
     }
 
     /// Opens a port of the state anew, whatever is behind it.
     pub(super) fn reopen(&self, port: &Port) -> Result<(Opened, Option<Netns>), KernelError> {
         match self.state.endpoint_of(port) {
             Some(endpoint) => {
-                let opened = open::take_up_endpoint(endpoint)?;
+                let opened = make::take_up_endpoint(&self.state, endpoint)?;
                 Ok((opened, open::watched(endpoint)))
             }
             None => self.open(port, false),
@@ -162,6 +165,10 @@ impl Snapshot {
             why,
             endpoint: matches!(port.kind, PortKind::Endpoint(_))
                 .then(|| translate::name(&port.name)),
+            datapath: self
+                .state
+                .endpoint_of(port)
+                .map_or_else(Default::default, |endpoint| endpoint.datapath),
             workers: self
                 .dataplane
                 .workers_of(port.id)

@@ -1,6 +1,7 @@
 //! Refusals of the state, the host and the ports, in the interface's words.
 
 use api::ApiError;
+use offload::OffloadError;
 use port::PortError;
 use std::fmt::Display;
 use std::io::ErrorKind;
@@ -65,6 +66,12 @@ pub(super) enum KernelError {
         /// The interface.
         ifname: String,
     },
+    /// A program in the kernel.
+    #[error(transparent)]
+    Offload(#[from] OffloadError),
+    /// There are no programs in the kernel.
+    #[error("the kernel can carry no frames: {0}")]
+    NoKernel(String),
     /// An endpoint without a sandbox has no interface.
     #[error("no sandbox has joined the endpoint")]
     NotJoined,
@@ -102,7 +109,9 @@ impl KernelError {
         let message = self.to_string();
         match self {
             Self::Exists { .. } => ApiError::already_exists(message),
-            Self::LeftBehind { .. } => ApiError::unavailable(message),
+            Self::LeftBehind { .. } | Self::Offload(_) | Self::NoKernel(_) => {
+                ApiError::unavailable(message)
+            }
             Self::NotJoined => ApiError::invalid(message),
             Self::Lost { .. } | Self::NoVeth { .. } => ApiError::not_found(message),
             Self::Host(error) => match error {

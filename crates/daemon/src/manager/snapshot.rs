@@ -12,7 +12,7 @@
 //! Each file of calls adds its own to it, beside the writer's: `ports.rs`, `networks.rs`, ...
 
 use super::open::PortStatus;
-use api::Counters;
+use api::{Counters, DatapathStatus};
 use control::{State, UplinkFacts};
 use dataplane::Dataplane;
 use pipeline::{NetworkId, PortId};
@@ -29,6 +29,8 @@ pub(super) struct Snapshot {
     pub(super) facts: UplinkFacts,
     /// Why the other uplinks are down.
     pub(super) down: BTreeMap<String, String>,
+    /// Where frames are carried.
+    pub(super) datapath: DatapathStatus,
     /// One for each port of the state, and of the router's own links.
     pub(super) ports: BTreeMap<PortId, Arc<PortStatus>>,
     /// The counters of ports that were removed.
@@ -46,6 +48,7 @@ impl Snapshot {
             state: Arc::new(State::new(0)),
             facts: UplinkFacts::default(),
             down: BTreeMap::new(),
+            datapath: DatapathStatus::default(),
             ports: BTreeMap::new(),
             past: Counters::default(),
             warnings: Vec::new(),

@@ -56,6 +56,7 @@ impl Snapshot {
             pid: std::process::id(),
             uptime_seconds: self.started.elapsed().as_secs(),
             generation: self.dataplane.view().generation,
+            datapath: self.datapath.clone(),
             workers: self.workers(),
             networks: count(self.state.networks().count()),
             ports,

@@ -57,6 +57,7 @@ pub(super) fn endpoint(state: &State, endpoint: &Endpoint) -> Option<api::Endpoi
         netns: endpoint.sandbox.as_ref().map(|s| s.namespace.clone()),
         ifname: endpoint.ifname.clone(),
         via: endpoint.via.clone(),
+        datapath: endpoint.sandbox.as_ref().map(|_| endpoint.datapath),
         mac: endpoint.mac,
         addresses: endpoint.addresses.clone(),
         gateways: endpoint.gateways.clone(),

@@ -12,6 +12,7 @@
 //!
 //! Readers never wait for it: after each change it shows them a [`Snapshot`].
 
+use super::datapath::Kernel;
 use super::host_links::HostLinks;
 use super::open::OpenPort;
 use super::refuse::{refused, unavailable};
@@ -40,6 +41,8 @@ pub(super) struct Writer {
     pub(super) live: Live,
     /// What the host says of its uplinks.
     pub(super) facts: UplinkFacts,
+    /// The programs in the kernel.
+    pub(super) kernel: Kernel,
     /// What there is of it in the kernel.
     pub(super) host_links: HostLinks,
     /// The host's own ports that are published.
@@ -120,6 +123,7 @@ impl Writer {
             state: Arc::new(state.unwrap_or_else(|| State::new(seed))),
             live: Live::new(secret),
             facts: UplinkFacts::default(),
+            kernel: Kernel::start(config.datapath),
             host_links: HostLinks::default(),
             listeners: BTreeMap::new(),
             servers: Servers::start(),
@@ -140,6 +144,9 @@ impl Writer {
             stopped: false,
             shown: Arc::new(ArcSwap::from_pointee(Snapshot::empty(dataplane, started))),
         };
+        if let Some(warning) = writer.kernel.warning() {
+            writer.warn(warning);
+        }
         writer.restore()?;
         writer.survivors = writer.survivors();
         writer.arrange()?;
@@ -160,6 +167,7 @@ impl Writer {
             state: Arc::clone(&self.state),
             facts: self.facts.clone(),
             down: self.host_links.down().clone(),
+            datapath: self.kernel.status(),
             ports: self.open.iter().map(status).collect(),
             past: self.past.clone(),
             warnings: self.warnings.clone(),

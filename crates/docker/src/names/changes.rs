@@ -176,6 +176,7 @@ pub(super) mod tests {
             netns: None,
             ifname: "cw0".to_owned(),
             via: Via::MovedTap,
+            datapath: None,
             mac: "02:42:0a:00:00:02".parse().unwrap(),
             addresses: Vec::new(),
             gateways: Vec::new(),

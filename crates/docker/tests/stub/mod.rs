@@ -325,6 +325,7 @@ impl Shared {
                 netns: attach.netns,
                 ifname: attach.ifname,
                 via: Via::Tap,
+                datapath: None,
                 mac: attach
                     .mac
                     .unwrap_or_else(|| Mac([2, 0, 0, 0, 0, u8::try_from(n).unwrap()])),

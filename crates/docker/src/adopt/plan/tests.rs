@@ -84,6 +84,7 @@ fn act(ours: &mut Ours, act: &Act) {
                 netns: None,
                 ifname: attach.ifname.clone(),
                 via: Via::Tap,
+                datapath: None,
                 mac: attach.mac.unwrap(),
                 addresses: attach.addresses.clone(),
                 gateways: Vec::new(),
