@@ -7,6 +7,7 @@
 
 mod binary;
 mod daemon;
+mod datapath;
 mod fixture;
 mod host;
 mod hostile;
