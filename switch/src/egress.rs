@@ -1,6 +1,6 @@
 //! Stage 7, egress: may the frame leave there, and in which form?
 
-use crate::forward::Forward;
+use crate::forward::{Flood, Forward};
 use crate::topology::{Ingress, Membership, Mirror, Network, Port, Topology};
 use crate::vlan::{self, Admitted, Form};
 use pipeline::{Context, Decision, Destination, DropReason, Frame, Peers, PortId, Trace};
@@ -119,19 +119,27 @@ pub fn egress<T: Trace>(
         }
         // Nothing is left of it on layer 2.
         Forward::Gateway => Ok(()),
-        Forward::Flood(_) => {
+        Forward::Flood(flood) => {
             let before = out.transmits.len();
-            for to in topology
-                .members(network.id)
-                .iter()
-                .filter_map(|&id| topology.port(id))
-            {
-                // Not every member takes part in every flood: that is no drop.
+            let (now, fdb) = (context.now, &network.fdb);
+            // Not every member takes part in every flood: that is no drop.
+            let mut copy = |to: &Port| {
                 if let Some(peers) = ingress.flooded(to.id)
                     && let Ok(form) = leave(from, to, admitted)
                 {
                     push(context, topology, network, (to, peers), form, out);
                 }
+            };
+            let members = topology.members(network.id).iter();
+            let members = members.filter_map(|&id| topology.port(id));
+            match flood {
+                Flood::Broadcast | Flood::Multicast | Flood::Unknown => members.for_each(copy),
+                Flood::Solicitation => members.filter(|to| to.may_advertise()).for_each(copy),
+                Flood::Report => fdb.each_router(now, |id| {
+                    if let Some(to) = topology.member(network, id) {
+                        copy(to);
+                    }
+                }),
             }
             if out.transmits.len() > before {
                 Ok(())

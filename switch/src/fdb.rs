@@ -47,6 +47,7 @@ mod ledger;
 #[cfg(test)]
 #[cfg(loom)]
 mod model;
+mod routers;
 mod sync;
 mod table;
 #[cfg(test)]
@@ -61,6 +62,7 @@ pub use answers::{
 use ::model::FdbLimits;
 use ledger::Ledger;
 use pipeline::{Instant, Location, PortId};
+use routers::Routers;
 use std::sync::atomic::Ordering::Relaxed;
 use sync::{AtomicU64, AtomicUsize, Mutex, MutexGuard};
 use table::{Key, Place, Room, Second, Table, Value};
@@ -76,6 +78,7 @@ pub struct Fdb {
     ledger: Apart<Mutex<Ledger>>,
     refused: Apart<AtomicU64>,
     swept: AtomicUsize,
+    routers: Routers,
 }
 
 /// Keeps what is written often off the cache lines that every lookup reads.
@@ -123,6 +126,7 @@ impl Fdb {
             },
             refused: Apart(AtomicU64::new(0)),
             swept: AtomicUsize::new(0),
+            routers: Routers::default(),
         }
     }
 
@@ -245,6 +249,16 @@ impl Fdb {
             self.vacate(&mut ledger, place);
             ledger.stats.evicted += 1;
         }
+    }
+
+    /// Remembers that a multicast router was heard on `port`.
+    pub fn hear_router(&self, port: PortId, now: Instant) {
+        self.routers.hear(port, now);
+    }
+
+    /// Calls `each` with the ports on which multicast routers were heard, which lasts an hour.
+    pub fn each_router(&self, now: Instant, each: impl FnMut(PortId)) {
+        self.routers.each(now, each);
     }
 
     /// Forgets `mac` in `vlan`, static or learned.

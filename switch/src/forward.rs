@@ -28,6 +28,10 @@ pub enum Flood {
     Multicast,
     /// Nobody knows where its destination is.
     Unknown,
+    /// It is for a group, and tells multicast routers who listens to what: it is for them alone.
+    Report,
+    /// It is for a group, and looks for routers: it is for ports that may be one's.
+    Solicitation,
 }
 
 /// Decides where a frame from `src` to `dst` goes. A source is behind the port its frame came from,
@@ -72,7 +76,9 @@ pub fn forward<T: Trace>(
     };
     context.tell(match flood {
         Flood::Broadcast => Decision::FloodBroadcast,
-        Flood::Multicast => Decision::FloodMulticast { group: dst },
+        Flood::Multicast | Flood::Report | Flood::Solicitation => {
+            Decision::FloodMulticast { group: dst }
+        }
         Flood::Unknown => Decision::FloodUnknown { mac: dst },
     });
     within_limit(context, port, flood)?;
@@ -82,7 +88,9 @@ pub fn forward<T: Trace>(
 fn within_limit<T>(context: &Context<T>, port: &Port, flood: Flood) -> Result<(), DropReason> {
     let (meter, reason) = match flood {
         Flood::Broadcast => (&port.storm.broadcast, DropReason::StormBroadcast),
-        Flood::Multicast => (&port.storm.multicast, DropReason::StormMulticast),
+        Flood::Multicast | Flood::Report | Flood::Solicitation => {
+            (&port.storm.multicast, DropReason::StormMulticast)
+        }
         Flood::Unknown => (&port.storm.unknown, DropReason::StormUnknown),
     };
     let Some(meter) = meter else { return Ok(()) };

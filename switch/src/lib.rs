@@ -6,7 +6,7 @@
 //!   parsed headers
 //!        |  admit    may this port send it, in which VLAN?     admit.rs, vlan.rs
 //!        |  learn    remember where its source is              learn.rs, fdb.rs
-//!        |  forward  Unicast(port) | Flood(kind)               forward.rs
+//!        |  forward  Unicast(port) | Flood(kind)               forward.rs, snoop.rs
 //!        v  egress   which ports, tagged how?                  egress.rs
 //!   Vec<Transmit>
 //! ```
@@ -20,6 +20,7 @@ pub mod fdb;
 mod forward;
 mod learn;
 mod rate;
+mod snoop;
 mod topology;
 pub mod vlan;
 
@@ -30,6 +31,7 @@ pub use learn::learn;
 pub use model::{VlanMode, VlanSet};
 pub use pipeline::Effects;
 pub use rate::{Limiter, shape, within_rate};
+pub use snoop::snoop;
 pub use topology::{
     Gateway, Horizon, Ingress, Lock, Membership, Mirror, Network, Port, Storm, Topology,
     TopologyError,

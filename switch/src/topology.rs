@@ -84,6 +84,11 @@ impl Port {
             mirror: None,
         }
     }
+
+    /// Returns whether router advertisements from it are admitted: those of a locked port never are (RFC 6105).
+    pub(crate) const fn may_advertise(&self) -> bool {
+        self.lock.is_none()
+    }
 }
 
 /// The networks that a port belongs to.

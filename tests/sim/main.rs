@@ -15,3 +15,4 @@ mod reply;
 mod rig;
 mod scenarios;
 mod site;
+mod snoop;

@@ -11,8 +11,8 @@
 //!   4  forward     Unicast(port) | Flood(kind) | Gateway
 //!      |                                            |
 //!      observe     a flood may tell of a neighbour     5  route      may it, and where to?
-//!      bridge      do the rules of both ends agree?    6  translate  as whom?
-//!      |                                                  forward    again, in the next network
+//!      snoop       do only routers need the flood?     6  translate  as whom?
+//!      bridge      do the rules of both ends agree?       forward    again, in the next network
 //!      |                                            |
 //!   7  egress      which ports, tagged how?
 //!      shape       have the receivers allowance left?
@@ -116,14 +116,17 @@ impl<T: Trace> Line<'_, T> {
             frame,
             headers: &headers,
         };
-        match forward {
+        let forward = match forward {
             Forward::Gateway => return self.route(&arrival),
             Forward::Flood(_) if claims(router, ingress, &admitted, &arrival) => {
                 return self.route(&arrival);
             }
-            Forward::Flood(_) => nat::observe(context, router, &arrival, outbox),
-            Forward::Unicast(_) => {}
-        }
+            Forward::Flood(flood) => {
+                nat::observe(context, router, &arrival, outbox);
+                switch::snoop(context, ingress, &headers, frame.bytes(), flood)
+            }
+            Forward::Unicast(_) => forward,
+        };
         nat::bridge(context, router, &arrival)?;
         let packet_len = wire::wire_mtu(&frame.vnet, &headers, frame.len());
         self.leave(frame, ingress, &admitted, forward, packet_len)?;

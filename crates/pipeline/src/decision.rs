@@ -91,6 +91,9 @@ decisions! {
     402 FloodBroadcast       Forward   "flood_broadcast"                                                 "flooded: broadcast"
     403 FloodMulticast       Forward   "flood_multicast"       { group: MacAddr }                        "flooded: to the group {group}"
     404 FloodUnknown         Forward   "flood_unknown"         { mac: MacAddr }                          "flooded: the port of {mac} is not known"
+    405 GroupReport          Forward   "group_report"                                                    "it tells who listens to a group: for ports with a multicast router alone"
+    406 RouterWanted         Forward   "router_wanted"                                                   "it looks for routers: for ports that may advertise one alone"
+    407 RouterHeard          Forward   "router_heard"          { port: PortId }                          "a router is heard on {port}: who listens to a group is told there"
 
     500 RuleAllows           Route     "rule_allows"           { rule: u32, ip: IpAddr }                 "rule {rule} of {ip} allows it"
     501 RuleDenies           Route     "rule_denies"           { rule: u32, ip: IpAddr }                 "rule {rule} of {ip} denies it"

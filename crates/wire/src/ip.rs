@@ -23,6 +23,8 @@ impl IpProtocol {
     pub const HOP_BY_HOP: Self = Self(0);
     /// ICMP for IPv4.
     pub const ICMP: Self = Self(1);
+    /// IGMP, the groups that an IPv4 host listens to.
+    pub const IGMP: Self = Self(2);
     /// TCP.
     pub const TCP: Self = Self(6);
     /// UDP.
@@ -39,6 +41,8 @@ impl IpProtocol {
     pub const NO_NEXT: Self = Self(59);
     /// IPv6 destination options.
     pub const DESTINATION: Self = Self(60);
+    /// PIM, multicast routers among themselves.
+    pub const PIM: Self = Self(103);
     /// SCTP.
     pub const SCTP: Self = Self(132);
 
