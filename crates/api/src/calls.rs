@@ -21,9 +21,9 @@
 use crate::declare::calls;
 use crate::{
     Adopt, Adoption, Attach, Cleaned, Detach, Drops, Endpoint, EndpointSet, ExplainRequest,
-    Explanation, FdbAdd, FdbEntry, FdbFlush, FdbKey, Filter, Finding, Flushed, Join, NatEntry,
-    NatEvent, Neighbour, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd, PortSet,
-    Publication, PublicationCreate, Status, TraceEvent, TraceRequest, Uplink, UplinkAdd,
+    Explanation, FdbAdd, FdbEntry, FdbFlush, FdbKey, Filter, Finding, Flushed, Join, Lease,
+    NatEntry, NatEvent, Neighbour, Network, NetworkCreate, NetworkSet, Policy, Port, PortAdd,
+    PortSet, Publication, PublicationCreate, Status, TraceEvent, TraceRequest, Uplink, UplinkAdd,
 };
 
 calls! {
@@ -185,6 +185,15 @@ calls! {
 
         /// Forgets entries.
         post "/v1/fdb/flush" fdb_flush(body which: FdbFlush) -> ok Flushed | invalid | missing;
+    }
+
+    /// Calls about decisions that the kernel repeats.
+    LeaseCalls "datapath" {
+        /// The decisions that the kernel repeats, by network, VLAN, port and receiver.
+        get "/v1/datapath/leases" leases() -> ok Vec<Lease>;
+
+        /// Takes back all of them. The next frame of each kind is decided anew.
+        post "/v1/datapath/flush" leases_flush() -> ok Flushed;
     }
 
     /// Calls that look at the whole.

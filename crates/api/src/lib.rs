@@ -19,6 +19,7 @@ mod error;
 mod explain;
 mod fdb;
 mod filter;
+mod lease;
 mod nat;
 mod network;
 mod port;
@@ -38,8 +39,8 @@ pub use adoption::{Adopt, Adoption};
 pub use calls::CALLS;
 #[cfg(feature = "server")]
 pub use calls::{
-    AdoptionCalls, EndpointCalls, FdbCalls, NatCalls, NetworkCalls, PortCalls, PublicationCalls,
-    Service, UplinkCalls, WatchCalls,
+    AdoptionCalls, EndpointCalls, FdbCalls, LeaseCalls, NatCalls, NetworkCalls, PortCalls,
+    PublicationCalls, Service, UplinkCalls, WatchCalls,
 };
 pub use client::{Client, ClientError, Stream};
 pub use doctor::{Cleaned, Finding};
@@ -52,6 +53,7 @@ pub use explain::{
 };
 pub use fdb::{FdbAdd, FdbEntry, FdbFlush, FdbKey, FdbKind, Flushed};
 pub use filter::Filter;
+pub use lease::Lease;
 pub use model::{
     Action, AddressRange, AdminState, Attach, Datapath, DatapathKind, Dependence, Direction,
     EndpointSet, ExternalPrefix, FdbLimits, Invalid, IpProtocol, Join, Listener, Lock,

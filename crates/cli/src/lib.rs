@@ -6,6 +6,7 @@
 //! the command line makes no sense.
 
 mod adopt;
+mod datapath;
 mod docker;
 mod doctor;
 mod drops;
@@ -71,6 +72,9 @@ pub enum Command {
     /// The table of MAC addresses: show, add, delete, flush
     #[command(subcommand)]
     Fdb(fdb::FdbCommand),
+    /// What the kernel repeats of what was decided: show, flush
+    #[command(subcommand)]
+    Datapath(datapath::DatapathCommand),
     /// What was dropped, and why
     Drops(drops::DropsArgs),
     /// What is ours in the host's network, and what is not as it should be
@@ -126,6 +130,7 @@ fn ask(
         Command::Nat(command) => command.run(client, out),
         Command::Port(command) => command.run(client, out),
         Command::Fdb(command) => command.run(client, out),
+        Command::Datapath(command) => command.run(client, out),
         Command::Drops(args) => args.run(client, out),
         Command::Doctor(args) => args.run(client, alone, out),
         Command::Docker(command) => command.run(out),

@@ -100,7 +100,7 @@ pub enum ConfigError {
 
 impl Config {
     /// The datapath when nothing is said.
-    pub const DATAPATH: Datapath = Datapath::Userspace;
+    pub const DATAPATH: Datapath = Datapath::Auto;
     /// Allowed numbers of workers.
     pub const WORKERS: RangeInclusive<u16> = 1..=64;
     /// Allowed microseconds before a worker sleeps.

@@ -76,6 +76,21 @@ impl Key {
     }
 }
 
+impl Key {
+    /// Returns the sender's IP address; `None` where it is not part of the key.
+    #[must_use]
+    pub fn address(&self) -> Option<IpAddr> {
+        if self.source == [0; 16] {
+            return None;
+        }
+        match self.ethertype {
+            IPV4 => self.source.first_chunk::<4>().map(|it| IpAddr::from(*it)),
+            IPV6 => Some(IpAddr::from(self.source)),
+            _ => None,
+        }
+    }
+}
+
 /// Bytes behind the ethertype that every frame with a lease has: to the end of an IPv6 source address.
 const LEAST_PACKET: usize = 24;
 const IPV4: [u8; 2] = [0x08, 0x00];

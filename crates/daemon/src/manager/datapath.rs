@@ -4,16 +4,38 @@ use super::open::OpenPort;
 use super::refuse::{KernelError, unavailable};
 use super::writer::Writer;
 use api::{ApiError, Datapath, DatapathKind, DatapathStatus};
-use offload::{Interfaces, Offload, Room};
+use lease::Leases;
+use offload::{Interfaces, Offload, OffloadError, Room};
 use pipeline::{NetworkId, PortId};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// The daemon's setting, and the programs in the kernel once somebody has needed them.
 #[derive(Debug)]
 pub(super) struct Kernel {
     setting: Datapath,
-    opened: OnceLock<Result<Offload, String>>,
+    opened: OnceLock<Result<Programs, String>>,
 }
+
+/// The programs in the kernel, and the book of what they repeat.
+#[derive(Debug)]
+struct Programs {
+    offload: Offload,
+    leases: Arc<Leases>,
+}
+
+impl Programs {
+    fn open() -> Result<Self, OffloadError> {
+        let offload = Offload::open(Room::default())?;
+        offload.extend(LEASE);
+        let leases = Leases::new(offload.kernel(), offload.room().leases);
+        let leases = Arc::new(leases);
+        Ok(Self { offload, leases })
+    }
+}
+
+/// How long containers keep talking by what was decided, when the daemon is gone.
+const LEASE: Duration = Duration::from_secs(30);
 
 impl Kernel {
     /// Tries the programs, unless nobody may want them.
@@ -40,9 +62,20 @@ impl Kernel {
 
     /// The programs in the kernel, or why there are none.
     pub(super) fn get(&self) -> Result<&Offload, &str> {
-        let open = || Offload::open(Room::default()).map_err(|error| error.to_string());
+        self.programs().map(|programs| &programs.offload)
+    }
+
+    fn programs(&self) -> Result<&Programs, &str> {
+        let open = || Programs::open().map_err(|error| error.to_string());
         let opened = self.opened.get_or_init(open);
         opened.as_ref().map_err(String::as_str)
+    }
+
+    /// Lets what was decided hold on, while there is a daemon to take it back.
+    pub(super) fn extend(&self) {
+        if let Some(Ok(programs)) = self.opened.get() {
+            programs.offload.extend(LEASE);
+        }
     }
 
     /// Whether one more port can have programs, or why not, when so many have them.
@@ -96,9 +129,10 @@ impl Writer {
     /// Puts the programs where a port is, if it is to have any.
     pub(super) fn put_programs(&self, at: Option<Interfaces>) -> Result<(), KernelError> {
         let Some(at) = at else { return Ok(()) };
-        let offload = self.kernel.get();
-        let offload = offload.map_err(|why| KernelError::NoKernel(why.to_owned()))?;
-        Ok(offload.attach(at)?)
+        let programs = self.kernel.programs();
+        let programs = programs.map_err(|why| KernelError::NoKernel(why.to_owned()))?;
+        self.dataplane.lend_by(Arc::clone(&programs.leases));
+        Ok(programs.offload.attach(at)?)
     }
 
     /// Takes a port's programs away.

@@ -115,7 +115,9 @@ impl Writer {
         if change != Change::Nothing {
             return self.change(change);
         }
-        match self.live.fdb(id).map(|fdb| fdb.remove(vlan, mac)) {
+        let removed = self.live.fdb(id).map(|fdb| fdb.remove(vlan, mac));
+        self.dataplane.recall();
+        match removed {
             Some(Removal::Removed { .. }) => Ok(()),
             Some(Removal::Absent) | None => Err(ApiError::not_found(format!(
                 "network {} knows no {mac} in VLAN {vlan}",
@@ -153,6 +155,7 @@ impl Writer {
                 })
             })
             .sum::<usize>();
+        self.dataplane.recall();
         Ok(Flushed {
             removed: removed as u64,
         })

@@ -13,6 +13,7 @@ use api::{
 mod adoption;
 mod datapath;
 mod joining;
+mod leases;
 mod whole;
 
 use std::net::UdpSocket;

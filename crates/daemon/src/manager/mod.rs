@@ -35,6 +35,7 @@ mod gateway;
 mod host_links;
 #[cfg(test)]
 mod kernel_tests;
+mod leases;
 mod make;
 mod networks;
 mod observe;

@@ -10,7 +10,7 @@ use super::{tally, translate};
 use api::{ApiError, Counters, Via};
 use control::reconcile::PortHeld;
 use control::{Endpoint, HostSide, NamespaceId, Port, PortKind, Sandbox, State};
-use dataplane::Counted;
+use dataplane::{Counted, Hook};
 use host::{Identity, Netns};
 use offload::Interfaces;
 use pipeline::PortId;
@@ -250,7 +250,13 @@ impl Writer {
             persistence,
             interface,
         } = opened;
-        let added = self.dataplane.add_port(id, port, None);
+        let endpoint = self
+            .state
+            .port(id)
+            .and_then(|it| self.state.endpoint_of(it));
+        let hook = interface.programs().zip(endpoint);
+        let hook = hook.map(|(at, endpoint)| Hook::new(at.host, endpoint.mac));
+        let added = self.dataplane.add_port(id, port, hook);
         let counted = added.map_err(|error| ApiError::internal(error.to_string()))?;
         let earlier = self.open.remove(&id);
         let status = PortStatus {

@@ -69,6 +69,7 @@ fn look_after(writer: &Weak<Mutex<Writer>>, events: &Receiver<Event>, until: &Re
         let (survival, dataplane) = (Arc::clone(&held.survival), Arc::clone(&held.dataplane));
         drop(held);
         if wake == Wake::Tick {
+            dataplane.sweep_leases();
             keeper.keep(&survival, &dataplane);
         }
     }
@@ -99,6 +100,7 @@ impl Writer {
     /// Retires what is gone and has old addresses forgotten.
     pub(super) fn tick(&mut self) {
         self.retire_gone();
+        self.kernel.extend();
         // Here and by no worker: it takes milliseconds.
         self.dataplane.router().expire(self.dataplane.now());
         self.follow_host();

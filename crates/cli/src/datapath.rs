@@ -1,0 +1,91 @@
+//! `clearway datapath`: what the kernel repeats.
+
+use crate::failure::Failure;
+use crate::output::{Output, table, word};
+use api::{Client, Lease};
+use std::io::Write;
+
+/// Decisions that the kernel repeats.
+#[derive(Debug, Clone, clap::Subcommand)]
+pub enum DatapathCommand {
+    /// Show what the kernel repeats, with the frames that it carried
+    Show {
+        /// How to print
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Take back all that the kernel repeats. The next frame of each kind is decided anew
+    Flush,
+}
+
+impl DatapathCommand {
+    pub(crate) fn run(&self, client: &Client, out: &mut dyn Write) -> Result<(), Failure> {
+        match self {
+            Self::Show { output } => output.print(out, &client.leases()?, |leases| shown(leases)),
+            Self::Flush => {
+                let flushed = client.leases_flush()?;
+                Ok(writeln!(out, "taken back: {}", flushed.removed)?)
+            }
+        }
+    }
+}
+
+fn shown(leases: &[Lease]) -> String {
+    let row = |lease: &Lease| {
+        [
+            lease.network.to_string(),
+            lease.vlan.to_string(),
+            lease.from.to_string(),
+            lease.sender.to_string(),
+            word(lease.source),
+            lease.receiver.to_string(),
+            lease.to.to_string(),
+            protocol(lease.ethertype),
+            lease.frames.to_string(),
+            lease.bytes.to_string(),
+        ]
+    };
+    let head = [
+        "NETWORK", "VLAN", "FROM", "SENDER", "SOURCE", "RECEIVER", "TO", "PROTOCOL", "FRAMES",
+        "BYTES",
+    ];
+    table(head, leases.iter().map(row))
+}
+
+/// The name of what an ethertype stands for.
+fn protocol(ethertype: u16) -> String {
+    match ethertype {
+        0x0800 => "ipv4".to_owned(),
+        0x0806 => "arp".to_owned(),
+        0x86dd => "ipv6".to_owned(),
+        other => format!("{other:#06x}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use api::VlanId;
+
+    #[test]
+    fn a_lease_is_a_line() {
+        let lease = |ethertype, source: Option<&str>| Lease {
+            network: "blue".parse().unwrap(),
+            vlan: VlanId::DEFAULT,
+            from: "web".parse().unwrap(),
+            sender: "02:00:00:00:00:0a".parse().unwrap(),
+            source: source.map(|ip| ip.parse().unwrap()),
+            receiver: "02:00:00:00:00:0b".parse().unwrap(),
+            to: "db".parse().unwrap(),
+            ethertype,
+            frames: 3,
+            bytes: 180,
+        };
+        assert_eq!(
+            shown(&[lease(0x0800, Some("10.1.0.2")), lease(0x88b5, None)]),
+            "NETWORK  VLAN  FROM  SENDER             SOURCE    RECEIVER           TO  PROTOCOL  FRAMES  BYTES\n\
+             blue     1     web   02:00:00:00:00:0a  10.1.0.2  02:00:00:00:00:0b  db  ipv4      3       180\n\
+             blue     1     web   02:00:00:00:00:0a  -         02:00:00:00:00:0b  db  0x88b5    3       180\n"
+        );
+    }
+}
