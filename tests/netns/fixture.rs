@@ -51,6 +51,13 @@ impl Container {
     }
 }
 
+/// Runs `clearway` where no daemon listens, and returns what it prints.
+pub(crate) fn without_a_daemon(ns: &Namespace, words: &[&str]) -> String {
+    let words = [&["--socket", "/nowhere"], words].concat();
+    let binary = binary().to_str().expect("a path in UTF-8");
+    ns.output(binary, &words).expect("it does")
+}
+
 impl Clearway {
     pub(crate) fn start() -> Self {
         Self::start_with("")

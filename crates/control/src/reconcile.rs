@@ -8,12 +8,14 @@
 //!   places(state)                 ids that the links need, or need no longer  Change
 //!   reconcile(state, observed)    all there is to do                          Plan
 //!   upkeep(state, held)           what of it needs no look at the kernel      actions
+//!   leftovers(state, left)        what of it an earlier daemon left           actions
 //!   departure(observed)           what a clean end takes along                actions
 //!   facts(state, observed)        what the router is to know of the links     UplinkFacts
 //! ```
 //! The same functions are asked after every change, when the host's network has changed, after a
-//! restart, and when a bridge is adopted or released. Nothing is remembered between two times: an
-//! action that failed is in the next plan again.
+//! restart, when a bridge is adopted or released, and without a daemon, for a state that wants nothing
+//! (`doctor --clean`). Nothing is remembered between two times: an action that failed is in the next
+//! plan again.
 //!
 //! Actions that take away come first, so that what they free (a NIC, a port, an address) can be
 //! used. Each is carried out whole or not at all; what concerns this process alone (ports it holds,
@@ -21,9 +23,11 @@
 //! ([`Action::needs`]) are left out and all others are carried out: a NIC that is pulled out takes
 //! its uplink down and nothing else.
 
+mod left;
 mod link;
 mod port;
 
+pub use left::{Left, leftovers};
 pub use link::{Captures, Nic, OpenStack, OpenUplink, Ports, STACK_MTU, Way, facts, is_link_local};
 pub use port::{Held, PortHeld, Waiting, upkeep};
 
@@ -47,6 +51,9 @@ pub struct Observed {
     pub parted: BTreeSet<PortId>,
     /// Those whose programs somebody has taken away.
     pub bare: BTreeSet<PortId>,
+    /// Things that nobody holds. A daemon does not look for them: those of another that runs beside it
+    /// look the same.
+    pub left: BTreeSet<Left>,
     /// Interfaces that are ports of a bridge; looked for where an endpoint has a veth.
     pub returned: BTreeSet<String>,
     /// The interfaces that uplinks name, as far as they are there.
@@ -84,6 +91,8 @@ pub enum Action {
     Unserve(NetworkId),
     /// Listen at a publication's ports no longer.
     Unlisten(PublicationId),
+    /// Take away what an earlier daemon left.
+    Undo(Left),
     /// Keep a port that has no interface yet.
     HoldPort(PortId, Waiting),
     /// Open a port, with the interface that is there or a new one.
@@ -147,6 +156,7 @@ pub fn reconcile(state: &State, observed: &Observed) -> Plan {
         actions: upkeep(state, &observed.held),
         down: BTreeMap::new(),
     };
+    plan.actions.extend(leftovers(state, &observed.left));
     let mut making = Vec::new();
     port::lost(state, observed, &mut plan.actions);
     port::missing(state, observed, &mut making);
@@ -216,6 +226,7 @@ impl fmt::Display for Action {
             Self::RemoveWay(_, way) => write!(f, "the way to {} is still there", way.subnet),
             Self::Unserve(_) => f.write_str("closing the name server's sockets"),
             Self::Unlisten(id) => write!(f, "closing the listeners of {id}"),
+            Self::Undo(_) => f.write_str("what an earlier daemon left is still there"),
             Self::OpenPort(id) => write!(f, "port {id} could not be opened"),
             Self::TakeOver(ifname) => write!(f, "{ifname} is a port of its bridge again"),
             Self::OpenUplink(Uplink { name, .. }, _) | Self::Capture(name, _) => {

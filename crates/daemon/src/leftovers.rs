@@ -1,7 +1,10 @@
 //! What is ours in the host's network, looked at without a daemon: `clearway doctor` after a crash.
 
+use crate::plan::{self, Trouble, carry_out};
 use api::{ApiError, Cleaned, Finding, Name};
-use host::doctor;
+use control::reconcile::Left;
+use control::{Action, Observed, State, reconcile};
+use host::doctor::{self, Mark};
 use host::{Links, Netns};
 
 /// Everything in this process's namespace that a Clearway daemon put there.
@@ -35,28 +38,38 @@ fn undo(
 ) -> Result<Vec<Cleaned>, ApiError> {
     let undone = Netns::with_own_links(|links| {
         let findings = inspect(links)?;
-        let undo = |finding: &doctor::Finding| {
-            let programs = remove_programs(links, &finding.at);
-            let failed = doctor::clean(links, std::slice::from_ref(finding));
-            let failed = failed.first().map(ToString::to_string);
+        let observed = Observed {
+            left: findings.iter().map(left).collect(),
+            ..Observed::default()
+        };
+        let plan = reconcile(&State::new(0), &observed);
+        let failed = carry_out(&plan.actions, |action| {
+            let Action::Undo(left) = action else {
+                return Err(Trouble("that needs a daemon".to_owned()));
+            };
+            plan::undo(links, left)
+        });
+        let cleaned = |finding: &doctor::Finding| {
+            let undoing = Action::Undo(left(finding));
+            let failure = failed.iter().find(|(action, _)| *action == undoing);
             Cleaned {
                 finding: shown(finding),
-                failed: failed.or(programs.err()),
+                failed: failure.map(|(_, why)| why.clone()),
             }
         };
-        Ok(findings.iter().map(undo).collect())
+        Ok(findings.iter().map(cleaned).collect())
     });
     undone.map_err(unavailable)
 }
 
-/// Removes what carries frames in the kernel from an interface of ours, or that we took.
-pub(crate) fn remove_programs(links: &Links, ifname: &str) -> Result<(), String> {
-    match links.state(ifname) {
-        Ok(Some(state)) => offload::remove_leftover(state.index)
-            .map(drop)
-            .map_err(|error| error.to_string()),
-        Ok(None) => Ok(()),
-        Err(error) => Err(error.to_string()),
+fn left(finding: &doctor::Finding) -> Left {
+    let at = finding.at.clone();
+    match finding.mark {
+        Mark::Filter | Mark::Qdisc => Left::Filters(at),
+        Mark::ReservedPorts => Left::ReservedPorts,
+        Mark::Interface | Mark::OnTap => Left::Interface(at),
+        Mark::TakenPort => Left::TakenPort(at),
+        Mark::Route(gateway) => Left::Way { tap: at, gateway },
     }
 }
 

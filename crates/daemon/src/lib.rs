@@ -15,6 +15,7 @@ pub mod craft;
 pub mod leftovers;
 mod listeners;
 pub mod manager;
+mod plan;
 mod run;
 mod socket;
 mod store;

@@ -21,7 +21,7 @@
 
 use crate::capture;
 use crate::note::{Note, PortOf};
-use crate::traffic_control::{Filter, FilterKind, QdiscOrigin};
+use crate::traffic_control::{Filter, FilterKind};
 use crate::{Error, LinkState, Links};
 use ipnet::IpNet;
 use rtnetlink::packet_core::DefaultNla;
@@ -102,7 +102,7 @@ impl Links {
                 self.set_hairpin(ifname)?;
             }
         }
-        self.unhush(ifname, state.index)?;
+        self.remove_filters(ifname, &[FilterKind::Hush])?;
         match from {
             Some(_) => self.clear_alias(ifname),
             None => Ok(()),
@@ -201,18 +201,6 @@ impl Links {
             qdisc,
         };
         self.put_filter(ifname, &filter, &capture::drop_everything(), index)
-    }
-
-    fn unhush(&self, ifname: &str, index: u32) -> Result<(), Error> {
-        let ours = self.our_filters(ifname, index)?;
-        let Some(filter) = ours.iter().find(|it| it.kind == FilterKind::Hush) else {
-            return Ok(());
-        };
-        self.remove_filter(ifname, filter)?;
-        match filter.qdisc {
-            QdiscOrigin::Ours => self.remove_empty_clsact(ifname, index),
-            QdiscOrigin::Foreign => Ok(()),
-        }
     }
 
     fn set_master(&self, ifname: &str, index: u32) -> Result<(), Error> {

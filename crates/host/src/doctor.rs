@@ -1,19 +1,9 @@
-//! What is ours in a namespace, found by its own marks: when the daemon that made it is gone, this
-//! is how it is seen and undone.
-//!
-//! | what | known by |
-//! |---|---|
-//! | filters on NICs | kind, handle and cookie |
-//! | a `clsact` qdisc of our making | our filters' cookies |
-//! | TAPs, with the addresses and routes on them | the note (alias) on the TAP |
-//! | reserved ports | the note on the uplink's TAP |
-//! | host's sides of endpoints: ends of veths, TAPs | the note on them |
-//! | ports taken off a bridge | the note on them |
+//! Things of ours in a namespace, found by their marks when the daemon that made them is gone.
 
 use crate::note::{Note, PortOf};
 use crate::reserved::{PortSet, reserve};
-use crate::traffic_control::{Filter, QdiscOrigin};
-use crate::{Error, Links, sysctl};
+use crate::traffic_control::{Filter, FilterKind, QdiscOrigin};
+use crate::{Error, LinkState, Links, sysctl};
 use ipnet::IpNet;
 
 /// One thing of ours.
@@ -25,30 +15,27 @@ pub struct Finding {
     pub at: String,
     /// The command that undoes it.
     pub undo: String,
-    remedy: Remedy,
+    /// Its mark.
+    pub mark: Mark,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Remedy {
-    Filter {
-        ifname: String,
-        filter: Filter,
-    },
-    Qdisc {
-        ifname: String,
-        index: u32,
-    },
-    ReservedPorts(PortSet),
-    Interface(String),
-    /// A port goes back to its bridge.
-    GiveBack(String),
-    /// The host reaches a bridge's containers by the bridge again.
-    Route {
-        ifname: String,
-        gateway: IpNet,
-    },
-    /// It goes with its interface.
-    WithInterface,
+/// The mark by which a thing is known to be ours, [`Finding::at`] the interface that it is on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mark {
+    /// A filter's kind, handle and cookie.
+    Filter,
+    /// The cookies of our filters on a qdisc of our making.
+    Qdisc,
+    /// The note on an uplink's TAP: ports of a setting, on no interface.
+    ReservedPorts,
+    /// The note on an interface that we made: a TAP, or an end of a veth.
+    Interface,
+    /// An address or a route on such a TAP.
+    OnTap,
+    /// The note on a port that was taken off its bridge.
+    TakenPort,
+    /// A route on the host's TAP to a subnet of a bridge, which has this address there.
+    Route(IpNet),
 }
 
 /// Everything of ours in the namespace, in the order in which it is best undone.
@@ -60,19 +47,12 @@ pub fn inspect(links: &Links) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
     for (ifname, state) in &all {
         // What is on the host's side of an endpoint goes with it.
-        if state.endpoint().is_some() {
-            continue;
+        if state.endpoint().is_none() {
+            findings.extend(on_nic(ifname, &links.our_filters(ifname, state.index)?));
         }
-        findings.extend(on_nic(
-            ifname,
-            &links.our_filters(ifname, state.index)?,
-            state.index,
-        ));
     }
-    let noted = |alias: &Option<String>| alias.as_deref().and_then(Note::parse);
-    let taps = all
-        .iter()
-        .filter_map(|(ifname, state)| Some((ifname, noted(&state.alias)?)));
+    let taps = all.iter();
+    let taps = taps.filter_map(|(ifname, state)| Some((ifname, note_on(state)?)));
     let taps: Vec<_> = taps.collect();
     findings.extend(reserved_ports(taps.iter().map(|(_, note)| note))?);
     for (ifname, note) in taps {
@@ -96,60 +76,52 @@ pub fn inspect_bridge(links: &Links, bridge: &str) -> Result<Vec<Finding>, Error
         Some(_) => links.addresses(bridge)?,
         None => Vec::new(),
     };
-    let is_of_bridge = |finding: &Finding| match &finding.remedy {
-        Remedy::Filter { ifname, .. } | Remedy::Qdisc { ifname, .. } | Remedy::GiveBack(ifname) => {
-            from.contains(ifname)
-        }
-        Remedy::WithInterface
-        | Remedy::ReservedPorts(_)
-        | Remedy::Interface(_)
-        | Remedy::Route { .. } => false,
+    let is_of_bridge = |finding: &Finding| match finding.mark {
+        Mark::Filter | Mark::Qdisc | Mark::TakenPort => from.contains(&finding.at),
+        Mark::ReservedPorts | Mark::Interface | Mark::OnTap | Mark::Route(_) => false,
     };
     let mut findings = inspect(links)?;
     findings.retain(is_of_bridge);
     for (ifname, state) in links.all()? {
-        if state.alias.as_deref().and_then(Note::parse) != Some(Note::Host) {
-            continue;
+        if note_on(&state) == Some(Note::Host) {
+            findings.extend(subnets.iter().map(|net| in_front(&ifname, *net)));
         }
-        findings.extend(subnets.iter().map(|net| in_front(&ifname, *net)));
     }
     Ok(findings)
 }
 
-/// Undoes what [`inspect`] found and lists what could not be undone.
-#[must_use = "what could not be undone is still there"]
-pub fn clean(links: &Links, findings: &[Finding]) -> Vec<Error> {
-    let undone = findings.iter().map(|finding| match &finding.remedy {
-        Remedy::Filter { ifname, filter } => links.remove_filter(ifname, filter),
-        Remedy::Qdisc { ifname, index } => links.remove_empty_clsact(ifname, *index),
-        Remedy::ReservedPorts(ports) => {
-            let none = PortSet::default();
-            reserve(&none, ports, &none).map(drop)
-        }
-        Remedy::Interface(ifname) => links.remove(ifname),
-        Remedy::GiveBack(ifname) => links.give_back(ifname),
-        Remedy::Route { ifname, gateway } => {
-            let route = links.remove_route(ifname, gateway.trunc());
-            let address = links.remove_address(ifname, IpNet::from(gateway.addr()));
-            route.and(address)
-        }
-        Remedy::WithInterface => Ok(()),
-    });
-    undone.filter_map(Result::err).collect()
+/// Takes all our filters off an interface, and the qdisc if we made it for them.
+///
+/// # Errors
+/// [`Error::Link`].
+pub fn unfilter(links: &Links, ifname: &str) -> Result<(), Error> {
+    links.remove_filters(ifname, &FilterKind::ALL)
+}
+
+/// Takes the ports that the notes on uplinks' TAPs name off the list of reserved ones.
+///
+/// # Errors
+/// As [`inspect`].
+pub fn unreserve(links: &Links) -> Result<(), Error> {
+    let all = links.all()?;
+    let notes: Vec<_> = all.iter().filter_map(|(_, state)| note_on(state)).collect();
+    let none = PortSet::default();
+    reserve(&none, &Note::reserved(notes.iter()), &none).map(drop)
+}
+
+fn note_on(state: &LinkState) -> Option<Note> {
+    Note::parse(state.alias.as_deref()?)
 }
 
 /// The filters of an interface, and the qdisc if it is ours.
-fn on_nic(ifname: &str, filters: &[Filter], index: u32) -> Vec<Finding> {
+fn on_nic(ifname: &str, filters: &[Filter]) -> Vec<Finding> {
     let mut findings: Vec<_> = filters
         .iter()
         .map(|filter| Finding {
             what: format!("filter: {}", filter.kind.purpose()),
             at: ifname.to_owned(),
             undo: filter.removing_command(ifname),
-            remedy: Remedy::Filter {
-                ifname: ifname.to_owned(),
-                filter: filter.clone(),
-            },
+            mark: Mark::Filter,
         })
         .collect();
     if filters
@@ -160,10 +132,7 @@ fn on_nic(ifname: &str, filters: &[Filter], index: u32) -> Vec<Finding> {
             what: "qdisc clsact".to_owned(),
             at: ifname.to_owned(),
             undo: format!("tc qdisc delete dev {ifname} clsact"),
-            remedy: Remedy::Qdisc {
-                ifname: ifname.to_owned(),
-                index,
-            },
+            mark: Mark::Qdisc,
         });
     }
     findings
@@ -180,7 +149,7 @@ fn reserved_ports<'a>(notes: impl Iterator<Item = &'a Note>) -> Result<Option<Fi
         what: format!("reserved ports {ours}"),
         at: sysctl::RESERVED_PORTS.replace('/', "."),
         undo: format!("sysctl -w net.ipv4.ip_local_reserved_ports={left}"),
-        remedy: Remedy::ReservedPorts(ours),
+        mark: Mark::ReservedPorts,
     }))
 }
 
@@ -201,7 +170,7 @@ fn on_tap(links: &Links, ifname: &str) -> Result<Vec<Finding>, Error> {
         what,
         at: ifname.to_owned(),
         undo,
-        remedy: Remedy::WithInterface,
+        mark: Mark::OnTap,
     });
     Ok(found.collect())
 }
@@ -217,7 +186,7 @@ fn adopted(ifname: &str, from: &PortOf) -> Finding {
         what: format!("port taken off {bridge}"),
         at: ifname.to_owned(),
         undo: format!("ip link set {ifname} master {bridge} alias ''{hairpin}"),
-        remedy: Remedy::GiveBack(ifname.to_owned()),
+        mark: Mark::TakenPort,
     }
 }
 
@@ -228,10 +197,7 @@ fn in_front(ifname: &str, gateway: IpNet) -> Finding {
         what: format!("route {subnet}"),
         at: ifname.to_owned(),
         undo: format!("ip route delete {subnet} dev {ifname}"),
-        remedy: Remedy::Route {
-            ifname: ifname.to_owned(),
-            gateway,
-        },
+        mark: Mark::Route(gateway),
     }
 }
 
@@ -240,6 +206,6 @@ fn tap(ifname: &str, note: &Note) -> Finding {
         what: format!("interface: {note}"),
         at: ifname.to_owned(),
         undo: format!("ip link delete {ifname}"),
-        remedy: Remedy::Interface(ifname.to_owned()),
+        mark: Mark::Interface,
     }
 }

@@ -42,7 +42,7 @@ pub(crate) enum FilterKind {
 }
 
 impl FilterKind {
-    const ALL: [Self; 4] = [Self::Steal, Self::Copy, Self::Out, Self::Hush];
+    pub(crate) const ALL: [Self; 4] = [Self::Steal, Self::Copy, Self::Out, Self::Hush];
 
     /// Returns what becomes of a packet that matches.
     fn action(self) -> (TcMirrorActionType, TcActionType) {
@@ -224,6 +224,23 @@ impl Links {
         let message = filter_message(filter.index, filter.kind);
         let removed = self.request(RouteNetlinkMessage::DelTrafficFilter(message), 0);
         missing_is_fine(removed).map_err(failed)
+    }
+
+    /// Takes filters of ours off an interface, and the qdisc if we made it for them. An interface
+    /// that is gone needs nothing.
+    pub(crate) fn remove_filters(&self, ifname: &str, kinds: &[FilterKind]) -> Result<(), Error> {
+        let Some(state) = self.state(ifname)? else {
+            return Ok(());
+        };
+        let mut ours = self.our_filters(ifname, state.index)?;
+        ours.retain(|it| kinds.contains(&it.kind));
+        for filter in &ours {
+            self.remove_filter(ifname, filter)?;
+        }
+        match ours.iter().any(|it| it.qdisc == QdiscOrigin::Ours) {
+            true => self.remove_empty_clsact(ifname, state.index),
+            false => Ok(()),
+        }
     }
 
     /// Our filters at the ingress of the interface.

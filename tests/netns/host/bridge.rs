@@ -1,6 +1,7 @@
 //! Ports taken off a bridge, and given back.
 
 use super::{found, with_links};
+use crate::fixture::without_a_daemon;
 use host::{Error, Gateway, GatewayPort, Links, Netns, Stack, doctor};
 use testbed::{Namespace, link};
 
@@ -130,8 +131,7 @@ fn what_a_dead_daemon_took_is_seen_and_given_back() {
             "veth0: port taken off docker0",
         ]
     );
-    let left = it.links(|links| Ok(doctor::clean(links, &findings)));
-    assert!(left.is_empty(), "{left:?}");
+    without_a_daemon(&it.host, &["doctor", "--clean"]);
     assert_eq!(it.footprint(), before);
     assert_eq!(it.links(doctor::inspect), []);
 }
@@ -168,9 +168,7 @@ fn the_host_prefers_our_way_and_has_its_own_when_ours_is_gone() {
     it.host.ip("address del 172.17.0.1/16 dev docker0").unwrap();
     it.host.ip("address add 172.17.0.1/16 dev docker0").unwrap();
     assert!(way("172.17.0.2").contains("dev cw-host"));
-    let findings = it.links(|links| doctor::inspect_bridge(links, "docker0"));
-    let left = it.links(|links| Ok(doctor::clean(links, &findings)));
-    assert!(left.is_empty(), "{left:?}");
+    without_a_daemon(&it.host, &["release", "docker0"]);
     assert!(way("172.17.0.2").contains("dev docker0"));
     it.links(|links| links.remove("cw-host"));
     assert_eq!(it.footprint(), before);

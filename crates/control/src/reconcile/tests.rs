@@ -127,6 +127,7 @@ impl Kernel {
                 assert!(services.ways.iter().any(|way| way.address == ip));
                 assert!(self.observed.names.insert((network, ip)));
             }
+            Action::Undo(left) => assert!(self.observed.left.remove(&left)),
             Action::Unserve(network) => self.observed.names.retain(|(id, _)| *id != network),
         }
     }
@@ -240,6 +241,29 @@ fn furnished() -> (State, Kernel) {
 fn nothing_to_do(state: &State, kernel: &Kernel) -> Vec<Action> {
     assert_eq!(places(state), Change::Nothing);
     reconcile(state, &kernel.observed).actions
+}
+
+#[test]
+fn what_was_left_goes_but_for_the_ports_of_endpoints() {
+    let (state, mut kernel) = furnished();
+    let port = |ifname: &str| Left::TakenPort(ifname.to_owned());
+    let others = [
+        Left::Filters("eth7".to_owned()),
+        Left::ReservedPorts,
+        Left::Interface("up0".to_owned()),
+    ];
+    let left = || others.clone().into_iter();
+    kernel.observed.left = left().chain([port("veth3"), port("veth2")]).collect();
+    let undoing = |left: &mut dyn Iterator<Item = Left>| left.map(Action::Undo).collect();
+    let unwanted: Vec<Action> = undoing(&mut left().chain([port("veth3")]));
+    assert_eq!(reconcile(&state, &kernel.observed).actions, unwanted);
+    // A state that wants nothing, and nothing held: all that `doctor --clean` has.
+    let observed = Observed {
+        left: kernel.observed.left,
+        ..Observed::default()
+    };
+    let all: Vec<Action> = undoing(&mut left().chain([port("veth2"), port("veth3")]));
+    assert_eq!(reconcile(&State::new(0), &observed).actions, all);
 }
 
 #[test]

@@ -16,14 +16,13 @@ use super::refuse::{KernelError, refused};
 use super::snapshot::Snapshot;
 use super::writer::Writer;
 use super::{Manager, routes, translate};
-use crate::leftovers;
 use api::{Adopt, Adoption, AdoptionCalls, ApiError, Detach, Name, NetworkCreate};
-use control::reconcile::is_link_local;
-use control::{Endpoint, PlacedNetwork, PortKind};
+use control::reconcile::{Left, is_link_local, leftovers};
+use control::{PlacedNetwork, PortKind};
 use host::{Links, Netns};
 use ipnet::IpNet;
 use pipeline::NetworkId;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use wire::MacAddr;
 
 impl AdoptionCalls for Manager {
@@ -104,32 +103,21 @@ impl Writer {
 
     /// A bridge that nobody stands in for may have notes of a dead daemon's on its ports.
     fn give_back_leftovers(
-        &self,
+        &mut self,
         bridge: &Name,
         not_adopted: &control::Error,
     ) -> Result<(), ApiError> {
-        let in_use = self.taken();
-        let left = in_own_namespace(|links| {
-            let mut left = links.taken_ports(bridge.as_str())?;
-            left.retain(|ifname| !in_use.contains(ifname.as_str()));
-            for ifname in &left {
-                if let Err(error) = leftovers::remove_programs(links, ifname) {
-                    tracing::warn!(%ifname, %error, "a program was left behind");
-                }
-                links.give_back(ifname)?;
-            }
-            Ok(left)
-        })?;
-        if left.is_empty() {
+        let taken = in_own_namespace(|links| links.taken_ports(bridge.as_str()))?;
+        let left = taken.into_iter().map(Left::TakenPort).collect();
+        let undoing = leftovers(&self.state, &left);
+        if undoing.is_empty() {
             return Err(refused(not_adopted));
         }
-        tracing::info!(%bridge, ports = left.len(), "given back what a daemon before had left");
+        if let Some((_, why)) = self.carry_out(&undoing).pop() {
+            return Err(ApiError::unavailable(why));
+        }
+        tracing::info!(%bridge, ports = undoing.len(), "given back what a daemon before had left");
         Ok(())
-    }
-
-    /// The veths that endpoints have.
-    fn taken(&self) -> BTreeSet<&str> {
-        self.state.endpoints().filter_map(Endpoint::veth).collect()
     }
 
     /// Ports of a network that the bridge never had.

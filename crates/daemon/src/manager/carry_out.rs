@@ -5,6 +5,7 @@ use super::make::{open_tap, reopen_tap};
 use super::open::{Condition, Interface, OpenPort, Opened};
 use super::writer::Writer;
 use crate::listeners::Listeners;
+use crate::plan::{self, Trouble};
 use api::ApiError;
 use api::{Listener, PortRange};
 use control::reconcile::{Captures, Ports, STACK_MTU, Waiting, Way};
@@ -16,29 +17,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use wire::IpProtocol;
 
-/// Why something is not there, in words.
-pub(super) struct Trouble(pub(super) String);
-
-impl<E: std::error::Error> From<E> for Trouble {
-    fn from(error: E) -> Self {
-        Self(error.to_string())
-    }
-}
-
 impl Writer {
-    /// Carries out `actions` in order; those that need one that failed are left out. Returns those
-    /// that failed, each with the reason.
+    /// Carries out `actions`. Returns those that failed, each with the reason.
     pub(super) fn carry_out(&mut self, actions: &[Action]) -> Vec<(Action, String)> {
-        let mut failed: Vec<(Action, String)> = Vec::new();
-        for action in actions {
-            if failed.iter().any(|(other, _)| action.needs(other)) {
-                continue;
-            }
-            if let Err(Trouble(why)) = self.act(action) {
-                failed.push((action.clone(), why));
-            }
-        }
-        failed
+        plan::carry_out(actions, |action| self.act(action))
     }
 
     fn act(&mut self, action: &Action) -> Result<(), Trouble> {
@@ -55,6 +37,9 @@ impl Writer {
             Action::RemoveWay(which, way) => return self.remove_way(*which, way),
             Action::Unserve(network) => self.servers.withdraw(*network),
             Action::Unlisten(id) => drop(self.listeners.remove(id)),
+            Action::Undo(left) => {
+                return Netns::with_own_links(|links| plan::undo(links, left));
+            }
             Action::HoldPort(id, why) => self.hold(*id, *why),
             Action::OpenPort(id) => self.open_again(*id),
             Action::TakeOver(ifname) => {

@@ -4,8 +4,8 @@
 //! is in the way, and nothing of the host's can be reached by them. What it forwards leaves from
 //! the host's namespace.
 
-use super::carry_out::Trouble;
 use super::writer::Writer;
+use crate::plan::Trouble;
 use control::{Endpoint, Network, PlacedNetwork};
 use host::Private;
 use names::{HostName, NetworkKey, Reach, SandboxKey, Zones};
