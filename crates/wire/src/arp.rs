@@ -17,7 +17,7 @@ pub struct Arp {
     pub sender_mac: MacAddr,
     /// The address the sender claims; 0.0.0.0 in a probe (RFC 5227).
     pub sender_ip: Ipv4Addr,
-    /// Whom it is for at layer 2; zeros in a request.
+    /// The receiver's MAC address; zeros in a request.
     pub target_mac: MacAddr,
     /// The address asked for, or told to.
     pub target_ip: Ipv4Addr,

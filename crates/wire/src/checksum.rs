@@ -103,7 +103,7 @@ impl Sum {
     }
 }
 
-/// What a rewrite of bytes adds to the sum over them (RFC 1624, equation 3).
+/// The difference that a rewrite of bytes makes to the sum over them (RFC 1624, equation 3).
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Change(Sum);
 
@@ -170,7 +170,7 @@ impl Change {
     }
 }
 
-/// What a look at a checksum found.
+/// The result of a checksum's verification.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verified {
     /// It is right.
@@ -429,7 +429,7 @@ mod tests {
             }
         }
 
-        /// What a NAT does: addresses and ports are rewritten, and the checksum field moves by the
+        /// Does as a NAT: addresses and ports are rewritten, and the checksum field moves by the
         /// change alone. Both states of it must come out as if computed anew.
         #[test]
         fn an_update_is_what_a_full_sum_would_be(spec in specs(), v4 in any::<[u8; 4]>(), v6 in any::<[u8; 16]>(), port in any::<u16>()) {

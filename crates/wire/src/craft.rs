@@ -51,7 +51,7 @@ pub struct Packet {
     extensions: Vec<(IpProtocol, Vec<u8>)>,
 }
 
-/// What a TCP segment is to say.
+/// The fields of a TCP segment to be made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TcpSegment<'a> {
     /// Source port.

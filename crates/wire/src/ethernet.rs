@@ -14,7 +14,7 @@ use std::fmt;
 /// beyond them.
 pub const MAX_TAGS: usize = 2;
 
-/// What follows the Ethernet header, as the two bytes before it say.
+/// The protocol of an Ethernet frame's payload, as the two bytes before it say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EtherType(pub u16);
 

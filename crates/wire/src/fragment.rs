@@ -28,7 +28,7 @@ pub enum FragmentError {
     /// The link takes not even eight bytes behind the header.
     #[error("no piece of the packet fits {mtu} bytes")]
     TooNarrow {
-        /// What the link takes.
+        /// The link's MTU.
         mtu: u16,
     },
     /// A fragment does not fit the room for it.
@@ -163,7 +163,7 @@ impl Later {
 
 /// Bytes of a header with all the options it can have.
 const MAX_HEADER: usize = 60;
-/// What offsets count.
+/// Bytes that one unit of a fragment's offset stands for.
 const UNIT: usize = 8;
 const END: u8 = 0;
 const NO_OPERATION: u8 = 1;

@@ -34,7 +34,7 @@ pub struct Headers {
     pub outer: Option<VlanTag>,
     /// The VLAN tag behind the outermost.
     pub inner: Option<VlanTag>,
-    /// What follows the tags.
+    /// The EtherType behind the tags.
     pub ethertype: EtherType,
     /// Where the network header begins: 14, 18 or 22.
     pub l3: u16,

@@ -28,7 +28,7 @@ pub struct Icmpv6 {
     pub code: u8,
     /// The identifier of an echo request or reply.
     pub id: Option<u16>,
-    /// What it says, when it is a neighbour discovery message.
+    /// The neighbour discovery message, when it is one.
     pub nd: Option<Nd>,
 }
 

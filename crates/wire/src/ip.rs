@@ -1,4 +1,4 @@
-//! What IPv4 and IPv6 share: protocol numbers and the idea of a fragment.
+//! Things that IPv4 and IPv6 share: protocol numbers and the idea of a fragment.
 
 use std::fmt;
 use std::str::FromStr;

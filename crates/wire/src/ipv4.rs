@@ -12,7 +12,7 @@ pub struct Ipv4 {
     pub src: Ipv4Addr,
     /// Destination address.
     pub dst: Ipv4Addr,
-    /// What the payload is.
+    /// The payload's protocol.
     pub protocol: IpProtocol,
     /// Hops left.
     pub ttl: u8,

@@ -20,7 +20,7 @@ pub struct Ipv6 {
     pub src: Ipv6Addr,
     /// Destination address.
     pub dst: Ipv6Addr,
-    /// What stands at `transport`: the protocol after the extension headers; behind a later
+    /// The protocol at `transport`: the one after the extension headers; behind a later
     /// fragment's header, whatever the fragmented part of the packet begins with.
     pub next_header: IpProtocol,
     /// Hops left.

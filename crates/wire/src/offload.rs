@@ -53,7 +53,7 @@ pub enum VnetError {
     /// The headers are said to be longer than the frame.
     #[error("header length {hdr_len} is beyond the frame's {len} bytes")]
     HeaderLength {
-        /// What the virtio header says.
+        /// The length that the virtio header names.
         hdr_len: u16,
         /// Bytes of the frame.
         len: usize,

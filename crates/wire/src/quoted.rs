@@ -37,7 +37,7 @@ pub struct Quoted {
     /// Where its transport header begins, of which 8 bytes at least are there; of a later
     /// fragment, where it goes on.
     pub transport: u16,
-    /// What its transport header says.
+    /// The fields of its transport header that were quoted.
     pub what: QuotedTransport,
     /// Where its Internet checksum stands, if it has one and was quoted that far.
     pub checksum: Option<u16>,
@@ -339,7 +339,7 @@ mod tests {
     }
 
     proptest! {
-        /// What is quoted is read as the packet itself is, however it is cut.
+        /// A quote is read as the packet itself is, however it is cut.
         #[test]
         fn a_quote_is_the_packet_it_quotes(spec in specs(), cut in 0..120_usize) {
             let frame = spec.build();

@@ -89,7 +89,7 @@ pub fn segment(
     Ok(count)
 }
 
-/// What is the same for all segments.
+/// Values that all segments of a superframe share.
 struct Cut<'a> {
     headers: &'a Headers,
     transport: usize,

@@ -7,7 +7,7 @@
 
 use crate::transport::Tcp;
 
-/// What a SYN offers. Anywhere else these options mean nothing.
+/// Options that a SYN offers. Anywhere else they mean nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct TcpOptions {
     /// The largest segment the sender wants to receive.

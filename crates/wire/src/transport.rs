@@ -9,7 +9,7 @@ use crate::icmp::{Icmp, Icmpv6};
 use crate::ip::{Fragment, IpProtocol};
 use std::fmt;
 
-/// What stands behind the network header.
+/// The transport header, as far as there is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transport {
     /// TCP.
