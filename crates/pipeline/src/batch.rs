@@ -27,7 +27,7 @@ impl Default for BatchLimits {
     }
 }
 
-/// What a port says it wrote into the room it was offered: a frame at `room[HEADROOM..][..len]`.
+/// A frame that a port wrote into the room it was offered, at `room[HEADROOM..][..len]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Received {
     /// Bytes of the frame, without the virtio header.
@@ -114,7 +114,7 @@ impl Batch {
     /// `while batch.fill(|room| …)? {}`.
     ///
     /// # Errors
-    /// What `receive` answers; nothing was added then.
+    /// The error of `receive`; nothing was added then.
     pub fn fill<E>(
         &mut self,
         receive: impl FnOnce(&mut [u8]) -> Result<Option<Received>, E>,

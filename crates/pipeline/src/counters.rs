@@ -7,7 +7,7 @@
 use crate::DropReason;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What one worker counted at one port.
+/// Counts of one worker at one port.
 #[derive(Debug)]
 #[repr(align(128))] // two workers' counters never share a cache line, nor an adjacent-line prefetch
 pub struct PortCounters {
@@ -65,7 +65,7 @@ fn bump(counter: &AtomicU64, by: u64) {
     counter.store(counter.load(Relaxed).wrapping_add(by), Relaxed);
 }
 
-/// What all workers counted at a port, at one moment. Frames and bytes are as they crossed the
+/// Counts of all workers at a port, at one moment. Frames and bytes are as they crossed the
 /// port: a superframe is one frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PortTotals {
