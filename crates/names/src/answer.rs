@@ -1,4 +1,4 @@
-//! What to do with one query: answer it from the table, refuse it, or ask outside.
+//! Decides about one query: answer it from the table, refuse it, or ask outside.
 //!
 //! A name of ours is answered for every type, with no records where it has none: AAAA of a
 //! container that has IPv4 alone is "no such record", never "no such name", after which resolvers
@@ -24,7 +24,7 @@ pub const TTL: u32 = 5;
 /// Addresses in one answer at most: as many of IPv6 as surely fit a message of TCP.
 const ADDRESSES_MAX: usize = 1024;
 
-/// What to do with a query.
+/// The decision about a query.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// Send this.

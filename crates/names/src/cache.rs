@@ -15,7 +15,7 @@ use std::mem;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// What an entry costs beside its message and its name: key, tables and counts, roundly.
+/// Bytes that an entry costs beside its message and its name: key, tables and counts, roundly.
 const OVERHEAD: usize = 256;
 
 /// The answers.

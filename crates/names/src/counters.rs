@@ -1,4 +1,4 @@
-//! What became of the queries. Each is counted once when it comes and once when it is done:
+//! Counts of queries by their end. Each is counted once when it comes and once when it is done:
 //! `queries = answered + forwarded + cached + refused + failed` whenever none is under way.
 //!
 //! Any thread counts. TCP connections that are closed unread are counted as refused queries too.

@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::OnceCell;
 
-/// What knows the outside.
+/// The way to the host's resolvers, and the answers remembered of them.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     resolvers: Resolvers,

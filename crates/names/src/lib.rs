@@ -21,7 +21,7 @@
 //! which loses what a relay must keep (the authority section, the bits AD and CD, records of types
 //! unknown to it), and reads the host's configuration once.
 //!
-//! What was designed against: a container that floods its resolver to starve the others
+//! Attacks that it is designed against: a container that floods its resolver to starve the others
 //! (`limits`), that answers itself in a resolver's place (`exchange`), that talks to the outside
 //! from an internal network by names it asks for (`answer`), and that sends what no parser expects
 //! (`message`).

@@ -28,7 +28,7 @@ pub(crate) enum Transport {
     Tcp,
 }
 
-/// What an answer from outside depends on: the cache's key.
+/// Everything that an answer from outside depends on: the cache's key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Question {
     /// Name, type and class; names are equal in any case of letters.
@@ -47,11 +47,11 @@ pub(crate) struct Request {
     pub(crate) edns: Option<Edns>,
 }
 
-/// What is none.
+/// A message that is no such query.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Rejected {
     pub(crate) refusal: Refusal,
-    /// What to tell the client; nothing, when it would answer an answer.
+    /// The reply to the client; `None` where it would answer an answer.
     pub(crate) reply: Option<Vec<u8>>,
 }
 
@@ -145,7 +145,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Option<Message> {
     catch_unwind(|| Message::from_vec(bytes)).ok()?.ok()
 }
 
-/// What is looked at before the rest is (RFC 1035 section 4.1.1).
+/// The header, which is looked at before the rest is (RFC 1035 section 4.1.1).
 struct Header {
     id: u16,
     opcode: u8,

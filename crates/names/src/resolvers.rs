@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 /// How long the file is not looked at again.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Whom to ask.
+/// The servers to ask, fixed or read from a file.
 #[derive(Debug)]
 pub struct Resolvers {
     path: Option<PathBuf>,
@@ -43,7 +43,7 @@ struct State {
     looked: Option<Instant>,
 }
 
-/// What differs when a file does.
+/// The properties of a file by which a change of it is seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Stamp {
     device: u64,

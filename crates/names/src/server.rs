@@ -32,7 +32,7 @@ pub struct Server {
     running: Arc<Mutex<HashMap<NetworkKey, Running>>>,
 }
 
-/// What serves a network.
+/// The tasks that serve a network.
 #[derive(Debug)]
 struct Running {
     /// Its sockets' tasks end when this is dropped.
@@ -65,7 +65,7 @@ impl Server {
     /// may be given more than once.
     ///
     /// # Errors
-    /// What the kernel says to a socket that cannot be waited for; then none of them is served.
+    /// The kernel's error about a socket that cannot be waited for; then none of them is served.
     pub fn serve(
         &self,
         udp: Vec<(NetworkKey, UdpSocket)>,

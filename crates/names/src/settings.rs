@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// What a [`crate::Server`] allows.
+/// Limits of a [`crate::Server`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// How long one of the host's resolvers may take for one answer.

@@ -49,16 +49,16 @@ pub struct Network {
 pub struct Endpoint {
     /// The network it is in; one that the table does not have is no error, and nobody's answer.
     pub network: NetworkKey,
-    /// Whose it is; none for what is not a container, such as the gateway.
+    /// The sandbox it belongs to; none for what is not a container, such as the gateway.
     pub sandbox: Option<SandboxKey>,
-    /// What it is called: its own name first, which reverse answers give, then its aliases.
+    /// Its names: its own first, which reverse answers give, then its aliases.
     /// Others may have the same ones.
     pub names: Vec<HostName>,
     /// Its addresses.
     pub addresses: Vec<IpAddr>,
 }
 
-/// What the table knows about a question.
+/// The table's answer to a question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found<'a, T: ?Sized> {
     /// The name is one of ours, and this is what it stands for.

@@ -1,4 +1,4 @@
-//! What is shared between those who ask, and what is left of it.
+//! Tests of questions that several share, and of what is left of them.
 
 use super::*;
 use hickory_proto::op::Query;

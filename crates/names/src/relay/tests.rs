@@ -1,4 +1,4 @@
-//! What answers, and for how long.
+//! Tests of who answers, and for how long.
 
 use super::*;
 use crate::message::{Transport, decode};

@@ -1,6 +1,6 @@
 //! One query from its bytes to its answer's, whichever way it came.
 //!
-//! What needs no waiting is answered at once. What does takes a place first, and is finished
+//! A question that needs no waiting is answered at once. Any other takes a place first, and is finished
 //! elsewhere, so no client's question stands behind another's.
 
 use crate::answer::{Verdict, decide};
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Instant;
 
-/// What all sockets' tasks share.
+/// State that all sockets' tasks share.
 #[derive(Debug)]
 pub(super) struct Shared {
     pub(super) names: Names,
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     pub(super) turn: AtomicUsize,
 }
 
-/// What to do about a query.
+/// The next thing to do about a query.
 #[derive(Debug)]
 pub(super) enum Step {
     /// Send this.

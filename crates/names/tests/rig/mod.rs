@@ -206,7 +206,7 @@ pub(crate) enum By {
     Tcp,
 }
 
-/// What a resolver heard.
+/// A message that a resolver received.
 #[derive(Debug, Clone)]
 pub(crate) struct Heard {
     pub(crate) message: Message,
