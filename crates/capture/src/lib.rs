@@ -27,7 +27,7 @@ use std::time::Duration;
 pub struct Captured {
     /// Time since the epoch; `None` where the format has none.
     pub at: Option<Duration>,
-    /// What was captured of it.
+    /// The bytes that were captured of it.
     pub bytes: Vec<u8>,
 }
 
