@@ -49,7 +49,7 @@ pub enum Bridge {
     None,
 }
 
-/// What becomes of containers when the engine stops.
+/// The fate of containers when the engine stops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnStop {
     /// They stop with it, as by default.
@@ -236,7 +236,7 @@ impl Engine {
     /// A container with these options for `docker run`, that does nothing.
     ///
     /// # Errors
-    /// What `docker run` says.
+    /// The error of `docker run`.
     pub fn run(&self, options: &str) -> Result<Container> {
         self.run_script(options, "exec sleep 86400")
     }
@@ -244,7 +244,7 @@ impl Engine {
     /// A container with these options for `docker run`, that runs a shell script.
     ///
     /// # Errors
-    /// What `docker run` says.
+    /// The error of `docker run`.
     pub fn run_script(&self, options: &str, script: &str) -> Result<Container> {
         // A container's first process ignores what it does not catch: it would be waited for.
         let mut words = vec!["run", "--detach", "--stop-signal=KILL"];

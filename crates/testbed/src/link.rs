@@ -7,7 +7,7 @@ use std::time::Duration;
 /// A veth pair: `a_name` in `a`, `b_name` in `b`, both up and carrying.
 ///
 /// # Errors
-/// What `ip` answers.
+/// The error of `ip`.
 pub fn veth(a: &Namespace, a_name: &str, b: &Namespace, b_name: &str) -> Result<()> {
     a.ip(&format!(
         "link add {a_name} type veth peer name {b_name} netns {}",
@@ -39,7 +39,7 @@ pub fn await_carrier(namespace: &Namespace, interface: &str) -> Result<()> {
 /// A bridge `name` with `ports`, all up.
 ///
 /// # Errors
-/// What `ip` answers.
+/// The error of `ip`.
 pub fn bridge(namespace: &Namespace, name: &str, ports: &[&str]) -> Result<()> {
     namespace.ip(&format!("link add {name} type bridge"))?;
     namespace.ip(&format!("link set {name} up"))?;
@@ -53,7 +53,7 @@ pub fn bridge(namespace: &Namespace, name: &str, ports: &[&str]) -> Result<()> {
 /// address is usable at once: its duplicate detection is skipped.
 ///
 /// # Errors
-/// What `ip` answers.
+/// The error of `ip`.
 pub fn address(namespace: &Namespace, interface: &str, cidr: &str) -> Result<()> {
     let nodad = if cidr.contains(':') { "nodad" } else { "" };
     namespace.ip(&format!("address add {cidr} dev {interface} {nodad}"))?;

@@ -34,7 +34,7 @@ impl Container {
     /// A value of `docker inspect`, by Docker's template.
     ///
     /// # Errors
-    /// What `docker inspect` says.
+    /// The error of `docker inspect`.
     pub fn inspect(&self, engine: &Engine, template: &str) -> Result<String> {
         engine.docker_words(&["inspect", "--format", template, &self.id])
     }
@@ -76,7 +76,7 @@ impl Container {
     /// Ends and removes it.
     ///
     /// # Errors
-    /// What `docker rm` says.
+    /// The error of `docker rm`.
     pub fn remove(self, engine: &Engine) -> Result<()> {
         engine.docker_words(&["rm", "--force", &self.id])?;
         Ok(())

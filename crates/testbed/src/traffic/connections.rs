@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 pub struct Connections {
     /// The port that the server listens at, at every address it has; 0 for any.
     pub listen: u16,
-    /// Whom the client connects to: whatever leads to the server. Port 0 is the server's own.
+    /// The address that the client connects to: whatever leads to the server. Port 0 is the server's own.
     pub to: SocketAddr,
     /// For how long new ones are begun.
     pub time: Duration,
@@ -27,7 +27,7 @@ pub struct Connections {
     pub at_once: usize,
 }
 
-/// What became of them.
+/// Counts of the connections by their end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConnectionsReport {
     /// Connections made, asked, answered and closed.
@@ -38,7 +38,7 @@ pub struct ConnectionsReport {
     pub why: Option<String>,
     /// From the first's begin to the last's end.
     pub elapsed: Duration,
-    /// Whom the server took its first client for.
+    /// The address of the server's first client, as the server saw it.
     pub peer: Option<IpAddr>,
 }
 
@@ -129,7 +129,7 @@ fn serve(listener: &TcpListener, done: &AtomicBool) -> Result<Option<IpAddr>> {
     Ok(first)
 }
 
-/// What one client came to.
+/// The result of one client.
 #[derive(Debug, Default)]
 struct ClientReport {
     count: usize,

@@ -12,7 +12,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 pub struct Meeting {
     /// The client's address, as it knows it itself.
     pub client: SocketAddr,
-    /// Whom the server takes its client for.
+    /// The client's address, as the server sees it.
     pub seen: SocketAddr,
     _ends: [TcpStream; 2],
 }

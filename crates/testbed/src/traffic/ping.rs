@@ -9,10 +9,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
-/// What to ask, and how often.
+/// Echo requests to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ping {
-    /// Whom.
+    /// The address to ask.
     pub to: IpAddr,
     /// From which of the namespace's addresses; the kernel's choice if none is named.
     pub from: Option<IpAddr>,
@@ -25,7 +25,7 @@ pub struct Ping {
 }
 
 impl Ping {
-    /// What fits an IPv4 packet beside its header and ICMP's.
+    /// Bytes that fit an IPv4 packet beside its header and ICMP's.
     pub const MAX_SIZE: usize = 65_507;
 
     /// Five requests of 56 bytes, a second's patience each.
@@ -41,7 +41,7 @@ impl Ping {
     }
 }
 
-/// What came back.
+/// The answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PingReport {
     /// Requests sent.

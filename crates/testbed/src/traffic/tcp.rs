@@ -19,7 +19,7 @@ pub enum Amount {
     Bytes(u64),
 }
 
-/// What a bulk transfer brought, as its receiver saw it.
+/// The result of a bulk transfer, as its receiver saw it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BulkReport {
     /// Bytes received by all streams together.

@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// What to send.
+/// The datagrams to send.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UdpLoad {
     /// Bytes of each datagram: at least [`UdpLoad::MIN_SIZE`], for its number.
@@ -25,7 +25,7 @@ impl UdpLoad {
     pub const MIN_SIZE: usize = 4;
 }
 
-/// What became of it.
+/// Counts of the datagrams by their fate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UdpReport {
     /// Datagrams that the sender's kernel took.
