@@ -1,4 +1,4 @@
-//! What the router is configured to be: interfaces, publications, rules.
+//! The router's configuration: interfaces, publications, rules.
 //!
 //! Everything the router is attached to is a network of the switch, and an [`InterfaceConfig`] is the
 //! router's place in one:
@@ -29,7 +29,7 @@ pub struct Config {
     pub interfaces: Vec<InterfaceConfig>,
     /// Published ports.
     pub publications: Vec<Publication>,
-    /// What endpoints may send and receive, by network and address.
+    /// The rules of endpoints, by network and address.
     pub rules: Vec<EndpointRules>,
 }
 
@@ -38,7 +38,7 @@ pub struct Config {
 pub struct InterfaceConfig {
     /// The network.
     pub network: NetworkId,
-    /// What the network is to the router.
+    /// The network's role.
     pub role: Role,
     /// The MAC address the router has there: an uplink's is the NIC's.
     pub mac: MacAddr,
@@ -46,14 +46,14 @@ pub struct InterfaceConfig {
     pub addresses: Vec<IpNet>,
     /// The largest IP packet of the link, in bytes.
     pub mtu: u16,
-    /// Whose MAC addresses are known without asking.
+    /// Neighbours whose MAC addresses are known without asking.
     pub neighbours: BTreeMap<IpAddr, MacAddr>,
     /// The MAC of the one neighbour there is, on a link that leads to a single stack (the host's,
     /// the servers'): whatever is sent there goes to it.
     pub peer: Option<MacAddr>,
 }
 
-/// What a network is to the router.
+/// The role of a network to the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Role {
     /// A network of containers.
@@ -85,7 +85,7 @@ pub struct InsideRole {
     pub peers: Vec<NetworkId>,
     /// Where packets for the world leave; `None` for nowhere.
     pub uplink: Option<NetworkId>,
-    /// What DHCP answers: the addresses of each MAC.
+    /// The leases that DHCP gives, by MAC address.
     pub leases: BTreeMap<MacAddr, Lease>,
 }
 
@@ -111,7 +111,7 @@ impl InsideRole {
     }
 }
 
-/// What DHCP tells an endpoint.
+/// The addresses and the name that DHCP tells an endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Lease {
     /// Its addresses, each with its subnet's length.
@@ -144,7 +144,7 @@ pub struct Publication {
     pub to: Inside,
 }
 
-/// What one endpoint may send and receive.
+/// The rules of one endpoint.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EndpointRules {
     /// Its network.

@@ -22,7 +22,7 @@ pub struct Due(AtomicU64);
 /// The time when nothing is.
 const NEVER: u64 = u64::MAX;
 
-/// What is due within this span is done together: a router with hundreds of links looks at all of
+/// The span within which all that is due is done together: a router with hundreds of links looks at all of
 /// them in a poll, and containers that ask for ever new neighbours cannot make it do so more often.
 const GRAIN_NANOS: u64 = 50_000_000;
 

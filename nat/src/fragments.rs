@@ -10,7 +10,7 @@
 //! ```
 //! Nothing is put together: fragments pass one by one, and the hosts do that.
 //!
-//! What shaped it:
+//! The reasons for its shape:
 //! * **Overlaps.** Two fragments that bring the same bytes are read one way here and another way
 //!   there, and so pass filters (RFC 1858, RFC 5722). Of any byte the first to come counts: what
 //!   overlaps it is dropped, duplicates included, so that no receiver ever sees an overlap.
@@ -50,7 +50,7 @@ pub struct Fragments {
     secret: RandomState,
 }
 
-/// What was decided about a packet's first fragment, and so about all of them.
+/// The decision about a packet's first fragment, and so about all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PacketVerdict {
     /// They go on into this network, changed so; they have no ports to be changed.
@@ -59,7 +59,7 @@ pub enum PacketVerdict {
     Drop(DropReason),
 }
 
-/// What becomes of a later fragment.
+/// The way of a later fragment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Later {
     /// It goes on as the first one did.

@@ -57,13 +57,13 @@ pub(crate) enum How {
 /// Where a packet goes next.
 #[derive(Debug, Clone, Copy)]
 enum Hop {
-    /// To whom has this MAC.
+    /// To the station with this MAC address.
     At(MacAddr),
     /// Nowhere yet: its next hop is being asked for.
     Held,
 }
 
-/// What was decided about its addresses.
+/// The decision about a packet's way and its new addresses.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Decided {
     pub(crate) way: Way,
@@ -110,7 +110,7 @@ impl<T: Trace> Passage<'_, T> {
         Ok(rewrite.map_or(Routed::Taken, |r| Routed::Forward(decided.way.network, r)))
     }
 
-    /// Whom the packet becomes, and where it goes.
+    /// Decides which addresses the packet gets, and where it goes.
     fn decide(&mut self, how: How) -> Result<Decided, DropReason> {
         match classify(self.arrival.headers).ok_or(DropReason::IpInvalid)? {
             Kind::Flow(tuple) | Kind::Portless(tuple) => self.translate(how, tuple),

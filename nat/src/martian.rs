@@ -1,4 +1,4 @@
-//! What no router forwards: addresses that belong on no wire, source routes, and packets that say
+//! Packets that no router forwards: addresses that belong on no wire, source routes, and packets that say
 //! they come from where they go.
 //!
 //! The attacks: a packet from 127.0.0.1 that a careless host believes; one whose answer would be a

@@ -27,7 +27,7 @@ use wire::checksum::Sum;
 pub struct PrefixPair {
     inside: Ipv6Net,
     outside: Ipv6Net,
-    /// What is added to a word on the way out, modulo 65535.
+    /// The number that is added to a word on the way out, modulo 65535.
     adjustment: u16,
 }
 

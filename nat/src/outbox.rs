@@ -16,7 +16,7 @@ pub struct Outbox {
     due: Option<Instant>,
 }
 
-/// What is to be done with a frame of the outbox.
+/// The way of a frame in the outbox.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Post {
     /// The router sends it into this network, from its own MAC there, untagged.

@@ -39,7 +39,7 @@ pub struct Published {
     segments: Vec<Vec<Segment>>,
 }
 
-/// What most packets of a published endpoint need to know, beside its key.
+/// Summary of an endpoint's published ports, enough for most of its packets.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     /// The lowest and the highest of its published ports.

@@ -1,4 +1,4 @@
-//! What travels with a connection although it does not say so itself: ICMP errors about its
+//! Packets that belong to a connection although they do not say so themselves: ICMP errors about its
 //! packets, and the fragments of those.
 
 use crate::arrival::Routed;

@@ -1,4 +1,4 @@
-//! What becomes of a routed frame, as a value.
+//! The change that makes a routed frame of a received one, as a value.
 //!
 //! The stages decide and change nothing: a [`Rewrite`] is what they decided, and
 //! [`Rewrite::apply`] carries it out once the copies for mirrors, which show the frame as it
@@ -130,7 +130,7 @@ impl Rewrite {
     }
 }
 
-/// What a checksum field holds; see [`wire::checksum`].
+/// The state of a checksum field; see [`wire::checksum`].
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Finished,
@@ -613,7 +613,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(1000))]
 
-        /// What comes out is what the packet with its new addresses would have been from the
+        /// The result is the packet as it would have been with its new addresses from the
         /// start, to the last bit, whatever state its checksum is in.
         #[test]
         fn it_is_as_if_made_anew((spec, translation) in specs(0..300)) {

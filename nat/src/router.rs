@@ -34,18 +34,18 @@ pub struct Router {
     local: HashMap<IpAddr, ()>,
     /// The subnets of containers.
     inside: Routes<NetworkId>,
-    /// What the world knows networks by that are translated by their prefix.
+    /// Prefixes that stand for networks' own in the world (NPTv6).
     pub(crate) prefixes: Prefixes,
     pub(crate) host: Option<NetworkId>,
     pub(crate) services: Option<NetworkId>,
     pub(crate) published: Published,
     pub(crate) settings: Settings,
     pub(crate) policy: Policies,
-    /// What lives longer than the configuration.
+    /// State that lives longer than the configuration.
     pub live: Arc<Live>,
 }
 
-/// What lives longer than a configuration. Safe to use from every worker at once.
+/// State that lives longer than a configuration. Safe to use from every worker at once.
 #[derive(Debug)]
 pub struct Live {
     /// Connections.
@@ -81,7 +81,7 @@ pub(crate) enum Destination {
     External(NetworkId),
     /// In a network of containers.
     Inside(NetworkId),
-    /// What the world knows an address in this network of containers by.
+    /// An address in the prefix that stands for this network of containers in the world.
     Prefixed(NetworkId),
     /// Somewhere in the world.
     World,

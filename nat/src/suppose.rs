@@ -1,4 +1,4 @@
-//! What if? A router whose only connection is one that does not exist.
+//! A router whose only connection is one that does not exist, for questions of the kind "what if".
 //!
 //! Whoever asks what would become of a packet asks next what would become of the answer. The packet
 //! was not really there, so no connection was made for the answer to belong to: it is made here, in

@@ -79,7 +79,7 @@ pub enum Phase {
     Closing,
 }
 
-/// What was seen of one side.
+/// State of one side, as far as it was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
 struct Peer {
     /// One past the highest sequence number it sent.

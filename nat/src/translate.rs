@@ -76,7 +76,7 @@ impl Translator<'_> {
     /// A packet from inside to the world: it leaves with an external source.
     ///
     /// # Errors
-    /// What `admit` says of a new connection; `Untranslatable`, `NoRoute` (the uplink has no address
+    /// The error of `admit` for a new connection; `Untranslatable`, `NoRoute` (the uplink has no address
     /// of the packet's family), `PortsExhausted`, `QuotaExceeded`, `NatTableFull`, `Tcp*`.
     #[inline]
     pub fn outbound(
@@ -167,7 +167,7 @@ impl Translator<'_> {
     /// A packet that keeps its addresses: routed or bridged.
     ///
     /// # Errors
-    /// What `admit` says of a new connection; `QuotaExceeded`, `NatTableFull`, `Tcp*`.
+    /// The error of `admit` for a new connection; `QuotaExceeded`, `NatTableFull`, `Tcp*`.
     pub fn follow(
         &self,
         from: NetworkId,

@@ -18,7 +18,7 @@ pub struct Inside {
     pub addr: TransportAddr,
 }
 
-/// What kind of packet this is to whoever follows connections.
+/// The kind of a packet to whoever follows connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// A packet of a flow.

@@ -1,6 +1,6 @@
 //! A fragment's place in its packet, and whether it may have that place at all.
 //!
-//! What shaped the checks: a TCP header that is spread over two fragments, or overwritten by the
+//! The reasons for the checks: a TCP header that is spread over two fragments, or overwritten by the
 //! second, passes a filter that looked at the first (RFC 1858, 3 and 4; RFC 3128); fragments that
 //! end beyond 64 KiB overran receivers ("ping of death").
 

@@ -130,7 +130,7 @@ fn interval(content: u64, times: u32) -> Duration {
     Duration::from_secs(least + random % (most - least + 1))
 }
 
-/// What is said about a link.
+/// The values that an advertisement for a link is made of.
 #[derive(Clone, Copy)]
 struct Advert<'a> {
     interface: &'a Interface,

@@ -104,7 +104,7 @@ pub(super) fn handle<T: Trace>(
     }
 }
 
-/// What a client asks.
+/// A client's message.
 #[derive(Clone, Copy)]
 struct Request<'a> {
     kind: u8,
@@ -121,7 +121,7 @@ struct Request<'a> {
     id: Option<&'a [u8]>,
 }
 
-/// What the client has, and from whom.
+/// The lease of a known client, and the server that it has it from.
 struct Known<'a> {
     interface: &'a Interface,
     lease: &'a Lease,
@@ -130,7 +130,7 @@ struct Known<'a> {
     settings: &'a Routing,
 }
 
-/// What becomes of a request.
+/// The answer to a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Offer,

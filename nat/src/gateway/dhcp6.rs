@@ -123,7 +123,7 @@ pub(super) fn handle<T: Trace>(
     Ok(())
 }
 
-/// What a client asks.
+/// A client's message.
 #[derive(Clone, Copy)]
 struct Request<'a> {
     kind: u8,

@@ -3,7 +3,7 @@
 //! ```text
 //!   | Ethernet | IP, from us | ICMP, type and code | MTU or 0 | the packet, as far as it fits |
 //! ```
-//! What shaped it:
+//! The reasons for its shape:
 //! * **No error about an error**, a broadcast, a later fragment or a packet from nobody: two routers
 //!   would answer each other forever, or a whole link would speak at once (RFC 1122, 3.2.2).
 //! * **A flood of bad packets must not become a flood of errors** to a forged source: each link has
@@ -19,7 +19,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use wire::emit::Ends;
 use wire::{Headers, Icmpv6, IpProtocol, Ipv4, Ipv6, Net, Transport};
 
-/// What is told.
+/// The trouble that an error tells of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ErrorKind {
     /// Its hops are used up.
@@ -37,7 +37,7 @@ pub(crate) enum ErrorKind {
     PortUnreachable,
 }
 
-/// What became of an error.
+/// The result of reporting an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reported {
     /// It was sent, or would have been.

@@ -24,7 +24,7 @@ pub(crate) struct Link<'a> {
     pub(crate) interface: &'a Interface,
     /// Which addresses the router answers for: at least its own.
     pub(crate) owns: &'a dyn Fn(IpAddr) -> bool,
-    /// What lives longer than the configuration.
+    /// State that lives longer than the configuration.
     pub(crate) live: &'a Gateway,
     /// The time.
     pub(crate) now: Instant,
@@ -32,7 +32,7 @@ pub(crate) struct Link<'a> {
     pub(crate) effects: Effects,
 }
 
-/// What is kept of a link between frames.
+/// State of a link that is kept between frames.
 #[derive(Debug)]
 pub(crate) struct LinkState {
     /// ICMP errors (RFC 1812, 4.3.2.8; RFC 4443, 2.4 f).

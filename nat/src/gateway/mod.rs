@@ -1,4 +1,4 @@
-//! What the router says and hears on each link.
+//! Protocols that the router speaks on each link.
 //!
 //! ```text
 //!   arp.rs  ndp.rs     who has which address          neighbour.rs  table.rs  what was learned

@@ -66,7 +66,7 @@ pub struct Neighbour {
     pub age: Duration,
 }
 
-/// What became of it.
+/// The result of learning where a neighbour is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Learned {
     /// It was no news, or none that is believed.

@@ -84,7 +84,7 @@ pub(super) enum Phase {
     Failed { asker: PortId, since: Instant },
 }
 
-/// What a poll has to do about an entry.
+/// Work that a poll has to do about an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Age {
     /// Ask it, or everybody.
@@ -277,7 +277,7 @@ impl Table {
     }
 }
 
-/// What time makes of an entry.
+/// The next phase of an entry whose time has come.
 enum Next {
     Become(Phase, Option<Age>),
     Forget,

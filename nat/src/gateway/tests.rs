@@ -45,7 +45,7 @@ pub(super) struct Lab {
     pub(super) live: Gateway,
     pub(super) outbox: Outbox,
     pub(super) now: Instant,
-    /// What the router answers for beside its own addresses.
+    /// Addresses that the router answers for beside its own.
     pub(super) proxied: Vec<IpNet>,
 }
 

@@ -1,4 +1,4 @@
-//! What an external port lets in, and who holds it: the mappings of a shard (`mapping.rs`), as time and
+//! Admission by an external port, and its holder: the mappings of a shard (`mapping.rs`), as time and
 //! the behaviour of the network that holds the port have it.
 //!
 //! A mapping whose sessions are all over is as absent, swept or not: who looks takes the dead ones

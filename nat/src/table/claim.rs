@@ -43,7 +43,7 @@ pub(crate) struct Candidate<'a> {
     pub(crate) range: PortRange,
     pub(crate) spared: &'a BTreeSet<(IpProtocol, u16)>,
     pub(crate) published: &'a Published,
-    /// Whom the inside talks to, as it knows it.
+    /// The peer's address, as the inside knows it.
     pub(crate) peer: Addr,
     /// Where the answers come from, and under which address.
     pub(crate) answers: (NetworkId, Addr),
@@ -51,7 +51,7 @@ pub(crate) struct Candidate<'a> {
     pub(crate) stale: Option<u32>,
 }
 
-/// What it gets.
+/// The external address and port that a candidate gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Claim {
     pub(crate) ip: IpAddr,

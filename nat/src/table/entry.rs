@@ -16,15 +16,15 @@ pub struct Entry {
     pub initiator: Party,
     /// Who was called.
     pub responder: Party,
-    /// Whose quota it counts to: the inside endpoint.
+    /// The inside endpoint, whose quota it counts to.
     pub holder: Holder,
     /// How far it has come, in a word or two.
     pub state: &'static str,
     /// How far it has come.
     pub phase: Phase,
-    /// What the initiator sent.
+    /// Packets and bytes that the initiator sent.
     pub sent: Traffic,
-    /// What the responder sent.
+    /// Packets and bytes that the responder sent.
     pub answered: Traffic,
     /// How long it may be silent from now on; zero in an event, and when it is over but not yet
     /// swept.

@@ -1,4 +1,4 @@
-//! What happened to connections, for who watches: a bounded queue a shard, losses counted exactly.
+//! Events of connections, for who watches: a bounded queue a shard, losses counted exactly.
 //! When nobody watches, a connection's beginning and end cost one comparison.
 
 use super::entry::Entry;
@@ -8,15 +8,15 @@ use std::collections::VecDeque;
 /// Something happened to a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When.
+    /// The time.
     pub at: Instant,
-    /// What.
+    /// The change.
     pub change: Change,
     /// The connection, as it was then.
     pub entry: Entry,
 }
 
-/// What happens to connections.
+/// A change of a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// Its first packet was seen.

@@ -1,4 +1,4 @@
-//! What a packet is looked up by.
+//! Keys by which a packet's session is looked up.
 //!
 //! ```text
 //!   a packet            from, src -> to, dst        the networks it comes from and goes to

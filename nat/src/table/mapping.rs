@@ -33,7 +33,7 @@ pub(crate) struct Mappings {
     state: FixedState,
 }
 
-/// Whose a mapping is.
+/// The inside address that a mapping belongs to, with all that tells its mappings apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Owned {
     pub(crate) network: NetworkId,

@@ -72,7 +72,7 @@ pub(crate) enum Class {
     Established,
 }
 
-/// What it holds of its external port.
+/// A session's share of its external port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 pub enum Hold {
     /// Nothing: the port is published, or there is none.

@@ -33,7 +33,7 @@ pub(crate) struct Shard {
     pub(super) state: FixedState,
 }
 
-/// What a packet is judged by.
+/// The settings and the time that a packet is judged by.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct View<'a> {
     pub(crate) settings: &'a Settings,

@@ -30,16 +30,16 @@ pub struct Stored {
     pub responder: Party,
     /// Which end is the inside endpoint.
     pub holder: Holder,
-    /// Whose the external addresses are; any network when there are none.
+    /// The uplink that has the external addresses; any network when there are none.
     #[serde(with = "network")]
     pub uplink: NetworkId,
-    /// What it holds of its external port.
+    /// Its share of its external port.
     pub hold: Hold,
     /// How far TCP has come.
     pub tracker: Option<Tracker>,
     /// Whether the responder has spoken.
     pub answered: bool,
-    /// What the initiator and the responder sent.
+    /// Packets and bytes that the initiator and the responder sent.
     pub traffic: [Traffic; 2],
     /// How long ago the last packet was that counts.
     pub idle: Duration,
@@ -56,7 +56,7 @@ pub enum Imported {
     Refused,
 }
 
-/// What may have passed between the export and the import.
+/// The traffic that may have passed between the export and the import.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Gap {
     /// Nothing: it was exported when no packet passed any more.

@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use wire::TcpFlags;
 
-/// What a connection is like.
+/// A connection to be played.
 #[derive(Debug, Clone)]
 struct Plan {
     initial: [u32; 2],

@@ -2,7 +2,7 @@
 
 use wire::{Headers, Tcp, TcpFlags, TcpOptions};
 
-/// What a TCP segment says about its connection. A superframe is one segment.
+/// The fields of a TCP segment that concern its connection. A superframe is one segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Segment {
     /// SYN, ACK and the others.

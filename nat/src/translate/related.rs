@@ -21,7 +21,7 @@ use std::net::IpAddr;
 /// How an ICMP error goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Related {
-    /// Whom it goes to: the sender of the packet it quotes. Its network is the uplink for somebody
+    /// Its receiver: the sender of the packet it quotes. Its network is the uplink for somebody
     /// outside.
     pub receiver: Inside,
     /// The error's destination address.

@@ -13,7 +13,7 @@ const WORLD: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 /// Type and code.
 type Numbers = (u8, u8);
 
-/// What each kind is in IPv4 and IPv6.
+/// Type and code of each kind in IPv4 and IPv6.
 const KINDS: [(ErrorKind, Numbers, Numbers); 5] = [
     (ErrorKind::NoRoute, (3, 0), (1, 0)),
     (ErrorKind::HostUnreachable, (3, 1), (1, 3)),

@@ -66,7 +66,7 @@ pub(super) fn solicitation(src: Ipv6Addr) -> Vec<u8> {
     )
 }
 
-/// What smoltcp reads: destination MAC, source, destination and message.
+/// Calls `then` with what smoltcp reads: destination MAC, source, destination and message.
 pub(super) fn read(frame: &[u8], then: impl FnOnce(MacAddr, Ipv6Addr, Ipv6Addr, NdiscRepr<'_>)) {
     let headers = Headers::parse(frame).unwrap();
     let Net::Ipv6(net) = headers.net else {

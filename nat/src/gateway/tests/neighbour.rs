@@ -331,7 +331,7 @@ fn an_answer_on_another_worker_misses_no_packet() {
     }
 }
 
-/// What can happen to a neighbour.
+/// An event that can happen to a neighbour.
 #[derive(Debug, Clone)]
 enum Step {
     Send,

@@ -1,4 +1,4 @@
-//! What holds for every flow.
+//! Properties of every flow.
 
 use super::rig::*;
 use crate::table::visits;

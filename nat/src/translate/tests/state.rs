@@ -1,4 +1,4 @@
-//! What is seen of the tables, and what it costs.
+//! Tests of what is seen of the tables, and what it costs.
 
 use super::rig::*;
 use crate::{Change, Ending, Entry, Imported, Phase};
