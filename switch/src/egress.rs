@@ -17,7 +17,7 @@ pub struct Transmit {
     pub to: Destination,
 }
 
-/// What is to be sent of one frame. A worker owns one and uses it again for every frame.
+/// The copies of one frame that are to be sent. A worker owns one and uses it again for every frame.
 #[derive(Debug, Clone)]
 pub struct Outputs {
     /// The form the frame arrived in.

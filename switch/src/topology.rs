@@ -1,4 +1,4 @@
-//! What the switch is configured to be, as one immutable snapshot.
+//! The switch's configuration, as one immutable snapshot.
 //!
 //! A change builds a new [`Topology`] and publishes it whole; a worker looks at one for as long as
 //! a batch lasts, so a frame never meets half a change. The live state a snapshot points to
@@ -252,7 +252,7 @@ pub enum TopologyError {
 struct Domain {
     network: Network,
     members: Vec<PortId>,
-    /// What frames of the gateway come from: a trusted port that is no member.
+    /// The port that frames of the gateway come from: trusted, and no member.
     gateway: Port,
 }
 

@@ -1,4 +1,4 @@
-//! What each stage decides, as tables to be read.
+//! Decisions of each stage, as tables to be read.
 
 #![cfg(test)]
 
@@ -171,7 +171,7 @@ fn how_a_frame_leaves() {
     }
 }
 
-/// What a port locked to `OWN`, 10.0.0.1 and fd00::1 may say.
+/// Frames that a port locked to `OWN`, 10.0.0.1 and fd00::1 may send.
 #[test]
 fn what_a_locked_port_may_say() {
     use DropReason::{

@@ -1,4 +1,4 @@
-//! What the forwarding database is told and what it answers.
+//! Questions to the forwarding database, and its answers.
 
 use model::FdbLimits;
 use pipeline::{Location, PortId};
@@ -61,7 +61,7 @@ pub enum Kind {
     Static,
 }
 
-/// What a frame from an address on a port taught.
+/// The result of learning an address from a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "an address with a static entry elsewhere is a reason to drop"]
 pub enum Learning {
@@ -141,7 +141,7 @@ pub struct FlushFilter {
     pub statics: bool,
 }
 
-/// What happened since the table was made.
+/// Counts of events since the table was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct FdbStats {
     /// Addresses learned: [`Learning::New`].

@@ -14,7 +14,7 @@
 //! places for an entry, a completely filled table has 1 of 100 keys in their second bucket, 4 of 100
 //! after long churn, and in a simulation each of four million keys found room in a full table.
 //!
-//! What was measured (the two questions of one frame, nanoseconds, random order, a batch of 32 frames
+//! Measurements (the two questions of one frame, nanoseconds, random order, a batch of 32 frames
 //! warmed; bare prototypes of the shapes, interleaved in one run on a 2.6 GHz Sapphire Rapids):
 //!
 //! ```text
@@ -304,7 +304,7 @@ pub(super) struct Table {
     secret: [u64; 4],
 }
 
-/// What everybody may ask, beside a writer.
+/// Methods that everybody may call, beside a writer.
 impl Table {
     /// A table with room for `entries` entries.
     pub(super) fn new(entries: u32, seed: u64) -> Self {
@@ -387,7 +387,7 @@ impl Table {
     }
 }
 
-/// What only the holder of the ledger may ask and do.
+/// Methods that only the holder of the ledger may call.
 impl Table {
     /// The key at `place`, which is held.
     pub(super) fn key(&self, place: Place) -> Key {
@@ -512,7 +512,7 @@ mod tests {
         Value::learned(PortId(port).into(), Second::new(seen))
     }
 
-    /// What a reader sees that is stopped between its looks, frozen.
+    /// The view of a reader that is stopped between its looks, frozen.
     #[test]
     fn words_of_two_tenancies_do_not_make_an_entry() {
         let table = Table::with_buckets(1, 1);
