@@ -143,7 +143,7 @@ calls! {
         post "/v1/nat/flush" nat_flush(body filter: Filter)
             -> ok Flushed | invalid | unavailable;
 
-        /// What happens to the connections that pass the filter, a line of JSON each, until the client
+        /// Events of the connections that pass the filter, a line of JSON each, until the client
         /// hangs up.
         get "/v1/nat/watch" nat_watch(query filter: Filter)
             -> stream NatEvent | invalid | unavailable;

@@ -27,7 +27,7 @@ pub enum ClientError {
     NoDaemon {
         /// The socket.
         socket: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The socket belongs to somebody else.
@@ -35,7 +35,7 @@ pub enum ClientError {
     NotAllowed {
         /// The socket.
         socket: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
     /// The daemon went away, or did not answer in time.
@@ -43,7 +43,7 @@ pub enum ClientError {
     NoAnswer {
         /// The socket.
         socket: PathBuf,
-        /// What happened.
+        /// The reason.
         why: String,
     },
     /// The daemon refused.
@@ -54,7 +54,7 @@ pub enum ClientError {
     NotUnderstood {
         /// The socket.
         socket: PathBuf,
-        /// What was wrong with it.
+        /// The reason why it is not understood.
         why: String,
     },
 }

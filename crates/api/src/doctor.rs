@@ -1,4 +1,4 @@
-//! What is not as it should be, and how to put it right.
+//! Things that are not as they should be, and how to put them right.
 
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -6,18 +6,18 @@ use utoipa::ToSchema;
 /// Something that is not as it should be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Finding {
-    /// What it is.
+    /// The thing itself, in words.
     pub what: String,
-    /// Where it is: a port, a namespace, a NIC.
+    /// Its place: a port, a namespace, a NIC.
     pub r#where: String,
-    /// What puts it right, as a command.
+    /// The command that puts it right.
     pub undo: String,
 }
 
 /// A finding after somebody tried to put it right.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Cleaned {
-    /// What was found.
+    /// The finding.
     pub finding: Finding,
     /// Why it is still there; `null` when it is not.
     pub failed: Option<String>,

@@ -27,7 +27,7 @@ pub enum Detach {
 pub struct Endpoint {
     /// Its id, which is its port's name.
     pub id: Name,
-    /// What others in the network find it by.
+    /// The name by which others in the network find it.
     pub name: Option<Name>,
     /// Further names.
     pub aliases: Vec<Name>,

@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-/// What went wrong, for a program. The list is closed.
+/// The kind of an error, for a program. The list is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
-    /// What was named does not exist (404).
+    /// A thing that was named does not exist (404).
     NotFound,
     /// The name, address or interface is taken (409).
     AlreadyExists,
@@ -39,9 +39,9 @@ impl ErrorCode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
-    /// What went wrong, for a program.
+    /// The kind of the error, for a program.
     pub code: ErrorCode,
-    /// What went wrong, for a person: names the thing, the value and the allowed range.
+    /// The error for a person: names the thing, the value and the allowed range.
     pub message: String,
 }
 

@@ -1,4 +1,4 @@
-//! What would happen to a frame, stage by stage, without its happening.
+//! Explanations of a frame's way, stage by stage, without sending it.
 
 use crate::{ApiError, Invalid, Mac, Name, VlanId};
 use serde::de::{DeserializeOwned, Error};
@@ -212,7 +212,7 @@ pub struct ArpFields {
     pub target_ip: IpAddr,
 }
 
-/// What an ARP message is.
+/// The operation of an ARP message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ArpOperation {
@@ -223,7 +223,7 @@ pub enum ArpOperation {
     Reply,
 }
 
-/// What would happen to the frame.
+/// The way that the frame would take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Explanation {
     /// In one word.
@@ -239,24 +239,24 @@ pub struct Explanation {
     pub leaves_as: Option<String>,
     /// The frame as it was understood, hexadecimal.
     pub frame: String,
-    /// What would happen to the answer, as if the frame had passed and its receiver answered: SYN
+    /// The way of the answer, as if the frame had passed and its receiver answered: SYN
     /// with SYN and ACK, other segments with ACK, an echo request with its reply, a datagram with an
     /// empty one. Absent where the frame reaches nobody or many, or is not answered so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reply: Option<Box<Reply>>,
 }
 
-/// What would happen to an answer.
+/// An answer, and the way that it would take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Reply {
     /// The port it would come from.
     pub port: Name,
-    /// What would happen to it.
+    /// Its way.
     #[schema(no_recursion)]
     pub explanation: Explanation,
 }
 
-/// What would happen to a frame, in one word.
+/// The end of a frame's way, in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -279,7 +279,7 @@ pub struct DropInfo {
     pub code: u8,
     /// Its short name.
     pub label: String,
-    /// What it means.
+    /// Its meaning, as a sentence.
     pub sentence: String,
 }
 

@@ -88,7 +88,7 @@ pub struct FdbFlush {
     pub include_static: bool,
 }
 
-/// What a flush did.
+/// The result of a flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Flushed {
     /// Entries forgotten.

@@ -1,4 +1,4 @@
-//! What may be asked of the daemon, what it answers, and the client that asks.
+//! Requests to the daemon, its answers, and the client that asks.
 //!
 //! Every request is a plain value with a `check` that compares it with the ranges its fields name;
 //! the daemon checks again what only it can know (does the network exist, is the name free).

@@ -1,4 +1,4 @@
-//! What the NAT follows: connections, and what happens to them.
+//! Connections that the NAT follows, and their events.
 
 use crate::{IpProtocol, Mac, Name, NatChange, NatState, NeighbourState};
 use serde::{Deserialize, Serialize};
@@ -21,9 +21,9 @@ pub struct NatEntry {
     pub original: NatTuple,
     /// As its first packet left.
     pub translated: NatTuple,
-    /// What went the first packet's way.
+    /// Traffic in the first packet's direction.
     pub sent: NatCount,
-    /// What came back.
+    /// Traffic in the other direction.
     pub received: NatCount,
     /// Seconds until it is forgotten if it stays silent.
     pub expires_seconds: u64,
@@ -40,7 +40,7 @@ pub struct NatTuple {
     pub dst: SocketAddr,
 }
 
-/// What passed in one direction.
+/// Traffic in one direction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct NatCount {
     /// Packets.
@@ -68,7 +68,7 @@ pub struct Neighbour {
 /// Something that happened to a connection: one line of the watch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct NatEvent {
-    /// What happened.
+    /// The change.
     pub event: NatChange,
     /// The connection, as it was then.
     pub entry: NatEntry,

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 pub struct Network {
     /// Its number in traces.
     pub id: u32,
-    /// What it was made with.
+    /// The values it was made with.
     pub spec: NetworkCreate,
     /// Ports in it.
     pub ports: u32,
@@ -25,6 +25,6 @@ pub struct Network {
     pub gateways: Vec<IpAddr>,
     /// The uplink its packets for the world leave through now.
     pub uplink: Option<Name>,
-    /// What is published of its endpoints.
+    /// Publications of its endpoints.
     pub publications: Vec<Publication>,
 }

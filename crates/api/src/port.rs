@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 pub struct Port {
     /// Its number in traces.
     pub id: u32,
-    /// What it was added with, and changed to since.
+    /// The values it was added with, and changed to since.
     pub spec: PortAdd,
     /// Whether it carries frames.
     pub state: PortState,
@@ -24,7 +24,7 @@ pub struct Port {
     pub workers: Vec<u32>,
     /// MAC addresses remembered at it now.
     pub macs: u64,
-    /// What it counted since it was added.
+    /// Counts since it was added.
     pub counters: Counters,
 }
 
@@ -40,7 +40,7 @@ pub enum PortState {
     Dead,
 }
 
-/// What a port counted. A superframe is one frame.
+/// Counts of a port. A superframe is one frame.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Counters {
     /// Frames that came from the port.

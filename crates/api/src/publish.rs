@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 pub struct Publication {
     /// Its id.
     pub id: Name,
-    /// What was published; the endpoints by their ports.
+    /// The publication as it was asked for; the endpoints by their ports.
     pub spec: PublicationCreate,
     /// The endpoint's network; a list with each network once where several endpoints have several.
     #[schema(schema_with = OneOrMore::<Name>::schema)]

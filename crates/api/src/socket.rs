@@ -25,11 +25,11 @@ pub enum BindError {
     /// The kernel refused.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The step that was tried, as a verb.
         what: &'static str,
-        /// On what.
+        /// The file it was tried on.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 }

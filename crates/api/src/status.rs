@@ -37,7 +37,7 @@ pub struct Status {
     pub bytes: u64,
     /// Frames dropped.
     pub dropped: u64,
-    /// What needs a person's attention, a sentence each.
+    /// Troubles that need a person's attention, a sentence each.
     pub warnings: Vec<String>,
 }
 
@@ -77,7 +77,7 @@ pub struct PortsStatus {
     pub dead: u32,
 }
 
-/// What was dropped, and why.
+/// Dropped frames, by reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
 pub struct Drops {
     /// Every reason there is, in the order of codes; those that never happened count 0.
@@ -103,7 +103,7 @@ pub struct DropRow {
     pub code: u8,
     /// Its short name.
     pub label: String,
-    /// What it means.
+    /// Its meaning, as a sentence.
     pub sentence: String,
     /// Frames dropped for it, at removed ports too.
     pub count: u64,

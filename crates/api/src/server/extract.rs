@@ -67,7 +67,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Named {
     }
 }
 
-/// What stands behind the question mark.
+/// The query of a URL: the part behind the question mark.
 #[derive(Debug)]
 pub(crate) struct Queried<T>(pub(crate) T);
 
