@@ -1,6 +1,6 @@
 //! `clearway docker`: makes the daemon a service that is there before Docker, and undoes it.
 //!
-//! What is to be done is decided by `plan` from what is `found`, and then said and done a step at
+//! The steps are decided by `plan` from what is `found`, and then said and done one at
 //! a time; `--dry-run` only says it. Nothing is begun that cannot be ended: who may not, or has no
 //! systemd, is refused before the first step. With `--prefix` the files alone are written, for an
 //! image or a package, and neither root nor systemd is needed.

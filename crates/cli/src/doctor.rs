@@ -6,10 +6,10 @@ use crate::output::{Output, table};
 use api::{ApiError, Cleaned, Client, ClientError, Finding, Name};
 use std::io::Write;
 
-/// What can be told and done without a daemon, by whoever has the right to.
+/// Work that can be done without a daemon, by whoever has the right to.
 #[derive(Debug, Clone, Copy)]
 pub struct Alone {
-    /// What a daemon that is gone left in the host's network.
+    /// Finds what a daemon that is gone left in the host's network.
     pub inspect: fn() -> Result<Vec<Finding>, ApiError>,
     /// Undoes it.
     pub clean: fn() -> Result<Vec<Cleaned>, ApiError>,
@@ -17,7 +17,7 @@ pub struct Alone {
     pub release: fn(&Name) -> Result<Vec<Cleaned>, ApiError>,
 }
 
-/// What is ours in the host's network, and what is not as it should be.
+/// Things of ours in the host's network, and what is not as it should be.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DoctorArgs {
     /// Put right what is not as it should be; without a daemon, undo all that one left behind

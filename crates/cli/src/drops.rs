@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::time::Duration;
 
-/// What was dropped, and why.
+/// Dropped frames, by reason.
 #[derive(Debug, Clone, clap::Args)]
 pub struct DropsArgs {
     /// Go on, and print what is dropped from now on, each so many seconds, each second when none are given

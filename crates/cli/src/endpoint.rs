@@ -45,7 +45,7 @@ pub struct AttachArgs {
     output: Output,
 }
 
-/// What an endpoint is to be, wherever its interface is.
+/// An endpoint to be made, wherever its interface is.
 #[derive(Debug, Clone, clap::Args)]
 struct WantedArgs {
     /// The network to attach to
@@ -66,7 +66,7 @@ struct WantedArgs {
     /// The interface's MTU in bytes [default: the network's]
     #[arg(long, value_name = "BYTES", value_parser = parse::within(&NetworkCreate::MTU))]
     mtu: Option<u16>,
-    /// What others in the network find it by; its port has the name, too, if it is free [default: none]
+    /// The name by which others in the network find it; its port has the name, too, if it is free [default: none]
     #[arg(long, value_name = "NAME")]
     name: Option<Name>,
     /// A further name; may be given again

@@ -35,7 +35,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-/// What the daemon can be asked.
+/// The commands.
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum Command {
     /// Networks: make, list, inspect, change, remove
@@ -54,13 +54,13 @@ pub enum Command {
     /// Ports of the host that lead to endpoints: add, list, remove
     #[command(subcommand)]
     Publish(publish::PublishCommand),
-    /// What is published, by endpoint
+    /// Published ports, by endpoint
     Ports(publish::PortsArgs),
     /// Let the containers of a bridge of the host's, docker0 say, run on a network of ours; list such
     Adopt(adopt::AdoptArgs),
     /// Give a bridge its containers back
     Release(adopt::ReleaseArgs),
-    /// What endpoints may send and receive: set, show, clear
+    /// Rules about what endpoints may send and receive: set, show, clear
     #[command(subcommand)]
     Policy(policy::PolicyCommand),
     /// Connections of the NAT: list, flush, watch
@@ -72,12 +72,12 @@ pub enum Command {
     /// The table of MAC addresses: show, add, delete, flush
     #[command(subcommand)]
     Fdb(fdb::FdbCommand),
-    /// What the kernel repeats of what was decided: show, flush
+    /// Decisions that the kernel repeats: show, flush
     #[command(subcommand)]
     Datapath(datapath::DatapathCommand),
-    /// What was dropped, and why
+    /// Dropped frames, by reason
     Drops(drops::DropsArgs),
-    /// What is ours in the host's network, and what is not as it should be
+    /// Things of ours in the host's network, and what is not as it should be
     Doctor(doctor::DoctorArgs),
     /// The service for Docker: install, uninstall
     #[command(subcommand)]

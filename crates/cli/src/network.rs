@@ -38,7 +38,7 @@ pub enum NetworkCommand {
     },
 }
 
-/// What a network is made of.
+/// A network to be made.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Create {
     /// Its name
@@ -79,7 +79,7 @@ pub struct Create {
     /// Remember so many MAC addresses at one port at most [default: 4096]
     #[arg(long, value_name = "N", value_parser = parse::within(&FdbLimits::PER_PORT))]
     max_macs_per_port: Option<u32>,
-    /// What each port may flood a second: broadcast=N,multicast=N,unknown=N
+    /// Frames that each port may flood a second: broadcast=N,multicast=N,unknown=N
     #[arg(long, value_name = "LIMITS", value_parser = parse::storm)]
     storm: Option<StormLimits>,
     /// Free words; may be given again

@@ -13,7 +13,7 @@ pub enum PolicyCommand {
         /// The endpoint
         #[arg(value_name = "ENDPOINT")]
         endpoint: Name,
-        /// What is done with what no rule matches: allow or deny
+        /// The action for packets that no rule matches: allow or deny
         #[arg(long, value_name = "ACTION", default_value_t = Action::Allow)]
         default: Action,
         /// Rules in order, each one word to the shell: 'allow out tcp 10.0.0.0/8:443', 'deny in any'

@@ -224,7 +224,7 @@ impl RateArgs {
     }
 }
 
-/// What a port may do.
+/// Rules and limits of a port.
 #[derive(Debug, Clone, Default, clap::Args)]
 struct Rules {
     /// Let it send from this MAC and these IP addresses only
@@ -233,7 +233,7 @@ struct Rules {
     /// Remember so many MAC addresses at it at most [default: the network's number]
     #[arg(long, value_name = "N", value_parser = parse::within(&FdbLimits::PER_PORT))]
     max_macs: Option<u32>,
-    /// What it may flood a second: broadcast=N,multicast=N,unknown=N, or none for no limit [default: the network's]
+    /// Frames it may flood a second: broadcast=N,multicast=N,unknown=N, or none for no limit [default: the network's]
     #[arg(long, value_name = "LIMITS", value_parser = parse::storm)]
     storm: Option<StormLimits>,
     /// Give it copies of these ports' frames; it may not send

@@ -24,7 +24,7 @@ pub enum PublishCommand {
     },
 }
 
-/// What is published, by endpoint.
+/// Published ports, by endpoint.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PortsArgs {
     /// Of this endpoint alone

@@ -4,7 +4,7 @@
 use api::{NetworkSet, Routing, SETTINGS, Setting};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-/// What a network's gateway does, and who talks to whom.
+/// Settings of a network's gateway, and of who talks to whom.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RoutingArgs(NetworkSet);
 

@@ -1,4 +1,4 @@
-//! What install and uninstall do, as a list of steps: decided from what is found, and nothing else.
+//! The steps of install and uninstall, decided from what is found, and from nothing else.
 //!
 //! ```text
 //!                        a package's units are there   none are
@@ -14,7 +14,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-/// What the service runs, unless the program stands elsewhere.
+/// The program that the service runs, unless it stands elsewhere.
 pub(super) const PROGRAM: &str = "/usr/bin/clearway";
 /// The units that install writes: where, and what, but for the program.
 pub(super) const UNITS: [(&str, &str); 2] = [
@@ -34,14 +34,14 @@ pub(super) const PACKAGED: [&str; 2] = [
 ];
 /// The daemon's settings.
 pub(super) const SETTINGS: &str = "/etc/clearway/clearway.toml";
-/// What the daemon remembers.
+/// The directory of the daemon's state.
 pub(super) const STATE: &str = "/var/lib/clearway";
 
 const SETTINGS_TEXT: &str = include_str!("../../../../packaging/clearway.toml");
 const MARK: &str = "# Written by `clearway docker install`, removed by `clearway docker uninstall`; `systemctl edit clearway` adds to it.\n";
 const NO_UPLINKS: &str = "uplinks = []";
 
-/// What is there already.
+/// The state of an installation.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Found {
     /// Texts of those of [`UNITS`] that are there, by their paths.
@@ -56,16 +56,16 @@ pub(super) struct Found {
     pub(super) state: bool,
 }
 
-/// What is wished for.
+/// The installation that is asked for.
 #[derive(Debug, Clone)]
 pub(super) struct Wish {
-    /// What the service runs.
+    /// The program that the service runs.
     pub(super) program: PathBuf,
     /// The NICs that were named.
     pub(super) named: Vec<String>,
     /// The default route's NIC.
     pub(super) routed: Option<String>,
-    /// What becomes of the service.
+    /// Whether the service manager is told.
     pub(super) service: Service,
 }
 
