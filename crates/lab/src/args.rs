@@ -1,4 +1,4 @@
-//! What the lab can be told.
+//! The lab's command line.
 
 /// Builds containers in a corner of their own and shows the switch at work.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::Args)]

@@ -9,7 +9,7 @@ use crate::lab::Stage;
 use anyhow::{Context, Result};
 use std::time::{Duration, Instant};
 
-/// What one round on a way came to.
+/// The measurements of one round on a way.
 pub(crate) type Samples = Vec<(Measure, f64)>;
 
 /// One way.

@@ -1,4 +1,4 @@
-//! What the lab found out: the values that are rendered as text and printed as JSON.
+//! Findings of the lab: the values that are rendered as text and printed as JSON.
 //!
 //! The document of `--json` is one [`Report`]:
 //! ```text
@@ -100,7 +100,7 @@ pub(crate) struct SceneReport {
     pub(crate) finding: Finding,
 }
 
-/// What a scene found out.
+/// Findings of one scene.
 #[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub(crate) struct Finding {
     pub(crate) skipped: Vec<String>,
@@ -189,7 +189,7 @@ impl Number {
     }
 }
 
-/// What is measured.
+/// The quantity that is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Measure {
@@ -258,7 +258,7 @@ impl Path {
     }
 }
 
-/// What numbers are counted in.
+/// The unit of a number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Unit {
@@ -278,7 +278,7 @@ impl Unit {
     }
 }
 
-/// What is left running, and where.
+/// The daemon and the containers that are left running, with their paths.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Kept {
     pub(crate) pid: u32,

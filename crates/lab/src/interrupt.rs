@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What is done with a signal.
+/// The watch for signals, and whoever waits for one.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Interrupt {
     waiting: Arc<Mutex<Option<Sender<()>>>>,

@@ -95,7 +95,7 @@ fn play(args: &Args, screen: Screen, begin: Instant, report: &mut Report) -> Res
 /// Everything a scene works with. Dropping it, by a panic too, takes the daemon away.
 #[derive(Debug)]
 pub(crate) struct Stage {
-    /// What the lab was told.
+    /// The command line.
     pub(crate) args: Args,
     /// The daemon.
     pub(crate) client: Client,
@@ -171,7 +171,7 @@ impl Stage {
         self.outside.get().context("there is no world here")
     }
 
-    /// What is being done now.
+    /// Shows what is being done now.
     pub(crate) fn progress(&self, what: &str) {
         self.screen.progress(what);
     }

@@ -1,4 +1,4 @@
-//! What is shown, one file each, in this order.
+//! The scenes that are shown, one file each, in this order.
 //!
 //! A scene adds what it finds out to a finding as it goes; what it had found when it could not go
 //! on is shown all the same. Scenes leave the stage as they found it, the table of learned
@@ -36,7 +36,7 @@ pub(crate) struct Scene {
     pub(crate) run: fn(&Stage, &mut Finding) -> Result<()>,
 }
 
-/// What shows the switch, the names and the gateway, and leads to the world.
+/// Scenes that show the switch, the names and the gateway, and lead to the world.
 pub(crate) const INSIDE: [Scene; 8] = [
     Scene {
         name: "ping",
@@ -80,7 +80,7 @@ pub(crate) const INSIDE: [Scene; 8] = [
     },
 ];
 
-/// What takes a world.
+/// Scenes that need a world outside.
 pub(crate) const OUTSIDE: [Scene; 6] = [
     Scene {
         name: "masquerade",

@@ -53,7 +53,7 @@ impl Screen {
         put(&mut stderr(), &format!("{sentence}\n"));
     }
 
-    /// What is being done now.
+    /// Shows what is being done now.
     pub(crate) fn progress(&self, what: &str) {
         if self.watched {
             put(&mut stderr(), &format!("{WIPE}  ... {what}"));
