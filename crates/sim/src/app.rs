@@ -1,4 +1,4 @@
-//! What hosts do: programs over smoltcp's sockets.
+//! Programs of hosts, over smoltcp's sockets.
 //!
 //! A program is asked after every change at its host. It looks at its sockets, does what it can
 //! and says when it wants to be asked again.

@@ -11,7 +11,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::time::Duration;
 use wire::{MacAddr, VlanTag};
 
-/// What a host is configured with.
+/// The configuration of a host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HostConfig {
     /// Its MAC address.
@@ -59,7 +59,7 @@ impl HostConfig {
     }
 }
 
-/// What a program sees of its host.
+/// A host, as its program sees it.
 #[expect(missing_debug_implementations, reason = "smoltcp's interface has none")]
 pub struct Stack<'a> {
     /// The interface, for `connect`.
@@ -68,7 +68,7 @@ pub struct Stack<'a> {
     pub sockets: &'a mut SocketSet<'static>,
     /// The host's own luck.
     pub rng: &'a mut Rng,
-    /// What time it is.
+    /// The time.
     pub now: Instant,
 }
 

@@ -1,4 +1,4 @@
-//! What lies between a station and its port: a wire with faults, one object a direction.
+//! The link between a station and its port: a wire with faults, one object a direction.
 //!
 //! ```text
 //!   enter at t --> [ queue, drained at `bandwidth` ] --> lost?  --> + latency + 0..jitter --> leave
@@ -50,7 +50,7 @@ impl Default for Wire {
     }
 }
 
-/// What became of the frames that entered one direction of a wire.
+/// Counts of the frames that entered one direction of a wire, by their fate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Fate {
     /// Frames that entered.

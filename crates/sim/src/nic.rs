@@ -21,7 +21,7 @@ use wire::{GsoKind, Headers, Net, Transport, VlanTag, VnetHeader};
 pub struct Packet {
     /// From its destination MAC on.
     pub bytes: Vec<u8>,
-    /// What its sender left undone.
+    /// The work that its sender left undone.
     pub vnet: VnetHeader,
 }
 

@@ -30,7 +30,7 @@ pub struct Reference {
     pub ports: BTreeMap<PortId, RefPort>,
     /// The ports whose interface is there, configured or not.
     pub open: BTreeSet<PortId>,
-    /// What was counted at each port that was ever open.
+    /// Counts of each port that was ever open.
     pub counts: BTreeMap<PortId, Counts>,
 }
 
@@ -106,7 +106,7 @@ pub struct Bucket {
     at: u64,
 }
 
-/// What was counted at a port.
+/// Counts of a port.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Counts {
     /// Frames and bytes that arrived.
@@ -141,12 +141,12 @@ pub enum Ends {
     Not(PeerId),
 }
 
-/// What became of a frame.
+/// The verdict on a frame, with its copies.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verdict {
     /// Why it goes nowhere.
     pub dropped: Option<DropReason>,
-    /// What leaves, in order, copies for mirrors included.
+    /// The copies that leave, in order, those for mirrors included.
     pub copies: Vec<Copy>,
 }
 

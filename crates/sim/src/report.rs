@@ -10,17 +10,17 @@ use std::time::Duration;
 /// Everything that was counted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Report {
-    /// What determined the run.
+    /// The seed, which determined the run.
     pub seed: u64,
     /// How long it took in virtual time.
     pub duration: Duration,
     /// One for each port, in the order of ids.
     pub lines: Vec<Line>,
-    /// What was dropped of the frames that the router sent of its own.
+    /// Drops among the frames that the router sent of its own.
     pub router: PortTotals,
 }
 
-/// What was counted at one port.
+/// Counts of one port.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// Which.
@@ -33,11 +33,11 @@ pub struct Line {
     pub downward: Fate,
     /// Frames that reached the port while it was closed.
     pub unheard: u64,
-    /// What hangs at the far end.
+    /// The station at the far end.
     pub station: Station,
 }
 
-/// What a station tells of itself.
+/// The report of a station about itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Station {
     /// A line for each program.

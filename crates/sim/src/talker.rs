@@ -6,7 +6,7 @@ use pipeline::Instant;
 use std::fmt;
 use std::time::Duration;
 
-/// What makes the next frame: called with its number, counted from zero.
+/// The maker of the next frame: called with its number, counted from zero.
 pub type Script = Box<dyn FnMut(u64) -> Packet>;
 
 /// A station that follows a script.

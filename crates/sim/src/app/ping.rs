@@ -10,7 +10,7 @@ use smoltcp::wire::{Icmpv4Packet, Icmpv4Repr, Icmpv6Packet, Icmpv6Repr, IpAddres
 use std::net::IpAddr;
 use std::time::Duration;
 
-/// What a ping expects.
+/// The outcome that a ping expects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
     /// Everybody answers.

@@ -1,4 +1,4 @@
-//! What a frame is, and its bytes.
+//! A frame's description, and its bytes.
 
 use pipeline::DropReason;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -14,36 +14,36 @@ pub struct Spec {
     pub src: MacAddr,
     /// VLAN tags, outermost first.
     pub tags: Vec<VlanTag>,
-    /// What it carries.
+    /// Its payload.
     pub payload: Payload,
-    /// What its sender left undone, if there is something to leave.
+    /// The work that its sender left undone, if there is something to leave.
     pub undone: Undone,
     /// It ends after so many bytes, within its Ethernet header or first two tags.
     pub cut: Option<usize>,
 }
 
-/// What a frame carries.
+/// The payload of a frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Payload {
     /// An ARP reply.
     Arp {
         /// Who claims.
         sender_mac: MacAddr,
-        /// What is claimed.
+        /// The sender's address that it claims.
         sender_ip: Ipv4Addr,
     },
     /// An IPv4 packet.
     Ipv4 {
         /// From.
         src: Ipv4Addr,
-        /// What it says.
+        /// Its payload.
         says: Ipv4Says,
     },
     /// An IPv6 packet.
     Ipv6 {
         /// From.
         src: Ipv6Addr,
-        /// What it says.
+        /// Its payload.
         says: Ipv6Says,
     },
     /// A protocol's EtherType over something else.
@@ -52,7 +52,7 @@ pub enum Payload {
     Other(usize),
 }
 
-/// What is behind an IPv4 header.
+/// The payload of an IPv4 packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ipv4Says {
     /// A datagram with so many bytes.
@@ -67,7 +67,7 @@ pub enum Ipv4Says {
     BrokenUdp,
 }
 
-/// What is behind an IPv6 header.
+/// The payload of an IPv6 packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ipv6Says {
     /// A datagram with so many bytes.
@@ -107,7 +107,7 @@ pub enum Broken {
     ArpKind,
 }
 
-/// What the sender leaves to the interface.
+/// The work that a sender leaves to the interface.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Undone {
     /// Nothing.
