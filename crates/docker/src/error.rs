@@ -1,4 +1,4 @@
-//! What goes wrong: for whoever starts the plugin, and for whoever waits at `docker run`.
+//! Errors: for whoever starts the plugin, and for whoever waits at `docker run`.
 
 use crate::portmap::Ports;
 use api::socket::BindError;
@@ -16,11 +16,11 @@ pub enum Error {
     /// The kernel refused.
     #[error("cannot {what} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The step that was tried, as a verb.
         what: &'static str,
-        /// On what.
+        /// The file it was tried on.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
 }
@@ -28,7 +28,7 @@ pub enum Error {
 /// Why a call of dockerd's is refused: the text that `docker` prints.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refusal {
-    /// What was sent is not what the method takes.
+    /// A body that the method does not take.
     #[error("the request's body: {0}")]
     Body(#[from] serde_json::Error),
     /// An option that does not do.
@@ -81,7 +81,7 @@ pub(crate) enum Refusal {
         host: Option<IpAddr>,
         /// The ports tried.
         ports: Ports,
-        /// What the last one said, if one was tried at all.
+        /// The error of the last one, if one was tried at all.
         why: Option<ApiError>,
     },
     /// A binding that means nothing.
@@ -89,21 +89,21 @@ pub(crate) enum Refusal {
     Binding {
         /// As Docker says it.
         binding: String,
-        /// What would do.
+        /// The reason, and what is allowed.
         why: String,
     },
-    /// What the address pools refuse.
+    /// A refusal of the address pools.
     #[error(transparent)]
     Pools(#[from] crate::ipam::PoolError),
-    /// What the pools' state file refuses.
+    /// An error of the pools' state file.
     #[error("cannot remember the change in {}: {source}", path.display())]
     Store {
         /// The file.
         path: PathBuf,
-        /// What the kernel said.
+        /// The kernel's error.
         source: io::Error,
     },
-    /// What Clearway's daemon refuses, or that there is none.
+    /// A refusal of Clearway's daemon, or that there is none.
     #[error(transparent)]
     Clearway(#[from] ClientError),
 }

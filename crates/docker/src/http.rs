@@ -122,7 +122,7 @@ impl Listener {
 const GRACE: Duration = Duration::from_secs(5);
 /// The largest body: 65,535 published ports, twice, have 10 MB.
 const MAX_BODY: u64 = 32 << 20;
-/// What plugins say their bodies are.
+/// The type that plugins give their bodies.
 const CONTENT_TYPE: &str = "application/vnd.docker.plugins.v1.2+json";
 
 fn router(plugin: Arc<Plugin>) -> Router {

@@ -10,11 +10,11 @@ pub(crate) const ENDPOINT_ID: &str = "com.docker.endpoint.id";
 pub(crate) const CONTAINER_ID: &str = "com.docker.container.id";
 /// The container's name in Docker.
 pub(crate) const CONTAINER_NAME: &str = "com.docker.container.name";
-/// What Compose puts on its containers, as it is called there.
+/// Labels that Compose puts on its containers, as they are called there.
 pub(crate) const COMPOSE: &[&str] = &["com.docker.compose.project", "com.docker.compose.service"];
 /// The [`crate::fingerprint`] of the request it was made from.
 pub(crate) const REQUEST: &str = "clearway.docker.request";
-/// What interfaces are called inside, before their number; of a network or an endpoint.
+/// The prefix of interfaces' names inside, before their number; of a network or an endpoint.
 pub(crate) const IFACE_PREFIX: &str = "com.docker.network.container_iface_prefix";
 /// The address that ports are published at when none is named.
 pub(crate) const HOST_BINDING: &str = "com.docker.network.bridge.host_binding_ipv4";

@@ -60,7 +60,7 @@ pub struct Options {
     /// dockerd's own socket, which is asked for names. `None`: networks and endpoints keep the
     /// names they are made with, and nothing stale is collected.
     pub docker_socket: Option<PathBuf>,
-    /// What a sandbox's path begins with as dockerd says it, and as the daemon sees it: they
+    /// The prefix of a sandbox's path as dockerd says it, and as the daemon sees it: they
     /// differ when the daemon runs in a container of its own.
     pub netns_prefix: Option<(PathBuf, PathBuf)>,
 }

@@ -1,4 +1,4 @@
-//! What a look at both sides needs, whoever looks: dockerd's answers and events, and Clearway's own.
+//! Errors and times of a look at both sides, whoever looks: dockerd's answers and events, and Clearway's own.
 
 use crate::names::AskError;
 use api::ClientError;

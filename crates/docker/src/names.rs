@@ -57,7 +57,7 @@ const SLOWEST: Duration = Duration::from_secs(60);
 /// Events come in swarms: how long one is waited for.
 const GATHER: Duration = Duration::from_millis(100);
 
-/// What a look found to do.
+/// The result of a look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Found {
     /// Everything was as it should be.

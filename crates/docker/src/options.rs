@@ -21,11 +21,11 @@ use std::str::FromStr;
 /// A network that options are applied to.
 #[derive(Debug)]
 pub(crate) struct NetworkDraft {
-    /// What it will be.
+    /// The network to be made.
     pub(crate) network: NetworkCreate,
-    /// What IPv4's gateway is to do.
+    /// The mode of IPv4's gateway.
     pub(crate) mode_ipv4: GatewayMode,
-    /// What IPv6's gateway is to do.
+    /// The mode of IPv6's gateway.
     pub(crate) mode_ipv6: GatewayMode,
 }
 
@@ -91,7 +91,7 @@ pub(crate) fn apply_to_endpoint(
     apply(ENDPOINT, attach, options)
 }
 
-/// What a network's gateway does for a family, in the words of Docker's bridge.
+/// The work of a network's gateway for a family, in the words of Docker's bridge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum GatewayMode {
     /// Leads to the world, with the host's address.
@@ -125,7 +125,7 @@ const fn row<T>(key: &'static str, set: fn(&mut T, &str) -> Result<(), String>) 
     Row { key, set }
 }
 
-/// What `docker network create -o` takes. A later row has the last word.
+/// Options that `docker network create -o` takes. A later row has the last word.
 const NETWORK: &[Row<NetworkDraft>] = &[
     row("com.docker.network.driver.mtu", |draft, text| {
         set(&mut draft.network.mtu, number(text, &NetworkCreate::MTU))
@@ -201,7 +201,7 @@ const NETWORK: &[Row<NetworkDraft>] = &[
     }),
 ];
 
-/// What `docker network connect --driver-opt` takes.
+/// Options that `docker network connect --driver-opt` takes.
 const ENDPOINT: &[Row<Attach>] = &[
     row("com.docker.network.endpoint.ifname", |attach, text| {
         // Docker numbers interfaces itself, so the name is what stands before the number.

@@ -111,12 +111,12 @@ pub(crate) struct OneOf {
     /// The host's address.
     pub(crate) host: Option<IpAddr>,
     protocol: IpProtocol,
-    /// What to choose from.
+    /// The ports to choose from.
     pub(crate) among: Candidates,
     to: u16,
 }
 
-/// What to choose a host port from.
+/// The ports that a host port is chosen from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Candidates {
     /// The dynamic ports, each after the one that was given last: a port that was just given back

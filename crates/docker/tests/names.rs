@@ -21,14 +21,14 @@ use tokio::sync::broadcast;
 const NETWORK: &str = "c6cb823ac930eb2f4539";
 const CONTAINER: &str = "4f1c2d3e4a5b6c7d8e9f";
 
-/// What the stub dockerd answers, by path.
+/// The stub dockerd: its answers by path, and its events.
 #[derive(Clone)]
 struct Dockerd {
     answers: Arc<Mutex<BTreeMap<String, Value>>>,
-    /// What happened, which is told to who asks later, and who asked already.
+    /// Events so far, which are told to who asks later, and who asked already.
     events: Arc<Mutex<Vec<Value>>>,
     listeners: broadcast::Sender<Value>,
-    /// What was asked of the events.
+    /// Queries for events that were received.
     queries: Arc<Mutex<Vec<String>>>,
 }
 

@@ -1,4 +1,4 @@
-//! What dockerd says of the networks whose bridges are adopted, and of the containers in them.
+//! Questions to dockerd about networks whose bridges are adopted, and the containers in them.
 
 use super::plan::{Binding, Container, DockerNetwork, Member, Ours, Theirs};
 use crate::names::{self, AskError};

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-/// What Clearway has.
+/// The state of Clearway.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Ours {
     pub(super) adoptions: Vec<Adoption>,
@@ -20,7 +20,7 @@ pub(super) struct Ours {
     pub(super) publications: Vec<Publication>,
 }
 
-/// What dockerd has.
+/// The state of dockerd.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Theirs {
     /// Its networks, by their bridges; of one that is missing dockerd says nothing.
@@ -45,7 +45,7 @@ pub(super) struct Container {
     pub(super) name: String,
     pub(super) sandbox: PathBuf,
     pub(super) labels: BTreeMap<String, String>,
-    /// What it is in its networks, by its endpoints' ids.
+    /// Its memberships in networks, by its endpoints' ids.
     pub(super) members: BTreeMap<String, Member>,
     pub(super) bindings: Vec<Binding>,
 }

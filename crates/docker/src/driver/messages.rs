@@ -1,4 +1,4 @@
-//! What dockerd sends a network driver, and gets. Go's nil comes as `null` or as "", and stands for
+//! Messages between dockerd and a network driver. Go's nil comes as `null` or as "", and stands for
 //! an empty list or for nothing.
 
 use crate::fields::{empty_is_none, or_default};
@@ -25,10 +25,10 @@ pub(crate) struct CreateNetwork {
     pub(super) ipv6_data: Vec<IpamData>,
 }
 
-/// What stands in a network's options; more may, and is ignored.
+/// The known ones of a network's options; others are ignored.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct NetworkOptions {
-    /// What the user said with `-o`.
+    /// The user's options, given with `-o`.
     #[serde(
         default,
         rename = "com.docker.network.generic",
@@ -46,7 +46,7 @@ pub(crate) struct NetworkOptions {
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct IpamData {
-    /// Whose IPAM gave the pool.
+    /// The address space, which tells whose IPAM gave the pool.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) address_space: String,
     pub(super) pool: IpNet,
@@ -106,7 +106,7 @@ pub(crate) struct CreateEndpoint {
     pub(super) endpoint_id: String,
     #[serde(default, deserialize_with = "or_default")]
     pub(super) interface: Interface,
-    /// What the user said with `--driver-opt`, and Docker's own.
+    /// The user's options, given with `--driver-opt`, and Docker's own.
     #[serde(default, deserialize_with = "or_default")]
     pub(super) options: Map<String, Value>,
 }
@@ -161,7 +161,7 @@ pub(crate) struct Joined {
     pub(super) disable_gateway_service: bool,
 }
 
-/// What dockerd moves, and what it calls it, before a number.
+/// The name of the interface that dockerd moves, and the prefix of its name inside, before a number.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 pub(super) struct InterfaceName {

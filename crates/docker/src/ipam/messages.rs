@@ -1,4 +1,4 @@
-//! What dockerd sends an IPAM driver, and gets.
+//! Messages between dockerd and an IPAM driver.
 
 use super::pools::SPACES;
 use crate::error::Refusal;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// What the pools refuse.
+/// Refusals of the pools.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PoolError {
     /// The tenant has these addresses in another pool.
@@ -22,7 +22,7 @@ pub(crate) enum PoolError {
         pool: IpNet,
         /// The one there is.
         other: IpNet,
-        /// Whose.
+        /// The tenant that has both.
         tenant: String,
     },
     /// A range outside its pool.
@@ -87,7 +87,7 @@ pub(crate) enum PoolError {
 pub(super) struct PoolRequest {
     /// The address space, one of ours.
     pub(super) space: String,
-    /// Whose it is.
+    /// The tenant that it is for.
     pub(super) tenant: String,
     /// Its addresses; `None` lets us choose.
     pub(super) pool: Option<IpNet>,
@@ -97,7 +97,7 @@ pub(super) struct PoolRequest {
     pub(super) v6: bool,
 }
 
-/// Whom an address is for.
+/// The kind of an address's owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
     /// A container.
@@ -110,7 +110,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Pools {
-    /// What IPv6 pools are chosen from: made at random once (RFC 4193 3.2).
+    /// The prefix that IPv6 pools are chosen from: made at random once (RFC 4193 3.2).
     local: Ipv6Net,
     pools: BTreeMap<String, Pool>,
 }
@@ -305,7 +305,7 @@ fn overlap(a: IpNet, b: IpNet) -> bool {
 /// The address spaces: none has a slash, so pools' ids differ.
 pub(crate) const SPACES: [&str; 2] = ["clearway-local", "clearway-global"];
 
-/// What IPv4 pools are chosen from.
+/// The range that IPv4 pools are chosen from.
 const OURS_V4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(10, 128, 0, 0), 9);
 
 fn whole_v6(address: Ipv6Addr, length: u8) -> Ipv6Net {

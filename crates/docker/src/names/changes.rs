@@ -15,14 +15,14 @@ pub(super) enum Change {
     Network {
         /// Its present name.
         network: Name,
-        /// What changes.
+        /// The changes.
         set: NetworkSet,
     },
     /// An endpoint gets its names, and labels that say whose it is.
     Endpoint {
         /// Its id.
         endpoint: Name,
-        /// What changes.
+        /// The changes.
         set: EndpointSet,
     },
 }

@@ -1,4 +1,4 @@
-//! What dockerd says of our networks and their containers, asked over its API.
+//! Questions to dockerd about our networks and their containers, over its API.
 
 use super::changes;
 use crate::labels;
@@ -18,7 +18,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Why dockerd does not answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AskError {
-    /// What its client says.
+    /// An error of its client.
     #[error(transparent)]
     Docker(#[from] DockerError),
     /// A socket that its client cannot be told.
@@ -32,7 +32,7 @@ pub(crate) enum AskError {
     Ended,
 }
 
-/// What dockerd knows of our networks.
+/// Our networks and their containers, as dockerd knows them.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct View {
     /// The networks by id; one that is missing dockerd does not know.
@@ -61,7 +61,7 @@ pub(super) struct Member {
 pub(super) struct Container {
     pub(super) hostname: String,
     pub(super) labels: BTreeMap<String, String>,
-    /// What it is called beside its name, by the endpoint's id.
+    /// Its names beside the first, by the endpoint's id.
     pub(super) aliases: BTreeMap<String, Vec<String>>,
 }
 
@@ -191,7 +191,7 @@ impl Dockerd {
 const BRIDGE_NAME: &str = "com.docker.network.bridge.name";
 /// How long one answer may take.
 const TIMEOUT_SECONDS: u64 = 30;
-/// What happens to networks and containers that may change a name or an endpoint.
+/// Events of networks and containers that may change a name or an endpoint.
 const EVENTS: &[&str] = &[
     "create",
     "destroy",

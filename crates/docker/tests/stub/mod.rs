@@ -27,7 +27,7 @@ use tokio::sync::oneshot;
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What the stub daemon has.
+/// The state of the stub daemon.
 #[derive(Default)]
 pub(crate) struct Clearway {
     pub(crate) networks: Vec<Network>,
