@@ -452,7 +452,10 @@ fn tell_backend<T: Trace>(router: &Router, tuple: &Tuple, to: Inside, trace: &mu
 }
 
 /// A packet by its inside addresses, and what it leaves with.
-fn prefixed(router: &Router, tuple: &Tuple) -> Result<(Tuple, Option<Translation>), DropReason> {
+pub(crate) fn prefixed(
+    router: &Router,
+    tuple: &Tuple,
+) -> Result<(Tuple, Option<Translation>), DropReason> {
     let prefixes = &router.prefixes;
     let inner = prefixes.inner_tuple(tuple)?;
     if inner.src == inner.dst {

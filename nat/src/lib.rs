@@ -38,6 +38,7 @@ mod policy;
 mod ports;
 mod published;
 mod relate;
+mod repeat;
 mod revoke;
 mod rewrite;
 mod route;
@@ -64,12 +65,13 @@ pub use model::{
 pub use nptv6::{PrefixError, PrefixPair};
 pub use outbox::{Origin, Outbox, Post};
 pub use published::{PublishError, Published};
+pub use repeat::{Barrier, Direction, NextHop, Repeatable, repeatable};
 pub use rewrite::{Rewrite, Translation};
 pub use route::route;
 pub use router::{ConfigError, Live, Router};
 pub use table::{
-    Change, Ending, Entry, Event, Gap, Hold, Holder, Imported, NatSettings, Party, Phase, Settings,
-    Stored, Tables, Traffic,
+    Change, Ending, Entry, Event, Gap, Hold, Holder, Imported, Ledger, NatSettings, Over, Party,
+    Phase, Repeated, SessionId, Settings, Stored, Tables, Traffic,
 };
 pub use translate::{External, Related, Translator};
 pub use tuple::{Inside, Kind, TransportAddr, Tuple, addresses, classify};

@@ -43,16 +43,19 @@ mod entry;
 mod events;
 mod evict;
 mod key;
+mod leases;
 mod mapping;
 mod owners;
 mod session;
 mod settings;
+mod settle;
 mod shard;
 mod slab;
 mod stored;
 
 pub use entry::{Entry, Holder, Party, Phase};
 pub use events::{Change, Ending, Event};
+pub use leases::{Ledger, Over, Repeated, SessionId};
 pub use session::{Hold, Traffic};
 pub use settings::{NatSettings, Settings};
 pub use stored::{Gap, Imported, Stored};
@@ -61,6 +64,7 @@ pub(crate) use admission::Admission;
 pub(crate) use claim::{Candidate, hold_of};
 pub(crate) use entry::Ends;
 pub(crate) use key::{Addr, Key, OURS};
+pub(crate) use leases::UNLEASED;
 pub(crate) use mapping::pool_of;
 pub(crate) use owners::{Endpoint, Tally};
 pub(crate) use session::{Class, End, External, Link, Session, other};
@@ -73,7 +77,8 @@ use owners::Tallies;
 use pipeline::{Effects, Instant};
 use std::hash::BuildHasher;
 use std::net::IpAddr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use wire::IpProtocol;
 
 const SHARDS: usize = 1 << SHARD_BITS;
@@ -84,6 +89,8 @@ pub struct Tables {
     shards: Box<[Apart]>,
     tallies: Tallies,
     state: FixedState,
+    /// Whether leases are to be taken back.
+    over: Arc<AtomicBool>,
 }
 
 /// A shard on cache lines of its own.
@@ -102,17 +109,20 @@ impl Tables {
     #[must_use]
     pub fn new(capacity: u32, seed: u64) -> Self {
         let state = FixedState::with_seed(seed);
+        let over = Arc::default();
         let each = (capacity as usize).div_ceil(SHARDS).max(1);
         let shards = (0..SHARDS)
             .map(|number| {
                 let draws = state.hash_one(("ports", number));
-                Apart(Mutex::new(Shard::new(number, each, state.clone(), draws)))
+                let shard = Shard::new(number, each, state.clone(), draws, &over);
+                Apart(Mutex::new(shard))
             })
             .collect();
         Self {
             shards,
             tallies: Tallies::default(),
             state,
+            over,
         }
     }
 
@@ -321,7 +331,8 @@ impl Tables {
 const STRIDE: usize = 64;
 
 impl Shard {
-    fn listed(&self, at: u32, settings: &Settings, now: Instant) -> Option<Entry> {
+    fn listed(&mut self, at: u32, settings: &Settings, now: Instant) -> Option<Entry> {
+        self.settle(at, now);
         let session = self.get(at)?;
         let timeout = settings.rules(session.holder().network).timeout(session);
         Some(session.entry(&self.externals, timeout, now))

@@ -25,11 +25,13 @@
 //! hosts behind this NAT punch holes as two hosts elsewhere do. It takes two sessions and two
 //! shards, one after the other. A port that many endpoints share cannot be called so.
 
+mod known;
 mod open;
 mod related;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use known::Known;
 pub use related::Related;
 
 use crate::flow::Flow;

@@ -124,6 +124,22 @@ impl Neighbours {
         }
     }
 
+    /// Returns where `ip` is, and notes that packets go there that nobody saw here.
+    pub(crate) fn use_of(
+        &self,
+        network: NetworkId,
+        ip: IpAddr,
+        now: Instant,
+        outbox: &mut Outbox,
+    ) -> Option<MacAddr> {
+        let shard = self.read(network);
+        let entry = shard.get(&network)?.get(ip)?;
+        if entry.mark_used(now) {
+            outbox.due(now);
+        }
+        entry.phase.mac()
+    }
+
     /// Hears that `ip` is at `mac`. Packets that waited for it go to the outbox.
     pub(crate) fn learn(
         &self,

@@ -48,6 +48,10 @@ pub(crate) struct Session {
     pub(crate) answered: bool,
     /// Whether the peer's address is counted among those that may answer.
     pub(crate) permits: bool,
+    /// Tells it from others at the same place, before and after it.
+    pub(crate) serial: u32,
+    /// The slots of the leases by which it also passes, by who sends.
+    pub(crate) leases: [u32; 2],
 }
 
 /// A session and its share of the indices fit into what is promised (see `table.rs`).

@@ -5,6 +5,7 @@
 
 use super::events::{Change, Ending, Events};
 use super::key::{IndexEntry, Key};
+use super::leases::{Leases, Repeated};
 use super::mapping::Mappings;
 use super::owners::{Endpoint, Owners, Tally};
 use super::session::{Class, Externals, Hold, Session, other};
@@ -15,6 +16,8 @@ use crate::tcp::Side;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use pipeline::{DropReason, Effects, Instant};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 /// Sessions of one shard.
 #[derive(Debug)]
@@ -27,6 +30,7 @@ pub(crate) struct Shard {
     pub(crate) externals: Externals,
     pub(super) owners: Owners,
     pub(super) events: Events,
+    pub(super) leases: Leases,
     /// Where the next sweep begins.
     hand: u32,
     draws: u64,
@@ -69,7 +73,13 @@ impl View<'_> {
 }
 
 impl Shard {
-    pub(crate) fn new(number: usize, capacity: usize, state: FixedState, draws: u64) -> Self {
+    pub(crate) fn new(
+        number: usize,
+        capacity: usize,
+        state: FixedState,
+        draws: u64,
+        over: &Arc<AtomicBool>,
+    ) -> Self {
         Self {
             number,
             capacity,
@@ -79,6 +89,7 @@ impl Shard {
             externals: Externals::default(),
             owners: Owners::new(state.clone()),
             events: Events::default(),
+            leases: Leases::new(Arc::clone(over)),
             hand: 0,
             draws,
             state,
@@ -87,10 +98,11 @@ impl Shard {
 
     /// The session of `key` to a packet that says `segment` of itself.
     #[inline]
-    pub(crate) fn see(&self, key: &Key, segment: &Segment, view: &View<'_>) -> SessionLookup {
+    pub(crate) fn see(&mut self, key: &Key, segment: &Segment, view: &View<'_>) -> SessionLookup {
         let Some((at, side)) = self.find(key) else {
             return SessionLookup::Absent;
         };
+        self.settle(at, view.now);
         let Some(session) = self.sessions.get(at) else {
             return SessionLookup::Absent;
         };
@@ -174,6 +186,7 @@ impl Shard {
                 self.remove(stale, Ending::Replaced, now);
             }
         }
+        session.serial = self.leases.next_serial();
         session.owner = match self.owners.find(endpoint) {
             Some(owner) => owner,
             None => self.owners.add(endpoint, tally),
@@ -195,10 +208,12 @@ impl Shard {
 
     /// Takes a session out of everything.
     pub(crate) fn remove(&mut self, at: u32, ending: Ending, now: Instant) {
+        self.settle(at, now);
         let Some(&session) = self.sessions.get(at) else {
             return;
         };
         self.tell(at, Change::Ended(ending), now);
+        self.give_leases_back(at);
         for side in session.sides() {
             let hash = session.key(side, &self.externals).hash(&self.state);
             let found = self
@@ -223,6 +238,7 @@ impl Shard {
             if self.hand as usize >= end {
                 self.hand = 0;
             }
+            self.settle(self.hand, view.now);
             let over = self
                 .sessions
                 .get(self.hand)
@@ -268,12 +284,15 @@ impl Shard {
         self.events.tell(now, change, entry);
     }
 
-    fn reclass(&mut self, at: u32, class: Class, now: Instant) {
+    pub(super) fn reclass(&mut self, at: u32, class: Class, now: Instant) {
         self.owners.reclass(&mut self.sessions, at, class);
         match class {
             Class::Opening => {}
             Class::Established => self.tell(at, Change::Established, now),
-            Class::Closing => self.tell(at, Change::Closed, now),
+            Class::Closing => {
+                self.tell(at, Change::Closed, now);
+                self.give_leases_back(at);
+            }
         }
     }
 }
@@ -283,6 +302,17 @@ impl Session {
         let traffic = &mut self.traffic[super::session::index(side)];
         traffic.packets += 1;
         traffic.bytes += len as u64;
+    }
+
+    /// Packets from `side` passed by a lease.
+    pub(super) fn pass_elsewhere(&mut self, side: Side, repeated: &Repeated) {
+        self.answered |= side == Side::Responder;
+        let traffic = &mut self.traffic[super::session::index(side)];
+        traffic.packets += repeated.packets;
+        traffic.bytes += repeated.bytes;
+        if self.refreshed_by(side) {
+            self.last = self.last.max(repeated.last.as_nanos());
+        }
     }
 
     /// Returns whether a packet from `side` prolongs it. What the inside sends always does (RFC 4787

@@ -7,6 +7,7 @@
 //! A file that cannot be trusted (damaged, of an older daemon) yields connections that nobody has at
 //! worst: what no packet could have made is refused.
 
+use super::leases::UNLEASED;
 use super::{
     Class, End, Endpoint, External, Hold, Holder, Link, Party, Session, Settings, Shard, Tables,
     Traffic, View,
@@ -176,7 +177,8 @@ impl Stored {
 }
 
 impl Shard {
-    fn stored(&self, at: u32, view: &View<'_>) -> Option<Stored> {
+    fn stored(&mut self, at: u32, view: &View<'_>) -> Option<Stored> {
+        self.settle(at, view.now);
         let session = self.get(at).filter(|session| !view.is_over(session))?;
         let entry = session.entry(&self.externals, 0, view.now);
         let external = session.ends.iter().find_map(|end| end.seen_as);
@@ -240,6 +242,8 @@ impl Shard {
             answered: stored.answered,
             permits: behaviour.filtering == Dependence::AddressDependent
                 && stored.hold.is_exclusive(),
+            serial: 0,
+            leases: UNLEASED,
         })
     }
 

@@ -8,7 +8,7 @@
 //! sees has wrapped 32-bit numbers. A segment is late by a window at most: later ones are refused,
 //! rightly, and it takes an algorithm of its own to tell the two apart (`Net::may_overtake`).
 
-use super::{Segment, Side, Tracker};
+use super::{Phase, Segment, Side, Tracker};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use wire::TcpFlags;
@@ -72,6 +72,8 @@ struct Net {
     near: Vec<Sent>,
     far: Vec<Sent>,
     tracker: Option<Tracker>,
+    /// The same connection to whoever sees some of its segments only, and takes in what the others said.
+    partly: Option<Tracker>,
     /// The largest window of each that the tracker let pass.
     offered: [u64; 2],
 }
@@ -101,6 +103,7 @@ impl Net {
             near: Vec::new(),
             far: Vec::new(),
             tracker: None,
+            partly: None,
             offered: [0; 2],
         }
     }
@@ -205,11 +208,26 @@ impl Net {
             Side::Responder
         };
         match &mut self.tracker {
-            None => self.tracker = Some(Tracker::new(&sent.segment).unwrap()),
+            None => {
+                self.tracker = Some(Tracker::new(&sent.segment).unwrap());
+                self.partly = self.tracker;
+            }
             Some(tracker) => {
                 let before = *tracker;
                 let answer = tracker.advance(side, &sent.segment, false);
                 assert_eq!(answer, Ok(()), "{sent:?} at {before:?}");
+                let elsewhere = before.phase() != Phase::Opening && !sent.flags.contains(SYN);
+                if let Some(partly) = self.partly.as_mut()
+                    && (!elsewhere || pick.is_multiple_of(4))
+                {
+                    partly.take_in(
+                        [Side::Initiator, Side::Responder].map(|it| Some(before.said(it))),
+                        false,
+                    );
+                    assert_eq!(partly.label(), before.label(), "{sent:?} at {before:?}");
+                    let answer = partly.advance(side, &sent.segment, false);
+                    assert_eq!(answer, Ok(()), "{sent:?} at {partly:?}");
+                }
             }
         }
         let window = sent.edge - sent.ack.unwrap_or(0);

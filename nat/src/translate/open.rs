@@ -7,7 +7,7 @@ use super::{Caller, External, Passed, outer};
 use crate::flow::{Flow, Segment};
 use crate::table::{
     Addr, Admission, Candidate, Class, End, Endpoint, External as Outer, Hold, Key, Link, OURS,
-    Party, Session, Shard, Tally, Traffic, View,
+    Party, Session, Shard, Tally, Traffic, UNLEASED, View,
 };
 use crate::tcp::{Side, Tracker};
 use crate::{Dependence, Inside, Published, Tables, Translation, TransportAddr, Tuple};
@@ -349,6 +349,8 @@ impl NewSession {
             held_by: self.held_by,
             answered: false,
             permits,
+            serial: 0,
+            leases: UNLEASED,
         })
     }
 }

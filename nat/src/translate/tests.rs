@@ -38,6 +38,7 @@
 
 mod backends;
 mod fair;
+mod leases;
 mod oracle;
 mod properties;
 mod rfc4787;

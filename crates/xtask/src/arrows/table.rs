@@ -205,6 +205,7 @@ pub(super) const LAYERS: &[Layers] = &[
                 "martian",
                 "policy",
                 "relate",
+                "repeat",
                 "revoke",
                 "route",
                 "router",
