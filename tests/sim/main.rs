@@ -6,6 +6,7 @@ mod deadlines;
 mod edge;
 mod fragments;
 mod hub;
+mod leases;
 mod offloads;
 mod oracle;
 mod overlap;
