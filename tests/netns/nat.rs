@@ -57,6 +57,11 @@ impl Outside {
         Self::around(Clearway::start())
     }
 
+    /// The outside of a daemon whose containers have nothing in the host's namespace.
+    pub(crate) fn in_userspace() -> Self {
+        Self::around(Clearway::start_with("datapath = \"userspace\""))
+    }
+
     /// The outside of a daemon that was started in a way of its own.
     pub(crate) fn around(clearway: Clearway) -> Self {
         let world = Namespace::new().unwrap();

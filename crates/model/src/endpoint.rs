@@ -162,10 +162,11 @@ impl Join {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Via {
-    /// A TAP is made there, given its addresses and routes, and set up.
+    /// It is made there, given its addresses and routes, and set up: a TAP, or one end of a veth with the
+    /// datapath `kernel`.
     #[default]
     Tap,
-    /// A TAP is made in the daemon's namespace with its MAC address and MTU. Whoever joins the
+    /// It is made in the daemon's namespace with its MAC address and MTU. Whoever joins the
     /// endpoint moves it, names it, gives it its addresses and sets it up, as Docker does.
     MovedTap,
     /// It is there already: one end of a veth pair. The other is taken off the bridge it is a port

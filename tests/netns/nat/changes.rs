@@ -30,7 +30,10 @@ struct Busy {
 
 impl Busy {
     fn start() -> Self {
-        let outside = Outside::with_uplink();
+        Self::within(Outside::with_uplink())
+    }
+
+    fn within(outside: Outside) -> Self {
         let (web, container) = outside.web();
         let pair = [(); 2].map(|()| outside.clearway.container(&web));
         pair[0].reaches(pair[1].ip(0));
@@ -314,7 +317,9 @@ fn the_hosts_firewall_comes_and_goes_without_a_trace() {
 
 #[test]
 fn a_killed_daemon_is_back_on_the_uplink_under_traffic() {
-    let mut busy = Busy::start();
+    let outside = Outside::in_userspace();
+    outside.uplink();
+    let mut busy = Busy::within(outside);
     busy.leaves_from(HOST);
     let before = footprint(busy.outside.host());
     let in_use = busy.outside.clearway.client().doctor().unwrap();

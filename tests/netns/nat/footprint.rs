@@ -1,5 +1,6 @@
 //! What the daemon has of the host's network, end to end: `doctor` names it, a clean stop takes it
-//! away, and after a crash `doctor --clean` does, without a daemon.
+//! away, and after a crash `doctor --clean` does, without a daemon. Containers are carried in userspace: what
+//! stands in the host's namespace for one of the kernel's datapath, `datapath.rs` knows.
 
 use super::Outside;
 use super::talk::{Teller, ask_udp};
@@ -127,7 +128,7 @@ const NOTHING: &str = "nothing of ours is in the host's network, and all is as i
 
 #[test]
 fn a_daemon_that_is_asked_for_nothing_has_nothing() {
-    let outside = Outside::start();
+    let outside = Outside::in_userspace();
     let before = footprint(outside.host());
     let clearway = &outside.clearway;
     assert_eq!(clearway.on_host(&["doctor"]), NOTHING);
@@ -141,7 +142,7 @@ fn a_daemon_that_is_asked_for_nothing_has_nothing() {
 
 #[test]
 fn doctor_names_all_that_is_in_use_and_nothing_else() {
-    let outside = Outside::start();
+    let outside = Outside::in_userspace();
     use_all(&outside);
     let host = outside.host();
     let ours = |mark: &str| {
@@ -242,7 +243,7 @@ fn doctor_names_all_that_is_in_use_and_nothing_else() {
 #[test]
 fn a_clean_stop_leaves_nothing() {
     for others in [false, true] {
-        let mut outside = Outside::start();
+        let mut outside = Outside::in_userspace();
         if others {
             let_others_in(outside.host());
         }
@@ -258,7 +259,7 @@ fn a_clean_stop_leaves_nothing() {
 #[test]
 fn after_a_crash_doctor_cleans_up_without_a_daemon() {
     for others in [false, true] {
-        let mut outside = Outside::start();
+        let mut outside = Outside::in_userspace();
         if others {
             let_others_in(outside.host());
         }
@@ -286,7 +287,7 @@ fn after_a_crash_doctor_cleans_up_without_a_daemon() {
 
 #[test]
 fn the_commands_that_doctor_names_undo_it_all() {
-    let mut outside = Outside::start();
+    let mut outside = Outside::in_userspace();
     let_others_in(outside.host());
     let before = footprint(outside.host());
     use_all(&outside);
@@ -301,7 +302,7 @@ fn the_commands_that_doctor_names_undo_it_all() {
 
 #[test]
 fn what_a_crash_left_is_taken_up_and_then_left_clean() {
-    let mut outside = Outside::start();
+    let mut outside = Outside::in_userspace();
     let before = footprint(outside.host());
     use_all(&outside);
     let in_use = outside.clearway.doctor();

@@ -42,7 +42,7 @@ pub(super) fn make_endpoint(state: &State, endpoint: &Endpoint) -> Result<Opened
         Ok(there) => opened(state, endpoint, here.or(there)),
         Err(error) => {
             drop(here);
-            Err(left_behind(error, unmake(&plan)))
+            Err(left_behind(error, &unmake(&plan)))
         }
     }
 }
@@ -113,8 +113,9 @@ fn opened(state: &State, endpoint: &Endpoint, tap: Option<Tap>) -> Result<Opened
     let mut interface = Interface::of(state, endpoint);
     if let (Interface::Programmed { side, at, .. }, Some(tap)) = (&mut interface, &tap) {
         let end = Netns::with_own_links(|links| links.state(&side.end))?;
-        *at = end.map(|end| Interfaces {
-            host: end.index,
+        let sandbox = endpoint.sandbox.as_ref().ok_or(KernelError::NotJoined)?;
+        *at = Some(Interfaces {
+            host: end.ok_or_else(|| lost(sandbox, endpoint))?.index,
             tap: tap.index(),
         });
     }
@@ -133,9 +134,12 @@ fn opened(state: &State, endpoint: &Endpoint, tap: Option<Tap>) -> Result<Opened
 pub(super) fn unmake(plan: &InterfacePlan) -> Vec<KernelError> {
     let undo = plan.undo().here;
     let undone = Netns::with_own_links(|links| {
-        let remove = |step: &InterfaceStep| match step {
-            InterfaceStep::RemoveVeth { host } => links.remove(host),
-            _ => Ok(()),
+        let remove = |step: &InterfaceStep| {
+            if let InterfaceStep::RemoveVeth { host } = step {
+                links.remove(host)
+            } else {
+                Ok(())
+            }
         };
         Ok::<_, KernelError>(host::teardown(&undo, remove))
     });
@@ -145,7 +149,7 @@ pub(super) fn unmake(plan: &InterfacePlan) -> Vec<KernelError> {
     }
 }
 
-fn left_behind(error: KernelError, left: Vec<KernelError>) -> KernelError {
+fn left_behind(error: KernelError, left: &[KernelError]) -> KernelError {
     if left.is_empty() {
         return error;
     }
@@ -261,7 +265,7 @@ fn carry_out(
     let undo = |step: &InterfaceStep| step.undo().map_or(Ok(()), |undo| act(&undo));
     match host::execute(steps, act, undo) {
         Ok(()) => Ok(tap.take()),
-        Err(failed) => Err(left_behind(failed.error, failed.left_behind)),
+        Err(failed) => Err(left_behind(failed.error, &failed.left_behind)),
     }
 }
 

@@ -3,7 +3,7 @@
 use super::*;
 use crate::manager::datapath::Kernel;
 use api::{Datapath, DatapathKind, NetworkSet};
-use host::Netns as HostNetns;
+use host::{Links, Netns as HostNetns};
 use std::process::Command;
 
 /// A daemon with the network `blue`, whose containers have the kernel's datapath.
@@ -26,7 +26,7 @@ fn ip(words: &str) -> String {
 
 /// The interfaces of endpoints in the daemon's namespace.
 fn host_sides() -> Vec<String> {
-    let all = HostNetns::with_own_links(|links| links.all()).unwrap();
+    let all = HostNetns::with_own_links(Links::all).unwrap();
     let ours = all
         .into_iter()
         .filter(|(_, link)| link.endpoint().is_some());
