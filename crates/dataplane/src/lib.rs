@@ -39,7 +39,7 @@ use nix::sys::eventfd::EventFd;
 use observe::Watch;
 use pipeline::{BatchLimits, Instant, PortId, PortTotals, Tunnel, WorkerId};
 use port::{Gone, Port};
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -143,6 +143,8 @@ pub struct Dataplane {
     workers: Vec<Handle>,
     events: Receiver<Event>,
     leases: OnceLock<Arc<Leases>>,
+    /// Whether what the kernel repeats is its own by now.
+    left: AtomicBool,
     /// Held while the view is replaced, so that no two replacements are made from the same one.
     replacing: Mutex<()>,
     origin: std::time::Instant,
@@ -176,6 +178,7 @@ impl Dataplane {
             workers,
             events,
             leases: OnceLock::new(),
+            left: AtomicBool::new(false),
             replacing: Mutex::default(),
             origin,
         })
@@ -266,10 +269,16 @@ impl Dataplane {
         }
     }
 
-    /// The book of what the kernel repeats, if it does.
+    /// Leaves to the kernel what it repeats, for as long as it was lent: nothing takes it back any more.
+    pub fn leave_leases(&self) {
+        self.left.store(true, Relaxed);
+    }
+
+    /// The book of what the kernel repeats, unless that was left to it.
     #[must_use]
     pub fn leases(&self) -> Option<&Leases> {
-        self.leases.get().map(|leases| &**leases)
+        let leases = self.leases.get().filter(|_| !self.left.load(Relaxed));
+        leases.map(|leases| &**leases)
     }
 
     /// Offers the record of every frame to `watch`, until [`Dataplane::unwatch`], and returns once

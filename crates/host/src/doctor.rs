@@ -60,7 +60,12 @@ pub fn inspect(links: &Links) -> Result<Vec<Finding>, Error> {
             findings.push(adopted(ifname, from));
             continue;
         }
-        findings.extend(on_tap(links, ifname)?);
+        match on_tap(links, ifname) {
+            Ok(on_it) => findings.extend(on_it),
+            // A TAP that is not persistent goes with its last descriptor.
+            Err(_) if links.state(ifname)?.is_none() => continue,
+            Err(error) => return Err(error),
+        }
         findings.push(tap(ifname, &note));
     }
     Ok(findings)

@@ -282,15 +282,17 @@ fn ports_are_kept_or_not_as_the_preset_says() {
         (Preset::Symmetric, false),
     ] {
         judged.set(|set| set.preset = Some(preset));
-        for server in &judged.servers {
+        // A port that is drawn may be the container's own by chance; hardly twice.
+        let all_kept = judged.servers.iter().all(|server| {
             let report = server.discover(ns, &["-m"]);
             let port = |of: &str| -> u16 {
                 let line = report.lines().find(|line| line.contains(of)).unwrap();
                 line.rsplit(':').next().unwrap().trim().parse().unwrap()
             };
             let [outer, inner] = ["reflexive addr", "Local addr"].map(port);
-            assert_eq!(outer == inner, kept, "{preset:?}: {report}");
-        }
+            outer == inner
+        });
+        assert_eq!(all_kept, kept, "{preset:?}");
     }
 }
 

@@ -352,6 +352,7 @@ impl Writer {
         if std::mem::replace(&mut self.stopped, true) {
             return;
         }
+        self.dataplane.leave_leases();
         self.leave_host();
         for id in self.open.keys() {
             self.dataplane.remove_port(*id);

@@ -3,8 +3,8 @@
 //! | tier | asks for | holds |
 //! |---|---|---|
 //! | pure | nothing | `tests/sim`, and what the crates test by themselves |
-//! | kernel | root, a few programs | `tests/netns`, and each crate's modules named `kernel_tests` |
-//! | docker | root, Docker | `tests/docker` |
+//! | kernel | root, a few programs | `tests/netns`, and each crate's modules named `kernel_tests`; with each datapath |
+//! | docker | root, Docker | `tests/docker`; with each datapath |
 //!
 //! A kernel test stands in `tests/netns`; one that needs what its crate keeps private stands in that
 //! crate, in a module named `kernel_tests`. The name is all that tells it from a pure one, so it is
@@ -67,7 +67,7 @@ const DOCKER: &[Need] = &[
 const MARK: &str = "kernel_tests::";
 
 /// One `cargo test`.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Run {
     /// Which test targets.
     targets: &'static [&'static str],
@@ -77,7 +77,12 @@ pub(super) struct Run {
     unprivileged: bool,
     /// Whether it is built with loom's atomics, in a target directory of its own.
     loom: bool,
+    /// The datapath of daemons whose configuration names none.
+    datapath: Option<&'static str>,
 }
+
+/// Whoever carries containers' frames must not be noticed: every test with a daemon runs with each.
+const DATAPATHS: [&str; 2] = ["kernel", "userspace"];
 
 const EVERY_CRATE: &[&str] = &["--workspace", "--exclude=clearway-tests"];
 
@@ -102,6 +107,17 @@ impl Tier {
             tests,
             unprivileged: self == Self::Pure,
             loom: false,
+            datapath: None,
+        };
+        let each = |runs: &[Run]| {
+            let by = |datapath| {
+                let by = move |run: &Run| Run {
+                    datapath: Some(datapath),
+                    ..*run
+                };
+                runs.iter().map(by)
+            };
+            DATAPATHS.into_iter().flat_map(by).collect()
         };
         match self {
             Self::Pure => vec![
@@ -112,11 +128,11 @@ impl Tier {
                     ..run(&["--package=clearway-switch", "--lib"], &["model"])
                 },
             ],
-            Self::Kernel => vec![
+            Self::Kernel => each(&[
                 run(&["--workspace", "--lib", "--bins"], &[MARK]),
                 run(&["--workspace", "--test=netns"], &[]),
-            ],
-            Self::Docker => vec![run(&["--workspace", "--test=docker"], &[])],
+            ]),
+            Self::Docker => each(&[run(&["--workspace", "--test=docker"], &[])]),
         }
     }
 }
@@ -152,6 +168,9 @@ impl Run {
     fn cargo(&self, root: &Path) -> Command {
         let mut cargo = cargo(root, &["test", "--locked"]);
         cargo.args(self.targets);
+        if let Some(datapath) = self.datapath {
+            cargo.env("CLEARWAY_DATAPATH", datapath);
+        }
         if self.loom {
             cargo.env("RUSTFLAGS", "--cfg loom");
             cargo

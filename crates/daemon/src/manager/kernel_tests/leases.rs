@@ -56,14 +56,26 @@ impl Pair {
         .unwrap();
     }
 
-    /// Frames that workers carried, and all that the ports counted.
-    fn carried(&self) -> (u64, u64) {
-        let workers = self.core.dataplane.workers();
-        let ports = self.core.show().ports();
-        (
-            workers.iter().map(|worker| worker.frames).sum(),
-            ports.iter().map(|port| port.counters.rx_frames).sum(),
-        )
+    /// Frames that workers carried, that the leases that are out carried, and all that the ports counted; at
+    /// one moment, since nothing came between two looks.
+    fn carried(&self) -> [u64; 3] {
+        let look = || {
+            let workers = self.core.dataplane.workers();
+            let leases = self.core.show().leases();
+            let ports = self.core.show().ports();
+            [
+                workers.iter().map(|worker| worker.frames).sum(),
+                leases.iter().map(|lease| lease.frames).sum(),
+                ports.iter().map(|port| port.counters.rx_frames).sum(),
+            ]
+        };
+        let mut seen = look();
+        wait_until("nothing is on its way", PATIENCE, || {
+            let last = std::mem::replace(&mut seen, look());
+            last == seen
+        })
+        .unwrap();
+        seen
     }
 }
 
@@ -72,15 +84,13 @@ fn the_kernel_carries_what_was_decided_and_every_frame_is_counted() {
     let dir = tempfile::tempdir().unwrap();
     let it = Pair::new(dir.path());
     it.await_leases();
-    let (workers, ports) = it.carried();
-    let repeated = |leases: Vec<api::Lease>| leases.iter().map(|lease| lease.frames).sum::<u64>();
-    let before = repeated(it.leases());
+    let before = it.carried();
     assert_eq!(it.answered(500), 500);
-    // The containers' kernels say other things, too, now and then.
-    let (workers_after, ports_after) = it.carried();
-    assert_eq!(repeated(it.leases()) - before, 1000);
-    assert_eq!(ports_after - ports, 1000 + workers_after - workers);
-    assert!(workers_after - workers < 20, "{}", workers_after - workers);
+    let after = it.carried();
+    let [workers, repeated, ports] = [0, 1, 2].map(|which| after[which] - before[which]);
+    // The kernels of containers and host say other things, too, now and then, and workers carry them.
+    assert!((repeated..=repeated + workers).contains(&ports), "{ports}");
+    assert!(repeated >= 1000 && workers < 20, "{repeated}, {workers}");
     for lease in it.leases() {
         assert!(
             lease
@@ -93,7 +103,9 @@ fn the_kernel_carries_what_was_decided_and_every_frame_is_counted() {
     it.core.dataplane.recall();
     assert_eq!(it.leases(), []);
     it.core.dataplane.sweep_leases();
-    assert_eq!(it.carried().1, ports_after + it.carried().0 - workers_after);
+    let last = it.carried();
+    let [others, ports] = [last[0] - after[0], last[2] - after[2]];
+    assert!(ports <= others, "{ports}, {others}");
     it.await_leases();
 }
 
@@ -106,9 +118,13 @@ fn whoever_looks_sees_every_frame_and_what_is_removed_from_the_table_is_asked_ag
     let watch = std::sync::Arc::new(watch);
     it.core.dataplane.watch(&watch);
     assert_eq!(it.leases(), []);
-    let (before, _) = it.carried();
+    let [before, ..] = it.carried();
     assert_eq!(it.answered(50), 50);
-    assert!(it.carried().0 - before >= 100);
+    // A worker counts a round's frames at its end.
+    wait_until("a worker has carried each", PATIENCE, || {
+        it.carried()[0] - before >= 100
+    })
+    .unwrap();
     assert_eq!(it.leases(), [], "nothing is lent while somebody looks");
     it.core.dataplane.unwatch(&watch);
     it.await_leases();
