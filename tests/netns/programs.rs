@@ -7,6 +7,7 @@ mod lease;
 mod load;
 mod maps;
 mod offload;
+mod pair;
 mod ring;
 mod same;
 

@@ -1,17 +1,16 @@
 //! The program of leases in the kernel: as the interpreter runs it, and between two containers.
 
 use super::loaded;
+use super::pair::Pair;
 use bpf::SkBuff;
 use bpf::interpreter::{Interpreter, Packet};
 use lease::program::{Room, map, program};
-use lease::{Key, Lease, Port, Terms, Way, source};
+use lease::{Key, Lease, Port, Terms, Way};
 use loader::tcx::{self, Link, Place};
 use loader::{Maps, Side, Words};
+use offload::Interfaces;
 use proptest::prelude::*;
-use std::net::{IpAddr, Ipv4Addr};
-use std::time::Duration;
-use testbed::traffic::{Ping, ping};
-use testbed::{Namespace, link};
+use testbed::link;
 
 pub(super) const ROOM: Room = Room {
     leases: 64,
@@ -122,91 +121,42 @@ proptest! {
     }
 }
 
-/// Two containers whose host ends have the program; nobody reads their TAPs.
+/// Two containers whose host ends have the program.
 struct Switched {
-    _host: Namespace,
-    containers: [Namespace; 2],
-    /// The host ends' numbers.
-    ports: [u32; 2],
+    pair: Pair,
     maps: Maps,
     words: Words,
     _links: Vec<Link>,
 }
 
-const ADDRESSES: [Ipv4Addr; 2] = [Ipv4Addr::new(10, 9, 0, 1), Ipv4Addr::new(10, 9, 0, 2)];
-const MACS: [[u8; 6]; 2] = [[2, 0, 0, 0, 9, 1], [2, 0, 0, 0, 9, 2]];
-
-fn spelled(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
-fn index(namespace: &Namespace, interface: &str) -> u32 {
-    let line = namespace.ip(&format!("-o link show {interface}")).unwrap();
-    line.split(':').next().unwrap().parse().unwrap()
-}
-
 impl Switched {
     fn new() -> Self {
-        let host = Namespace::new().unwrap();
-        let containers = [(); 2].map(|()| Namespace::new().unwrap());
+        let pair = Pair::new();
         let (kernel, maps) = loaded(&program(ROOM));
-        let ports = [0, 1].map(|it| {
-            let (container, other) = (&containers[it], 1 - it);
-            link::veth(&host, &format!("p{it}"), container, "eth0").unwrap();
-            container
-                .ip(&format!("link set eth0 address {}", spelled(MACS[it])))
+        for at in pair.at {
+            maps[map::PORTS]
+                .insert(&at.host, &Port::new(at.tap))
                 .unwrap();
-            link::address(container, "eth0", &format!("{}/24", ADDRESSES[it])).unwrap();
-            let (neighbour, mac) = (ADDRESSES[other], spelled(MACS[other]));
-            container
-                .ip(&format!("neigh add {neighbour} lladdr {mac} dev eth0"))
-                .unwrap();
-            host.ip(&format!("tuntap add t{it} mode tap")).unwrap();
-            host.ip(&format!("link set t{it} up")).unwrap();
-            let port = Port {
-                tap: index(&host, &format!("t{it}")),
-                locked: 1,
-                gateway: [0; 6],
-                flows: 0,
-                missed: 0,
-            };
-            let index = index(&host, &format!("p{it}"));
-            maps[map::PORTS].insert(&index, &port).unwrap();
-            index
-        });
-        let attach = |port| tcx::attach(&kernel, port, Side::Ingress, Place::First).unwrap();
-        let links = host.run(|| ports.map(attach));
+        }
+        let attach =
+            |at: Interfaces| tcx::attach(&kernel, at.host, Side::Ingress, Place::First).unwrap();
+        let links = pair.host.run(|| pair.at.map(attach));
         let words = Words::open(&maps[map::TERMS]).unwrap();
         words.store(Terms::UNTIL, u64::MAX);
         Self {
-            _host: host,
-            containers,
-            ports,
+            pair,
             maps,
             words,
             _links: links.into(),
         }
     }
 
-    /// The key of what one container sends to the other.
-    fn key(&self, from: usize, generation: u32) -> Key {
-        Key {
-            generation,
-            port: self.ports[from],
-            to: MACS[1 - from],
-            from: MACS[from],
-            ethertype: [0x08, 0x00],
-            vlan: 0,
-            source: source(IpAddr::V4(ADDRESSES[from])),
-        }
-    }
-
     /// Leases for both ways.
     fn lease(&self, generation: u32, mtu: u32, way: Way) {
         for from in [0, 1] {
-            let key = self.key(from, generation);
+            let key = self.pair.key(from, generation);
             let slot = self.slot(from);
-            let lease = Lease::new(key, self.ports[1 - from], way, mtu);
+            let lease = Lease::new(key, self.pair.at[1 - from].host, way, mtu);
             self.maps[map::LEASES].insert(&slot, &lease).unwrap();
             self.maps[map::KEYS].insert(&key, &slot).unwrap();
         }
@@ -225,47 +175,36 @@ impl Switched {
 
     fn missed(&self) -> u64 {
         let port: Port = self.maps[map::PORTS]
-            .lookup(&self.ports[0])
+            .lookup(&self.pair.at[0].host)
             .unwrap()
             .unwrap();
         port.missed
-    }
-
-    /// How many of three requests of so many bytes the first container gets answered.
-    fn answers(&self, change: impl FnOnce(&mut Ping)) -> u16 {
-        let mut asked = Ping {
-            count: 3,
-            timeout: Duration::from_millis(300),
-            ..Ping::new(IpAddr::V4(ADDRESSES[1]))
-        };
-        change(&mut asked);
-        ping(&self.containers[0], &asked).unwrap().received
     }
 }
 
 #[test]
 fn two_containers_talk_by_their_leases_alone_until_they_are_taken_back() {
     let it = Switched::new();
-    assert_eq!(it.answers(|_| {}), 0, "without a lease");
+    assert_eq!(it.pair.answers(|_| {}), 0, "without a lease");
     assert!(it.missed() >= 3);
     for (generation, way) in [(1, Way::Peer), (2, Way::Out)] {
         it.words.store(Terms::GENERATION, generation.into());
         it.lease(generation, 1500, way);
-        assert_eq!(it.answers(|_| {}), 3, "{way:?}");
+        assert_eq!(it.pair.answers(|_| {}), 3, "{way:?}");
         assert_eq!([0, 1].map(|from| it.frames(from)), [3, 3]);
     }
     // All at once, by one store.
     it.words.store(Terms::GENERATION, 3);
-    assert_eq!(it.answers(|_| {}), 0, "of another generation");
+    assert_eq!(it.pair.answers(|_| {}), 0, "of another generation");
     // By themselves.
     it.lease(3, 1500, Way::Peer);
     it.words.store(Terms::UNTIL, 1);
-    assert_eq!(it.answers(|_| {}), 0, "ended");
+    assert_eq!(it.pair.answers(|_| {}), 0, "ended");
     it.words.store(Terms::UNTIL, u64::MAX);
-    assert_eq!(it.answers(|_| {}), 3);
+    assert_eq!(it.pair.answers(|_| {}), 3);
     // One by one.
-    assert!(it.maps[map::KEYS].remove(&it.key(0, 3)).unwrap());
-    assert_eq!(it.answers(|_| {}), 0, "removed");
+    assert!(it.maps[map::KEYS].remove(&it.pair.key(0, 3)).unwrap());
+    assert_eq!(it.pair.answers(|_| {}), 0, "removed");
 }
 
 #[test]
@@ -273,15 +212,17 @@ fn another_address_and_longer_packets_go_to_userspace() {
     let it = Switched::new();
     it.lease(0, 1000, Way::Peer);
     assert_eq!(
-        it.answers(|ping| ping.size = 972),
+        it.pair.answers(|ping| ping.size = 972),
         3,
         "1000 bytes with their headers"
     );
     let before = it.missed();
-    assert_eq!(it.answers(|ping| ping.size = 973), 0, "one byte more");
+    assert_eq!(it.pair.answers(|ping| ping.size = 973), 0, "one byte more");
     assert!(it.missed() >= before + 3);
-    link::address(&it.containers[0], "eth0", "10.9.0.77/24").unwrap();
-    let spoofed = it.answers(|ping| ping.from = Some("10.9.0.77".parse().unwrap()));
+    link::address(&it.pair.containers[0], "eth0", "10.9.0.77/24").unwrap();
+    let spoofed = it
+        .pair
+        .answers(|ping| ping.from = Some("10.9.0.77".parse().unwrap()));
     assert_eq!(spoofed, 0);
     assert!(it.missed() >= before + 6);
     assert_eq!(it.frames(0), 3);
