@@ -26,7 +26,12 @@ struct Programs {
 
 impl Programs {
     fn open() -> Result<Self, OffloadError> {
-        let offload = Offload::open(Room::default())?;
+        // Nothing lends flows yet, and room is taken at once.
+        let room = Room {
+            flows: 1,
+            ..Room::default()
+        };
+        let offload = Offload::open(room)?;
         offload.extend(LEASE);
         let leases = Leases::new(offload.kernel(), offload.room().leases);
         let leases = Arc::new(leases);
