@@ -51,7 +51,7 @@ pub fn snoop<T: Trace>(
     })
 }
 
-/// What a multicast frame is to a switch that snoops.
+/// The kind of a multicast frame, to a switch that snoops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Message {
     /// Its sender listens to groups, or no longer.

@@ -63,7 +63,7 @@ impl Ledger for Kernel {
     }
 }
 
-/// What would be lent for one direction, once the other one is known.
+/// The lease for one direction, to be lent once the other one is known.
 #[derive(Debug, Clone, Copy)]
 struct Candidate {
     key: FlowKey,
@@ -406,7 +406,7 @@ enum Act {
     /// The first with the number that is expected.
     Reset,
     Blind,
-    /// What was said before, again.
+    /// Segments that were sent before, again.
     Again,
 }
 

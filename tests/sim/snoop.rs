@@ -94,7 +94,7 @@ fn solicitation(from: PortId) -> Vec<u8> {
         .raw(IpProtocol::ICMPV6, &[133, 0, 0, 0, 0, 0, 0, 0])
 }
 
-/// What routers say, each of another kind.
+/// Messages of routers, each of another kind.
 fn routers(from: PortId) -> Vec<Vec<u8>> {
     let advert = Link::new(mac(from), MacAddr([0x33, 0x33, 0, 0, 0, 1]))
         .router_advert("fe80::4".parse().unwrap(), "ff02::1".parse().unwrap());

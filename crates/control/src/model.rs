@@ -125,7 +125,7 @@ pub enum PortKind {
     },
 }
 
-/// What may be changed while a port lives. Other ports have their ids here, not their names, which change.
+/// The settings that may be changed while a port lives. Other ports have their ids here, not their names, which change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PortSettings {
     /// Whether it is administratively up.

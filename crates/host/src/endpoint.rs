@@ -1,10 +1,10 @@
-//! What stands in the host's namespace for a container: the end of its veth, and a TAP.
+//! Interfaces in the host's namespace that stand for a container: the end of its veth, and a TAP.
 //!
 //! ```text
 //!   container ── eth0 ═ host's end        no addresses, no IPv6, a note on each;
 //!                             TAP         clsact: drop, behind the programs of whoever uses them
 //! ```
-//! What shaped it:
+//! Its shape comes from these:
 //! * **One request makes both ends**, each in its namespace: a link that is moved waits for a grace period.
 //! * **The host's stack must not hear a container past the router.** The programs in front take all
 //!   there is; while they are missing, the filter behind them drops it.

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
 use wire::{MacAddr, VlanId};
 
-/// What a lease rests on: it holds as long as both stations are where they were.
+/// The stations that a lease rests on: it holds as long as both stations are where they were.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Basis {
     /// The network.
@@ -31,9 +31,9 @@ pub struct Basis {
 pub struct Held {
     /// Its key.
     pub key: Key,
-    /// What it rests on.
+    /// The stations that it rests on.
     pub basis: Basis,
-    /// What it carried.
+    /// Its counters.
     pub carried: Carried,
 }
 
@@ -51,7 +51,7 @@ impl Held {
     }
 }
 
-/// What the ended leases of a port carried, to be read at any time.
+/// Counters of the ended leases of a port, to be read at any time.
 #[derive(Debug, Default)]
 pub struct Share {
     /// Tells ports apart, also those that had one number after the other.
@@ -62,7 +62,7 @@ pub struct Share {
     tx_bytes: AtomicU64,
 }
 
-/// What the kernel carried at a port.
+/// Counters of all that the kernel carried at a port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repeated {
     /// Frames that arrived there.

@@ -160,7 +160,7 @@ pub struct FlowLease {
 /// A [`FlowLease::twin`] that is none.
 pub const UNJUDGED: u32 = u32::MAX;
 
-/// What becomes of a frame of a flow.
+/// The changes to a frame of a flow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u32)]
 pub enum Changes {
@@ -172,7 +172,7 @@ pub enum Changes {
     Translated = 2,
 }
 
-/// What a TCP sender has said in the segments that were seen: of each the furthest.
+/// The furthest figures that a TCP sender has said in the segments that were seen.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, FromBytes, IntoBytes, Immutable, KnownLayout,
 )]

@@ -1,9 +1,9 @@
-//! What is asked of the kernel, or of whoever stands for it in a test.
+//! Requests to the kernel, or to whoever stands for it in a test.
 
 use crate::{Key, Lease};
 use std::fmt::Debug;
 
-/// What a lease carried.
+/// Counters of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Carried {
     /// Frames. A superframe is one.

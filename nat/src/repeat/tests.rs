@@ -1,4 +1,4 @@
-//! What may be repeated, and what may not, by the packets of real routers.
+//! Decisions that may be repeated, and others, by the packets of real routers.
 
 use super::*;
 use crate::config::{Config, EndpointRules, InsideRole, InterfaceConfig, Role, UplinkRole};

@@ -7,7 +7,7 @@ use std::fmt::Debug;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
-/// What passed by a lease.
+/// Packets that passed by a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repeated {
     /// Packets, a superframe being one.
@@ -16,7 +16,7 @@ pub struct Repeated {
     pub bytes: u64,
     /// The time of the last one.
     pub last: Instant,
-    /// What its sender has said by now, if it is TCP.
+    /// The figures that its sender has said by now, if it is TCP.
     pub said: Option<Said>,
 }
 

@@ -1,9 +1,9 @@
-//! What the two sides of a connection have said, as figures: for whoever lets segments pass elsewhere, and back
+//! Figures that the two sides of a connection have said: for whoever lets segments pass elsewhere, and back
 //! from there.
 
 use super::{FIN, FIN_ACKED, Peer, Side, Tracker, later};
 
-/// What one side has said in its segments: of each the furthest.
+/// The furthest figures that one side has said in its segments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Said {
     /// One past its highest sequence number.
@@ -17,7 +17,7 @@ pub struct Said {
 }
 
 impl Tracker {
-    /// What `side` has said so far.
+    /// The figures that `side` has said so far.
     #[must_use]
     pub const fn said(&self, side: Side) -> Said {
         let (tx, rx) = self.seen_by(side);

@@ -213,7 +213,7 @@ fn frames_that_a_slow_reader_misses_are_counted_exactly() {
     assert!(end.lost > 0 && shown > 0, "{end:?}");
 }
 
-/// What all interfaces of a namespace dropped that was to be sent.
+/// Returns how many frames all interfaces of a namespace dropped that were to be sent.
 fn dropped(namespace: &Namespace) -> u64 {
     let shown = namespace.ip("-s -j link show").unwrap();
     let links: serde_json::Value = serde_json::from_str(&shown).unwrap();

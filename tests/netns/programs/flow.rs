@@ -17,7 +17,7 @@ const PORT: u32 = 1;
 const SLOT: u32 = 3;
 /// The slot of what the other side sends.
 const TWIN: u32 = 4;
-/// What each side says first.
+/// The figures that each side says first.
 const NUMBERS: [u32; 2] = [1000, 2000];
 const STATION: MacAddr = MacAddr([2, 0, 0, 0, 0, 1]);
 const ROUTER: MacAddr = MacAddr([2, 0, 0, 0, 0, 2]);

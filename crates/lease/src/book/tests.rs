@@ -37,7 +37,7 @@ impl Maps {
         holds.then_some(slot)
     }
 
-    /// What a run does that found a slot earlier.
+    /// Counts as a run does that found a slot earlier.
     fn count(&self, slot: u32, bytes: u64) {
         let mut state = self.state();
         let lease = state.slots.get_mut(&slot).unwrap();

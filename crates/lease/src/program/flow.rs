@@ -45,7 +45,7 @@ const IPV6_ENDS: i32 = 22;
 const PSEUDO_HEADER: i32 = 0x10;
 const MARK_MANGLED_0: i32 = 0x20;
 
-/// What is read of a frame before its lease is found.
+/// The parts of a frame that are read before its lease is found.
 #[derive(Clone, Copy)]
 struct Read {
     key: Local<FlowKey>,
@@ -210,7 +210,7 @@ fn headers_end(it: &mut Assembler, key: Local<FlowKey>, into: Register) {
     it.when(R1.is(UDP), |it| it.sub(into, TCP_HEADER - UDP_HEADER));
 }
 
-/// What is compared of what a sender says.
+/// The figures of a sender that are compared.
 const FIGURES: [Field<Said>; 3] = [field!(Said.end), field!(Said.ack), field!(Said.window)];
 
 /// A figure of the lease that the register points to.

@@ -12,7 +12,7 @@ const P: &str = "198.51.100.99:80";
 /// The slots of what A sends and of what it gets.
 const SLOTS: [u32; 2] = [7, 8];
 
-/// What passed by each slot and was not taken yet.
+/// Packets that passed by each slot and were not taken yet.
 #[derive(Debug, Default)]
 struct Slots(Mutex<BTreeMap<u32, Repeated>>);
 

@@ -17,7 +17,7 @@ fn kernel_blue(dir: &Path) -> Writer {
     core
 }
 
-/// What `ip` answers in the daemon's namespace.
+/// The answer of `ip` in the daemon's namespace.
 fn ip(words: &str) -> String {
     let output = Command::new("ip").args(words.split(' ')).output().unwrap();
     assert!(output.status.success(), "ip {words}");

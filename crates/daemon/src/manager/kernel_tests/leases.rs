@@ -1,4 +1,4 @@
-//! What the kernel repeats of what the workers decided.
+//! Decisions of the workers that the kernel repeats.
 
 use super::*;
 use api::{Datapath, NetworkSet};

@@ -89,7 +89,7 @@ impl Arrival {
             && verify_ipv4(&self.bytes, &headers) != Verified::Wrong
     }
 
-    /// What it says, if it is TCP.
+    /// Its segment, if it is TCP.
     fn segment(&self) -> Option<Segment> {
         let headers = self.headers();
         let Transport::Tcp(tcp) = headers.transport else {
