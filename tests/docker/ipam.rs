@@ -113,7 +113,7 @@ fn what_is_given_back_is_given_out_again() {
         for id in left.lines() {
             world.docker(&format!("rm {id}"));
         }
-        world.docker("network rm web");
+        world.remove_network("web");
     }
     world.own("web", "--subnet 10.1.0.0/29");
     let before = world.run("--network web").ip(&world.engine, "web").unwrap();

@@ -68,7 +68,7 @@ fn a_hundred_containers_come_talk_and_go() {
     let ids: Vec<_> = all.iter().map(Container::id).collect();
     world.docker(&format!("rm --force {}", ids.join(" ")));
     world.has_endpoints(0);
-    world.docker("network rm web");
+    world.remove_network("web");
     assert_eq!(world.links(), links);
     let descriptors = || world.clearway.descriptors();
     // Its connections to Docker come and go.

@@ -22,7 +22,7 @@ fn a_network_is_made_listed_inspected_and_removed() {
     let refused = world.engine.refusal("network rm web").unwrap();
     assert!(refused.contains("active endpoints"), "{refused}");
     container.remove(&world.engine).unwrap();
-    world.docker("network rm web");
+    world.remove_network("web");
     assert_eq!(world.clearway.client().networks().unwrap(), []);
     world.has_no_bridge();
 }

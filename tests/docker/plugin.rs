@@ -170,7 +170,7 @@ fn a_managed_plugin_carries_traffic_is_replaced_and_leaves_nothing() {
     }
     managed.has_endpoints(0);
     is_refused(&world.outside, at(HOST[0], 8081));
-    world.docker("network rm web");
+    world.remove_network("web");
     assert_eq!(managed.ask(|client| client.networks().unwrap()), []);
     assert_eq!(world.links(), links);
     world.docker(&format!("plugin disable {PLUGIN}"));

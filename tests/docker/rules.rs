@@ -48,7 +48,8 @@ fn use_it(world: &World) {
 
 fn undo(world: &World) {
     world.docker("rm --force shop lab");
-    world.docker("network rm web lab");
+    world.remove_network("web");
+    world.remove_network("lab");
     world.has_endpoints(0);
 }
 

@@ -80,7 +80,7 @@ fn connections_outlive_a_daemon_that_is_killed() {
         container.remove(&world.engine).unwrap();
     }
     world.has_endpoints(0);
-    world.docker("network rm web");
+    world.remove_network("web");
     assert_eq!(world.clearway.client().networks().unwrap(), []);
 }
 

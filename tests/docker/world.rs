@@ -98,6 +98,21 @@ impl World {
         }
     }
 
+    /// Removes a network whose containers are gone. Docker 20.10 calls a container removed before it
+    /// has counted its endpoint out of the network, so the first refusal may be too early.
+    #[track_caller]
+    pub(crate) fn remove_network(&self, name: &str) {
+        let remove = || self.engine.docker(&format!("network rm {name}"));
+        let mut refused = None;
+        let removed = wait_until("Docker to let the network go", SOON, || {
+            refused = remove().err();
+            refused.is_none()
+        });
+        if let Err(error) = removed {
+            panic!("{error}: {refused:?}");
+        }
+    }
+
     /// A network of ours, with these options.
     #[track_caller]
     pub(crate) fn network(&self, name: &str, options: &str) {

@@ -53,6 +53,9 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         step(&format!("build {tier}"), || build(root, tier))?;
         step(&format!("test {tier}"), || test(root, tier, &mut tally))?;
     }
+    for line in &tally.panics {
+        println!("{line}");
+    }
     println!(
         "{} passed, {} failed, {} skipped",
         tally.passed, tally.failed, tally.ignored
@@ -92,7 +95,13 @@ struct Tally {
     ignored: u64,
     /// The commands that did not end well.
     broken: Vec<String>,
+    /// The first lines of each panic that was printed. They are repeated at the end: of a long output,
+    /// not all is kept everywhere.
+    panics: Vec<String>,
 }
+
+/// Lines of a panic that are repeated: where it was, and what it says.
+const PANIC: usize = 3;
 
 impl Tally {
     /// Runs one `cargo test` and adds what it reports. Returns whether it ended well.
@@ -102,11 +111,19 @@ impl Tally {
             .spawn()
             .with_context(|| format!("cannot run {command:?}"))?;
         let output = child.stdout.take().expect("stdout was asked to be a pipe");
+        let mut repeat = 0;
         for line in BufReader::new(output).split(b'\n') {
             let line = line.context("cannot read cargo test's output")?;
             let line = String::from_utf8_lossy(&line);
             println!("{line}");
             self.add(&line);
+            if line.starts_with("thread '") && line.contains(" panicked at ") {
+                repeat = PANIC;
+            }
+            if repeat > 0 {
+                repeat -= 1;
+                self.panics.push(line.into_owned());
+            }
         }
         let ended = child.wait().context("cannot wait for cargo test")?;
         Ok(ended.success())
@@ -153,7 +170,7 @@ mod tests {
                 passed: 7,
                 failed: 3,
                 ignored: 1,
-                broken: Vec::new()
+                ..Tally::default()
             }
         );
     }

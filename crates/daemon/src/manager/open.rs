@@ -146,6 +146,12 @@ impl OpenPort {
         }
     }
 
+    /// Whether it will never carry a frame again, be that noticed or not: nothing tells at once of a
+    /// veth that went with its namespace.
+    pub(super) fn is_dead(&self) -> bool {
+        matches!(self.condition(), Condition::Dead(_)) || self.interface.is_lost()
+    }
+
     /// Where its programs are, if it has any.
     pub(super) fn programs(&self) -> Option<Interfaces> {
         self.interface.programs()
@@ -207,6 +213,18 @@ impl Interface {
             Self::Programmed { at, .. } => *at,
             Self::None | Self::Tap { .. } | Self::Veth { .. } | Self::Other => None,
         }
+    }
+
+    /// Whether a veth that was open is there no more. One that cannot be looked for is taken to be there.
+    fn is_lost(&self) -> bool {
+        let Self::Programmed {
+            side, at: Some(at), ..
+        } = self
+        else {
+            return false;
+        };
+        let there: Result<_, host::Error> = Netns::with_own_links(|links| links.state(&side.end));
+        there.is_ok_and(|there| there.is_none_or(|end| end.index != at.host))
     }
 
     /// Removes a TAP whose descriptors are closed, and a veth that we made; gives others back.

@@ -4,7 +4,7 @@
 //! namespace's path is looked at instead (one stat(2) a port), and the descriptor closed when the
 //! path is gone, which lets the kernel take the namespace down.
 
-use super::open::Condition;
+use super::open::{Condition, OpenPort};
 use super::survival::Keeper;
 use super::writer::Writer;
 use control::{EndpointId, NamespaceId, PortKind};
@@ -128,10 +128,7 @@ impl Writer {
     /// Retires an endpoint whose interface was removed from within, so that another can take its
     /// place; its namespace may even be another one under the same number.
     pub(super) fn retire_dead(&mut self, sandbox: NamespaceId, ifname: &str) {
-        let is_dead = |port| {
-            let open = self.open.get(&port);
-            open.is_some_and(|open| matches!(open.condition(), Condition::Dead(_)))
-        };
+        let is_dead = |port| self.open.get(&port).is_some_and(OpenPort::is_dead);
         let dead = self
             .state
             .endpoints()

@@ -242,6 +242,19 @@ fn an_endpoint_goes_with_its_sandbox_and_its_veth_with_it() {
     assert!(reaches(&b, &again, "10.1.0.2"));
 }
 
+/// The number of a namespace that ended is soon another's, so this is a new container as well.
+#[test]
+fn an_interface_that_was_removed_a_moment_ago_is_in_nobodys_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut core = kernel_blue(dir.path());
+    let [a, b] = two_containers(&mut core);
+    let end = side(&core, "ep-1").end;
+    a.ip("link del eth0").unwrap();
+    await_end("its veth to go", || !host_sides().contains(&end));
+    core.attach(&attach_to(&a)).unwrap();
+    assert!(reaches(&b, &a, "10.1.0.2"));
+}
+
 #[test]
 fn a_container_that_has_such_an_interface_is_refused_and_left_as_it_was() {
     let dir = tempfile::tempdir().unwrap();
