@@ -30,6 +30,8 @@ pub struct Repeatable {
     pub direction: Option<Direction>,
     /// The next hop, if its MAC address was learned; `None` where it is configured.
     pub next_hop: Option<NextHop>,
+    /// The session's packets until now, of both sides.
+    pub packets: u64,
 }
 
 /// A direction of a TCP connection.
@@ -42,7 +44,7 @@ pub struct Direction {
 }
 
 /// A neighbour that packets are sent to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct NextHop {
     /// The network that it is in.
     pub network: NetworkId,
@@ -112,6 +114,7 @@ pub fn repeatable(
             liberal: known.liberal,
         }),
         next_hop,
+        packets: known.packets,
     })
 }
 

@@ -6,88 +6,18 @@
 
 use crate::rig::{Left, Rig};
 use crate::site::{A, B, DB, Guest, HOP, OURS, Site, WEB, WORLD, WORLD6, packet};
-use bpf::Program;
-use bpf::interpreter::{Interpreter, Packet};
-use dataplane::Outcome;
-use lease::program::{Room, map, program};
-use lease::{Change, FlowKey, FlowLease, Out, Port, Said, Terms, UNJUDGED, Way, ends};
-use nat::tcp::Side;
-use nat::{Arrival, Entry, Ledger, Over, Repeatable, Repeated, SessionId, repeatable};
-use pipeline::{Frame, Instant, PortId};
+use nat::Entry;
+use pipeline::{Instant, PortId};
 use proptest::prelude::*;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 use wire::craft::{TcpSegment, superframe, unfinish};
 use wire::{Headers, IpProtocol, TcpFlags, VnetHeader};
-
-static PROGRAM: LazyLock<Program> = LazyLock::new(|| {
-    program(Room {
-        leases: 1,
-        flows: 4096,
-        ports: 16,
-    })
-});
-
-/// The host's end of a port's veth, and its TAP.
-fn interface(port: PortId) -> u32 {
-    10 + u32::from(port.0)
-}
-const TAP: u32 = 100;
-
-/// The kernel's maps, and how much of each slot was taken.
-#[derive(Debug)]
-struct Kernel {
-    it: Mutex<Interpreter<'static>>,
-    taken: Mutex<BTreeMap<u32, (u64, u64)>>,
-}
-
-impl Ledger for Kernel {
-    fn take(&self, slot: u32) -> Repeated {
-        let lease: FlowLease = self.it.lock().unwrap().lookup(map::FLOWS, &slot).unwrap();
-        let mut taken = self.taken.lock().unwrap();
-        let before = taken
-            .insert(slot, (lease.frames, lease.bytes))
-            .unwrap_or_default();
-        Repeated {
-            packets: lease.frames - before.0,
-            bytes: lease.bytes - before.1,
-            last: Instant::from_nanos(lease.last),
-            said: (lease.key.protocol == 6).then_some(nat::tcp::Said {
-                end: lease.said.end,
-                ack: lease.said.ack,
-                window: lease.said.window,
-                finished: lease.said.finished != 0,
-            }),
-        }
-    }
-}
-
-/// The lease for one direction, to be lent once the other one is known.
-#[derive(Debug, Clone, Copy)]
-struct Candidate {
-    key: FlowKey,
-    to: PortId,
-    change: Change,
-    decision: Repeatable,
-}
 
 struct Both {
     now: Instant,
     all: Rig,
     split: Rig,
-    kernel: Arc<Kernel>,
-    candidates: BTreeMap<SessionId, [Option<Candidate>; 2]>,
-    keys: BTreeMap<u32, FlowKey>,
-    slots: u32,
-    repeated: usize,
-}
-
-const fn index(side: Side) -> usize {
-    match side {
-        Side::Initiator => 0,
-        Side::Responder => 1,
-    }
 }
 
 impl Both {
@@ -98,203 +28,30 @@ impl Both {
                 .inside(WEB, |role| role.peers = vec![DB])
                 .inside(DB, |role| role.peers = vec![WEB])
         };
-        let mut it = Interpreter::new(&PROGRAM);
-        for guest in [A, B, HOP] {
-            let port = Port {
-                tap: TAP,
-                locked: 0,
-                gateway: crate::site::gateway(guest.network).0,
-                flows: 0,
-                missed: 0,
-            };
-            it.insert(map::PORTS, &interface(guest.port), &port);
-        }
-        let terms = Terms {
-            generation: 1,
-            until: u64::MAX,
-        };
-        it.insert(map::TERMS, &0_u32, &terms);
-        let kernel = Arc::new(Kernel {
-            it: Mutex::new(it),
-            taken: Mutex::default(),
-        });
-        let split = site().rig();
-        let ledger: Arc<dyn Ledger> = kernel.clone();
-        split.router().live.tables.keep_ledger(&ledger);
         Self {
             now: Instant::from_secs(1000),
             all: site().rig(),
-            split,
-            kernel,
-            candidates: BTreeMap::new(),
-            keys: BTreeMap::new(),
-            slots: 0,
-            repeated: 0,
+            split: site().repeating(),
         }
     }
 
     /// Sends a frame through both; what left.
     fn carry(&mut self, from: PortId, bytes: &[u8], vnet: VnetHeader) -> Vec<Left> {
         let expected = self.all.carry(from, bytes, vnet, self.now);
-        let left = match self.repeat(from, bytes, vnet) {
-            Some((port, bytes)) => {
-                self.repeated += 1;
-                vec![Left {
-                    port,
-                    bytes,
-                    vnet,
-                    tunnel: pipeline::Tunnel::default(),
-                }]
-            }
-            None => {
-                let left = self.split.carry(from, bytes, vnet, self.now);
-                self.lend(from, bytes, vnet);
-                left
-            }
-        };
+        let left = self.split.carry(from, bytes, vnet, self.now);
         assert_eq!(left, expected);
-        self.take_back();
         left
     }
 
-    fn repeat(&self, from: PortId, bytes: &[u8], vnet: VnetHeader) -> Option<(PortId, Vec<u8>)> {
-        let mut it = self.kernel.it.lock().unwrap();
-        it.nanoseconds = self.now.as_nanos();
-        let mut packet = Packet::new(bytes.to_vec(), interface(from));
-        packet.context.gso_size = vnet.gso_size.into();
-        packet.unfinished = vnet.needs_csum();
-        let outcome = it.run(packet).unwrap();
-        let to = outcome.redirect.unwrap().ifindex;
-        let port = u16::try_from(to - 10).unwrap();
-        (to != TAP).then_some((PortId(port), outcome.packet.bytes))
-    }
-
-    fn lend(&mut self, from: PortId, bytes: &[u8], vnet: VnetHeader) {
-        let explained = self.split.explain(from, bytes, vnet, self.now);
-        let Ok(Outcome::Routed {
-            network,
-            rewrite,
-            headers,
-            ..
-        }) = explained.verdict
-        else {
-            return;
-        };
-        let mut room = bytes.to_vec();
-        let end = room.len();
-        let frame = Frame::new(&mut room, 0, end, vnet);
-        let sender = [A, B, HOP].into_iter().find(|it| it.port == from).unwrap();
-        let arrival = Arrival {
-            network: sender.network,
-            from,
-            frame: &frame,
-            headers: &headers,
-        };
-        let router = self.split.router();
-        let decision = repeatable(router, &arrival, Some((network, &rewrite)), self.now);
-        let key = FlowKey::of(1, interface(from), &headers);
-        let (Ok(decision), Some(key), [copy]) = (decision, key, &explained.outputs[..]) else {
-            return;
-        };
-        let candidate = Candidate {
-            key,
-            to: copy.port,
-            change: Change {
-                to: rewrite.dst_mac,
-                from: rewrite.src_mac,
-                ends: rewrite.outer.map(|it| ends(it.src, it.dst)),
-            },
-            decision,
-        };
-        let known = self.candidates.entry(decision.session).or_default();
-        known[index(decision.side)] = Some(candidate);
-        match (*known, decision.direction) {
-            // Each of a connection's directions is judged by what the other one said.
-            ([Some(first), Some(second)], Some(_)) => {
-                let [a, b] = [self.slots, self.slots + 1];
-                self.slots += 2;
-                self.open(&first, a, b);
-                self.open(&second, b, a);
-            }
-            (_, Some(_)) => {}
-            (_, None) => {
-                self.slots += 1;
-                self.open(&candidate, self.slots - 1, UNJUDGED);
-            }
+    /// Lets time pass; what is repeated is looked after once a second.
+    fn wait(&mut self, time: Duration) {
+        let end = self.now + time;
+        while self.now < end {
+            self.now = end.min(self.now + Duration::from_secs(1));
+            let [all, split] = [&mut self.all, &mut self.split].map(|rig| rig.poll(self.now));
+            assert_eq!(split, all);
+            self.split.sweep(self.now);
         }
-    }
-
-    fn open(&mut self, candidate: &Candidate, slot: u32, twin: u32) {
-        let Repeatable {
-            session,
-            side,
-            direction,
-            ..
-        } = candidate.decision;
-        let tables = &self.split.router().live.tables;
-        let Some(said) = tables.lease(session, side, slot) else {
-            return;
-        };
-        let mut begins = lease::Direction::NONE;
-        if let (Some(said), Some(direction)) = (said, direction) {
-            begins = lease::Direction {
-                twin: if direction.liberal { UNJUDGED } else { twin },
-                scale: direction.scale.into(),
-                said: Said {
-                    end: said.end,
-                    ack: said.ack,
-                    window: said.window,
-                    finished: said.finished.into(),
-                },
-            };
-        }
-        let out = Out {
-            interface: interface(candidate.to),
-            way: Way::Peer,
-            mtu: 1500,
-        };
-        let lease = FlowLease::new(candidate.key, out, Some(candidate.change), begins);
-        let mut it = self.kernel.it.lock().unwrap();
-        it.insert(map::FLOWS, &slot, &lease);
-        it.insert(map::FLOW_KEYS, &candidate.key, &slot);
-        self.keys.insert(slot, candidate.key);
-    }
-
-    /// Takes in what finished, and takes back what is over.
-    fn take_back(&mut self) {
-        let tables = &self.split.router().live.tables;
-        let finished = self.kernel.it.lock().unwrap().records(map::FINISHED);
-        if !finished.is_empty() {
-            for session in self.candidates.keys() {
-                tables.settle(*session, self.now);
-            }
-        }
-        let mut over = Vec::new();
-        if tables.has_over() {
-            tables.take_over(&mut over);
-        }
-        for Over {
-            slot,
-            session,
-            side,
-        } in over
-        {
-            self.candidates.remove(&session);
-            if let Some(key) = self.keys.remove(&slot) {
-                let mut it = self.kernel.it.lock().unwrap();
-                if it.lookup::<_, u32>(map::FLOW_KEYS, &key) == Some(slot) {
-                    it.remove(map::FLOW_KEYS, &key);
-                }
-            }
-            tables.release(session, side, self.now);
-        }
-    }
-
-    fn wait(&mut self, time: std::time::Duration) {
-        self.now = self.now + time;
-        let [all, split] = [&mut self.all, &mut self.split].map(|rig| rig.poll(self.now));
-        assert_eq!(split, all);
-        self.take_back();
     }
 
     fn check(&self) {
@@ -419,6 +176,8 @@ struct Step {
     hops: u8,
     /// Its checksum is left to the interface.
     unfinished: bool,
+    /// It was on its way to userspace when it was lent.
+    under_way: bool,
     wait: u16,
     jump: u32,
 }
@@ -443,17 +202,19 @@ fn step() -> impl Strategy<Value = Step> {
         length,
         hops,
         any::<bool>(),
+        prop::bool::weighted(0.1),
         wait,
         any::<u32>(),
     )
         .prop_map(
-            |(talk, by, act, length, hops, unfinished, wait, jump)| Step {
+            |(talk, by, act, length, hops, unfinished, under_way, wait, jump)| Step {
                 talk,
                 by,
                 act,
                 length,
                 hops,
                 unfinished,
+                under_way,
                 wait,
                 jump,
             },
@@ -510,12 +271,12 @@ fn frame(talk: &mut Talk, step: &Step, speaker: Speaker) -> (Vec<u8>, VnetHeader
     (bytes, vnet)
 }
 
-fn run(steps: &[Step]) -> usize {
+fn run(steps: &[Step]) -> u64 {
     let mut both = Both::new();
     let mut talks: Vec<Talk> = (0..CALLS.len()).map(Talk::new).collect();
     for step in steps {
         if step.wait > 0 {
-            both.wait(std::time::Duration::from_millis(step.wait.into()));
+            both.wait(Duration::from_millis(step.wait.into()));
         }
         let talk = &mut talks[step.talk];
         let by = if talk.ends[step.by].is_some() {
@@ -526,6 +287,7 @@ fn run(steps: &[Step]) -> usize {
         let step = Step { by, ..*step };
         let speaker = talk.ends[by].unwrap();
         let (bytes, vnet) = frame(talk, &step, speaker);
+        both.split.under_way = step.under_way;
         let left = both.carry(speaker.guest.port, &bytes, vnet);
         if by == 0 {
             talk.learn(&left);
@@ -536,7 +298,7 @@ fn run(steps: &[Step]) -> usize {
         }
     }
     both.check();
-    both.repeated
+    both.split.hits
 }
 
 proptest! {
@@ -562,6 +324,7 @@ fn say(talk: usize, by: usize, act: Act) -> Step {
         length: 100,
         hops: 64,
         unfinished: true,
+        under_way: false,
         wait: 0,
         jump: 0,
     }
@@ -570,6 +333,19 @@ fn say(talk: usize, by: usize, act: Act) -> Step {
 fn handshake(talk: usize) -> [Step; 4] {
     let steps = [(0, Act::Syn), (1, Act::Syn), (0, Act::Say), (1, Act::Say)];
     steps.map(|(by, act)| say(talk, by, act))
+}
+
+/// Each direction's figures are what the other one is judged by, so they are to be known of both ways.
+#[test]
+fn what_was_on_its_way_when_a_connection_was_lent_does_not_stop_it() {
+    let mut steps = handshake(0).to_vec();
+    let both = [say(0, 0, Act::Say), say(0, 1, Act::Say)];
+    steps.extend(both.map(|step| Step {
+        under_way: true,
+        ..step
+    }));
+    steps.extend(both);
+    assert_eq!(run(&steps), 2);
 }
 
 /// A handshake, data both ways, and an end: all but the handshake is repeated.

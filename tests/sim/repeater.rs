@@ -1,18 +1,21 @@
 //! The kernel's part without a kernel: the program of leases in the interpreter, its maps as plain values.
 
 use bpf::interpreter::{Interpreter, Packet};
-use bpf::{Program, verdict};
+use bpf::{MapId, Program, verdict};
 use dataplane::{Hook, Outlet};
 use lease::program::{Room, map, program};
-use lease::{Carried, Kernel, Key, Lease, Leases, Port, Terms};
+use lease::{
+    Carried, FlowKey, FlowLease, Kernel, Key, Lease, Leases, Port, PortTerms, Said, Slots, Terms,
+};
 use pipeline::{Instant, PortId};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use wire::{GsoKind, MacAddr, VlanTag, VnetHeader};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 static PROGRAM: LazyLock<Program> = LazyLock::new(|| program(ROOM));
 const ROOM: Room = Room {
     leases: 64,
-    flows: 1,
+    flows: 64,
     ports: 64,
 };
 const ONLY: u32 = 0;
@@ -40,8 +43,13 @@ impl Repeater {
         let kernel = Arc::new(Simulated {
             machine: Mutex::new(machine),
         });
-        let leases = Arc::new(Leases::new(kernel.clone(), ROOM.leases));
-        Self { leases, kernel }
+        // The first packet is worth it: as much as can be is repeated.
+        let leases = Leases::new(kernel.clone(), ROOM).with_worth(0);
+        leases.set_clock(-AHEAD);
+        Self {
+            leases: Arc::new(leases),
+            kernel,
+        }
     }
 
     /// Hangs the program at a port's host end. `mac` is the address of the other end.
@@ -51,30 +59,37 @@ impl Repeater {
         machine.insert(map::PORTS, &host_end(id), &port);
         let share = self.leases.open_port(id);
         outlet.hooked(
-            Hook::new(host_end(id), mac),
+            Hook::new(host_end(id), Some(mac)),
             Arc::clone(&self.leases),
             share,
         )
     }
 
-    /// Lets a frame arrive at a port's host end. Returns the port that it goes to by its lease.
+    /// Lets a frame arrive at a port's host end. Returns the port that it goes to by its lease, and the frame.
     pub(crate) fn repeat(
         &self,
         from: PortId,
         bytes: &[u8],
         vnet: VnetHeader,
         now: Instant,
-    ) -> Option<PortId> {
+    ) -> Option<(PortId, Vec<u8>)> {
         let mut machine = self.kernel.machine();
-        machine.nanoseconds = 1 + u64::try_from(now.since(Instant::ZERO).as_nanos()).unwrap();
-        let outcome = machine.run(skb(from, bytes, vnet)?).unwrap();
+        machine.nanoseconds = now.as_nanos().strict_add_signed(AHEAD);
+        let packet = skb(from, bytes, vnet)?;
+        let tag = bytes[12..].iter().take(bytes.len() - packet.bytes.len());
+        let tag: Vec<u8> = tag.copied().collect();
+        let outcome = machine.run(packet).unwrap();
         assert_eq!(outcome.verdict, verdict::REDIRECT);
         let to = outcome.redirect.unwrap().ifindex;
-        (to != tap(from)).then(|| PortId(u16::try_from(to - HOST_END).unwrap()))
+        let mut bytes = outcome.packet.bytes;
+        bytes.splice(12..12, tag);
+        (to != tap(from)).then(|| (PortId(u16::try_from(to - HOST_END).unwrap()), bytes))
     }
 }
 
 const HOST_END: u32 = 100;
+/// Nanoseconds that the kernel's clock is ahead of ours: a time of 0 means never there.
+const AHEAD: i64 = 1;
 
 fn host_end(id: PortId) -> u32 {
     HOST_END + u32::from(id.0)
@@ -102,6 +117,7 @@ fn skb(from: PortId, bytes: &[u8], vnet: VnetHeader) -> Option<Packet> {
         packet.context.vlan_proto = tag.tpid.to_be().into();
         packet.context.vlan_tci = tag.tci.into();
     }
+    packet.unfinished = vnet.needs_csum();
     if vnet.is_gso() {
         let known: Option<GsoKind> = vnet.gso_kind();
         known?;
@@ -115,36 +131,32 @@ impl Simulated {
         self.machine.lock().unwrap()
     }
 
-    fn slot(&self, slot: u32) -> Lease {
-        self.machine().lookup(map::LEASES, &slot).unwrap()
+    fn slot<L: FromBytes>(&self, slots: MapId, slot: u32) -> L {
+        self.machine().lookup(slots, &slot).unwrap()
+    }
+
+    fn fill<L: IntoBytes + Immutable>(&self, slots: MapId, slot: u32, lease: &L) {
+        self.machine().insert(slots, &slot, lease);
     }
 }
 
-impl Kernel for Simulated {
+impl Slots<Lease> for Simulated {
     fn fill(&self, slot: u32, lease: &Lease) {
-        assert_eq!(self.slot(slot).open, 0);
-        self.machine().insert(map::LEASES, &slot, lease);
+        assert_eq!(self.slot::<Lease>(map::LEASES, slot).open, 0);
+        self.fill(map::LEASES, slot, lease);
     }
 
     fn close(&self, slot: u32) {
-        let closed = Lease {
-            open: 0,
-            ..self.slot(slot)
-        };
-        self.machine().insert(map::LEASES, &slot, &closed);
+        let lease: Lease = self.slot(map::LEASES, slot);
+        self.fill(map::LEASES, slot, &Lease { open: 0, ..lease });
     }
 
     fn carried(&self, slot: u32) -> Carried {
-        let Lease {
-            frames,
-            bytes,
-            last,
-            ..
-        } = self.slot(slot);
+        let lease: Lease = self.slot(map::LEASES, slot);
         Carried {
-            frames,
-            bytes,
-            last,
+            frames: lease.frames,
+            bytes: lease.bytes,
+            last: lease.last,
         }
     }
 
@@ -156,26 +168,76 @@ impl Kernel for Simulated {
     fn remove(&self, key: &Key) {
         assert!(self.machine().remove(map::KEYS, key));
     }
+}
 
-    fn lock(&self, interface: u32, locked: bool) {
+impl Slots<FlowLease> for Simulated {
+    fn fill(&self, slot: u32, lease: &FlowLease) {
+        assert_eq!(self.slot::<FlowLease>(map::FLOWS, slot).open, 0);
+        self.fill(map::FLOWS, slot, lease);
+    }
+
+    fn close(&self, slot: u32) {
+        let lease: FlowLease = self.slot(map::FLOWS, slot);
+        self.fill(map::FLOWS, slot, &FlowLease { open: 0, ..lease });
+    }
+
+    fn carried(&self, slot: u32) -> Carried {
+        let lease: FlowLease = self.slot(map::FLOWS, slot);
+        Carried {
+            frames: lease.frames,
+            bytes: lease.bytes,
+            last: lease.last,
+        }
+    }
+
+    fn insert(&self, key: &FlowKey, slot: u32) -> bool {
+        self.machine().insert(map::FLOW_KEYS, key, &slot);
+        true
+    }
+
+    fn remove(&self, key: &FlowKey) {
+        assert!(self.machine().remove(map::FLOW_KEYS, key));
+    }
+}
+
+impl Kernel for Simulated {
+    fn said(&self, slot: u32) -> Option<Said> {
+        let lease: FlowLease = self.slot(map::FLOWS, slot);
+        (lease.key.protocol == 6).then_some(lease.said)
+    }
+
+    fn say(&self, slot: u32, said: Said) {
+        let lease: FlowLease = self.slot(map::FLOWS, slot);
+        self.fill(map::FLOWS, slot, &FlowLease { said, ..lease });
+    }
+
+    fn finished(&self, slots: &mut Vec<u32>) {
+        let records = self.machine().records(map::FINISHED);
+        let number = |it: &Vec<u8>| u32::from_ne_bytes(it[..].try_into().unwrap());
+        slots.extend(records.iter().map(number));
+    }
+
+    fn set_port(&self, interface: u32, terms: PortTerms) {
         let mut machine = self.machine();
         let port: Port = machine.lookup(map::PORTS, &interface).unwrap();
-        let locked = locked.into();
-        machine.insert(map::PORTS, &interface, &Port { locked, ..port });
+        let port = Port {
+            locked: terms.locked.into(),
+            gateway: terms.gateway.0,
+            flows: terms.flows.into(),
+            ..port
+        };
+        machine.insert(map::PORTS, &interface, &port);
     }
 
     fn begin(&self, generation: u32) {
         let mut machine = self.machine();
         let terms: Terms = machine.lookup(map::TERMS, &ONLY).unwrap();
         let generation = generation.into();
-        machine.insert(
-            map::TERMS,
-            &ONLY,
-            &Terms {
-                generation,
-                ..terms
-            },
-        );
+        let terms = Terms {
+            generation,
+            ..terms
+        };
+        machine.insert(map::TERMS, &ONLY, &terms);
     }
 
     fn wait(&self) {}

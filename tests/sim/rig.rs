@@ -4,7 +4,7 @@ use crate::repeater::Repeater;
 use dataplane::{
     Explanation, Forwarder, Outlet, Reply, View, explain, explain_reply, sweep_leases,
 };
-use nat::Router;
+use nat::{Outbox, Router};
 use pipeline::{BatchLimits, DropReason, Instant, PortId, PortTotals, Tunnel, WorkerId};
 use port::memory::{self, MemoryConfig, Peer, Spoke};
 use port::{Offloads, Rx};
@@ -76,6 +76,8 @@ pub(crate) struct Rig {
     repeated: Vec<Left>,
     /// How many it carried in all.
     pub(crate) hits: u64,
+    /// Frames that come now were on their way to userspace already.
+    pub(crate) under_way: bool,
     forwarder: Forwarder,
     wires: BTreeMap<PortId, (Far, Box<dyn Rx>)>,
     /// The counters of every port that was ever open: they go on when it opens again.
@@ -90,6 +92,7 @@ impl Rig {
             repeater: None,
             repeated: Vec::new(),
             hits: 0,
+            under_way: false,
             forwarder,
             wires: BTreeMap::new(),
             outlets: BTreeMap::new(),
@@ -112,7 +115,8 @@ impl Rig {
         self.view.generation += 1;
         if let Some(repeater) = &self.repeater {
             repeater.leases.begin(self.view.lease_generation());
-            self.view.lock_hooks();
+            self.view.tell_hooks();
+            self.view.keep_ledger();
         }
     }
 
@@ -122,20 +126,30 @@ impl Rig {
     }
 
     /// Looks after what the kernel repeats, as is done every second.
-    pub(crate) fn sweep(&self, now: Instant) {
+    pub(crate) fn sweep(&mut self, now: Instant) {
         if let Some(repeater) = &self.repeater {
-            sweep_leases(&repeater.leases, &self.view.topology, now);
+            let mut letters = Outbox::default();
+            let View {
+                topology, router, ..
+            } = &self.view;
+            sweep_leases(&repeater.leases, topology, router, now, &mut letters);
+            self.forwarder.post(&self.view, now, letters);
         }
     }
 
     /// These networks and ports, every port open and taking everything.
     pub(crate) fn of(networks: Vec<Network>, ports: Vec<Port>) -> Self {
         let mut rig = Self::new();
-        for port in &ports {
-            rig.open(port.id, MemoryConfig::default());
-        }
-        rig.publish(networks, ports);
+        rig.open_all(networks, ports);
         rig
+    }
+
+    /// Opens these ports, and publishes them.
+    pub(crate) fn open_all(&mut self, networks: Vec<Network>, ports: Vec<Port>) {
+        for port in &ports {
+            self.open(port.id, MemoryConfig::default());
+        }
+        self.publish(networks, ports);
     }
 
     pub(crate) fn publish(&mut self, networks: Vec<Network>, ports: Vec<Port>) {
@@ -262,14 +276,14 @@ impl Rig {
         now: Instant,
     ) {
         let is_repeated = |(bytes, vnet): &&(&[u8], VnetHeader)| {
-            let repeater = self.repeater.as_ref()?;
+            let repeater = self.repeater.as_ref().filter(|_| !self.under_way)?;
             let hook = self.view.outlet(from)?.hook();
             hook.and_then(|_| repeater.repeat(from, bytes, *vnet, now))
         };
         if let [frame] = frames
-            && let Some(port) = is_repeated(&frame)
+            && let Some((port, bytes)) = is_repeated(&frame)
         {
-            let (bytes, vnet) = (frame.0.to_vec(), frame.1);
+            let vnet = frame.1;
             let tunnel = Tunnel::default();
             self.repeated.push(Left {
                 port,

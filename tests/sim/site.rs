@@ -193,12 +193,21 @@ impl Site {
         self.rig_with(|_| {})
     }
 
+    /// A rig with a kernel in front of its ports.
+    pub(crate) fn repeating(&self) -> Rig {
+        self.fit(Rig::repeating(), |_| {})
+    }
+
     /// A rig whose ports are spoilt.
     pub(crate) fn rig_with(&self, spoil: impl FnOnce(&mut [Port])) -> Rig {
+        self.fit(Rig::new(), spoil)
+    }
+
+    fn fit(&self, mut rig: Rig, spoil: impl FnOnce(&mut [Port])) -> Rig {
         let networks = [WEB, DB, UP, HOST].map(network).into();
         let mut ports = GUESTS.map(|guest| Port::plain(guest.port, guest.network));
         spoil(&mut ports);
-        let mut rig = Rig::of(networks, ports.into());
+        rig.open_all(networks, ports.into());
         rig.route(self.router());
         rig
     }

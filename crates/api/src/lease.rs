@@ -1,11 +1,12 @@
 //! Decisions that the kernel repeats.
 
-use crate::{Mac, Name, VlanId};
+use crate::{IpProtocol, Mac, Name, NatTuple, VlanId};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use utoipa::ToSchema;
 
-/// A decision about switched frames that the kernel repeats, until it is taken back.
+/// A decision that the kernel repeats, until it is taken back: about switched frames, or about one direction of
+/// a connection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lease {
     /// The network.
@@ -19,14 +20,30 @@ pub struct Lease {
     /// Their sender's IP address, where the port is locked to its addresses.
     #[schema(value_type = Option<String>)]
     pub source: Option<IpAddr>,
-    /// Their receiver's MAC address.
+    /// Their receiver's MAC address, as they leave.
     pub receiver: Mac,
     /// The port that the forwarding database sends them to.
     pub to: Name,
+    /// The connection, where they are routed, translated or asked of rules.
+    pub flow: Option<LeasedFlow>,
     /// Their ethertype.
     pub ethertype: u16,
     /// Frames that the kernel carried by it. A superframe is one.
     pub frames: u64,
     /// Their bytes.
     pub bytes: u64,
+}
+
+/// One direction of a connection that the kernel repeats.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LeasedFlow {
+    /// The protocol's number.
+    #[schema(value_type = u8)]
+    pub protocol: IpProtocol,
+    /// The addresses of its packets as they come.
+    pub arrives: NatTuple,
+    /// The addresses as they leave.
+    pub leaves: NatTuple,
+    /// The network that they leave into.
+    pub into: Name,
 }

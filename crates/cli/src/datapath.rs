@@ -4,6 +4,7 @@ use crate::failure::Failure;
 use crate::output::{Output, table, word};
 use api::{Client, Lease};
 use std::io::Write;
+use std::net::SocketAddr;
 
 /// Decisions that the kernel repeats.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -37,35 +38,66 @@ fn shown(leases: &[Lease]) -> String {
             lease.vlan.to_string(),
             lease.from.to_string(),
             lease.sender.to_string(),
-            word(lease.source),
+            source(lease),
             lease.receiver.to_string(),
+            word(
+                lease
+                    .flow
+                    .as_ref()
+                    .map(|flow| changed(flow.arrives.dst, flow.leaves.dst)),
+            ),
             lease.to.to_string(),
-            protocol(lease.ethertype),
+            protocol(lease),
             lease.frames.to_string(),
             lease.bytes.to_string(),
         ]
     };
     let head = [
-        "NETWORK", "VLAN", "FROM", "SENDER", "SOURCE", "RECEIVER", "TO", "PROTOCOL", "FRAMES",
+        "NETWORK",
+        "VLAN",
+        "FROM",
+        "SENDER",
+        "SOURCE",
+        "RECEIVER",
+        "DESTINATION",
+        "TO",
+        "PROTOCOL",
+        "FRAMES",
         "BYTES",
     ];
     table(head, leases.iter().map(row))
 }
 
-/// The name of what an ethertype stands for.
-fn protocol(ethertype: u16) -> String {
-    match ethertype {
-        0x0800 => "ipv4".to_owned(),
-        0x0806 => "arp".to_owned(),
-        0x86dd => "ipv6".to_owned(),
-        other => format!("{other:#06x}"),
+fn source(lease: &Lease) -> String {
+    match &lease.flow {
+        Some(flow) => changed(flow.arrives.src, flow.leaves.src),
+        None => word(lease.source),
+    }
+}
+
+/// An address as it comes, and as which it leaves.
+fn changed(arrives: SocketAddr, leaves: SocketAddr) -> String {
+    if arrives == leaves {
+        return arrives.to_string();
+    }
+    format!("{arrives} as {leaves}")
+}
+
+/// The name of the protocol, or of what an ethertype stands for.
+fn protocol(lease: &Lease) -> String {
+    match (&lease.flow, lease.ethertype) {
+        (Some(flow), _) => flow.protocol.to_string(),
+        (None, 0x0800) => "ipv4".to_owned(),
+        (None, 0x0806) => "arp".to_owned(),
+        (None, 0x86dd) => "ipv6".to_owned(),
+        (None, other) => format!("{other:#06x}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use api::VlanId;
+    use api::{IpProtocol, LeasedFlow, NatTuple, VlanId};
 
     #[test]
     fn a_lease_is_a_line() {
@@ -77,15 +109,36 @@ mod tests {
             source: source.map(|ip| ip.parse().unwrap()),
             receiver: "02:00:00:00:00:0b".parse().unwrap(),
             to: "db".parse().unwrap(),
+            flow: None,
             ethertype,
             frames: 3,
             bytes: 180,
         };
+        let tuple = |src: &str, dst: &str| NatTuple {
+            src: src.parse().unwrap(),
+            dst: dst.parse().unwrap(),
+        };
+        let translated = Lease {
+            flow: Some(LeasedFlow {
+                protocol: IpProtocol::TCP,
+                arrives: tuple("10.1.0.2:4000", "198.51.100.9:80"),
+                leaves: tuple("198.51.100.1:5000", "198.51.100.9:80"),
+                into: "uplink".parse().unwrap(),
+            }),
+            ..lease(0x0800, Some("10.1.0.2"))
+        };
         assert_eq!(
             shown(&[lease(0x0800, Some("10.1.0.2")), lease(0x88b5, None)]),
-            "NETWORK  VLAN  FROM  SENDER             SOURCE    RECEIVER           TO  PROTOCOL  FRAMES  BYTES\n\
-             blue     1     web   02:00:00:00:00:0a  10.1.0.2  02:00:00:00:00:0b  db  ipv4      3       180\n\
-             blue     1     web   02:00:00:00:00:0a  -         02:00:00:00:00:0b  db  0x88b5    3       180\n"
+            "NETWORK  VLAN  FROM  SENDER             SOURCE    RECEIVER           DESTINATION  TO  PROTOCOL  FRAMES  BYTES\n\
+             blue     1     web   02:00:00:00:00:0a  10.1.0.2  02:00:00:00:00:0b  -            db  ipv4      3       180\n\
+             blue     1     web   02:00:00:00:00:0a  -         02:00:00:00:00:0b  -            db  0x88b5    3       180\n"
+        );
+        let shown = shown(&[translated]);
+        assert!(
+            shown.ends_with(
+                "10.1.0.2:4000 as 198.51.100.1:5000  02:00:00:00:00:0b  198.51.100.9:80  db  tcp       3       180\n"
+            ),
+            "{shown}"
         );
     }
 }

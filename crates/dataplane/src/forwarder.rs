@@ -5,7 +5,7 @@
 //! wait. It asks once a batch whether anybody watches: where nobody does, no record is made.
 
 use crate::finish::{self, Scratch};
-use crate::offers::{Offers, vlan};
+use crate::offers::{Carried, Offers, vlan};
 use crate::process::Outcome;
 use crate::view::{Hook, Outlet, View};
 use nat::{Outbox, Post, Rewrite};
@@ -128,6 +128,12 @@ impl Forwarder {
         self.deliver(Moment::new(view, now));
     }
 
+    /// Sends what the router had to say elsewhere.
+    pub fn post(&mut self, view: &View, now: Instant, letters: Outbox) {
+        self.lane.outbox = letters;
+        self.deliver(Moment::new(view, now));
+    }
+
     /// Returns whether decisions wait for the end of a round, to be lent to the kernel.
     #[must_use]
     pub fn has_offers(&self) -> bool {
@@ -151,11 +157,12 @@ impl Forwarder {
             frame.id = lane.next_id();
             counters.count_rx(frame.len());
             let outcome = lane.pass(&mut frame, Source::Port(from), counters, moment);
-            if let Some(hook) = inlet.hook() {
+            if let (Some(hook), Ok(outcome)) = (inlet.hook(), &outcome) {
                 lane.offer(outcome, &frame, (from, hook), moment);
             }
         }
         self.deliver(moment);
+        moment.view.take_back();
     }
 
     /// Sends what the router had to say, and carries on what it had held; then makes it due for what
@@ -229,16 +236,23 @@ impl Lane {
     /// each frame.
     fn offer(
         &mut self,
-        outcome: Result<Outcome, DropReason>,
+        outcome: &Outcome,
         frame: &Frame<'_>,
-        from: (PortId, &Hook),
+        (from, hook): (PortId, &Hook),
         moment: Moment<'_>,
     ) {
-        if let Ok(Outcome::Switched(Forward::Unicast(to))) = outcome
-            && !moment.watched
-        {
-            self.offers.offer(moment.view, from, frame, to, &self.out);
+        if moment.watched {
+            return;
         }
+        let carried = Carried {
+            view: moment.view,
+            from,
+            hook,
+            frame,
+            out: &self.out,
+            now: moment.now,
+        };
+        self.offers.offer(carried, outcome);
     }
 
     /// Carries one frame, and offers its record to everybody who watches.

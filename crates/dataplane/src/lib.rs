@@ -19,6 +19,7 @@ mod forwarder;
 mod offers;
 mod parse;
 mod process;
+mod sweep;
 #[allow(unsafe_code, reason = "an allocator cannot be written without")]
 mod sys;
 mod view;
@@ -26,15 +27,15 @@ mod worker;
 
 pub use explain::{Explanation, Reply, explain, explain_reply};
 pub use forwarder::Forwarder;
-pub use offers::sweep as sweep_leases;
 pub use process::{Line, Outcome};
+pub use sweep::sweep as sweep_leases;
 pub use sys::HugePages;
 pub use view::{Counted, Hook, Outlet, View};
 
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use lease::Leases;
-use nat::Router;
+use nat::{Outbox, Router};
 use nix::sys::eventfd::EventFd;
 use observe::Watch;
 use pipeline::{BatchLimits, Instant, PortId, PortTotals, Tunnel, WorkerId};
@@ -205,6 +206,7 @@ impl Dataplane {
         }
         let counted = outlet.counted().clone();
         self.replace(|view| view.with_outlet(id, Some(Arc::new(outlet))));
+        self.published.load().tell_hooks();
         for (worker, rx) in home.into_iter().zip(port.queues) {
             self.workers[worker.index()].tell(Command::Add(id, rx));
         }
@@ -237,7 +239,8 @@ impl Dataplane {
         let is_new = !Arc::ptr_eq(&self.published.load().router, &router);
         let live = Arc::clone(&router.live);
         self.replace(|view| view.with_configuration(topology, router));
-        self.published.load().lock_hooks();
+        self.published.load().tell_hooks();
+        self.published.load().keep_ledger();
         if is_new {
             live.due.now();
             self.workers[0].wake();
@@ -250,6 +253,7 @@ impl Dataplane {
         let _replacing = self.replacing();
         if self.leases.set(Arc::clone(&leases)).is_ok() {
             self.replace(|view| view.clone().with_leases(Some(leases)));
+            self.published.load().keep_ledger();
         }
     }
 
@@ -262,10 +266,21 @@ impl Dataplane {
         }
     }
 
+    /// Takes back from the kernel what rests on connections that are over. Workers do so after each batch, so
+    /// this is for whoever ends connections.
+    pub fn take_back(&self) {
+        self.published.load().take_back();
+    }
+
     /// Looks after what the kernel repeats: see [`sweep_leases`].
     pub fn sweep_leases(&self) {
         if let Some(leases) = self.leases() {
-            sweep_leases(leases, &self.topology(), self.now());
+            let mut letters = Outbox::default();
+            let (topology, router) = (self.topology(), self.router());
+            sweep_leases(leases, &topology, &router, self.now(), &mut letters);
+            if !letters.is_empty() {
+                self.workers[0].tell(Command::Post(letters));
+            }
         }
     }
 

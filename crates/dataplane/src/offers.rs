@@ -4,12 +4,14 @@
 //! overtake them. So an offer waits until a round of the worker found the queue empty, and only then becomes a
 //! lease; a queue that never is empty is not waited for long.
 
+use crate::process::Outcome;
+use crate::sweep::is_at;
 use crate::view::{Hook, View};
-use lease::{Basis, Key, Lease, Leases, Way};
-use pipeline::{Frame, Instant, Location, PortId};
-use switch::fdb::Lookup;
-use switch::{Network, Outputs, Topology, VlanMode};
-use wire::{MacAddr, VlanId, VlanTag};
+use lease::{Basis, Change, Flow, FlowKey, Key, Lease, Leases, Out, Station, ends};
+use nat::{Arrival, Rewrite};
+use pipeline::{Frame, Instant, Location, NetworkId, PortId};
+use switch::{Forward, Ingress, Outputs, VlanMode};
+use wire::{Headers, MacAddr, VlanId, VlanTag};
 
 /// The offers of one worker.
 #[derive(Debug, Default)]
@@ -20,17 +22,39 @@ pub(crate) struct Offers {
 
 #[derive(Debug)]
 struct Offer {
-    lease: Lease,
-    basis: Basis,
+    decision: Decision,
+    /// The port that the frame came from.
+    from: PortId,
     /// The round in which it was made, and the last one in which its queue had frames.
     made: u64,
     served: u64,
+}
+
+/// A decision that can be repeated.
+#[derive(Debug)]
+enum Decision {
+    Switched(Lease, Basis),
+    Flow(Box<Flow>),
 }
 
 /// Offers that wait at once. More come again with their next frame.
 const MOST: usize = 64;
 /// Rounds after which an offer waits no longer: 64 rounds carry more than a queue holds.
 const PATIENCE: u64 = 64;
+
+/// A frame that was carried.
+#[derive(Clone, Copy)]
+pub(crate) struct Carried<'a> {
+    pub(crate) view: &'a View,
+    /// The port that it came from.
+    pub(crate) from: PortId,
+    pub(crate) hook: &'a Hook,
+    /// The frame as it left.
+    pub(crate) frame: &'a Frame<'a>,
+    /// Its copies.
+    pub(crate) out: &'a Outputs,
+    pub(crate) now: Instant,
+}
 
 impl Offers {
     pub(crate) fn is_empty(&self) -> bool {
@@ -40,129 +64,226 @@ impl Offers {
     /// Notes that the queue of a port had frames in this round.
     pub(crate) fn served(&mut self, port: PortId) {
         for offer in &mut self.waiting {
-            if offer.basis.from == port {
+            if offer.from == port {
                 offer.served = self.round;
             }
         }
     }
 
-    /// Offers what was decided about `frame`, which came from the port `from` and went to `to`, if the kernel
-    /// can do the same.
-    pub(crate) fn offer(
-        &mut self,
-        view: &View,
-        (from, hook): (PortId, &Hook),
-        frame: &Frame<'_>,
-        to: Location,
-        out: &Outputs,
-    ) {
+    /// Offers what was decided about a frame, if the kernel can do the same.
+    pub(crate) fn offer(&mut self, carried: Carried<'_>, outcome: &Outcome) {
         if self.waiting.len() >= MOST {
             return;
         }
-        let Some((lease, basis)) = switched(view, (from, hook), frame, to, out) else {
-            return;
+        let decision = match outcome {
+            Outcome::Switched(Forward::Unicast(to)) => carried.path(*to).and_then(|path| {
+                if path.is_judged() {
+                    let headers = Headers::parse(carried.frame.bytes()).ok()?;
+                    self.flow(&path, &headers, None)
+                } else {
+                    self.switched(&path)
+                }
+            }),
+            Outcome::Routed {
+                network,
+                forward: Forward::Unicast(to),
+                rewrite,
+                headers,
+            } => carried
+                .path(*to)
+                .and_then(|path| self.flow(&path, headers, Some((*network, rewrite)))),
+            Outcome::Switched(_) | Outcome::Routed { .. } | Outcome::Taken => None,
         };
-        if self.waiting.iter().all(|it| it.lease.key != lease.key) {
+        if let Some(decision) = decision {
             let (made, served) = (self.round, self.round);
             self.waiting.push(Offer {
-                lease,
-                basis,
+                decision,
+                from: carried.from,
                 made,
                 served,
             });
         }
     }
 
+    /// The lease for a frame that was switched, unless it waits already.
+    fn switched(&self, path: &Path<'_>) -> Option<Decision> {
+        let (lease, basis) = path.switched()?;
+        let waits =
+            |it: &Offer| matches!(&it.decision, Decision::Switched(it, _) if it.key == lease.key);
+        let waits = self.waiting.iter().any(waits);
+        (!waits).then_some(Decision::Switched(lease, basis))
+    }
+
+    /// The lease for a frame whose connection was looked at, unless it waits already.
+    fn flow(
+        &self,
+        path: &Path<'_>,
+        headers: &Headers,
+        routed: Option<(NetworkId, &Rewrite)>,
+    ) -> Option<Decision> {
+        let key = path.flow_key(headers)?;
+        let waits = |it: &Offer| matches!(&it.decision, Decision::Flow(it) if it.key == key);
+        if self.waiting.iter().any(waits) {
+            return None;
+        }
+        let flow = path.flow(key, headers, routed)?;
+        Some(Decision::Flow(Box::new(flow)))
+    }
+
     /// Ends a round: lends what waited long enough.
     pub(crate) fn end_round(&mut self, view: &View, leases: &Leases, now: Instant) {
         let round = self.round;
         self.round += 1;
+        let tables = &view.router.live.tables;
+        let holds = |basis: &Basis| {
+            let both = [basis.sender, basis.receiver];
+            both.iter().all(|it| is_at(&view.topology, it, now))
+        };
         self.waiting.retain(|offer| {
             if offer.served == round && round - offer.made < PATIENCE {
                 return true;
             }
-            let Offer { lease, basis, .. } = offer;
-            let ends = [lease.key.from, lease.key.to].map(MacAddr);
-            leases.lend(lease, *basis, || holds(&view.topology, basis, ends, now));
+            match &offer.decision {
+                Decision::Switched(lease, basis) => leases.lend(lease, *basis, || holds(basis)),
+                Decision::Flow(flow) => leases.lend_flow(flow, tables, now, holds),
+            };
             false
         });
     }
 }
 
-/// Returns the lease for a frame that was switched from one port to another: none where the kernel could do
-/// less, or another thing, than was done.
-fn switched(
-    view: &View,
-    (from, hook): (PortId, &Hook),
-    frame: &Frame<'_>,
-    to: Location,
-    out: &Outputs,
-) -> Option<(Lease, Basis)> {
-    let receiver = view.outlet(to.port)?.hook()?;
-    let ingress = view.topology.ingress(from, frame.tunnel).ok()?;
-    let (port, network) = (ingress.port, ingress.network);
-    // One copy, in the form in which it came: no mirror, no tag pushed or popped.
-    let &[copy] = &out.transmits[..] else {
-        return None;
-    };
-    if copy.port != to.port || copy.form != out.arrived {
-        return None;
-    }
-    let limited = !port.sends.is_unlimited() || {
-        let receiver = view.topology.port(to.port)?;
-        !receiver.receives.is_unlimited()
-    };
-    if limited || view.router.judges(network.id) {
-        return None;
-    }
-    let (bytes, locked) = (frame.bytes(), port.lock.is_some());
-    let key = Key::of(bytes, hook.interface, view.lease_generation(), locked)?;
-    // The container's own address: there is nobody behind its interface whom the kernel must ask.
-    let way = if receiver.mac.0 == key.to {
-        Way::Peer
-    } else {
-        Way::Out
-    };
-    let lease = Lease::new(key, receiver.interface, way, network.mtu.into());
-    let tag = *bytes[12..].first_chunk::<4>()?;
-    let basis = Basis {
-        network: network.id,
-        vlan: vlan(&port.vlan, tag)?,
-        from,
-        to: to.port,
-    };
-    Some((lease, basis))
+/// The way of a frame that went from one hook to another one, in one copy and in the form in which it came, at
+/// no port with limits.
+struct Path<'a> {
+    carried: Carried<'a>,
+    ingress: Ingress<'a>,
+    to: PortId,
+    receiver: &'a Hook,
 }
 
-/// Looks after what the kernel repeats: its senders are remembered, and a lease ends whose sender or receiver
-/// is not where it was any more. To be called every second, and by no worker: it may wait for the kernel.
-pub fn sweep(leases: &Leases, topology: &Topology, now: Instant) {
-    leases.sweep(|held, is_used| {
-        let Some(network) = topology.network(held.basis.network) else {
-            return false;
+impl<'a> Carried<'a> {
+    /// `None` where the kernel could do less, or another thing, than was done.
+    fn path(self, to: Location) -> Option<Path<'a>> {
+        let Carried { view, out, .. } = self;
+        let receiver = view.outlet(to.port)?.hook()?;
+        let ingress = view.topology.ingress(self.from, self.frame.tunnel).ok()?;
+        // No mirror, no tag pushed or popped.
+        let &[copy] = &out.transmits[..] else {
+            return None;
         };
-        let Basis { vlan, from, to, .. } = held.basis;
-        let stays = is_at(network, vlan, held.sender(), from, now);
-        if is_used && stays {
-            // Nothing but its age changes.
-            let _ = network.fdb.learn(vlan, held.sender(), from.into(), now);
+        if copy.port != to.port || copy.form != out.arrived {
+            return None;
         }
-        stays && is_at(network, vlan, held.receiver(), to, now)
-    });
-    leases.settle();
+        let egress = view.topology.port(to.port)?;
+        let is_free = ingress.port.sends.is_unlimited() && egress.receives.is_unlimited();
+        is_free.then_some(Path {
+            carried: self,
+            ingress,
+            to: to.port,
+            receiver,
+        })
+    }
 }
 
-/// Returns whether a lease's sender and receiver are where they were.
-fn holds(topology: &Topology, basis: &Basis, [from, to]: [MacAddr; 2], now: Instant) -> bool {
-    topology.network(basis.network).is_some_and(|network| {
-        is_at(network, basis.vlan, from, basis.from, now)
-            && is_at(network, basis.vlan, to, basis.to, now)
-    })
-}
+impl Path<'_> {
+    /// Whether rules about connections were asked.
+    fn is_judged(&self) -> bool {
+        self.carried.view.router.judges(self.ingress.network.id)
+    }
 
-fn is_at(network: &Network, vlan: VlanId, mac: MacAddr, port: PortId, now: Instant) -> bool {
-    let found = network.fdb.lookup(vlan, mac, now);
-    matches!(found, Lookup::Found { at, .. } if at.port == port)
+    fn switched(&self) -> Option<(Lease, Basis)> {
+        let Carried {
+            view, frame, hook, ..
+        } = self.carried;
+        let (bytes, locked) = (frame.bytes(), self.ingress.port.lock.is_some());
+        let key = Key::of(bytes, hook.interface, view.lease_generation(), locked)?;
+        let way = self.receiver.way(MacAddr(key.to));
+        let mtu = self.ingress.network.mtu.into();
+        let lease = Lease::new(key, self.receiver.interface, way, mtu);
+        let vlan = vlan(&self.ingress.port.vlan, *bytes[12..].first_chunk()?)?;
+        let basis = Basis {
+            sender: self.sender(vlan, MacAddr(key.from)),
+            receiver: Station {
+                mac: MacAddr(key.to),
+                port: self.to,
+                ..self.sender(vlan, MacAddr(key.from))
+            },
+        };
+        Some((lease, basis))
+    }
+
+    fn sender(&self, vlan: VlanId, mac: MacAddr) -> Station {
+        Station {
+            network: self.ingress.network.id,
+            vlan,
+            mac,
+            port: self.carried.from,
+        }
+    }
+
+    fn flow_key(&self, headers: &Headers) -> Option<FlowKey> {
+        let Carried { view, hook, .. } = self.carried;
+        FlowKey::of(view.lease_generation(), hook.interface, headers)
+    }
+
+    fn flow(
+        &self,
+        key: FlowKey,
+        headers: &Headers,
+        routed: Option<(NetworkId, &Rewrite)>,
+    ) -> Option<Flow> {
+        let Carried {
+            view,
+            from,
+            frame,
+            now,
+            ..
+        } = self.carried;
+        let arrival = Arrival {
+            network: self.ingress.network.id,
+            from,
+            frame,
+            headers,
+        };
+        let decision = nat::repeatable(&view.router, &arrival, routed, now).ok()?;
+        if !view.leases()?.is_worth(decision.packets) {
+            return None;
+        }
+        let tag = headers.outer.map_or([0; 4], VlanTag::to_bytes);
+        let vlan = vlan(&self.ingress.port.vlan, tag)?;
+        let sender = self.sender(vlan, headers.src);
+        let receiver = match routed {
+            None => Station {
+                mac: headers.dst,
+                port: self.to,
+                ..sender
+            },
+            // A tag would have to be another one there.
+            Some(_) if headers.outer.is_some() => return None,
+            Some((into, rewrite)) => Station {
+                network: into,
+                vlan: view.topology.gateway(into)?.1.vlan,
+                mac: rewrite.dst_mac,
+                port: self.to,
+            },
+        };
+        let out = Out {
+            interface: self.receiver.interface,
+            way: self.receiver.way(receiver.mac),
+            mtu: view.topology.network(receiver.network)?.mtu.into(),
+        };
+        Some(Flow {
+            key,
+            out,
+            change: routed.map(|(_, rewrite)| Change {
+                to: rewrite.dst_mac,
+                from: rewrite.src_mac,
+                ends: rewrite.outer.map(|it| ends(it.src, it.dst)),
+            }),
+            basis: Basis { sender, receiver },
+            decision,
+        })
+    }
 }
 
 /// The VLAN in which a frame is, if it is admitted, whose four bytes after the addresses are `tag`.

@@ -7,14 +7,13 @@
 
 use crate::process::Line;
 use arc_swap::ArcSwap;
-use lease::{Leases, Share};
-use nat::{Outbox, Router};
+use lease::{Leases, PortTerms, Share, Way};
+use nat::{Ledger, Outbox, Router};
 use observe::{Watch, Watches};
-use pipeline::{Context, DropReason, PortCounters, PortId, PortTotals, WorkerId};
+use pipeline::{Context, DropReason, PortCounters, PortId, PortTotals, Tunnel, WorkerId};
 use port::Tx;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use switch::{Outputs, Topology};
+use std::sync::{Arc, Mutex};
+use switch::{Ingress, Outputs, Topology};
 use wire::MacAddr;
 
 /// An open port, as every worker sees it.
@@ -32,27 +31,38 @@ pub struct Outlet {
 pub struct Hook {
     /// The number of the interface at which the program hangs.
     pub interface: u32,
-    /// The MAC address of the interface at the other end.
-    pub mac: MacAddr,
-    /// Whether the program takes the port for locked, as it does at first.
-    locked: AtomicBool,
+    /// The MAC address of the interface at the other end; none beside a NIC.
+    pub mac: Option<MacAddr>,
+    /// The terms that the program was told last.
+    told: Mutex<Option<PortTerms>>,
 }
 
 impl Hook {
     /// The program at `interface`, whose other end has the address `mac`.
     #[must_use]
-    pub const fn new(interface: u32, mac: MacAddr) -> Self {
+    pub const fn new(interface: u32, mac: Option<MacAddr>) -> Self {
         Self {
             interface,
             mac,
-            locked: AtomicBool::new(true),
+            told: Mutex::new(None),
         }
     }
 
-    /// Tells the program whether the port is locked, if it does not know yet.
-    pub(crate) fn lock(&self, locked: bool, leases: &Leases) {
-        if self.locked.swap(locked, Relaxed) != locked {
-            leases.lock(self.interface, locked);
+    /// Tells the program what the port is like, if it does not know yet.
+    fn tell(&self, terms: PortTerms, leases: &Leases) {
+        let mut told = self.told.lock().expect("no code that holds it panics");
+        if told.replace(terms) != Some(terms) {
+            leases.set_port(self.interface, terms);
+        }
+    }
+
+    /// How a frame to `mac` goes to the interface at the other end. For its own address there is nobody behind
+    /// it whom the kernel must ask.
+    pub(crate) fn way(&self, mac: MacAddr) -> Way {
+        if self.mac == Some(mac) {
+            Way::Peer
+        } else {
+            Way::Out
         }
     }
 }
@@ -192,6 +202,25 @@ impl View {
         self.leases.as_deref()
     }
 
+    /// Takes back from the kernel what rests on connections that are over.
+    #[inline]
+    pub(crate) fn take_back(&self) {
+        let tables = &self.router.live.tables;
+        if tables.has_over()
+            && let Some(leases) = self.leases()
+        {
+            leases.take_back(tables);
+        }
+    }
+
+    /// Lets the table of connections ask the book of leases what was carried.
+    pub fn keep_ledger(&self) {
+        if let Some(leases) = &self.leases {
+            let ledger: Arc<dyn Ledger> = Arc::clone(leases) as _;
+            self.router.live.tables.keep_ledger(&ledger);
+        }
+    }
+
     /// The open port `id`.
     #[must_use]
     pub fn outlet(&self, id: PortId) -> Option<&Arc<Outlet>> {
@@ -205,17 +234,25 @@ impl View {
             .filter_map(|(id, outlet)| Some((id, outlet.as_ref()?)))
     }
 
-    /// Tells the kernel which ports are locked to their addresses. Until it knows, their frames stay with the
-    /// workers.
-    pub fn lock_hooks(&self) {
+    /// Tells the kernel what the ports with hooks are like. Until it knows, their frames stay with the workers.
+    pub fn tell_hooks(&self) {
         let Some(leases) = self.leases() else {
             return;
         };
         for (id, outlet) in self.outlets() {
-            if let (Some(hook), Some(port)) = (outlet.hook(), self.topology.port(id)) {
-                hook.lock(port.lock.is_some(), leases);
+            if let (Some(hook), Some(terms)) = (outlet.hook(), self.terms(id)) {
+                hook.tell(terms, leases);
             }
         }
+    }
+
+    fn terms(&self, id: PortId) -> Option<PortTerms> {
+        let Ingress { port, network, .. } = self.topology.ingress(id, Tunnel::default()).ok()?;
+        Some(PortTerms {
+            locked: port.lock.is_some(),
+            gateway: network.gateway.map_or(MacAddr::ZERO, |it| it.mac),
+            flows: self.router.judges(network.id),
+        })
     }
 
     /// The workers that own the queues of open ports, one for each queue.

@@ -13,6 +13,7 @@ use crate::view::{Published, View};
 use crate::{Config, Error, Event};
 use arc_swap::Cache;
 use crossbeam::channel::{Receiver, Sender};
+use nat::Outbox;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use pipeline::{Instant, PortId, WorkerId};
@@ -28,6 +29,8 @@ pub(crate) enum Command {
     Add(PortId, Box<dyn Rx>),
     /// Let go of every queue of a port.
     Remove(PortId),
+    /// Send what the router had to say elsewhere.
+    Post(Outbox),
     /// Answer once every earlier command is done and the newest view is in use.
     Sync(Sender<()>),
     /// End.
@@ -248,6 +251,10 @@ impl Worker {
                     while let Some(index) = self.queues.iter().position(held) {
                         self.close(index);
                     }
+                }
+                Command::Post(letters) => {
+                    let view = self.view.load();
+                    self.forwarder.post(view, self.now, letters);
                 }
                 Command::Sync(done) => {
                     self.view.load();

@@ -31,6 +31,23 @@ pub fn ends(src: TransportAddr, dst: TransportAddr) -> Ends {
     ends
 }
 
+/// The source and the destination of which [`ends`] are, of IPv4 or of IPv6.
+fn addresses(ends: &Ends, is_v4: bool) -> [TransportAddr; 2] {
+    let length = if is_v4 { 4 } else { 16 };
+    let address = |at: usize| match is_v4 {
+        true => IpAddr::from(take::<4>(ends, at)),
+        false => IpAddr::from(take::<16>(ends, at)),
+    };
+    [0, 1].map(|end| {
+        let port = u16::from_be_bytes(take(ends, 2 * length + 2 * end));
+        TransportAddr::new(address(length * end), port)
+    })
+}
+
+fn take<const N: usize>(ends: &Ends, at: usize) -> [u8; N] {
+    std::array::from_fn(|index| ends[at + index])
+}
+
 /// Everything that the pipeline read for a decision about a packet of TCP or UDP, but what the program reads
 /// itself: that the packet is whole and sound, has hops left, and opens, ends or resets nothing. Up to the
 /// VLAN as [`Key`](crate::Key).
@@ -225,6 +242,22 @@ pub struct Change {
 }
 
 impl FlowLease {
+    /// The source and the destination of its packets as they come.
+    #[must_use]
+    pub fn arrives(&self) -> [TransportAddr; 2] {
+        addresses(&self.key.ends, self.is_v4())
+    }
+
+    /// The source and the destination of its packets as they leave.
+    #[must_use]
+    pub fn leaves(&self) -> [TransportAddr; 2] {
+        addresses(&self.ends, self.is_v4())
+    }
+
+    fn is_v4(&self) -> bool {
+        self.key.ethertype == [0x08, 0x00]
+    }
+
     /// A lease that holds from the start, without a frame yet. `change` is `None` for a frame that stays in its
     /// network.
     #[must_use]
@@ -348,6 +381,14 @@ mod tests {
         let vlan = VlanId::new(5).unwrap();
         let key = of(&link().vlan(vlan).ipv6(a, b).udp(1, 2, &[])).unwrap();
         assert_eq!((key.ethertype, key.vlan), ([0x86, 0xdd], 5 | TAGGED));
+        let out = Out {
+            interface: 1,
+            way: crate::Way::Out,
+            mtu: 1500,
+        };
+        let lease = FlowLease::new(key, out, None, Direction::NONE);
+        let both = [(a, 1), (b, 2)].map(|(ip, port)| TransportAddr::new(ip.into(), port));
+        assert_eq!((lease.arrives(), lease.leaves()), (both, both));
         assert_eq!(
             key.ends[12..],
             [&[0, 0, 0, 1][..], &b.octets(), &[0, 1, 0, 2]].concat()

@@ -1,7 +1,10 @@
 //! Requests to the kernel, or to whoever stands for it in a test.
 
-use crate::{Key, Lease};
+use crate::{FlowKey, FlowLease, Key, Lease, Said};
 use std::fmt::Debug;
+use std::hash::Hash;
+use wire::MacAddr;
+use zerocopy::FromZeros;
 
 /// Counters of a lease.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -14,10 +17,60 @@ pub struct Carried {
     pub last: u64,
 }
 
-/// The maps of the [`program`](crate::program::program). Any thread may call.
-pub trait Kernel: Debug + Send + Sync {
-    /// Fills a closed slot and opens it.
-    fn fill(&self, slot: u32, lease: &Lease);
+/// A kind of lease: what fills a slot. All zeroes are a closed one.
+pub trait Lent: Debug + Copy + FromZeros {
+    /// That by which it is found.
+    type Key: Debug + Copy + Eq + Hash;
+
+    /// Its key.
+    fn key(&self) -> &Self::Key;
+
+    /// The generation of decisions that it is of.
+    fn generation(&self) -> u32;
+
+    /// Returns whether a frame goes the same way by both.
+    fn is_same_way(&self, other: &Self) -> bool;
+}
+
+impl Lent for Lease {
+    type Key = Key;
+
+    fn key(&self) -> &Key {
+        &self.key
+    }
+
+    fn generation(&self) -> u32 {
+        self.key.generation
+    }
+
+    fn is_same_way(&self, other: &Self) -> bool {
+        [self.out, self.way, self.mtu] == [other.out, other.way, other.mtu]
+    }
+}
+
+impl Lent for FlowLease {
+    type Key = FlowKey;
+
+    fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    fn generation(&self) -> u32 {
+        self.key.generation
+    }
+
+    fn is_same_way(&self, other: &Self) -> bool {
+        [self.out, self.way, self.mtu] == [other.out, other.way, other.mtu]
+            && [self.to, self.from] == [other.to, other.from]
+            && self.ends == other.ends
+            && self.changes == other.changes
+    }
+}
+
+/// The slots of a kind of lease, and the keys that lead to them. Any thread may call.
+pub trait Slots<L: Lent>: Debug + Send + Sync {
+    /// Fills a closed slot, which opens with the lease.
+    fn fill(&self, slot: u32, lease: &L);
 
     /// Closes a slot: its lease is taken back at once. Its counters stay.
     fn close(&self, slot: u32);
@@ -26,14 +79,37 @@ pub trait Kernel: Debug + Send + Sync {
     fn carried(&self, slot: u32) -> Carried;
 
     /// Leads a key to a slot. Returns false where there is no room.
-    fn insert(&self, key: &Key, slot: u32) -> bool;
+    fn insert(&self, key: &L::Key, slot: u32) -> bool;
 
-    /// Forgets a key.
-    fn remove(&self, key: &Key);
+    /// Forgets a key, if it is there.
+    fn remove(&self, key: &L::Key);
+}
 
-    /// Says whether the port at an interface is locked to its addresses. While that differs from what a
-    /// lease was lent by, the lease is not found.
-    fn lock(&self, interface: u32, locked: bool);
+/// The terms of a port: what the program has to know of it beside its leases.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PortTerms {
+    /// Whether it is locked to its addresses.
+    pub locked: bool,
+    /// The MAC address of the router there; zeroes where there is none.
+    pub gateway: MacAddr,
+    /// Whether its network has rules about connections.
+    pub flows: bool,
+}
+
+/// The maps of the [`program`](crate::program::program). Any thread may call.
+pub trait Kernel: Slots<Lease> + Slots<FlowLease> {
+    /// Returns the figures that the sender of a flow of TCP has said; `None` where it is none.
+    fn said(&self, slot: u32) -> Option<Said>;
+
+    /// Notes figures that the sender of a flow of TCP has said in a packet that was not repeated.
+    fn say(&self, slot: u32, said: Said);
+
+    /// Adds the slots of flows whose sender finished since the last call.
+    fn finished(&self, slots: &mut Vec<u32>);
+
+    /// Says what the port at an interface is like. While that differs from what a lease was lent by, the lease
+    /// is not found.
+    fn set_port(&self, interface: u32, terms: PortTerms);
 
     /// Takes back the leases of all other generations.
     fn begin(&self, generation: u32);

@@ -16,11 +16,17 @@
 mod book;
 pub mod deliver;
 mod flow;
+mod flows;
 mod kernel;
 mod layout;
+mod leases;
 pub mod program;
+mod share;
 
-pub use book::{Basis, Held, Leases, Repeated, Share};
+pub use book::{Basis, Held, Station};
 pub use flow::{Change, Changes, Direction, Ends, FlowKey, FlowLease, Out, Said, UNJUDGED, ends};
-pub use kernel::{Carried, Kernel};
+pub use flows::Flow;
+pub use kernel::{Carried, Kernel, Lent, PortTerms, Slots};
 pub use layout::{Key, Lease, Port, TAGGED, Terms, Way, source};
+pub use leases::Leases;
+pub use share::{Repeated, Share};

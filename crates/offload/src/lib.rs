@@ -12,7 +12,7 @@
 mod tables;
 
 pub use lease::program::Room;
-use lease::{Kernel, Lease, deliver, program};
+use lease::{Kernel, deliver, program};
 use loader::clsact::{self, Slot};
 use loader::{LoadError, Loaded, Maps, Side};
 use std::sync::Arc;
@@ -183,6 +183,12 @@ impl Offload {
         Ok(())
     }
 
+    /// The time on the program's clock.
+    #[must_use]
+    pub fn now(&self) -> Duration {
+        tables::now()
+    }
+
     /// Lets all leases hold for so long from now on.
     pub fn extend(&self, by: Duration) {
         self.tables.extend(by);
@@ -201,6 +207,3 @@ pub fn remove_leftover(interface: u32) -> Result<bool, OffloadError> {
     }
     Ok(removed)
 }
-
-/// The words of a lease, as its slot has them.
-const WORDS: usize = size_of::<Lease>() / size_of::<u64>();

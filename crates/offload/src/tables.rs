@@ -1,49 +1,138 @@
 //! The maps of the program of leases.
 
-use crate::{Interfaces, WORDS};
+use crate::Interfaces;
 use lease::program::map;
-use lease::{Carried, Kernel, Key, Lease, Port, Terms};
-use loader::{LoadError, Maps, Words};
+use lease::{
+    Carried, FlowKey, FlowLease, Kernel, Key, Lease, Lent, Port, PortTerms, Said, Slots, Terms,
+};
+use loader::{LoadError, Map, Maps, Ring, Words};
 use rustix::thread::{MembarrierCommand, membarrier};
 use rustix::time::{ClockId, clock_gettime};
+use std::marker::PhantomData;
 use std::mem::offset_of;
+use std::sync::Mutex;
 use std::time::Duration;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// The maps, and their memory as far as it is shared.
 #[derive(Debug)]
 pub(crate) struct Tables {
     maps: Maps,
     terms: Words,
-    slots: Words,
+    switched: Array<Lease>,
+    flows: Array<FlowLease>,
+    finished: Mutex<Ring>,
+}
+
+/// The slots of a kind of lease.
+#[derive(Debug)]
+struct Array<L> {
+    words: Words,
+    places: Places,
+    kind: PhantomData<L>,
 }
 
 /// The places of a lease's fields among its words.
-const OPEN: usize = word(offset_of!(Lease, open));
-const FRAMES: usize = word(offset_of!(Lease, frames));
-const BYTES: usize = word(offset_of!(Lease, bytes));
-const LAST: usize = word(offset_of!(Lease, last));
+#[derive(Debug, Clone, Copy)]
+struct Places {
+    open: usize,
+    frames: usize,
+    bytes: usize,
+    last: usize,
+}
+
+const SWITCHED: Places = Places {
+    open: word(offset_of!(Lease, open)),
+    frames: word(offset_of!(Lease, frames)),
+    bytes: word(offset_of!(Lease, bytes)),
+    last: word(offset_of!(Lease, last)),
+};
+const FLOWS: Places = Places {
+    open: word(offset_of!(FlowLease, open)),
+    frames: word(offset_of!(FlowLease, frames)),
+    bytes: word(offset_of!(FlowLease, bytes)),
+    last: word(offset_of!(FlowLease, last)),
+};
+
+/// The place of what a flow's sender has said.
+const SAID: usize = word(offset_of!(FlowLease, said));
 
 const fn word(offset: usize) -> usize {
     assert!(offset.is_multiple_of(size_of::<u64>()), "a word's start");
     offset / size_of::<u64>()
 }
 
-const fn start(slot: u32) -> usize {
-    slot as usize * WORDS
+impl<L: Lent + FromBytes + IntoBytes + Immutable> Array<L> {
+    /// The words of a lease.
+    const WORDS: usize = size_of::<L>() / size_of::<u64>();
+
+    fn open(map: &Map, places: Places) -> Result<Self, LoadError> {
+        Ok(Self {
+            words: Words::open(map)?,
+            places,
+            kind: PhantomData,
+        })
+    }
+
+    const fn at(slot: u32, place: usize) -> usize {
+        slot as usize * Self::WORDS + place
+    }
+
+    fn fill(&self, slot: u32, lease: &L) {
+        const { assert!(size_of::<L>().is_multiple_of(size_of::<u64>())) };
+        let (words, _) = lease.as_bytes().as_chunks();
+        let word = |at: usize| u64::from_ne_bytes(words[at]);
+        // The word that opens it is the last.
+        let others = (0..Self::WORDS).filter(|&at| at != self.places.open);
+        for at in others.chain([self.places.open]) {
+            self.words.store(Self::at(slot, at), word(at));
+        }
+    }
+
+    fn close(&self, slot: u32) {
+        let at = Self::at(slot, self.places.open);
+        let [_, out]: [u32; 2] = zerocopy::transmute!(self.words.load(at));
+        self.words.store(at, zerocopy::transmute!([0, out]));
+    }
+
+    fn carried(&self, slot: u32) -> Carried {
+        let load = |place| self.words.load(Self::at(slot, place));
+        let Places {
+            frames,
+            bytes,
+            last,
+            ..
+        } = self.places;
+        Carried {
+            frames: load(frames),
+            bytes: load(bytes),
+            last: load(last),
+        }
+    }
 }
 
 impl Tables {
     pub(crate) fn new(maps: Maps) -> Result<Self, LoadError> {
         Ok(Self {
             terms: Words::open(&maps[map::TERMS])?,
-            slots: Words::open(&maps[map::LEASES])?,
+            switched: Array::open(&maps[map::LEASES], SWITCHED)?,
+            flows: Array::open(&maps[map::FLOWS], FLOWS)?,
+            finished: Mutex::new(Ring::open(&maps[map::FINISHED])?),
             maps,
         })
     }
 
-    /// Takes a port in; it is locked until the topology says otherwise.
+    /// Takes a port in; it is locked until the topology says otherwise. What it is like stays known of one that
+    /// is there.
     pub(crate) fn put_port(&self, at: Interfaces) -> Result<(), LoadError> {
-        self.maps[map::PORTS].insert(&at.host, &Port::new(at.tap))
+        let ports = &self.maps[map::PORTS];
+        let new = Port::new(at.tap);
+        let known: Option<Port> = ports.lookup(&at.host)?;
+        let port = known.map_or(new, |known| Port {
+            tap: new.tap,
+            ..known
+        });
+        ports.insert(&at.host, &port)
     }
 
     pub(crate) fn remove_port(&self, host: u32) -> Result<(), LoadError> {
@@ -51,65 +140,117 @@ impl Tables {
     }
 
     pub(crate) fn extend(&self, by: Duration) {
-        // The clock that the program reads, which lags behind the exact one.
-        let now = clock_gettime(ClockId::MonotonicCoarse);
-        let now = Duration::new(
-            now.tv_sec.unsigned_abs(),
-            u32::try_from(now.tv_nsec).unwrap_or(0),
-        );
-        let until = u64::try_from((now + by).as_nanos()).unwrap_or(u64::MAX);
+        let until = u64::try_from((now() + by).as_nanos()).unwrap_or(u64::MAX);
         self.terms.store(Terms::UNTIL, until);
     }
 }
 
-impl Kernel for Tables {
-    fn fill(&self, slot: u32, lease: &Lease) {
-        let words: [u64; WORDS] = zerocopy::transmute!(*lease);
-        // The word that opens it is the last.
-        let others = (0..WORDS).filter(|&at| at != OPEN);
-        for at in others.chain([OPEN]) {
-            self.slots.store(start(slot) + at, words[at]);
+/// The clock that the program reads, which lags behind the exact one.
+pub(crate) fn now() -> Duration {
+    let now = clock_gettime(ClockId::MonotonicCoarse);
+    Duration::new(
+        now.tv_sec.unsigned_abs(),
+        u32::try_from(now.tv_nsec).unwrap_or(0),
+    )
+}
+
+/// Leads a key to a slot.
+fn insert<K: IntoBytes + Immutable>(keys: &Map, key: &K, slot: u32) -> bool {
+    match keys.insert(key, &slot) {
+        Ok(()) => true,
+        Err(error) => {
+            tracing::debug!(%error, "a lease found no room");
+            false
         }
+    }
+}
+
+fn remove<K: IntoBytes + Immutable>(keys: &Map, key: &K) {
+    // A key that stays leads to a closed slot, or to one of another key.
+    if let Err(error) = keys.remove(key) {
+        tracing::warn!(%error, "a lease's key was left behind");
+    }
+}
+
+impl Slots<Lease> for Tables {
+    fn fill(&self, slot: u32, lease: &Lease) {
+        self.switched.fill(slot, lease);
     }
 
     fn close(&self, slot: u32) {
-        let at = start(slot) + OPEN;
-        let [_, out]: [u32; 2] = zerocopy::transmute!(self.slots.load(at));
-        self.slots.store(at, zerocopy::transmute!([0, out]));
+        self.switched.close(slot);
     }
 
     fn carried(&self, slot: u32) -> Carried {
-        let load = |at| self.slots.load(start(slot) + at);
-        Carried {
-            frames: load(FRAMES),
-            bytes: load(BYTES),
-            last: load(LAST),
-        }
+        self.switched.carried(slot)
     }
 
     fn insert(&self, key: &Key, slot: u32) -> bool {
-        match self.maps[map::KEYS].insert(key, &slot) {
-            Ok(()) => true,
-            Err(error) => {
-                tracing::debug!(%error, "a lease found no room");
-                false
-            }
-        }
+        insert(&self.maps[map::KEYS], key, slot)
     }
 
     fn remove(&self, key: &Key) {
-        // A key that stays leads to a closed slot, or to one of another key.
-        if let Err(error) = self.maps[map::KEYS].remove(key) {
-            tracing::warn!(%error, "a lease's key was left behind");
+        remove(&self.maps[map::KEYS], key);
+    }
+}
+
+impl Slots<FlowLease> for Tables {
+    fn fill(&self, slot: u32, lease: &FlowLease) {
+        self.flows.fill(slot, lease);
+    }
+
+    fn close(&self, slot: u32) {
+        self.flows.close(slot);
+    }
+
+    fn carried(&self, slot: u32) -> Carried {
+        self.flows.carried(slot)
+    }
+
+    fn insert(&self, key: &FlowKey, slot: u32) -> bool {
+        insert(&self.maps[map::FLOW_KEYS], key, slot)
+    }
+
+    fn remove(&self, key: &FlowKey) {
+        remove(&self.maps[map::FLOW_KEYS], key);
+    }
+}
+
+impl Kernel for Tables {
+    fn said(&self, slot: u32) -> Option<Said> {
+        const PROTOCOL: usize = offset_of!(FlowLease, key) + offset_of!(FlowKey, protocol);
+        const TCP: u32 = 6;
+        let load = |place| self.flows.words.load(Array::<FlowLease>::at(slot, place));
+        let protocol: [u32; 2] = zerocopy::transmute!(load(PROTOCOL / size_of::<u64>()));
+        let said = [load(SAID), load(SAID + 1)];
+        (protocol[PROTOCOL % size_of::<u64>() / size_of::<u32>()] == TCP)
+            .then(|| zerocopy::transmute!(said))
+    }
+
+    fn say(&self, slot: u32, said: Said) {
+        let words: [u64; 2] = zerocopy::transmute!(said);
+        for (word, place) in words.into_iter().zip(SAID..) {
+            let at = Array::<FlowLease>::at(slot, place);
+            self.flows.words.store(at, word);
         }
     }
 
-    fn lock(&self, interface: u32, locked: bool) {
+    fn finished(&self, slots: &mut Vec<u32>) {
+        let mut ring = self.finished.lock().expect("no code that holds it panics");
+        ring.read(|record| slots.extend(record.first_chunk().map(|it| u32::from_ne_bytes(*it))));
+    }
+
+    fn set_port(&self, interface: u32, terms: PortTerms) {
         let ports = &self.maps[map::PORTS];
         let changed = match ports.lookup::<u32, Port>(&interface) {
             Ok(Some(port)) => {
-                let locked = locked.into();
-                ports.insert(&interface, &Port { locked, ..port })
+                let port = Port {
+                    locked: terms.locked.into(),
+                    gateway: terms.gateway.0,
+                    flows: terms.flows.into(),
+                    ..port
+                };
+                ports.insert(&interface, &port)
             }
             Ok(None) => Ok(()),
             Err(error) => Err(error),

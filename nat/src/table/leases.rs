@@ -25,6 +25,10 @@ pub trait Ledger: Debug + Send + Sync {
     /// Takes what passed by the lease in `slot` since the last time. Called while a shard is locked: it must
     /// neither wait nor call the table.
     fn take(&self, slot: u32) -> Repeated;
+
+    /// Notes what the sender of the lease in `slot`, which is of TCP, has said by now: it said some of it in a
+    /// packet that passed here. Called as [`Ledger::take`] is.
+    fn say(&self, slot: u32, said: Said);
 }
 
 /// A session, as long as it is there.

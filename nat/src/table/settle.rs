@@ -135,6 +135,19 @@ impl Shard {
         }
     }
 
+    /// Lets whoever keeps the leases know what a side has said: the other side's packets answer that, and would
+    /// else be taken for what answers something that was never sent.
+    #[cold]
+    pub(super) fn say(&self, at: u32, side: Side) {
+        let (Some(ledger), Some(session)) = (&self.leases.ledger, self.sessions.get(at)) else {
+            return;
+        };
+        let slot = session.leases[index(side)];
+        if let (Some(tracker), true) = (&session.tracker, slot != NONE) {
+            ledger.say(slot, tracker.said(side));
+        }
+    }
+
     /// Tells that the session's leases are to be taken back.
     pub(super) fn give_leases_back(&mut self, at: u32) {
         let (Some(session), Some(leases)) = (self.identify(at), self.sessions.get(at)) else {

@@ -168,7 +168,11 @@ impl Shard {
             session.last = session.last.max(view.now.as_nanos());
         }
         let class = session.state();
-        if class != session.class {
+        let (is_other, is_leased) = (class != session.class, session.is_leased());
+        if is_leased {
+            self.say(at, side);
+        }
+        if is_other {
             self.reclass(at, class, view.now);
         }
         Ok(())

@@ -17,6 +17,8 @@ pub(crate) struct Known {
     pub(crate) scale: Option<u8>,
     /// Whether segments outside of the window pass.
     pub(crate) liberal: bool,
+    /// Its packets, of both sides.
+    pub(crate) packets: u64,
 }
 
 impl Translator<'_> {
@@ -84,6 +86,7 @@ impl Translator<'_> {
             class: session.class,
             scale: session.tracker.map(|tracker| tracker.scale(side)),
             liberal: rules.behaviour.tcp_liberal,
+            packets: session.traffic.iter().map(|it| it.packets).sum(),
         })
     }
 }

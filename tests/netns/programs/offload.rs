@@ -1,10 +1,11 @@
 //! The programs of leases at the interfaces of two containers, with a book of leases.
 
 use super::pair::{MACS, Pair};
-use lease::{Basis, Lease, Leases, Way};
+use lease::{Basis, Lease, Leases, Station, Way};
 use loader::{Side, clsact};
+use nat::Tables;
 use offload::{Offload, Room};
-use pipeline::{NetworkId, PortId};
+use pipeline::{Instant, NetworkId, PortId};
 use std::time::Duration;
 use wire::VlanId;
 
@@ -26,7 +27,7 @@ impl Host {
     fn new() -> Self {
         let pair = Pair::new();
         let offload = pair.host.run(|| Offload::open(ROOM)).unwrap();
-        let leases = Leases::new(offload.kernel(), ROOM.leases);
+        let leases = Leases::new(offload.kernel(), ROOM);
         let it = Self {
             pair,
             offload,
@@ -47,11 +48,15 @@ impl Host {
         for (from, to) in [(0, 1), (1, 0)] {
             let key = self.pair.key(from, generation);
             let lease = Lease::new(key, self.pair.at[to].host, Way::Peer, 1500);
-            let basis = Basis {
+            let station = |port: usize| Station {
                 network: NetworkId(0),
                 vlan: VlanId::DEFAULT,
-                from: PORTS[from],
-                to: PORTS[to],
+                mac: MACS[port],
+                port: PORTS[port],
+            };
+            let basis = Basis {
+                sender: station(from),
+                receiver: station(to),
             };
             assert!(self.leases.lend(&lease, basis, || true));
         }
@@ -76,7 +81,7 @@ fn leases_carry_are_taken_back_and_stay_counted() {
     assert_eq!([frames(0), frames(1)], [(3, 3), (3, 3)]);
     it.leases.revoke_station(MACS[1]);
     assert_eq!(it.answers(), 0, "taken back");
-    it.leases.settle();
+    it.leases.settle(&Tables::new(1, 1), Instant::ZERO);
     assert_eq!([frames(0), frames(1)], [(3, 3), (3, 3)]);
     it.lend(0);
     it.leases.begin(7);

@@ -166,6 +166,7 @@ impl Snapshot {
             let is_listed = self.state.network(entry.inside().network).is_some();
             !(is_listed && matches(&wanted, entry))
         });
+        self.dataplane.take_back();
         Ok(Flushed {
             removed: removed as u64,
         })

@@ -6,7 +6,7 @@ use super::writer::Writer;
 use api::{ApiError, Datapath, DatapathKind, DatapathStatus};
 use lease::Leases;
 use offload::{Interfaces, Offload, OffloadError, Room};
-use pipeline::{NetworkId, PortId};
+use pipeline::{Instant, NetworkId, PortId};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -26,16 +26,19 @@ struct Programs {
 
 impl Programs {
     fn open() -> Result<Self, OffloadError> {
-        // Nothing lends flows yet, and room is taken at once.
-        let room = Room {
-            flows: 1,
-            ..Room::default()
-        };
-        let offload = Offload::open(room)?;
+        let offload = Offload::open(Room::default())?;
         offload.extend(LEASE);
-        let leases = Leases::new(offload.kernel(), offload.room().leases);
-        let leases = Arc::new(leases);
+        let leases = Arc::new(Leases::new(offload.kernel(), offload.room()));
         Ok(Self { offload, leases })
+    }
+}
+
+impl Programs {
+    /// Tells the book the time that it is `now` for the dataplane. Both clocks run alike.
+    fn keep_time(&self, now: Instant) {
+        let kernel = u64::try_from(self.offload.now().as_nanos()).unwrap_or(u64::MAX);
+        let ahead = i128::from(now.as_nanos()) - i128::from(kernel);
+        self.leases.set_clock(i64::try_from(ahead).unwrap_or(0));
     }
 }
 
@@ -136,6 +139,7 @@ impl Writer {
         let Some(at) = at else { return Ok(()) };
         let programs = self.kernel.programs();
         let programs = programs.map_err(|why| KernelError::NoKernel(why.to_owned()))?;
+        programs.keep_time(self.dataplane.now());
         self.dataplane.lend_by(Arc::clone(&programs.leases));
         Ok(programs.offload.attach(at)?)
     }

@@ -12,6 +12,7 @@ use api::{
 };
 mod adoption;
 mod datapath;
+mod flows;
 mod joining;
 mod leases;
 mod whole;

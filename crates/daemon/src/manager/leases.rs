@@ -2,8 +2,11 @@
 
 use super::snapshot::Snapshot;
 use super::{Manager, translate};
-use api::{ApiError, Flushed, Lease, LeaseCalls, VlanId};
-use lease::Held;
+use api::{ApiError, Flushed, IpProtocol, Lease, LeaseCalls, LeasedFlow, Name, NatTuple, VlanId};
+use lease::{Basis, Held};
+use nat::TransportAddr;
+use pipeline::NetworkId;
+use std::net::SocketAddr;
 
 impl LeaseCalls for Manager {
     fn leases(&self) -> Result<Vec<Lease>, ApiError> {
@@ -12,9 +15,8 @@ impl LeaseCalls for Manager {
 
     fn leases_flush(&self) -> Result<Flushed, ApiError> {
         let now = self.now();
-        let held = now.dataplane.leases().map_or(0, |it| it.list().len());
+        let removed = now.leases().len() as u64;
         now.dataplane.recall();
-        let removed = held as u64;
         Ok(Flushed { removed })
     }
 }
@@ -22,36 +24,65 @@ impl LeaseCalls for Manager {
 impl Snapshot {
     /// The decisions that the kernel repeats, by network, VLAN, port and receiver.
     pub(super) fn leases(&self) -> Vec<Lease> {
-        let held = self.dataplane.leases().map(lease::Leases::list);
-        let held = held.unwrap_or_default();
-        let mut shown: Vec<_> = held
-            .iter()
-            .filter_map(|held| self.shown_lease(held))
-            .collect();
+        let Some(leases) = self.dataplane.leases() else {
+            return Vec::new();
+        };
+        let switched = leases.list();
+        let switched = switched.iter().filter_map(|held| self.shown_switched(held));
+        let flows = leases.list_flows();
+        let flows = flows.iter().filter_map(|held| self.shown_flow(held));
+        let mut shown: Vec<_> = switched.chain(flows).collect();
         let order = |it: &Lease| (it.network.clone(), it.vlan, it.from.clone(), it.receiver);
         shown.sort_by_cached_key(order);
         shown
     }
 
+    fn shown_switched(&self, held: &Held<lease::Lease>) -> Option<Lease> {
+        let key = &held.lease.key;
+        Some(Lease {
+            source: key.address(),
+            ..self.shown_lease(held, key.ethertype)?
+        })
+    }
+
+    fn shown_flow(&self, held: &Held<lease::FlowLease>) -> Option<Lease> {
+        let Held { lease, basis, .. } = held;
+        let tuple = |[src, dst]: [TransportAddr; 2]| {
+            let [src, dst] = [src, dst].map(|it| SocketAddr::new(it.ip, it.port));
+            NatTuple { src, dst }
+        };
+        Some(Lease {
+            source: Some(lease.arrives()[0].ip),
+            flow: Some(LeasedFlow {
+                protocol: IpProtocol(u8::try_from(lease.key.protocol).ok()?),
+                arrives: tuple(lease.arrives()),
+                leaves: tuple(lease.leaves()),
+                into: self.shown_network(basis.receiver.network)?,
+            }),
+            ..self.shown_lease(held, lease.key.ethertype)?
+        })
+    }
+
     /// Nothing where a port was removed meanwhile.
-    fn shown_lease(&self, held: &Held) -> Option<Lease> {
-        let Held {
-            key,
-            basis,
-            carried,
-        } = held;
+    fn shown_lease<L>(&self, held: &Held<L>, ethertype: [u8; 2]) -> Option<Lease> {
+        let Basis { sender, receiver } = held.basis;
         let port = |id| Some(translate::name(&self.state.port(id)?.name));
         Some(Lease {
-            network: translate::name(&self.state.network(basis.network)?.name),
-            vlan: VlanId::try_from(basis.vlan.get()).ok()?,
-            from: port(basis.from)?,
-            sender: held.sender(),
-            source: key.address(),
-            receiver: held.receiver(),
-            to: port(basis.to)?,
-            ethertype: u16::from_be_bytes(key.ethertype),
-            frames: carried.frames,
-            bytes: carried.bytes,
+            network: self.shown_network(sender.network)?,
+            vlan: VlanId::try_from(sender.vlan.get()).ok()?,
+            from: port(sender.port)?,
+            sender: sender.mac,
+            source: None,
+            receiver: receiver.mac,
+            to: port(receiver.port)?,
+            flow: None,
+            ethertype: u16::from_be_bytes(ethertype),
+            frames: held.carried.frames,
+            bytes: held.carried.bytes,
         })
+    }
+
+    fn shown_network(&self, id: NetworkId) -> Option<Name> {
+        Some(translate::name(&self.state.network(id)?.name))
     }
 }

@@ -273,7 +273,7 @@ impl Writer {
             .port(id)
             .and_then(|it| self.state.endpoint_of(it));
         let hook = interface.programs().zip(endpoint);
-        let hook = hook.map(|(at, endpoint)| Hook::new(at.host, endpoint.mac));
+        let hook = hook.map(|(at, endpoint)| Hook::new(at.host, Some(endpoint.mac)));
         let added = self.dataplane.add_port(id, port, hook);
         let counted = added.map_err(|error| ApiError::internal(error.to_string()))?;
         let earlier = self.open.remove(&id);

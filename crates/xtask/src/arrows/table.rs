@@ -84,7 +84,7 @@ pub(super) const RULES: &[Rule] = &[
     },
     rule(CONTROL, Kind::Pure, &[WIRE, MODEL, PIPELINE, SWITCH, NAT]),
     rule(BPF, Kind::Pure, &[]),
-    rule(LEASE, Kind::Pure, &[WIRE, PIPELINE, BPF]),
+    rule(LEASE, Kind::Pure, &[WIRE, PIPELINE, NAT, BPF]),
     rule(LOADER, Kind::Shell, &[BPF]),
     rule(OFFLOAD, Kind::Shell, &[BPF, LEASE, LOADER]),
     rule(CAPTURE, Kind::Shell, &[]),

@@ -12,14 +12,18 @@ const P: &str = "198.51.100.99:80";
 /// The slots of what A sends and of what it gets.
 const SLOTS: [u32; 2] = [7, 8];
 
-/// Packets that passed by each slot and were not taken yet.
+/// Packets that passed by each slot and were not taken yet, and what was told of it.
 #[derive(Debug, Default)]
-struct Slots(Mutex<BTreeMap<u32, Repeated>>);
+struct Slots(Mutex<BTreeMap<u32, Repeated>>, Mutex<BTreeMap<u32, Said>>);
 
 impl Ledger for Slots {
     fn take(&self, slot: u32) -> Repeated {
         let mut slots = self.0.lock().unwrap();
         slots.remove(&slot).unwrap_or_default()
+    }
+
+    fn say(&self, slot: u32, said: Said) {
+        self.1.lock().unwrap().insert(slot, said);
     }
 }
 

@@ -1,0 +1,366 @@
+//! Leases of flows: packets of one connection in one direction, that are routed, translated or asked of rules.
+//!
+//! The table of connections stays what knows of them. It is told of a lease before that holds, asks what was
+//! carried by it whenever it looks at the connection ([`Ledger`]), and says when it is over.
+//!
+//! The two directions of a TCP connection are lent together and end together: the program judges each by what
+//! the other one said. So the first of them waits until the other one is offered.
+
+use crate::book::{Basis, Book, Entry, Held};
+use crate::leases::{Leases, locked, slices, try_locked};
+use crate::share::Counts;
+use crate::{Carried, Change, Direction, FlowKey, FlowLease, Out, Said, UNJUDGED};
+use nat::tcp::Side;
+use nat::{Ledger, Over, Repeatable, Repeated, SessionId, Tables};
+use pipeline::Instant;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard};
+
+/// A decision about a flow that the kernel may repeat.
+#[derive(Debug, Clone, Copy)]
+pub struct Flow {
+    /// That by which its frames are found.
+    pub key: FlowKey,
+    /// Where they go.
+    pub out: Out,
+    /// How they are changed, if they are.
+    pub change: Option<Change>,
+    /// The stations that this rests on.
+    pub basis: Basis,
+    /// The connection that it rests on.
+    pub decision: Repeatable,
+}
+
+/// What is noted beside a lease.
+#[derive(Debug, Clone)]
+pub(crate) struct Note {
+    decision: Repeatable,
+    /// The slot of the other direction, with which it ends.
+    twin: Option<u32>,
+}
+
+pub(crate) type FlowBook = Book<FlowLease, Note>;
+
+#[derive(Debug)]
+pub(crate) struct Flows {
+    book: Mutex<FlowBook>,
+    /// Directions that wait for the other one.
+    waiting: Mutex<HashMap<SessionId, Flow>>,
+    taken: Box<[Taken]>,
+    /// Nanoseconds that the dataplane's clock is ahead of the kernel's.
+    ahead: AtomicI64,
+}
+
+/// The part of a slot's counters that its connection has by now.
+#[derive(Debug, Default)]
+struct Taken {
+    frames: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// Directions that wait at once. More begin to wait anew.
+const WAITING: usize = 4096;
+
+impl Flows {
+    pub(crate) fn new(slots: u32) -> Self {
+        Self {
+            book: Mutex::new(Book::new(slots)),
+            waiting: Mutex::default(),
+            taken: (0..slots).map(|_| Taken::default()).collect(),
+            ahead: AtomicI64::new(0),
+        }
+    }
+
+    pub(crate) fn books(&self) -> MutexGuard<'_, FlowBook> {
+        locked(&self.book)
+    }
+
+    pub(crate) fn take_ended(&self) -> Vec<u32> {
+        self.books().take_ended()
+    }
+
+    /// The directions to lend now that one is offered: none while the other one is not known.
+    fn ready(&self, offered: Flow, generation: u32) -> Vec<Flow> {
+        match offered.decision.direction {
+            Some(direction) if !direction.liberal => {}
+            Some(_) | None => return vec![offered],
+        }
+        let mut waiting = locked(&self.waiting);
+        let session = offered.decision.session;
+        match waiting.remove(&session) {
+            Some(other)
+                if other.decision.side != offered.decision.side
+                    && other.key.generation == generation =>
+            {
+                vec![other, offered]
+            }
+            Some(_) | None => {
+                if waiting.len() >= WAITING {
+                    waiting.clear();
+                }
+                waiting.insert(session, offered);
+                Vec::new()
+            }
+        }
+    }
+}
+
+impl Leases {
+    /// Says by how many nanoseconds the dataplane's clock is ahead of the kernel's.
+    pub fn set_clock(&self, ahead: i64) {
+        self.flows.ahead.store(ahead, Relaxed);
+    }
+
+    /// Lends a flow, unless it is out already, both its ports are not open, its connection is over, or `holds`
+    /// says no; see [`Leases::lend`]. A direction of TCP waits for the other one.
+    pub fn lend_flow(
+        &self,
+        offered: &Flow,
+        tables: &Tables,
+        now: Instant,
+        holds: impl Fn(&Basis) -> bool,
+    ) -> bool {
+        let Some(mut book) = try_locked(&self.flows.book) else {
+            return false;
+        };
+        if offered.key.generation != self.generation() || !holds(&offered.basis) {
+            return false;
+        }
+        if let Some(slot) = book.find(&offered.key) {
+            if book.out(slot).is_some_and(|it| offered.is_lent_by(it)) {
+                return false;
+            }
+            self.end_pair(&mut book, slot);
+        }
+        let ready = self.flows.ready(*offered, self.generation());
+        let is_ready = !ready.is_empty() && ready.iter().all(|flow| holds(&flow.basis));
+        is_ready && self.lend_together(&mut book, &ready, tables, now)
+    }
+
+    /// Lends one direction, or both of a connection: all or none.
+    fn lend_together(
+        &self,
+        book: &mut FlowBook,
+        flows: &[Flow],
+        tables: &Tables,
+        now: Instant,
+    ) -> bool {
+        let counts: Option<Vec<_>> = flows.iter().map(|it| self.counts(&it.basis)).collect();
+        let Some(counts) = counts else {
+            return false;
+        };
+        let slots: Vec<_> = (0..flows.len()).map_while(|_| book.take_free()).collect();
+        let begun = if slots.len() == flows.len() {
+            begin(flows, &slots, tables, now)
+        } else {
+            None
+        };
+        let Some(begun) = begun else {
+            slots.into_iter().for_each(|slot| book.give_back(slot));
+            return false;
+        };
+        let all = begun.into_iter().zip(counts).zip(&slots).zip(flows);
+        for (((begun, counts), &slot), flow) in all {
+            let twin = slots.iter().copied().find(|it| *it != slot);
+            book.put(&*self.kernel, slot, flow.entry(begun, twin, counts));
+        }
+        let is_led = slots.iter().all(|&slot| book.lead(&*self.kernel, slot));
+        if !is_led {
+            self.end_pair(book, slots[0]);
+        }
+        is_led
+    }
+
+    /// Takes back the leases that the table of connections has done with. A thread that carries frames is to ask
+    /// [`Tables::has_over`] before.
+    pub fn take_back(&self, tables: &Tables) {
+        let mut over = Vec::new();
+        tables.take_over(&mut over);
+        if over.is_empty() {
+            return;
+        }
+        let mut book = self.flows.books();
+        for over in over {
+            // The slot may be another connection's by now.
+            if book.out(over.slot).is_some_and(|it| it.note.is_of(&over)) {
+                self.end_pair(&mut book, over.slot);
+            }
+        }
+    }
+
+    /// Looks at every lease of a flow once, as [`Leases::sweep`] does, and lets the table of connections know
+    /// what those carried that were used. `holds` is told the decision, too.
+    pub fn sweep_flows(
+        &self,
+        tables: &Tables,
+        now: Instant,
+        mut holds: impl FnMut(&Held<FlowLease>, &Repeatable, bool) -> bool,
+    ) {
+        self.settle_finished(tables, now);
+        let generation = self.generation();
+        locked(&self.flows.waiting).retain(|_, flow| flow.key.generation == generation);
+        let slots = self.flows.books().len();
+        for slots in slices(slots) {
+            let mut book = self.flows.books();
+            let over = book.look(&*self.kernel, slots, generation, |held, note, is_used| {
+                if is_used {
+                    tables.settle(note.decision.session, now);
+                }
+                holds(held, &note.decision, is_used)
+            });
+            for slot in over {
+                self.end_pair(&mut book, slot);
+            }
+        }
+        self.take_back(tables);
+    }
+
+    /// Lets the table know of connections one side of which has finished.
+    fn settle_finished(&self, tables: &Tables, now: Instant) {
+        let mut finished = Vec::new();
+        self.kernel.finished(&mut finished);
+        let book = self.flows.books();
+        for slot in finished {
+            if let Some(entry) = book.out(slot) {
+                tables.settle(entry.note.decision.session, now);
+            }
+        }
+    }
+
+    /// Returns all leases of flows that are out.
+    #[must_use]
+    pub fn list_flows(&self) -> Vec<Held<FlowLease>> {
+        self.flows.books().list(&*self.kernel, self.generation())
+    }
+
+    pub(crate) fn end_flows(&self, which: impl FnOnce(&FlowBook) -> Vec<u32>) {
+        let mut book = self.flows.books();
+        for slot in which(&book) {
+            self.end_pair(&mut book, slot);
+        }
+    }
+
+    fn end_pair(&self, book: &mut FlowBook, slot: u32) {
+        let twin = book.out(slot).and_then(|it| it.note.twin);
+        for slot in [Some(slot), twin].into_iter().flatten() {
+            book.end(&*self.kernel, slot);
+        }
+    }
+
+    /// Frees slots by which nothing is carried any more.
+    pub(crate) fn free_flows(&self, slots: &[u32], tables: &Tables, now: Instant) {
+        let mut book = self.flows.books();
+        for &slot in slots {
+            let Some(Entry { note, .. }) = book.ended(slot) else {
+                continue;
+            };
+            let Repeatable { session, side, .. } = note.decision;
+            tables.release(session, side, now);
+            let taken = &self.flows.taken[slot as usize];
+            taken.frames.store(0, Relaxed);
+            taken.bytes.store(0, Relaxed);
+            book.free(&*self.kernel, slot);
+        }
+    }
+}
+
+impl Ledger for Leases {
+    fn take(&self, slot: u32) -> Repeated {
+        let Carried {
+            frames,
+            bytes,
+            last,
+        } = crate::kernel::Slots::<FlowLease>::carried(&*self.kernel, slot);
+        let Some(taken) = self.flows.taken.get(slot as usize) else {
+            return Repeated::default();
+        };
+        // One asks at a time: the table has the connection locked.
+        let packets = frames - taken.frames.swap(frames, Relaxed);
+        let ahead = self.flows.ahead.load(Relaxed);
+        Repeated {
+            packets,
+            bytes: bytes - taken.bytes.swap(bytes, Relaxed),
+            last: Instant::from_nanos(last.saturating_add_signed(ahead)),
+            said: self.kernel.said(slot).map(|said| nat::tcp::Said {
+                end: said.end,
+                ack: said.ack,
+                window: said.window,
+                finished: said.finished != 0,
+            }),
+        }
+    }
+
+    fn say(&self, slot: u32, said: nat::tcp::Said) {
+        self.kernel.say(slot, shared(said));
+    }
+}
+
+/// Figures as the program has them.
+fn shared(said: nat::tcp::Said) -> Said {
+    Said {
+        end: said.end,
+        ack: said.ack,
+        window: said.window,
+        finished: said.finished.into(),
+    }
+}
+
+/// Notes the leases in the table of connections, and says how each begins: all or none.
+fn begin(flows: &[Flow], slots: &[u32], tables: &Tables, now: Instant) -> Option<Vec<Direction>> {
+    let mut begun = Vec::with_capacity(flows.len());
+    for (flow, &slot) in flows.iter().zip(slots) {
+        let Repeatable { session, side, .. } = flow.decision;
+        let Some(said) = tables.lease(session, side, slot) else {
+            for flow in &flows[..begun.len()] {
+                let Repeatable { session, side, .. } = flow.decision;
+                tables.release(session, side, now);
+            }
+            return None;
+        };
+        let twin = slots.iter().copied().find(|it| *it != slot);
+        begun.push(flow.direction(said, twin));
+    }
+    Some(begun)
+}
+
+impl Flow {
+    fn direction(&self, said: Option<nat::tcp::Said>, twin: Option<u32>) -> Direction {
+        match (said, self.decision.direction) {
+            (Some(said), Some(direction)) => Direction {
+                twin: twin.unwrap_or(UNJUDGED),
+                scale: direction.scale.into(),
+                said: shared(said),
+            },
+            (None, _) | (_, None) => Direction::NONE,
+        }
+    }
+
+    fn lease(&self, begun: Direction) -> FlowLease {
+        FlowLease::new(self.key, self.out, self.change, begun)
+    }
+
+    fn entry(&self, begun: Direction, twin: Option<u32>, counts: Counts) -> Entry<FlowLease, Note> {
+        let note = Note {
+            decision: self.decision,
+            twin,
+        };
+        Entry::new(self.lease(begun), self.basis, note, counts)
+    }
+
+    fn is_lent_by(&self, entry: &Entry<FlowLease, Note>) -> bool {
+        use crate::kernel::Lent;
+        self.lease(Direction::NONE).is_same_way(&entry.lease)
+            && self.basis == entry.basis
+            && self.decision.session == entry.note.decision.session
+            && self.decision.next_hop == entry.note.decision.next_hop
+    }
+}
+
+impl Note {
+    fn is_of(&self, over: &Over) -> bool {
+        let Repeatable { session, side, .. } = self.decision;
+        let of: (SessionId, Side) = (over.session, over.side);
+        (session, side) == of
+    }
+}
