@@ -167,7 +167,7 @@ pub enum Way {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
 #[repr(C)]
 pub struct Port {
-    /// The TAP that takes what has no lease.
+    /// The TAP that takes what has no lease. 0 is a NIC: there it goes on to others' filters and to the host.
     pub tap: u32,
     /// Not 0: the port is locked to its addresses, and they are in each key.
     pub locked: u32,
@@ -175,7 +175,7 @@ pub struct Port {
     pub gateway: [u8; 6],
     /// Not 0: every frame is looked up by flow, as in a network with rules about connections.
     pub flows: u16,
-    /// Frames that went to the TAP.
+    /// Frames without a lease.
     pub missed: u64,
 }
 

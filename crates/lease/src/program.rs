@@ -76,7 +76,7 @@ pub fn program(room: Room) -> Program {
     let [by_flow, miss] = [it.label("by flow"), it.label("miss")];
     find_port(&mut it);
     let key = read_head(&mut it, miss);
-    choose(&mut it, by_flow);
+    choose(&mut it, by_flow, miss);
     read_source(&mut it, key, miss);
     find_lease(&mut it, key, miss);
     headers::check_length(&mut it, R8.field(field!(Lease.mtu)), miss);
@@ -84,7 +84,7 @@ pub fn program(room: Room) -> Program {
     it.bind(by_flow);
     flow::repeat(&mut it, key, miss);
     it.bind(miss);
-    to_userspace(&mut it);
+    pass_on(&mut it);
     it.finish().expect("the program is whole")
 }
 
@@ -137,8 +137,8 @@ fn read_head(it: &mut Assembler, miss: Label) -> Local<Key> {
     key
 }
 
-/// Goes on by flow where the port says so, and with what is for the router.
-fn choose(it: &mut Assembler, by_flow: Label) {
+/// Goes on by flow where the port says so, and with what is for the router: at a NIC with nothing else.
+fn choose(it: &mut Assembler, by_flow: Label, miss: Label) {
     it.load(R1, R7.field(field!(Port.flows)));
     it.note("all of it").jump_if(R1.is_not(0), by_flow);
     let switched = it.label("switched");
@@ -152,6 +152,8 @@ fn choose(it: &mut Assembler, by_flow: Label) {
         }
     }
     it.bind(switched);
+    it.load(R1, R7.field(field!(Port.tap)));
+    it.note("a NIC").jump_if(R1.is(0), miss);
 }
 
 /// Copies fields that lie in the frame as in the key, from `at` on.
@@ -292,11 +294,13 @@ fn send(it: &mut Assembler, [out, way]: [Place; 2]) {
     it.exit();
 }
 
-/// Counts the frame in the port and sends it to the port's TAP.
-fn to_userspace(it: &mut Assembler) {
+/// Counts the frame in the port and sends it to the port's TAP; at a NIC it goes on as if we were not there.
+fn pass_on(it: &mut Assembler) {
     it.mov(R1, 1);
     it.atomic(AtomicOp::Add, R7.field(field!(Port.missed)), R1);
     it.load(R1, R7.field(field!(Port.tap)));
+    it.note("a NIC");
+    it.when(R1.is(0), |it| it.answer(verdict::UNSPEC));
     it.mov(R2, 0);
     it.call(Helper::Redirect);
     it.exit();

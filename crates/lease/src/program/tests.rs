@@ -14,6 +14,8 @@ pub(super) const ROOM: Room = Room {
 };
 const PORT: u32 = 4;
 const TAP: u32 = 40;
+/// A NIC has none.
+pub(super) const TAPS: [u32; 2] = [TAP, 0];
 const OUT: u32 = 5;
 const SLOT: u32 = 3;
 const NOW: u64 = 1000;
@@ -157,6 +159,7 @@ impl Arrival {
 /// The host as it is when a frame arrives.
 #[derive(Debug, Clone)]
 struct Host {
+    tap: u32,
     locked: bool,
     /// The key that has a lease.
     key: Key,
@@ -184,7 +187,8 @@ impl Host {
 
     /// Whether the frame is repeated: the specification.
     fn repeats(&self, it: &Arrival) -> bool {
-        it.length >= 38
+        self.tap != 0
+            && it.length >= 38
             && it.to[0] & 1 == 0
             && it.tag.is_none_or(|(protocol, _)| protocol == TAG)
             && (!self.locked || it.is_checked())
@@ -201,7 +205,7 @@ impl Host {
         it.insert(map::KEYS, &self.found_by, &SLOT);
         it.insert(map::LEASES, &SLOT, &self.lease());
         let port = Port {
-            tap: TAP,
+            tap: self.tap,
             locked: self.locked.into(),
             gateway: [0; 6],
             flows: 0,
@@ -269,6 +273,7 @@ fn situation() -> impl Strategy<Value = (Arrival, Host)> {
     let change = 0..40_usize;
     let until = prop_oneof![9 => Just(u64::MAX), 1 => Just(NOW), 1 => Just(NOW + 1)];
     let way = prop::sample::select(&[Way::Out, Way::Peer][..]);
+    let tap = prop::sample::select(&TAPS[..]);
     let state = prop_oneof![
         8 => Just((true, None)),
         1 => Just((false, None)),
@@ -280,12 +285,12 @@ fn situation() -> impl Strategy<Value = (Arrival, Host)> {
         any::<bool>(),
         state,
         1400..1600_u32,
-        way,
+        (way, tap),
         until,
         change,
     )
         .prop_map(
-            |(arrival, other, locked, (open, earlier), mtu, way, until, change)| {
+            |(arrival, other, locked, (open, earlier), mtu, (way, tap), until, change)| {
                 let key = other.as_ref().unwrap_or(&arrival).key(locked);
                 let mut bytes: [u8; 40] = zerocopy::transmute!(key);
                 // One bit of the key, now and then.
@@ -297,6 +302,7 @@ fn situation() -> impl Strategy<Value = (Arrival, Host)> {
                 (
                     arrival,
                     Host {
+                        tap,
                         locked,
                         key,
                         found_by,
@@ -327,6 +333,17 @@ proptest! {
     }
 }
 
+/// The answer to a frame without a lease at a port with this TAP.
+pub(super) fn missed(tap: u32) -> (i32, Option<Redirect>) {
+    match tap {
+        0 => (verdict::UNSPEC, None),
+        ifindex => {
+            let way = bpf::interpreter::Way::Egress;
+            (verdict::REDIRECT, Some(Redirect { ifindex, way }))
+        }
+    }
+}
+
 fn run(host: &Host, arrival: &Arrival) -> (Outcome, Option<Lease>, Option<Port>) {
     let program = program(ROOM);
     let mut it = host.interpreter(&program);
@@ -345,9 +362,8 @@ proptest! {
     fn a_frame_is_repeated_where_the_model_says_so((arrival, host) in situation()) {
         let (outcome, lease, port) = run(&host, &arrival);
         let (mut expected, mut missed) = (host.lease(), 0);
-        let redirect = if arrival.port != PORT {
-            prop_assert_eq!(outcome.verdict, verdict::UNSPEC);
-            None
+        let answer = if arrival.port != PORT {
+            (verdict::UNSPEC, None)
         } else if host.repeats(&arrival) {
             expected.frames += 1;
             expected.bytes += arrival.with_tag().len() as u64;
@@ -357,15 +373,12 @@ proptest! {
                 Way::Peer => bpf::interpreter::Way::Peer,
             };
             prop_assert_eq!(outcome.packet.context.pkt_type, 0);
-            Some(Redirect { ifindex: OUT, way })
+            (verdict::REDIRECT, Some(Redirect { ifindex: OUT, way }))
         } else {
             missed = 1;
-            Some(Redirect { ifindex: TAP, way: bpf::interpreter::Way::Egress })
+            self::missed(host.tap)
         };
-        prop_assert_eq!(outcome.redirect, redirect);
-        if redirect.is_some() {
-            prop_assert_eq!(outcome.verdict, verdict::REDIRECT);
-        }
+        prop_assert_eq!((outcome.verdict, outcome.redirect), answer);
         prop_assert_eq!(lease, Some(expected));
         prop_assert_eq!(port.map(|port| port.missed), Some(missed));
         // The frame itself is as it came, whatever becomes of it.
@@ -388,6 +401,7 @@ fn leased() -> (Arrival, Host) {
         damage: None,
     };
     let host = Host {
+        tap: TAP,
         locked: true,
         key: arrival.key(true),
         found_by: arrival.key(true),

@@ -1,6 +1,6 @@
 //! The way of a flow's frames against the parser and the rewrite of the pipeline.
 
-use crate::program::tests::ROOM;
+use crate::program::tests::{ROOM, TAPS, missed};
 use crate::program::{map, program};
 use crate::{
     Change, Direction, FlowKey, FlowLease, Out, Port, Said, TAGGED, Terms, UNJUDGED, Way, ends,
@@ -18,7 +18,6 @@ use wire::craft::{Link, TcpSegment, superframe, unfinish};
 use wire::{Headers, MacAddr, Net, TcpFlags, Transport, TransportAddr, VlanTag, VnetHeader};
 
 const PORT: u32 = 4;
-const TAP: u32 = 40;
 const OUT: u32 = 5;
 const SLOT: u32 = 3;
 const TWIN: u32 = 7;
@@ -102,6 +101,7 @@ impl Arrival {
 /// The host as it is when a frame arrives.
 #[derive(Debug, Clone)]
 struct Host {
+    tap: u32,
     key: FlowKey,
     change: Option<(MacAddr, MacAddr, Option<Translation>)>,
     /// The connection as it was followed until now, and the side that sends.
@@ -190,7 +190,7 @@ impl Host {
         it.insert(map::FLOWS, &SLOT, &self.lease());
         it.insert(map::FLOWS, &TWIN, &self.twin());
         let port = Port {
-            tap: TAP,
+            tap: self.tap,
             locked: 0,
             gateway: self.gateway.0,
             flows: self.flows.into(),
@@ -408,6 +408,7 @@ fn situation() -> impl Strategy<Value = (Arrival, Host)> {
     let way = prop::sample::select(&[Way::Out, Way::Peer][..]);
     let gateway = prop_oneof![6 => Just(ROUTER), 1 => Just(MacAddr([0; 6]))];
     let host = (
+        prop::sample::select(&TAPS[..]),
         mtu,
         until,
         way,
@@ -458,11 +459,12 @@ fn situation() -> impl Strategy<Value = (Arrival, Host)> {
                     mend(&mut arrival.bytes);
                 }
                 arrival.bytes.truncate(keep);
-                let (mtu, until, way, open, flows, gateway, liberal) = host;
+                let (tap, mtu, until, way, open, flows, gateway, liberal) = host;
                 let change = change.map(|outer| (NEXT, OURS, outer));
                 (
                     arrival,
                     Host {
+                        tap,
                         key,
                         change,
                         tracker,
@@ -508,13 +510,12 @@ proptest! {
     #[test]
     fn a_flow_is_repeated_as_the_pipeline_carries_it((arrival, host) in situation()) {
         let (outcome, lease, port, told) = host.run(&arrival);
-        prop_assert_eq!(outcome.verdict, verdict::REDIRECT);
         let mut expected = host.lease();
         if !host.repeats(&arrival) {
-            let way = bpf::interpreter::Way::Egress;
-            prop_assert_eq!(outcome.redirect, Some(Redirect { ifindex: TAP, way }));
+            prop_assert_eq!((outcome.verdict, outcome.redirect), missed(host.tap));
             prop_assert_eq!(lease, expected);
             prop_assert_eq!(port.missed, 1);
+            prop_assert_eq!(outcome.packet.context.pkt_type, 3);
             prop_assert_eq!(outcome.packet.bytes, arrival.bytes);
             return Ok(());
         }
@@ -536,10 +537,68 @@ proptest! {
             Way::Out => bpf::interpreter::Way::Egress,
             Way::Peer => bpf::interpreter::Way::Peer,
         };
-        prop_assert_eq!(outcome.redirect, Some(Redirect { ifindex: OUT, way }));
+        let sent = Some(Redirect { ifindex: OUT, way });
+        prop_assert_eq!((outcome.verdict, outcome.redirect), (verdict::REDIRECT, sent));
         prop_assert_eq!(outcome.packet.context.pkt_type, 0);
         prop_assert_eq!(lease, expected);
         prop_assert_eq!(port.missed, 0);
         prop_assert_eq!(outcome.packet.bytes, carried(&arrival, host.rewrite()));
     }
+}
+
+/// A datagram for the router, and its lease at a NIC.
+fn leased() -> (Arrival, Host) {
+    let link = Link::new(STATION, ROUTER);
+    let packet = link.ipv4([198, 51, 100, 1].into(), [198, 51, 100, 2].into());
+    let arrival = Arrival {
+        bytes: packet.udp(53, 40_000, b"an answer"),
+        vnet: VnetHeader::default(),
+        tag: None,
+    };
+    let host = Host {
+        tap: 0,
+        key: arrival.key().unwrap(),
+        change: Some((NEXT, OURS, None)),
+        tracker: connection(
+            (Side::Initiator, 0, 0),
+            [1000; 2],
+            [None; 2],
+            [TcpFlags(0); 2],
+        ),
+        side: Side::Initiator,
+        liberal: false,
+        open: true,
+        mtu: 1500,
+        way: Way::Peer,
+        until: u64::MAX,
+        flows: false,
+        gateway: ROUTER,
+    };
+    (arrival, host)
+}
+
+#[test]
+fn a_nic_repeats_what_has_a_lease_and_lets_the_rest_pass_as_it_came() {
+    let (arrival, host) = leased();
+    let repeated = |host: &Host, arrival: &Arrival| {
+        let (outcome, _, port, _) = host.run(arrival);
+        if outcome.redirect.is_none() {
+            assert_eq!((outcome.verdict, port.missed), (verdict::UNSPEC, 1));
+            assert_eq!(outcome.packet.context.pkt_type, 3);
+            assert_eq!(outcome.packet.bytes, arrival.bytes);
+        }
+        outcome.redirect.is_some()
+    };
+    assert!(repeated(&host, &arrival));
+    let mut other = arrival.clone();
+    other.bytes[5] ^= 1;
+    assert!(!repeated(&host, &other), "for another MAC address");
+    let mut other = arrival.clone();
+    other.bytes[35] ^= 1;
+    assert!(!repeated(&host, &other), "of another connection");
+    let closed = Host {
+        open: false,
+        ..host
+    };
+    assert!(!repeated(&closed, &arrival), "taken back");
 }
