@@ -6,6 +6,8 @@
 //!                                   | none: to the port's TAP, where a worker reads it
 //!   container's eth0 <-- veth --> host end <-- `deliver` at the TAP's ingress <-- a worker writes
 //! ```
+//! At an uplink's NIC hangs `lease` alone, before the uplink's own filters: what has no lease goes on to them.
+//!
 //! Both are filters of a `clsact` qdisc, so they stay when the daemon is killed: containers keep talking by
 //! their leases until these end ([`Offload::extend`]), and the next daemon replaces the programs in place.
 
@@ -19,13 +21,24 @@ use std::sync::Arc;
 use std::time::Duration;
 use tables::Tables;
 
-/// The two interfaces of a port in the namespace where we are, by their numbers.
+/// The interfaces of a port in the namespace where we are, by their numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Interfaces {
-    /// The host's end of the container's veth.
+    /// The host's end of the container's veth, or the NIC.
     pub host: u32,
-    /// The TAP.
-    pub tap: u32,
+    /// The TAP beside a veth's end; the program at a NIC hands none what it leaves.
+    pub tap: Option<u32>,
+}
+
+impl Interfaces {
+    /// Those of an uplink's port.
+    #[must_use]
+    pub const fn nic(index: u32) -> Self {
+        Self {
+            host: index,
+            tap: None,
+        }
+    }
 }
 
 /// Why the kernel cannot repeat decisions here.
@@ -52,15 +65,17 @@ pub struct Offload {
     room: Room,
 }
 
-/// Our filters' place: before those of others, who find the frames that we have left.
-const PRIORITY: u16 = 1;
+/// Our filters' priority beside a container: before those of others, who find the frames that we have left.
+const AT_CONTAINER: u16 = 1;
+/// Theirs at a NIC: behind those that others put before, and just before the uplink's own.
+const AT_NIC: u16 = 6;
 const HANDLE: u32 = 0xc1ea;
 
-const fn slot(interface: u32) -> Slot {
+const fn slot(interface: u32, priority: u16) -> Slot {
     Slot {
         interface,
         side: Side::Ingress,
-        priority: PRIORITY,
+        priority,
         handle: HANDLE,
     }
 }
@@ -93,7 +108,7 @@ impl Offload {
         const LOOPBACK: u32 = 1;
         let interfaces = Interfaces {
             host: LOOPBACK,
-            tap: LOOPBACK,
+            tap: Some(LOOPBACK),
         };
         self.tables.put_port(interfaces)?;
         let context = bpf::SkBuff {
@@ -121,7 +136,7 @@ impl Offload {
     }
 
     /// Hangs the programs at a port's interfaces, in the calling thread's namespace. Programs that an earlier
-    /// daemon left there are replaced: no frame passes between.
+    /// daemon left there are replaced: no frame passes between. A NIC has its qdisc from its uplink.
     ///
     /// # Errors
     /// The kernel's refusal; what was done is undone then.
@@ -136,23 +151,36 @@ impl Offload {
     }
 
     fn try_attach(&self, at: Interfaces) -> Result<(), OffloadError> {
-        self.taps[deliver::map::TAPS].insert(&at.tap, &at.host)?;
-        clsact::add_qdisc(at.tap)?;
-        clsact::put(&self.deliver, slot(at.tap))?;
+        if let Some(tap) = at.tap {
+            self.taps[deliver::map::TAPS].insert(&tap, &at.host)?;
+        }
         self.tables.put_port(at)?;
-        clsact::add_qdisc(at.host)?;
-        clsact::put(&self.lease, slot(at.host))?;
+        for (program, slot) in self.programs(at) {
+            if slot.priority == AT_CONTAINER {
+                clsact::add_qdisc(slot.interface)?;
+            }
+            clsact::put(program, slot)?;
+        }
         Ok(())
     }
 
-    /// Returns whether both programs hang where [`Offload::attach`] put them: somebody may have removed one.
+    /// The programs of a port, each with its place. What delivers is there before anything is sent to it.
+    fn programs(&self, at: Interfaces) -> impl Iterator<Item = (&Loaded, Slot)> {
+        let priority = at.tap.map_or(AT_NIC, |_| AT_CONTAINER);
+        let deliver = at.tap.map(|tap| (&self.deliver, slot(tap, priority)));
+        deliver
+            .into_iter()
+            .chain([(&self.lease, slot(at.host, priority))])
+    }
+
+    /// Returns whether the programs hang where [`Offload::attach`] put them: somebody may have removed one.
     ///
     /// # Errors
     /// The kernel's refusal.
     pub fn is_attached(&self, at: Interfaces) -> Result<bool, OffloadError> {
-        for (program, interface) in [(&self.lease, at.host), (&self.deliver, at.tap)] {
-            let (id, slot) = (program.id()?, slot(interface));
-            let filters = match clsact::list(interface, slot.side) {
+        for (program, slot) in self.programs(at) {
+            let id = program.id()?;
+            let filters = match clsact::list(slot.interface, slot.side) {
                 Err(LoadError::Gone { .. }) => Vec::new(),
                 filters => filters?,
             };
@@ -164,22 +192,22 @@ impl Offload {
         Ok(true)
     }
 
-    /// Removes the programs, and the qdiscs if nobody else uses them. Interfaces that are gone took theirs
-    /// along.
+    /// Removes the programs, and the qdiscs if nobody else uses them; a NIC's goes with its uplink.
+    /// Interfaces that are gone took theirs along.
     ///
     /// # Errors
     /// The kernel's refusal.
     pub fn detach(&self, at: Interfaces) -> Result<(), OffloadError> {
-        for interface in [at.host, at.tap] {
-            let removed =
-                clsact::remove(slot(interface)).and_then(|_| clsact::remove_empty_qdisc(interface));
-            match removed {
-                Ok(_) | Err(LoadError::Gone { .. }) => {}
+        for (_, slot) in self.programs(at) {
+            match remove(slot) {
+                Ok(()) | Err(LoadError::Gone { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
         self.tables.remove_port(at.host)?;
-        self.taps[deliver::map::TAPS].remove(&at.tap)?;
+        if let Some(tap) = at.tap {
+            self.taps[deliver::map::TAPS].remove(&tap)?;
+        }
         Ok(())
     }
 
@@ -195,15 +223,35 @@ impl Offload {
     }
 }
 
-/// Removes a program that an earlier daemon left at an interface in the calling thread's namespace, and the
-/// qdisc if nobody else uses it. Returns whether there was one.
+/// Removes a program, and the qdisc beside a container if nobody else uses it.
+fn remove(slot: Slot) -> Result<(), LoadError> {
+    clsact::remove(slot)?;
+    if slot.priority == AT_CONTAINER {
+        clsact::remove_empty_qdisc(slot.interface)?;
+    }
+    Ok(())
+}
+
+/// Removes a program that an earlier daemon left at an interface in the calling thread's namespace. Returns
+/// whether there was one.
 ///
 /// # Errors
 /// The kernel's refusal.
 pub fn remove_leftover(interface: u32) -> Result<bool, OffloadError> {
-    let removed = clsact::remove(slot(interface))?;
-    if removed {
-        clsact::remove_empty_qdisc(interface)?;
+    let mut found = clsact::list(interface, Side::Ingress)?;
+    found.retain(is_ours);
+    for it in &found {
+        remove(it.slot)?;
     }
-    Ok(removed)
+    Ok(!found.is_empty())
+}
+
+/// Whether a filter at an interface's ingress is one of a daemon, be it this one or another.
+fn is_ours(it: &clsact::Found) -> bool {
+    let Slot {
+        priority, handle, ..
+    } = it.slot;
+    handle == HANDLE
+        && [AT_CONTAINER, AT_NIC].contains(&priority)
+        && matches!(it.name.as_deref(), Some("lease" | "deliver"))
 }

@@ -126,7 +126,7 @@ impl Tables {
     /// is there.
     pub(crate) fn put_port(&self, at: Interfaces) -> Result<(), LoadError> {
         let ports = &self.maps[map::PORTS];
-        let new = Port::new(at.tap);
+        let new = Port::new(at.tap.unwrap_or(0));
         let known: Option<Port> = ports.lookup(&at.host)?;
         let port = known.map_or(new, |known| Port {
             tap: new.tap,

@@ -135,7 +135,7 @@ impl Switched {
         let (kernel, maps) = loaded(&program(ROOM));
         for at in pair.at {
             maps[map::PORTS]
-                .insert(&at.host, &Port::new(at.tap))
+                .insert(&at.host, &Port::new(at.tap.unwrap()))
                 .unwrap();
         }
         let attach =

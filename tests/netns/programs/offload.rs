@@ -4,7 +4,7 @@ use super::pair::{MACS, Pair};
 use lease::{Basis, Lease, Leases, Station, Way};
 use loader::{Side, clsact};
 use nat::Tables;
-use offload::{Offload, Room};
+use offload::{Interfaces, Offload, Room};
 use pipeline::{Instant, NetworkId, PortId};
 use std::time::Duration;
 use wire::VlanId;
@@ -124,4 +124,43 @@ fn programs_are_put_back_replaced_and_removed_without_a_trace() {
     let [_, gone] = it.pair.at;
     it.run(|offload| offload.detach(gone)).unwrap();
     assert!(it.run(|offload| offload.attach(gone)).is_err());
+}
+
+/// A qdisc of somebody else's stands for the uplink's.
+#[test]
+fn at_a_nic_the_program_comes_and_goes_in_a_qdisc_that_is_not_its_own() {
+    let pair = Pair::new();
+    let nic = Interfaces::nic(pair.at[0].host);
+    let [offload, next] = [(); 2].map(|()| pair.host.run(|| Offload::open(ROOM)).unwrap());
+    let attach = |offload: &Offload| pair.host.run(|| offload.attach(nic));
+    let is_attached = |offload: &Offload| pair.host.run(|| offload.is_attached(nic)).unwrap();
+    let places = || -> Vec<_> {
+        let filters = pair.host.run(|| clsact::list(nic.host, Side::Ingress));
+        let filters = filters.unwrap().into_iter();
+        filters
+            .map(|it| (it.slot.priority, it.name.unwrap()))
+            .collect()
+    };
+    assert!(attach(&offload).is_err(), "there is no qdisc yet");
+    assert!(pair.host.run(|| clsact::add_qdisc(nic.host)).unwrap());
+    attach(&offload).unwrap();
+    assert!(is_attached(&offload));
+    attach(&next).unwrap();
+    assert!(is_attached(&next) && !is_attached(&offload));
+    assert_eq!(places(), [(6, "lease".to_owned())]);
+    let remove_leftover = || pair.host.run(|| offload::remove_leftover(nic.host));
+    assert!(remove_leftover().unwrap());
+    assert!(!remove_leftover().unwrap() && !is_attached(&next));
+    attach(&next).unwrap();
+    pair.host.run(|| next.detach(nic)).unwrap();
+    assert_eq!(places(), []);
+    assert!(
+        !pair.host.run(|| clsact::add_qdisc(nic.host)).unwrap(),
+        "the qdisc stays"
+    );
+    // A NIC that is gone took its program along.
+    attach(&next).unwrap();
+    pair.host.ip("link del p0").unwrap();
+    assert!(!is_attached(&next));
+    pair.host.run(|| next.detach(nic)).unwrap();
 }

@@ -42,7 +42,7 @@ impl Pair {
             host.ip(&format!("link set t{it} up")).unwrap();
             Interfaces {
                 host: index(&host, &format!("p{it}")),
-                tap: index(&host, &format!("t{it}")),
+                tap: Some(index(&host, &format!("t{it}"))),
             }
         });
         Self {

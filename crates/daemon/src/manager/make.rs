@@ -116,7 +116,7 @@ fn opened(state: &State, endpoint: &Endpoint, tap: Option<Tap>) -> Result<Opened
         let sandbox = endpoint.sandbox.as_ref().ok_or(KernelError::NotJoined)?;
         *at = Some(Interfaces {
             host: end.ok_or_else(|| lost(sandbox, endpoint))?.index,
-            tap: tap.index(),
+            tap: Some(tap.index()),
         });
     }
     let opened = match (tap, endpoint.veth()) {

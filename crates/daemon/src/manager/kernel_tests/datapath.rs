@@ -210,7 +210,7 @@ fn programs_that_somebody_took_away_are_put_back() {
         assert!(offload::remove_leftover(interface).unwrap());
         let at = core.open.values().find_map(|open| {
             open.programs()
-                .filter(|at| at.host == interface || at.tap == interface)
+                .filter(|at| at.host == interface || at.tap == Some(interface))
         });
         let is_back = |core: &Writer| core.kernel.get().unwrap().is_attached(at.unwrap()).unwrap();
         assert!(!is_back(&core));
