@@ -12,7 +12,7 @@ use host::{Links, Netns};
 /// # Errors
 /// When the kernel does not show it.
 pub fn inspect() -> Result<Vec<Finding>, ApiError> {
-    let found = Netns::with_own_links(doctor::inspect).map_err(unavailable)?;
+    let found = Netns::with_own_links(all).map_err(unavailable)?;
     Ok(found.iter().map(shown).collect())
 }
 
@@ -22,7 +22,7 @@ pub fn inspect() -> Result<Vec<Finding>, ApiError> {
 /// # Errors
 /// When the kernel does not show it. What could not be undone is told with its finding.
 pub fn clean() -> Result<Vec<Cleaned>, ApiError> {
-    undo(doctor::inspect)
+    undo(all)
 }
 
 /// Undoes what of it is of one bridge: it has its containers back.
@@ -30,11 +30,42 @@ pub fn clean() -> Result<Vec<Cleaned>, ApiError> {
 /// # Errors
 /// As [`clean`].
 pub fn release(bridge: &Name) -> Result<Vec<Cleaned>, ApiError> {
-    undo(|links| doctor::inspect_bridge(links, bridge.as_str()))
+    undo(|links| {
+        let ports = links.taken_ports(bridge.as_str())?;
+        let mut found = programs(links)?;
+        found.retain(|program| ports.contains(&program.at));
+        found.extend(doctor::inspect_bridge(links, bridge.as_str())?);
+        Ok(found)
+    })
+}
+
+/// Everything of ours, in the order in which it is best undone.
+fn all(links: &Links) -> Result<Vec<doctor::Finding>, Trouble> {
+    let mut found = programs(links)?;
+    found.extend(doctor::inspect(links)?);
+    Ok(found)
+}
+
+/// The programs that carry frames, but for those on the host's side of an endpoint, with which they go.
+fn programs(links: &Links) -> Result<Vec<doctor::Finding>, Trouble> {
+    let mut found = Vec::new();
+    for (ifname, state) in links.all()? {
+        if state.endpoint().is_some() {
+            continue;
+        }
+        let commands = offload::removing_commands(state.index, &ifname)?.into_iter();
+        found.extend(commands.map(|undo| doctor::Finding {
+            what: "filter: what has a lease goes straight to its container".to_owned(),
+            at: ifname.clone(),
+            undo,
+            mark: Mark::Filter,
+        }));
+    }
+    Ok(found)
 }
 
 fn undo(
-    inspect: impl FnOnce(&Links) -> Result<Vec<doctor::Finding>, host::Error> + Send,
+    inspect: impl FnOnce(&Links) -> Result<Vec<doctor::Finding>, Trouble> + Send,
 ) -> Result<Vec<Cleaned>, ApiError> {
     let undone = Netns::with_own_links(|links| {
         let findings = inspect(links)?;
@@ -81,7 +112,6 @@ pub(crate) fn shown(finding: &doctor::Finding) -> Finding {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
-fn unavailable(error: host::Error) -> ApiError {
-    ApiError::unavailable(error.to_string())
+fn unavailable(Trouble(why): Trouble) -> ApiError {
+    ApiError::unavailable(why)
 }

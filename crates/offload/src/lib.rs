@@ -180,12 +180,8 @@ impl Offload {
     pub fn is_attached(&self, at: Interfaces) -> Result<bool, OffloadError> {
         for (program, slot) in self.programs(at) {
             let id = program.id()?;
-            let filters = match clsact::list(slot.interface, slot.side) {
-                Err(LoadError::Gone { .. }) => Vec::new(),
-                filters => filters?,
-            };
             let ours = |it: &clsact::Found| it.slot == slot && it.program == Some(id);
-            if !filters.iter().any(ours) {
+            if !found(slot.interface)?.iter().any(ours) {
                 return Ok(false);
             }
         }
@@ -238,20 +234,37 @@ fn remove(slot: Slot) -> Result<(), LoadError> {
 /// # Errors
 /// The kernel's refusal.
 pub fn remove_leftover(interface: u32) -> Result<bool, OffloadError> {
-    let mut found = clsact::list(interface, Side::Ingress)?;
-    found.retain(is_ours);
+    let found = found(interface)?;
     for it in &found {
         remove(it.slot)?;
     }
     Ok(!found.is_empty())
 }
 
-/// Whether a filter at an interface's ingress is one of a daemon, be it this one or another.
-fn is_ours(it: &clsact::Found) -> bool {
-    let Slot {
-        priority, handle, ..
-    } = it.slot;
-    handle == HANDLE
-        && [AT_CONTAINER, AT_NIC].contains(&priority)
-        && matches!(it.name.as_deref(), Some("lease" | "deliver"))
+/// Returns what one would type to remove the programs that any daemon has at an interface in the calling
+/// thread's namespace, `ifname` there: one command each.
+///
+/// # Errors
+/// The kernel's refusal.
+pub fn removing_commands(interface: u32, ifname: &str) -> Result<Vec<String>, OffloadError> {
+    let found = found(interface)?.into_iter().map(|it| it.slot.priority);
+    let command = |priority| {
+        format!(
+            "tc filter delete dev {ifname} ingress protocol all pref {priority} handle {HANDLE:#x} bpf"
+        )
+    };
+    Ok(found.map(command).collect())
+}
+
+/// The programs that any daemon has at an interface's ingress; an interface that is gone has none.
+fn found(interface: u32) -> Result<Vec<clsact::Found>, LoadError> {
+    let is_ours = |it: &clsact::Found| {
+        it.slot.handle == HANDLE
+            && [AT_CONTAINER, AT_NIC].contains(&it.slot.priority)
+            && matches!(it.name.as_deref(), Some("lease" | "deliver"))
+    };
+    match clsact::list(interface, Side::Ingress) {
+        Err(LoadError::Gone { .. }) => Ok(Vec::new()),
+        filters => Ok(filters?.into_iter().filter(is_ours).collect()),
+    }
 }

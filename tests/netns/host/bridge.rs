@@ -3,6 +3,7 @@
 use super::{found, with_links};
 use crate::fixture::without_a_daemon;
 use host::{Error, Gateway, GatewayPort, Links, Netns, Stack, doctor};
+use offload::{Interfaces, Offload, Room};
 use testbed::{Namespace, link};
 
 const MAC: [u8; 6] = [2, 0x42, 0xac, 0x11, 0, 2];
@@ -134,6 +135,31 @@ fn what_a_dead_daemon_took_is_seen_and_given_back() {
     without_a_daemon(&it.host, &["doctor", "--clean"]);
     assert_eq!(it.footprint(), before);
     assert_eq!(it.links(doctor::inspect), []);
+}
+
+#[test]
+fn the_programs_of_a_port_that_a_dead_daemon_took_are_seen_and_removed() {
+    let it = Host::new();
+    let before = it.footprint();
+    let index = |ifname: &str| it.links(|links| links.state(ifname)).unwrap().index;
+    for undo in [&["doctor", "--clean"], &["release", "docker0"]] {
+        it.links(|links| links.take_over("veth0"));
+        it.host.ip("tuntap add tap0 mode tap").unwrap();
+        let offload = it.host.run(|| Offload::open(Room::default())).unwrap();
+        let at = Interfaces {
+            host: index("veth0"),
+            tap: Some(index("tap0")),
+        };
+        it.host.run(|| offload.attach(at)).unwrap();
+        // The TAP goes with its daemon.
+        it.host.ip("link del tap0").unwrap();
+        drop(offload);
+        let found = without_a_daemon(&it.host, &["doctor"]);
+        let command = "tc filter delete dev veth0 ingress protocol all pref 1 handle 0xc1ea bpf";
+        assert!(found.contains(command), "{found}");
+        without_a_daemon(&it.host, undo);
+        assert_eq!(it.footprint(), before);
+    }
 }
 
 #[test]

@@ -2,9 +2,11 @@
 //! be taken over, seen, undone.
 
 use super::gateway_port::gateway;
-use super::rig::{HOST4, LIMIT, Rig, STOLEN, TAP, captures, handshake, transmit};
+use super::rig::{HOST4, LIMIT, NIC, Rig, STOLEN, TAP, captures, handshake, transmit};
 use crate::fixture::without_a_daemon;
+use api::Finding;
 use host::{GatewayPort, Stack, doctor};
+use offload::{Interfaces, Offload, Room};
 use port::tap::{Tap, TapConfig};
 use std::process::Stdio;
 use testbed::traffic::{Ping, ping};
@@ -109,6 +111,40 @@ fn the_commands_that_a_finding_names_undo_it() {
         rig.host.output(words[0], &words[1..]).unwrap();
     }
     assert_eq!(rig.footprint(), before);
+}
+
+/// A program stays in the kernel when its daemon is gone.
+#[test]
+fn the_program_at_a_nic_is_seen_and_undone() {
+    let rig = Rig::new();
+    let before = rig.footprint();
+    let index = rig.links(|links| links.state(NIC)).unwrap().unwrap().index;
+    for by_hand in [true, false] {
+        let _tap = rig.tap();
+        rig.open(&captures());
+        let offload = rig.host.run(|| Offload::open(Room::default())).unwrap();
+        let attached = rig.host.run(|| offload.attach(Interfaces::nic(index)));
+        attached.unwrap();
+        drop(offload);
+        let found = without_a_daemon(&rig.host, &["doctor", "-o", "json"]);
+        let found: Vec<Finding> = serde_json::from_str(&found).unwrap();
+        let program = Finding {
+            what: "filter: what has a lease goes straight to its container".to_owned(),
+            r#where: NIC.to_owned(),
+            undo: "tc filter delete dev eth0 ingress protocol all pref 6 handle 0xc1ea bpf"
+                .to_owned(),
+        };
+        assert!(found.contains(&program), "{found:#?}");
+        if by_hand {
+            for finding in found {
+                let words: Vec<_> = finding.undo.split(' ').collect();
+                rig.host.output(words[0], &words[1..]).unwrap();
+            }
+        } else {
+            without_a_daemon(&rig.host, &["doctor", "--clean"]);
+        }
+        assert_eq!(rig.footprint(), before);
+    }
 }
 
 #[test]
