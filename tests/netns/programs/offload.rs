@@ -1,13 +1,13 @@
 //! The programs of leases at the interfaces of two containers, with a book of leases.
 
 use super::pair::{MACS, Pair};
-use lease::{Basis, Lease, Leases, Station, Way};
+use lease::{Basis, Lease, Leases, PortTerms, Station, Way};
 use loader::{Side, clsact};
 use nat::Tables;
 use offload::{Interfaces, Offload, Room};
 use pipeline::{Instant, NetworkId, PortId};
 use std::time::Duration;
-use wire::VlanId;
+use wire::{MacAddr, VlanId};
 
 const PORTS: [PortId; 2] = [PortId(0), PortId(1)];
 const ROOM: Room = Room {
@@ -124,6 +124,27 @@ fn programs_are_put_back_replaced_and_removed_without_a_trace() {
     let [_, gone] = it.pair.at;
     it.run(|offload| offload.detach(gone)).unwrap();
     assert!(it.run(|offload| offload.attach(gone)).is_err());
+}
+
+#[test]
+fn a_port_whose_programs_are_put_back_is_as_it_was_known() {
+    let it = Host::new();
+    let _shares = PORTS.map(|port| it.leases.open_port(port));
+    it.lend(0);
+    assert_eq!(it.answers(), 3);
+    let [at, _] = it.pair.at;
+    let open = PortTerms {
+        locked: false,
+        gateway: MacAddr::ZERO,
+        flows: false,
+    };
+    it.offload.kernel().set_port(at.host, open);
+    assert_eq!(it.answers(), 0, "the lease is one of a locked port");
+    it.run(|offload| offload.attach(at)).unwrap();
+    assert_eq!(it.answers(), 0);
+    it.run(|offload| offload.detach(at)).unwrap();
+    it.run(|offload| offload.attach(at)).unwrap();
+    assert_eq!(it.answers(), 3, "another port, which is locked at first");
 }
 
 /// A qdisc of somebody else's stands for the uplink's.
