@@ -21,6 +21,7 @@ mod judges;
 mod leases;
 mod line;
 mod names;
+mod nic;
 mod policy;
 mod published;
 mod resolver;

@@ -218,9 +218,7 @@ impl fmt::Display for Action {
             Self::RemoveStray(ifname) => {
                 write!(f, "{ifname} of an endpoint that is no more is there")
             }
-            Self::PutPrograms(id) => {
-                write!(f, "nothing that the container of port {id} sends arrives")
-            }
+            Self::PutPrograms(id) => write!(f, "the programs of port {id} were taken away"),
             Self::CloseUplink(name) => write!(f, "closing uplink {name}"),
             Self::CloseStack(_) => f.write_str("closing a stack's link"),
             Self::RemoveWay(_, way) => write!(f, "the way to {} is still there", way.subnet),

@@ -166,6 +166,12 @@ impl Uplink {
         &self.nic
     }
 
+    /// The NIC's number.
+    #[must_use]
+    pub fn nic_index(&self) -> u32 {
+        self.nic_index
+    }
+
     /// The TAP.
     #[must_use]
     pub fn tap(&self) -> &str {

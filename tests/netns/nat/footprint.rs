@@ -79,7 +79,7 @@ pub(super) fn is_as_before(ns: &Namespace, before: &str) {
 }
 
 /// What others have put there, of the kinds of things that we put there.
-fn let_others_in(host: &Namespace) {
+pub(super) fn let_others_in(host: &Namespace) {
     for line in [
         "sysctl -qw net.ipv4.ip_local_reserved_ports=8080,50000-50010",
         "tc qdisc add dev eth0 clsact",
@@ -107,18 +107,18 @@ fn use_all(outside: &Outside) {
 impl Clearway {
     /// `clearway` as somebody on the host runs it: what needs no daemon looks at the namespace
     /// that it is in.
-    fn on_host(&self, words: &[&str]) -> String {
+    pub(super) fn on_host(&self, words: &[&str]) -> String {
         let socket = self.socket();
         let words = [&["--socket", socket.to_str().unwrap()], words].concat();
         let binary = binary().to_str().unwrap();
         self.host.output(binary, &words).unwrap()
     }
 
-    fn doctor(&self) -> Vec<Finding> {
+    pub(super) fn doctor(&self) -> Vec<Finding> {
         serde_json::from_str(&self.on_host(&["doctor", "-o", "json"])).unwrap()
     }
 
-    fn end(&mut self, signal: Signal) {
+    pub(super) fn end(&mut self, signal: Signal) {
         self.daemon.signal(signal).unwrap();
         self.daemon.wait_within(SOON).unwrap();
     }

@@ -82,7 +82,7 @@ impl Writer {
             .map_err(Trouble::from)
             .and_then(|(opened, netns)| {
                 opened.persist()?;
-                self.put_programs(opened.interface.programs())?;
+                self.put_programs(opened.programs)?;
                 Ok(self.take_in(id, netns, opened)?)
             });
         if let Err(Trouble(why)) = taken {
@@ -110,6 +110,7 @@ impl Writer {
         });
         match opened {
             Ok(link) => {
+                self.program_uplink(uplink, link.nic_index());
                 let open = OpenUplink {
                     link,
                     uplink: uplink.clone(),
@@ -131,6 +132,8 @@ impl Writer {
         let Some(open) = self.host_links.uplinks.remove(name) else {
             return Ok(());
         };
+        // The program is in the uplink's qdisc.
+        self.take_programs(open.uplink.place.port);
         let closed = Netns::with_own_links(|links| Ok::<_, host::Error>(open.link.close(links)));
         self.close_for_good(open.uplink.place.port);
         all_done(&closed?)

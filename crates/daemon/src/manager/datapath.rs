@@ -1,9 +1,9 @@
 //! The datapath: whether the kernel carries frames as well, and the programs at ports' interfaces.
 
-use super::open::OpenPort;
 use super::refuse::{KernelError, unavailable};
 use super::writer::Writer;
 use api::{ApiError, Datapath, DatapathKind, DatapathStatus};
+use control::Uplink;
 use lease::Leases;
 use offload::{Interfaces, Offload, OffloadError, Room};
 use pipeline::{Instant, NetworkId, PortId};
@@ -94,16 +94,20 @@ impl Kernel {
         }
     }
 
+    /// The datapath of whatever has no setting of its own, or why it does not work.
+    fn resolved(&self) -> Result<DatapathKind, &str> {
+        self.setting.resolved(|| self.get().map(drop))
+    }
+
     /// Returns how it is, for people.
     pub(super) fn status(&self) -> DatapathStatus {
         let why = match self.opened.get() {
             Some(Err(why)) => Some(why.clone()),
             Some(Ok(_)) | None => None,
         };
-        let in_force = self.setting.resolved(|| self.get().map(drop));
         DatapathStatus {
             setting: self.setting,
-            in_force: in_force.unwrap_or(DatapathKind::Kernel),
+            in_force: self.resolved().unwrap_or(DatapathKind::Kernel),
             why,
         }
     }
@@ -128,7 +132,7 @@ impl Writer {
     ) -> Result<DatapathKind, ApiError> {
         let network = network.and_then(|id| self.state.network(id));
         let said = network.map_or(Datapath::Auto, |network| network.routing.datapath);
-        let programmed = self.open.values().filter(|open| open.programs().is_some());
+        let programmed = self.open.values().filter(|open| open.programs.is_some());
         let can = || self.kernel.has_room(programmed.count());
         let resolved = asked.or(said).or(self.kernel.setting).resolved(can);
         resolved.map_err(|why| unavailable("the datapath `kernel` does not work here", &why))
@@ -144,20 +148,49 @@ impl Writer {
         Ok(programs.offload.attach(at)?)
     }
 
+    /// Puts the program at the NIC of an uplink that was opened, where the kernel is to carry frames and can;
+    /// else takes away one that an earlier daemon left. Without it workers read all that is for containers.
+    pub(super) fn program_uplink(&mut self, uplink: &Uplink, nic: u32) {
+        let at = Interfaces::nic(nic);
+        let done = match self.kernel.resolved() {
+            Ok(DatapathKind::Kernel) => self.put_programs(Some(at)).map(|()| Some(at)),
+            Ok(DatapathKind::Userspace) | Err(_) => {
+                let removed = offload::remove_leftover(nic);
+                removed.map(|_| None).map_err(KernelError::from)
+            }
+        };
+        match done {
+            Ok(programs) => {
+                if let Some(open) = self.open.get_mut(&uplink.place.port) {
+                    open.programs = programs;
+                }
+            }
+            Err(error) => self.warn(format!(
+                "uplink {}: the kernel repeats nothing of what arrives there: {error}",
+                uplink.name
+            )),
+        }
+    }
+
     /// Takes a port's programs away.
-    pub(super) fn take_programs(&self, id: PortId) {
-        let at = self.open.get(&id).and_then(OpenPort::programs);
-        let (Some(at), Ok(offload)) = (at, self.kernel.get()) else {
+    pub(super) fn take_programs(&mut self, id: PortId) {
+        let open = self.open.get_mut(&id);
+        let Some(at) = open.and_then(|open| open.programs.take()) else {
             return;
         };
-        if let Err(error) = offload.detach(at) {
+        if let Ok(offload) = self.kernel.get()
+            && let Err(error) = offload.detach(at)
+        {
             tracing::warn!(port = %id, %error, "its programs were left behind");
         }
     }
 
-    /// Puts back programs that somebody has taken away.
+    /// Puts back programs that somebody has taken away, unless the port was closed in this round.
     pub(super) fn put_back(&self, id: PortId) -> Result<(), KernelError> {
-        self.put_programs(self.open.get(&id).and_then(OpenPort::programs))?;
+        let Some(at) = self.open.get(&id).and_then(|open| open.programs) else {
+            return Ok(());
+        };
+        self.put_programs(Some(at))?;
         tracing::warn!(port = %id, "somebody had taken its programs away; they are back");
         Ok(())
     }

@@ -175,8 +175,8 @@ impl Writer {
         // Dropped on the way out, what was made is unmade.
         let opened = make::make_endpoint(&self.state, endpoint).map_err(|error| error.to_api())?;
         let begun = self.begin(change)?;
-        let at = opened.interface.programs();
-        if let Err(error) = opened.persist().and_then(|()| self.put_programs(at)) {
+        let programs = opened.programs;
+        if let Err(error) = opened.persist().and_then(|()| self.put_programs(programs)) {
             self.revert(begun);
             return Err(error.to_api());
         }

@@ -15,6 +15,7 @@ mod datapath;
 mod flows;
 mod joining;
 mod leases;
+mod nic;
 mod whole;
 
 use std::net::UdpSocket;

@@ -110,11 +110,12 @@ fn take_up_host_side(state: &State, endpoint: &Endpoint) -> Result<Opened, Kerne
 
 /// The port of an endpoint whose interface was made, or is there.
 fn opened(state: &State, endpoint: &Endpoint, tap: Option<Tap>) -> Result<Opened, KernelError> {
-    let mut interface = Interface::of(state, endpoint);
-    if let (Interface::Programmed { side, at, .. }, Some(tap)) = (&mut interface, &tap) {
+    let interface = Interface::of(state, endpoint);
+    let mut programs = None;
+    if let (Interface::Programmed { side, .. }, Some(tap)) = (&interface, &tap) {
         let end = Netns::with_own_links(|links| links.state(&side.end))?;
         let sandbox = endpoint.sandbox.as_ref().ok_or(KernelError::NotJoined)?;
-        *at = Some(Interfaces {
+        programs = Some(Interfaces {
             host: end.ok_or_else(|| lost(sandbox, endpoint))?.index,
             tap: Some(tap.index()),
         });
@@ -126,6 +127,7 @@ fn opened(state: &State, endpoint: &Endpoint, tap: Option<Tap>) -> Result<Opened
     };
     Ok(Opened {
         interface,
+        programs,
         ..opened
     })
 }

@@ -49,7 +49,7 @@ impl Writer {
     /// Ports that have programs in the kernel.
     fn programmed(&self) -> BTreeMap<PortId, Interfaces> {
         let open = self.open.iter();
-        open.filter_map(|(id, open)| Some((*id, open.programs()?)))
+        open.filter_map(|(id, open)| Some((*id, open.programs?)))
             .collect()
     }
 
@@ -130,7 +130,7 @@ fn parted(
     let there: BTreeSet<u32> = all.iter().map(|(_, link)| link.index).collect();
     let parted = programmed
         .iter()
-        .filter(|(_, at)| !there.contains(&at.host));
+        .filter(|(_, at)| at.tap.is_some() && !there.contains(&at.host));
     parted.map(|(id, _)| *id).collect()
 }
 

@@ -28,6 +28,8 @@ pub(super) struct OpenPort {
     /// Of a TAP's interface; it holds a descriptor.
     persistence: Option<Persistence>,
     interface: Interface,
+    /// Where its programs are in the kernel, if it has any.
+    pub(super) programs: Option<Interfaces>,
     /// The namespace it ends with; none ends only with the daemon.
     pub(super) netns: Option<Netns>,
 }
@@ -50,8 +52,6 @@ pub(super) enum Interface {
         side: HostSide,
         /// Whether the veth was there.
         borrowed: bool,
-        /// Where the programs are; nowhere, while nothing is open.
-        at: Option<Interfaces>,
     },
     /// What goes with its descriptors, or stays with whoever has it.
     Other,
@@ -104,6 +104,8 @@ pub(super) struct Opened {
     pub(super) port: port::Port,
     pub(super) persistence: Option<Persistence>,
     pub(super) interface: Interface,
+    /// Where its programs are to be.
+    pub(super) programs: Option<Interfaces>,
 }
 
 impl From<port::Port> for Opened {
@@ -112,6 +114,7 @@ impl From<port::Port> for Opened {
             port,
             persistence: None,
             interface: Interface::Other,
+            programs: None,
         }
     }
 }
@@ -123,6 +126,7 @@ impl From<Tap> for Opened {
             port: tap.into_port(),
             persistence,
             interface: Interface::Other,
+            programs: None,
         }
     }
 }
@@ -149,12 +153,17 @@ impl OpenPort {
     /// Whether it will never carry a frame again, be that noticed or not: nothing tells at once of a
     /// veth that went with its namespace.
     pub(super) fn is_dead(&self) -> bool {
-        matches!(self.condition(), Condition::Dead(_)) || self.interface.is_lost()
+        matches!(self.condition(), Condition::Dead(_)) || self.is_parted()
     }
 
-    /// Where its programs are, if it has any.
-    pub(super) fn programs(&self) -> Option<Interfaces> {
-        self.interface.programs()
+    /// Whether a veth that was open is there no more. One that cannot be looked for is taken to be there.
+    fn is_parted(&self) -> bool {
+        let (Interface::Programmed { side, .. }, Some(at)) = (&self.interface, self.programs)
+        else {
+            return false;
+        };
+        let there: Result<_, host::Error> = Netns::with_own_links(|links| links.state(&side.end));
+        there.is_ok_and(|there| there.is_none_or(|end| end.index != at.host))
     }
 
     /// A port that could not be opened.
@@ -163,6 +172,7 @@ impl OpenPort {
             status: PortStatus::new(Condition::Dead(why)),
             persistence: None,
             interface,
+            programs: None,
             netns,
         }
     }
@@ -173,6 +183,7 @@ impl OpenPort {
             status: PortStatus::new(Condition::Down(why.to_owned())),
             persistence: None,
             interface: Interface::None,
+            programs: None,
             netns: None,
         }
     }
@@ -185,7 +196,6 @@ impl Interface {
             return Self::Programmed {
                 side,
                 borrowed: matches!(endpoint.via, Via::Veth { .. }),
-                at: None,
             };
         }
         match (&endpoint.sandbox, &endpoint.via) {
@@ -207,26 +217,6 @@ impl Interface {
         }
     }
 
-    /// Where its programs are.
-    pub(super) fn programs(&self) -> Option<Interfaces> {
-        match self {
-            Self::Programmed { at, .. } => *at,
-            Self::None | Self::Tap { .. } | Self::Veth { .. } | Self::Other => None,
-        }
-    }
-
-    /// Whether a veth that was open is there no more. One that cannot be looked for is taken to be there.
-    fn is_lost(&self) -> bool {
-        let Self::Programmed {
-            side, at: Some(at), ..
-        } = self
-        else {
-            return false;
-        };
-        let there: Result<_, host::Error> = Netns::with_own_links(|links| links.state(&side.end));
-        there.is_ok_and(|there| there.is_none_or(|end| end.index != at.host))
-    }
-
     /// Removes a TAP whose descriptors are closed, and a veth that we made; gives others back.
     fn let_go(&self) {
         let done = match self {
@@ -239,7 +229,7 @@ impl Interface {
                 }
             }),
             Self::Veth { host } => Netns::with_own_links(|links| links.give_back(host)),
-            Self::Programmed { side, borrowed, .. } => Netns::with_own_links(|links| {
+            Self::Programmed { side, borrowed } => Netns::with_own_links(|links| {
                 if *borrowed {
                     links.give_back(&side.end)
                 } else {
@@ -267,12 +257,13 @@ impl Writer {
             port,
             persistence,
             interface,
+            programs,
         } = opened;
         let endpoint = self
             .state
             .port(id)
             .and_then(|it| self.state.endpoint_of(it));
-        let hook = interface.programs().zip(endpoint);
+        let hook = programs.zip(endpoint);
         let hook = hook.map(|(at, endpoint)| Hook::new(at.host, Some(endpoint.mac)));
         let added = self.dataplane.add_port(id, port, hook);
         let counted = added.map_err(|error| ApiError::internal(error.to_string()))?;
@@ -288,6 +279,7 @@ impl Writer {
                 status: Arc::new(status),
                 persistence,
                 interface,
+                programs,
                 netns,
             },
         );
@@ -330,9 +322,6 @@ impl Writer {
         };
         open.status = Arc::new(status);
         open.persistence = None;
-        if let Interface::Programmed { at, .. } = &mut open.interface {
-            *at = None;
-        }
         // Whoever was behind it may turn up elsewhere: that is found out by flooding.
         for fdb in self.state.networks().filter_map(|n| self.live.fdb(n.id)) {
             fdb.flush(FlushFilter {

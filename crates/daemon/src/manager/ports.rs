@@ -82,7 +82,7 @@ impl Writer {
         };
         self.change(change)?;
         if let Some((opened, netns)) = reopened {
-            let programs = opened.interface.programs();
+            let programs = opened.programs;
             let ready = opened.persist().and_then(|()| self.put_programs(programs));
             ready.map_err(|error| error.to_api())?;
             self.take_in(id, netns, opened)?;

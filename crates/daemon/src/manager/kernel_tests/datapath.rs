@@ -18,7 +18,7 @@ fn kernel_blue(dir: &Path) -> Writer {
 }
 
 /// The answer of `ip` in the daemon's namespace.
-fn ip(words: &str) -> String {
+pub(super) fn ip(words: &str) -> String {
     let output = Command::new("ip").args(words.split(' ')).output().unwrap();
     assert!(output.status.success(), "ip {words}");
     String::from_utf8(output.stdout).unwrap()
@@ -35,7 +35,7 @@ fn host_sides() -> Vec<String> {
     names
 }
 
-fn index(ifname: &str) -> u32 {
+pub(super) fn index(ifname: &str) -> u32 {
     let state = HostNetns::with_own_links(|links| links.state(ifname));
     state.unwrap().expect("it is there").index
 }
@@ -209,7 +209,7 @@ fn programs_that_somebody_took_away_are_put_back() {
     for interface in [index(&side.end), index(&side.tap)] {
         assert!(offload::remove_leftover(interface).unwrap());
         let at = core.open.values().find_map(|open| {
-            open.programs()
+            open.programs
                 .filter(|at| at.host == interface || at.tap == Some(interface))
         });
         let is_back = |core: &Writer| core.kernel.get().unwrap().is_attached(at.unwrap()).unwrap();
