@@ -150,3 +150,18 @@ fn the_program_outlives_a_crash_and_goes_with_a_clean_stop_or_by_doctor() {
     outside.clearway.end(Signal::SIGTERM);
     is_as_before(outside.host(), &before);
 }
+
+#[test]
+fn a_daemon_in_userspace_loads_no_program() {
+    let outside = outside("userspace");
+    outside.uplink();
+    let web = web(&outside.clearway);
+    let shop = outside.container(&web, "shop");
+    shop.reaches(WORLD[0]);
+    let client = outside.clearway.client();
+    client.uplink_remove(&"eth0".parse().unwrap()).unwrap();
+    let held = std::fs::read_dir(format!("/proc/{}/fd", outside.clearway.daemon.id())).unwrap();
+    let held = held.filter_map(|it| std::fs::read_link(it.ok()?.path()).ok());
+    let programs = held.filter(|it| it.to_string_lossy().contains("bpf"));
+    assert_eq!(programs.count(), 0);
+}

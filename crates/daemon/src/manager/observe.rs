@@ -56,11 +56,15 @@ impl Writer {
     /// Those whose programs are not where they were put. Each is asked about by two requests, so only
     /// when something has changed in the host's network.
     fn bare(&self) -> BTreeSet<PortId> {
-        let (true, Ok(offload)) = (self.host_links.changed, self.kernel.get()) else {
+        if !self.host_links.changed {
             return BTreeSet::new();
+        }
+        let is_bare = |at| {
+            let offload = self.kernel.get();
+            offload.is_ok_and(|offload| !offload.is_attached(at).unwrap_or(true))
         };
         let programmed = self.programmed().into_iter();
-        let bare = programmed.filter(|(_, at)| !offload.is_attached(*at).unwrap_or(true));
+        let bare = programmed.filter(|(_, at)| is_bare(*at));
         bare.map(|(id, _)| id).collect()
     }
 
