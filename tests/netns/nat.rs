@@ -24,6 +24,7 @@ mod names;
 mod nic;
 mod policy;
 mod published;
+mod repeated;
 mod resolver;
 mod revoke;
 mod routed;

@@ -257,6 +257,12 @@ impl Dataplane {
         }
     }
 
+    /// Tells the program at an interface what its port is like: it was put there only now.
+    pub fn tell_program(&self, interface: u32) {
+        let _replacing = self.replacing();
+        self.published.load().tell_anew(interface);
+    }
+
     /// Takes back all that the kernel repeats, since something that decisions rest on was changed outside of
     /// a configuration. What holds is lent again with its next frame.
     pub fn recall(&self) {

@@ -246,6 +246,15 @@ impl View {
         }
     }
 
+    /// Tells the program at an interface once more: it was put there only now.
+    pub(crate) fn tell_anew(&self, interface: u32) {
+        let hooks = self.outlets().filter_map(|(_, outlet)| outlet.hook());
+        for hook in hooks.filter(|hook| hook.interface == interface) {
+            *hook.told.lock().expect("no code that holds it panics") = None;
+        }
+        self.tell_hooks();
+    }
+
     fn terms(&self, id: PortId) -> Option<PortTerms> {
         let Ingress { port, network, .. } = self.topology.ingress(id, Tunnel::default()).ok()?;
         Some(PortTerms {

@@ -1,11 +1,15 @@
 //! The leases of one daemon: switched unicast here, flows in `flows.rs`.
 
+mod flows;
+
+pub use flows::Flow;
+
 use crate::Lease;
 use crate::book::{Basis, Book, Entry, Held};
-use crate::flows::Flows;
 use crate::kernel::{Kernel, Lent, PortTerms};
 use crate::program::Room;
 use crate::share::{Ports, Repeated, Share};
+use flows::Flows;
 use nat::Tables;
 use pipeline::{Instant, PortId};
 use std::ops::Range;
@@ -17,12 +21,12 @@ use wire::MacAddr;
 /// behind them.
 #[derive(Debug)]
 pub struct Leases {
-    pub(crate) kernel: Arc<dyn Kernel>,
+    kernel: Arc<dyn Kernel>,
     generation: AtomicU32,
     /// Held by whoever waits for the kernel, so that what another one waits for is settled as well.
     settling: Mutex<()>,
     switched: Mutex<Book<Lease, ()>>,
-    pub(crate) flows: Flows,
+    flows: Flows,
     ports: Mutex<Ports>,
     worth: u64,
 }
@@ -193,32 +197,32 @@ impl Leases {
         switched + self.flows.books().refused
     }
 
-    pub(crate) fn generation(&self) -> u32 {
+    fn generation(&self) -> u32 {
         self.generation.load(Relaxed)
     }
 
-    pub(crate) fn is_current(&self, lease: &impl Lent) -> bool {
+    fn is_current(&self, lease: &impl Lent) -> bool {
         lease.generation() == self.generation()
     }
 
     /// Where the frames of a lease are counted, if both its ports are open.
-    pub(crate) fn counts(&self, basis: &Basis) -> Option<crate::share::Counts> {
+    fn counts(&self, basis: &Basis) -> Option<crate::share::Counts> {
         locked(&self.ports).counts(basis.sender.port, basis.receiver.port)
     }
 }
 
 /// The slots of a book, in slices.
-pub(crate) fn slices(slots: usize) -> impl Iterator<Item = Range<usize>> {
+fn slices(slots: usize) -> impl Iterator<Item = Range<usize>> {
     (0..slots)
         .step_by(SLICE)
         .map(move |from| from..slots.min(from + SLICE))
 }
 
-pub(crate) fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().expect("no code that holds the lock panics")
 }
 
-pub(crate) fn try_locked<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
+fn try_locked<T>(mutex: &Mutex<T>) -> Option<MutexGuard<'_, T>> {
     match mutex.try_lock() {
         Ok(held) => Some(held),
         Err(TryLockError::WouldBlock) => None,

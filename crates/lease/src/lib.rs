@@ -16,7 +16,6 @@
 mod book;
 pub mod deliver;
 mod flow;
-mod flows;
 mod kernel;
 mod layout;
 mod leases;
@@ -25,8 +24,7 @@ mod share;
 
 pub use book::{Basis, Held, Station};
 pub use flow::{Change, Changes, Direction, Ends, FlowKey, FlowLease, Out, Said, UNJUDGED, ends};
-pub use flows::Flow;
 pub use kernel::{Carried, Kernel, Lent, PortTerms, Slots};
 pub use layout::{Key, Lease, Port, TAGGED, Terms, Way, source};
-pub use leases::Leases;
+pub use leases::{Flow, Leases};
 pub use share::{Repeated, Share};

@@ -11,6 +11,7 @@ use api::{Listener, PortRange};
 use control::reconcile::{Captures, Ports, STACK_MTU, Waiting, Way};
 use control::{Action, Attachment, Hidden, Publication, PublicationId, Uplink};
 use host::{Gateway, GatewayPort, Inside, Netns, Stack};
+use offload::Interfaces;
 use pipeline::{NetworkId, PortId};
 use port::Gone;
 use std::collections::BTreeSet;
@@ -99,15 +100,20 @@ impl Writer {
 
     fn open_uplink(&mut self, uplink: &Uplink, captures: &Captures) -> Result<(), Trouble> {
         let tap = self.tap_name("up", uplink.place);
-        let opened = self.open_stack_tap(&tap, uplink.place.port).and_then(|()| {
-            let config = host::UplinkConfig {
-                nic: &uplink.dev,
-                tap: &tap,
-                captures: &in_kernels_words(captures),
-                reserve: &[uplink.ports.iter()],
-            };
-            Netns::with_own_links(|links| host::Uplink::open(links, &config).map_err(Trouble::from))
-        });
+        let nic = self.place_of_program(uplink)?;
+        let opened = self
+            .open_tap_of(&tap, uplink.place.port, nic)
+            .and_then(|()| {
+                let config = host::UplinkConfig {
+                    nic: &uplink.dev,
+                    tap: &tap,
+                    captures: &in_kernels_words(captures),
+                    reserve: &[uplink.ports.iter()],
+                };
+                Netns::with_own_links(|links| {
+                    host::Uplink::open(links, &config).map_err(Trouble::from)
+                })
+            });
         match opened {
             Ok(link) => {
                 self.program_uplink(uplink, link.nic_index());
@@ -283,8 +289,22 @@ impl Writer {
 
     /// Makes a TAP in the daemon's namespace, or takes up the one an earlier daemon left.
     fn open_stack_tap(&mut self, ifname: &str, port: PortId) -> Result<(), Trouble> {
+        self.open_tap_of(ifname, port, None)
+    }
+
+    /// The same for a port with a program.
+    fn open_tap_of(
+        &mut self,
+        ifname: &str,
+        port: PortId,
+        programs: Option<Interfaces>,
+    ) -> Result<(), Trouble> {
         let tap = reopen_tap(ifname, 1)?;
-        Ok(self.take_in(port, None, Opened::from(tap))?)
+        let opened = Opened {
+            programs,
+            ..Opened::from(tap)
+        };
+        Ok(self.take_in(port, None, opened)?)
     }
 
     /// Names differ between daemons that share a namespace, and stay over restarts.

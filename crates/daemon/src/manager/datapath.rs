@@ -4,6 +4,7 @@ use super::refuse::{KernelError, unavailable};
 use super::writer::Writer;
 use api::{ApiError, Datapath, DatapathKind, DatapathStatus};
 use control::Uplink;
+use host::Netns;
 use lease::Leases;
 use offload::{Interfaces, Offload, OffloadError, Room};
 use pipeline::{Instant, NetworkId, PortId};
@@ -143,32 +144,53 @@ impl Writer {
         let Some(at) = at else { return Ok(()) };
         let programs = self.kernel.programs();
         let programs = programs.map_err(|why| KernelError::NoKernel(why.to_owned()))?;
-        programs.keep_time(self.dataplane.now());
-        self.dataplane.lend_by(Arc::clone(&programs.leases));
-        Ok(programs.offload.attach(at)?)
+        self.lend_by(programs);
+        programs.offload.attach(at)?;
+        self.dataplane.tell_program(at.host);
+        Ok(())
     }
 
-    /// Puts the program at the NIC of an uplink that was opened, where the kernel is to carry frames and can;
-    /// else takes away one that an earlier daemon left. Without it workers read all that is for containers.
+    /// Where an uplink's program is to be: nowhere, unless the kernel is to carry frames and can.
+    pub(super) fn place_of_program(
+        &self,
+        uplink: &Uplink,
+    ) -> Result<Option<Interfaces>, host::Error> {
+        let (Ok(DatapathKind::Kernel), Ok(programs)) =
+            (self.kernel.resolved(), self.kernel.programs())
+        else {
+            return Ok(None);
+        };
+        self.lend_by(programs);
+        let nic = Netns::with_own_links(|links| links.state(&uplink.dev))?;
+        Ok(nic.map(|nic| Interfaces::nic(nic.index)))
+    }
+
+    /// Lets the workers lend what they decide. Before a port with programs is opened.
+    fn lend_by(&self, programs: &Programs) {
+        programs.keep_time(self.dataplane.now());
+        self.dataplane.lend_by(Arc::clone(&programs.leases));
+    }
+
+    /// Puts the program of an uplink that was opened at its NIC, if it is to have one; else takes away one that an
+    /// earlier daemon left. Without it workers read all that is for containers.
     pub(super) fn program_uplink(&mut self, uplink: &Uplink, nic: u32) {
-        let at = Interfaces::nic(nic);
-        let done = match self.kernel.resolved() {
-            Ok(DatapathKind::Kernel) => self.put_programs(Some(at)).map(|()| Some(at)),
-            Ok(DatapathKind::Userspace) | Err(_) => {
+        let at = self.open.get(&uplink.place.port);
+        let at = at.and_then(|open| open.programs);
+        let done = match at {
+            Some(at) => self.put_programs(Some(at)),
+            None => {
                 let removed = offload::remove_leftover(nic);
-                removed.map(|_| None).map_err(KernelError::from)
+                removed.map(drop).map_err(KernelError::from)
             }
         };
-        match done {
-            Ok(programs) => {
-                if let Some(open) = self.open.get_mut(&uplink.place.port) {
-                    open.programs = programs;
-                }
+        if let Err(error) = done {
+            if let Some(open) = self.open.get_mut(&uplink.place.port) {
+                open.programs = None;
             }
-            Err(error) => self.warn(format!(
+            self.warn(format!(
                 "uplink {}: the kernel repeats nothing of what arrives there: {error}",
                 uplink.name
-            )),
+            ));
         }
     }
 

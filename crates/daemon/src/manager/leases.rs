@@ -5,7 +5,7 @@ use super::{Manager, translate};
 use api::{ApiError, Flushed, IpProtocol, Lease, LeaseCalls, LeasedFlow, Name, NatTuple, VlanId};
 use lease::{Basis, Held};
 use nat::TransportAddr;
-use pipeline::NetworkId;
+use pipeline::{Names, NetworkId};
 use std::net::SocketAddr;
 
 impl LeaseCalls for Manager {
@@ -66,7 +66,7 @@ impl Snapshot {
     /// Nothing where a port was removed meanwhile.
     fn shown_lease<L>(&self, held: &Held<L>, ethertype: [u8; 2]) -> Option<Lease> {
         let Basis { sender, receiver } = held.basis;
-        let port = |id| Some(translate::name(&self.state.port(id)?.name));
+        let port = |id| Some(translate::name(Names::port(&*self.state, id)?));
         Some(Lease {
             network: self.shown_network(sender.network)?,
             vlan: VlanId::try_from(sender.vlan.get()).ok()?,
@@ -83,6 +83,6 @@ impl Snapshot {
     }
 
     fn shown_network(&self, id: NetworkId) -> Option<Name> {
-        Some(translate::name(&self.state.network(id)?.name))
+        Some(translate::name(Names::network(&*self.state, id)?))
     }
 }

@@ -263,8 +263,8 @@ impl Writer {
             .state
             .port(id)
             .and_then(|it| self.state.endpoint_of(it));
-        let hook = programs.zip(endpoint);
-        let hook = hook.map(|(at, endpoint)| Hook::new(at.host, Some(endpoint.mac)));
+        let mac = endpoint.map(|endpoint| endpoint.mac);
+        let hook = programs.map(|at| Hook::new(at.host, mac));
         let added = self.dataplane.add_port(id, port, hook);
         let counted = added.map_err(|error| ApiError::internal(error.to_string()))?;
         let earlier = self.open.remove(&id);

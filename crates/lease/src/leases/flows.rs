@@ -6,8 +6,8 @@
 //! The two directions of a TCP connection are lent together and end together: the program judges each by what
 //! the other one said. So the first of them waits until the other one is offered.
 
+use super::{Leases, locked, slices, try_locked};
 use crate::book::{Basis, Book, Entry, Held};
-use crate::leases::{Leases, locked, slices, try_locked};
 use crate::share::Counts;
 use crate::{Carried, Change, Direction, FlowKey, FlowLease, Out, Said, UNJUDGED};
 use nat::tcp::Side;
@@ -34,16 +34,16 @@ pub struct Flow {
 
 /// What is noted beside a lease.
 #[derive(Debug, Clone)]
-pub(crate) struct Note {
+pub(super) struct Note {
     decision: Repeatable,
     /// The slot of the other direction, with which it ends.
     twin: Option<u32>,
 }
 
-pub(crate) type FlowBook = Book<FlowLease, Note>;
+pub(super) type FlowBook = Book<FlowLease, Note>;
 
 #[derive(Debug)]
-pub(crate) struct Flows {
+pub(super) struct Flows {
     book: Mutex<FlowBook>,
     /// Directions that wait for the other one.
     waiting: Mutex<HashMap<SessionId, Flow>>,
@@ -63,7 +63,7 @@ struct Taken {
 const WAITING: usize = 4096;
 
 impl Flows {
-    pub(crate) fn new(slots: u32) -> Self {
+    pub(super) fn new(slots: u32) -> Self {
         Self {
             book: Mutex::new(Book::new(slots)),
             waiting: Mutex::default(),
@@ -72,11 +72,11 @@ impl Flows {
         }
     }
 
-    pub(crate) fn books(&self) -> MutexGuard<'_, FlowBook> {
+    pub(super) fn books(&self) -> MutexGuard<'_, FlowBook> {
         locked(&self.book)
     }
 
-    pub(crate) fn take_ended(&self) -> Vec<u32> {
+    pub(super) fn take_ended(&self) -> Vec<u32> {
         self.books().take_ended()
     }
 
@@ -234,7 +234,7 @@ impl Leases {
         self.flows.books().list(&*self.kernel, self.generation())
     }
 
-    pub(crate) fn end_flows(&self, which: impl FnOnce(&FlowBook) -> Vec<u32>) {
+    pub(super) fn end_flows(&self, which: impl FnOnce(&FlowBook) -> Vec<u32>) {
         let mut book = self.flows.books();
         for slot in which(&book) {
             self.end_pair(&mut book, slot);
@@ -249,7 +249,7 @@ impl Leases {
     }
 
     /// Frees slots by which nothing is carried any more.
-    pub(crate) fn free_flows(&self, slots: &[u32], tables: &Tables, now: Instant) {
+    pub(super) fn free_flows(&self, slots: &[u32], tables: &Tables, now: Instant) {
         let mut book = self.flows.books();
         for &slot in slots {
             let Some(Entry { note, .. }) = book.ended(slot) else {
