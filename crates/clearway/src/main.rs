@@ -29,6 +29,7 @@ struct Line {
 }
 
 #[derive(Debug, Subcommand)]
+#[command(defer = true)]
 enum Command {
     /// Run the switch
     Daemon(daemon::Args),

@@ -8,6 +8,7 @@ use std::net::SocketAddr;
 
 /// Decisions that the kernel repeats.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum DatapathCommand {
     /// Show what the kernel repeats, with the frames that it carried
     Show {

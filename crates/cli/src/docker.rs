@@ -22,6 +22,7 @@ use std::process::Command;
 
 /// The service for Docker.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum DockerCommand {
     /// Make the daemon a service that starts before Docker and serves its networks
     Install(InstallArgs),

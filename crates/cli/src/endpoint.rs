@@ -158,6 +158,7 @@ impl DetachArgs {
 /// Endpoints: what `attach` and `detach` do at once, step by step, in the words of Docker's
 /// container network model.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum EndpointCommand {
     /// List endpoints
     Ls(Output),

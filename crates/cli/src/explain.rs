@@ -38,6 +38,7 @@ pub struct ExplainArgs {
 
 /// A frame by its fields.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 enum Fields {
     /// A TCP segment
     Tcp {

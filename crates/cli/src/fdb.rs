@@ -8,6 +8,7 @@ use std::io::Write;
 
 /// The table of MAC addresses.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum FdbCommand {
     /// Show entries
     Show {

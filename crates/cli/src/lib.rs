@@ -4,6 +4,9 @@
 //! pure functions that turn answers into text. Answers go to standard output and trouble to
 //! standard error; the exit code is 0, or 1 when the daemon refused or does not answer, or 2 when
 //! the command line makes no sense.
+//!
+//! The options of a command are made only when it is the one typed (`defer`): a program that begins
+//! touches each page for the first time, and those of all commands were a third of the pages.
 
 mod adopt;
 mod datapath;
@@ -37,6 +40,7 @@ use std::process::ExitCode;
 
 /// The commands.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum Command {
     /// Networks: make, list, inspect, change, remove
     #[command(subcommand)]

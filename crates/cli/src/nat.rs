@@ -10,6 +10,7 @@ use std::net::IpAddr;
 
 /// Connections.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum NatCommand {
     /// List connections
     Ls {

@@ -14,6 +14,7 @@ use std::net::IpAddr;
 
 /// Networks.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum NetworkCommand {
     /// Make a network
     Create(Box<Create>),

@@ -7,6 +7,7 @@ use std::io::Write;
 
 /// Policies.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum PolicyCommand {
     /// Say what an endpoint may send and receive, whole: the first rule that matches decides
     Set {

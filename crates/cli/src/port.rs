@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 /// Ports.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum PortCommand {
     /// Add a port
     Add(Box<Add>),

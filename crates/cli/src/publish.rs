@@ -7,6 +7,7 @@ use std::io::Write;
 
 /// Publications.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum PublishCommand {
     /// Let ports of the host lead to an endpoint, or each new connection to one of several
     Add {

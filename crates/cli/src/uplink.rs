@@ -7,6 +7,7 @@ use std::io::Write;
 
 /// Uplinks.
 #[derive(Debug, Clone, clap::Subcommand)]
+#[command(defer = true)]
 pub enum UplinkCommand {
     /// Let containers reach the world through a NIC; the host keeps using it
     Add {
