@@ -56,7 +56,9 @@ pub struct Held<L> {
 #[derive(Debug)]
 pub(crate) struct Book<L: Lent, N> {
     keys: HashMap<L::Key, u32>,
+    /// Those that were ever taken: most of the room is never used.
     slots: Vec<Slot<L, N>>,
+    room: u32,
     free: Vec<u32>,
     ended: Vec<u32>,
     stations: HashMap<MacAddr, HashSet<u32>>,
@@ -107,11 +109,13 @@ impl<L: Lent, N: Clone> Entry<L, N> {
 }
 
 impl<L: Lent, N: Clone> Book<L, N> {
-    pub(crate) fn new(slots: u32) -> Self {
+    /// A book with room for so many leases.
+    pub(crate) fn new(room: u32) -> Self {
         Self {
             keys: HashMap::new(),
-            slots: (0..slots).map(|_| Slot::Free).collect(),
-            free: (0..slots).rev().collect(),
+            slots: Vec::new(),
+            room,
+            free: Vec::new(),
             ended: Vec::new(),
             stations: HashMap::new(),
             counting: HashMap::new(),
@@ -142,7 +146,14 @@ impl<L: Lent, N: Clone> Book<L, N> {
 
     /// Takes a free slot. To be filled by [`Book::put`], or given back.
     pub(crate) fn take_free(&mut self) -> Option<u32> {
-        let slot = self.free.pop();
+        let unused = number(self.slots.len());
+        let slot = match self.free.pop() {
+            None if unused < self.room => {
+                self.slots.push(Slot::Free);
+                Some(unused)
+            }
+            slot => slot,
+        };
         self.refused += u64::from(slot.is_none());
         slot
     }
@@ -241,6 +252,7 @@ impl<L: Lent, N: Clone> Book<L, N> {
         }
     }
 
+    /// The slots that there are to look at.
     pub(crate) const fn len(&self) -> usize {
         self.slots.len()
     }
