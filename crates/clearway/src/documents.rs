@@ -50,6 +50,13 @@ mod tests {
     use crate::Line;
     use clap::CommandFactory;
 
+    /// The whole line: a command has its options and subcommands once it is built.
+    fn line() -> clap::Command {
+        let mut line = Line::command().disable_help_subcommand(true);
+        line.build();
+        line
+    }
+
     /// Every command that is shown, as it is typed: `clearway network create`.
     fn commands(under: &clap::Command, path: &str) -> Vec<String> {
         let mut found = vec![path.to_owned()];
@@ -64,7 +71,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let directory = dir.path().join("man");
         man(Line::command(), &directory).unwrap();
-        let commands = commands(&Line::command(), "clearway");
+        let commands = commands(&line(), "clearway");
         assert!(commands.contains(&"clearway docker install".to_owned()));
         for command in &commands {
             let page = directory.join(command.replace(' ', "-") + ".1");
@@ -82,7 +89,7 @@ mod tests {
             let mut script = Vec::new();
             completions(Line::command(), shell, &mut script).unwrap();
             let script = String::from_utf8(script).unwrap();
-            for command in commands(&Line::command(), "clearway") {
+            for command in commands(&line(), "clearway") {
                 let word = command.rsplit(' ').next().unwrap();
                 assert!(script.contains(word), "{shell}: {command} is missing");
             }

@@ -155,9 +155,10 @@ impl Writer {
         &self,
         uplink: &Uplink,
     ) -> Result<Option<Interfaces>, host::Error> {
-        let (Ok(DatapathKind::Kernel), Ok(programs)) =
-            (self.kernel.resolved(), self.kernel.programs())
-        else {
+        let Ok(DatapathKind::Kernel) = self.kernel.resolved() else {
+            return Ok(None);
+        };
+        let Ok(programs) = self.kernel.programs() else {
             return Ok(None);
         };
         self.lend_by(programs);

@@ -5,10 +5,11 @@ use super::writer::Writer;
 use crate::config::Config;
 use crate::store::FileStore;
 use api::{
-    AdminState, AdoptionCalls, ApiError, Attach, Detach, EndpointCalls, ErrorCode, ExplainRequest,
-    FdbAdd, FdbCalls, FdbFlush, FdbKey, FdbKind, Filter, Finding, FrameSpec, IcmpFields,
-    LinkFields, Mac, Mirror, NatCalls, Netns, NetworkCalls, NetworkCreate, PcapSpeed, PortAdd,
-    PortCalls, PortKind, PortSet, PortState, PublicationCalls, UplinkCalls, Verdict, WatchCalls,
+    AdminState, AdoptionCalls, ApiError, Attach, Datapath, Detach, EndpointCalls, ErrorCode,
+    ExplainRequest, FdbAdd, FdbCalls, FdbFlush, FdbKey, FdbKind, Filter, Finding, FrameSpec,
+    IcmpFields, LinkFields, Mac, Mirror, NatCalls, Netns, NetworkCalls, NetworkCreate, NetworkSet,
+    PcapSpeed, PortAdd, PortCalls, PortKind, PortSet, PortState, PublicationCalls, UplinkCalls,
+    Verdict, WatchCalls,
 };
 mod adoption;
 mod datapath;
@@ -79,6 +80,17 @@ fn blue(dir: &Path) -> Writer {
     let mut core = start(dir);
     core.network_create(&network("blue", &["10.1.0.0/24", "2001:db8:1::/64"]))
         .unwrap();
+    core
+}
+
+/// A daemon with the network `blue`, whose containers have the kernel's datapath.
+fn kernel_blue(dir: &Path) -> Writer {
+    let mut core = blue(dir);
+    let set = NetworkSet {
+        datapath: Some(Datapath::Kernel),
+        ..NetworkSet::default()
+    };
+    core.network_set(&"blue".parse().unwrap(), &set).unwrap();
     core
 }
 
@@ -848,15 +860,15 @@ fn gateways_uplinks_publications_and_policies_outlive_a_restart() {
         rules: vec!["allow out tcp :443".parse().unwrap()],
     };
     assert_eq!(core.policy_set(&name("web"), &policy).unwrap(), policy);
-    let set = api::NetworkSet {
+    let set = NetworkSet {
         preset: Some(api::Preset::FullCone),
         icc: Some(false),
-        ..api::NetworkSet::default()
+        ..NetworkSet::default()
     };
     core.network_set(&name("blue"), &set).unwrap();
-    let unknown = api::NetworkSet {
+    let unknown = NetworkSet {
         uplink: Some(api::UplinkChoice::Named(name("up"))),
-        ..api::NetworkSet::default()
+        ..NetworkSet::default()
     };
     let before = core.show().network(&name("blue")).unwrap();
     let refused = core.network_set(&name("blue"), &unknown).unwrap_err();

@@ -1,7 +1,7 @@
 //! Connections that the kernel repeats: between networks, and under rules.
 
 use super::*;
-use api::{Datapath, NatState, NetworkSet, Policy, Rule};
+use api::{NatState, Policy, Rule};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
@@ -43,12 +43,7 @@ impl Pair {
 
     /// Both in one network, with a rule for the second.
     fn under_rules(dir: &Path) -> Self {
-        let mut core = blue(dir);
-        let set = NetworkSet {
-            datapath: Some(Datapath::Kernel),
-            ..NetworkSet::default()
-        };
-        core.network_set(&"blue".parse().unwrap(), &set).unwrap();
+        let mut core = kernel_blue(dir);
         let containers = [(); 2].map(|()| Namespace::new().unwrap());
         for namespace in &containers {
             core.attach(&attach_to(namespace)).unwrap();

@@ -1,7 +1,6 @@
 //! Decisions of the workers that the kernel repeats.
 
 use super::*;
-use api::{Datapath, NetworkSet};
 use observe::{FlowMatch, Watch};
 use std::net::IpAddr;
 use testbed::traffic::{Ping, ping};
@@ -16,12 +15,7 @@ const ADDRESSES: [&str; 2] = ["10.1.0.2", "10.1.0.3"];
 
 impl Pair {
     fn new(dir: &Path) -> Self {
-        let mut core = blue(dir);
-        let set = NetworkSet {
-            datapath: Some(Datapath::Kernel),
-            ..NetworkSet::default()
-        };
-        core.network_set(&"blue".parse().unwrap(), &set).unwrap();
+        let mut core = kernel_blue(dir);
         let containers = [(); 2].map(|()| Namespace::new().unwrap());
         for namespace in &containers {
             core.attach(&attach_to(namespace)).unwrap();

@@ -2,7 +2,7 @@
 
 use super::datapath::{index, ip};
 use super::*;
-use api::{Datapath, UplinkAdd, UplinkState};
+use api::{UplinkAdd, UplinkState};
 use offload::Interfaces;
 use std::process::Command;
 
