@@ -83,17 +83,6 @@ fn blue(dir: &Path) -> Writer {
     core
 }
 
-/// A daemon with the network `blue`, whose containers have the kernel's datapath.
-fn kernel_blue(dir: &Path) -> Writer {
-    let mut core = blue(dir);
-    let set = NetworkSet {
-        datapath: Some(Datapath::Kernel),
-        ..NetworkSet::default()
-    };
-    core.network_set(&"blue".parse().unwrap(), &set).unwrap();
-    core
-}
-
 fn attach_to(namespace: &Namespace) -> Attach {
     Attach::new("blue".parse().unwrap(), Netns::Path(namespace.path()))
 }

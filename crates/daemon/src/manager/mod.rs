@@ -42,6 +42,7 @@ mod observe;
 mod open;
 mod ports;
 mod refuse;
+mod removals;
 mod restore;
 mod routes;
 mod sandbox;
@@ -137,6 +138,9 @@ impl Manager {
         writer.handle_events();
         let done = work(&mut writer);
         writer.show();
+        let removals = std::mem::take(&mut writer.removals);
+        drop(writer);
+        drop(removals);
         done
     }
 

@@ -217,8 +217,19 @@ impl Interface {
         }
     }
 
+    /// Whether the kernel takes its time to remove it.
+    pub(super) const fn is_slow_to_go(&self) -> bool {
+        matches!(
+            self,
+            Self::Programmed {
+                borrowed: false,
+                ..
+            }
+        )
+    }
+
     /// Removes a TAP whose descriptors are closed, and a veth that we made; gives others back.
-    fn let_go(&self) {
+    pub(super) fn let_go(&self) {
         let done = match self {
             Self::None | Self::Other => Ok(()),
             Self::Tap { netns, ifname, mac } => netns.run(|inside| {
@@ -304,7 +315,7 @@ impl Writer {
         let of_container = matches!(open.interface, Interface::Tap { .. });
         // The last descriptor of a TAP takes it along.
         if open.persistence.is_none() || !of_container {
-            open.interface.let_go();
+            self.removals.begin(open.interface);
         }
     }
 

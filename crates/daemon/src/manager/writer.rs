@@ -16,6 +16,7 @@ use super::datapath::Kernel;
 use super::host_links::HostLinks;
 use super::open::OpenPort;
 use super::refuse::{refused, unavailable};
+use super::removals::Removals;
 use super::servers::Servers;
 use super::snapshot::Snapshot;
 use super::survival::{Survival, Survivors};
@@ -67,6 +68,8 @@ pub(super) struct Writer {
     pub(super) survival: Arc<Survival>,
     /// Those of the last one, until there is a router that they fit into.
     pub(super) survivors: Survivors,
+    /// Interfaces that are being removed.
+    pub(super) removals: Removals,
     /// One for each port of the state.
     pub(super) open: BTreeMap<PortId, OpenPort>,
     /// What ports counted that are no more.
@@ -137,6 +140,7 @@ impl Writer {
             rebooted,
             survival: Arc::new(survival),
             survivors: Survivors::default(),
+            removals: Removals::default(),
             open: BTreeMap::new(),
             past: Counters::default(),
             warnings,

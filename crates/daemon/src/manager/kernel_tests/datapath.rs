@@ -6,6 +6,17 @@ use api::DatapathKind;
 use host::{Links, Netns as HostNetns};
 use std::process::Command;
 
+/// A daemon with the network `blue`, whose containers have the kernel's datapath.
+pub(super) fn kernel_blue(dir: &Path) -> Writer {
+    let mut core = blue(dir);
+    let set = NetworkSet {
+        datapath: Some(Datapath::Kernel),
+        ..NetworkSet::default()
+    };
+    core.network_set(&"blue".parse().unwrap(), &set).unwrap();
+    core
+}
+
 /// The answer of `ip` in the daemon's namespace.
 pub(super) fn ip(words: &str) -> String {
     let output = Command::new("ip").args(words.split(' ')).output().unwrap();

@@ -1,5 +1,6 @@
 //! Connections that the kernel repeats: between networks, and under rules.
 
+use super::datapath::kernel_blue;
 use super::*;
 use api::{NatState, Policy, Rule};
 use std::io::{Read, Write};

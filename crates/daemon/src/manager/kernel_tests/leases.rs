@@ -1,5 +1,6 @@
 //! Decisions of the workers that the kernel repeats.
 
+use super::datapath::kernel_blue;
 use super::*;
 use observe::{FlowMatch, Watch};
 use std::net::IpAddr;
