@@ -65,8 +65,12 @@ fn a_hundred_containers_come_talk_and_go() {
     world.sh(&all[99], "ping -c 1 -W 2 c0");
     drop(one);
 
+    // As many at a time as were started: of a hundred at once Docker 20.10 loses count, and keeps the network
+    // although its driver has deleted each endpoint.
     let ids: Vec<_> = all.iter().map(Container::id).collect();
-    world.docker(&format!("rm --force {}", ids.join(" ")));
+    for ids in ids.chunks(AT_ONCE) {
+        world.docker(&format!("rm --force {}", ids.join(" ")));
+    }
     world.has_endpoints(0);
     world.remove_network("web");
     assert_eq!(world.links(), links);
