@@ -56,6 +56,7 @@ fn a_killed_daemon_leaves_veths_that_the_next_one_takes_up() {
     let net = kernel_network(&clearway);
     let (a, b) = pair(&clearway, &net);
     a.reaches(b.ip(0));
+    crate::nat::settled(&a.ns);
     let eth0 = a.ns.ip("-o addr show eth0").unwrap();
     clearway.daemon.signal(Signal::SIGKILL).unwrap();
     clearway.daemon.wait_within(SOON).unwrap();

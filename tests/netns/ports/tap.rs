@@ -44,14 +44,18 @@ fn a_plain_tap_gets_finished_frames_even_where_a_vnet_tap_was() {
         ..config("eth0")
     };
     drop(open(&guest, persistent.clone()));
-    let port = open(
-        &guest,
-        TapConfig {
-            vnet: false,
-            ..persistent
-        },
-    )
-    .into_port();
+    let plain = TapConfig {
+        vnet: false,
+        ..persistent
+    };
+    // A program that another test is about to start has a copy of the first descriptor until it executes.
+    let mut tap = None;
+    wait_until("the first descriptor to be closed", LIMIT, || {
+        tap = guest.run(|| Tap::open(plain.clone())).ok();
+        tap.is_some()
+    })
+    .unwrap();
+    let port = tap.unwrap().into_port();
     assert_eq!(port.tx.offloads(), Offloads::NONE);
     let features = guest.output("ethtool", &["-k", "eth0"]).unwrap();
     assert!(
