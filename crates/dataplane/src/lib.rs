@@ -205,8 +205,9 @@ impl Dataplane {
             outlet = outlet.hooked(hook, Arc::clone(leases), leases.open_port(id));
         }
         let counted = outlet.counted().clone();
-        self.replace(|view| view.with_outlet(id, Some(Arc::new(outlet))));
-        self.published.load().tell_hooks();
+        let outlet = Arc::new(outlet);
+        self.replace(|view| view.with_outlet(id, Some(Arc::clone(&outlet))));
+        self.published.load().tell(id, &outlet);
         for (worker, rx) in home.into_iter().zip(port.queues) {
             self.workers[worker.index()].tell(Command::Add(id, rx));
         }
@@ -236,11 +237,17 @@ impl Dataplane {
     /// at once what a new router has to say.
     pub fn publish(&self, topology: Arc<Topology>, router: Arc<Router>) {
         let _replacing = self.replacing();
-        let is_new = !Arc::ptr_eq(&self.published.load().router, &router);
+        let (is_new, has_other_tables) = {
+            let before = &self.published.load().router;
+            let is_new = !Arc::ptr_eq(before, &router);
+            (is_new, !Arc::ptr_eq(&before.live, &router.live))
+        };
         let live = Arc::clone(&router.live);
         self.replace(|view| view.with_configuration(topology, router));
         self.published.load().tell_hooks();
-        self.published.load().keep_ledger();
+        if has_other_tables {
+            self.published.load().keep_ledger();
+        }
         if is_new {
             live.due.now();
             self.workers[0].wake();

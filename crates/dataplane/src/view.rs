@@ -56,6 +56,11 @@ impl Hook {
         }
     }
 
+    /// Forgets what the program was told.
+    fn forget(&self) {
+        *self.told.lock().expect("no code that holds it panics") = None;
+    }
+
     /// How a frame to `mac` goes to the interface at the other end. For its own address there is nobody behind
     /// it whom the kernel must ask.
     pub(crate) fn way(&self, mac: MacAddr) -> Way {
@@ -236,23 +241,28 @@ impl View {
 
     /// Tells the kernel what the ports with hooks are like. Until it knows, their frames stay with the workers.
     pub fn tell_hooks(&self) {
-        let Some(leases) = self.leases() else {
-            return;
-        };
         for (id, outlet) in self.outlets() {
-            if let (Some(hook), Some(terms)) = (outlet.hook(), self.terms(id)) {
-                hook.tell(terms, leases);
-            }
+            self.tell(id, outlet);
+        }
+    }
+
+    /// Tells it of one port.
+    pub(crate) fn tell(&self, id: PortId, outlet: &Outlet) {
+        if let (Some(leases), Some(hook)) = (self.leases(), outlet.hook())
+            && let Some(terms) = self.terms(id)
+        {
+            hook.tell(terms, leases);
         }
     }
 
     /// Tells the program at an interface once more: it was put there only now.
     pub(crate) fn tell_anew(&self, interface: u32) {
-        let hooks = self.outlets().filter_map(|(_, outlet)| outlet.hook());
-        for hook in hooks.filter(|hook| hook.interface == interface) {
-            *hook.told.lock().expect("no code that holds it panics") = None;
+        for (id, outlet) in self.outlets() {
+            if let Some(hook) = outlet.hook().filter(|it| it.interface == interface) {
+                hook.forget();
+                self.tell(id, outlet);
+            }
         }
-        self.tell_hooks();
     }
 
     fn terms(&self, id: PortId) -> Option<PortTerms> {

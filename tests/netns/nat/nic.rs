@@ -21,7 +21,7 @@ fn web(clearway: &Clearway) -> Name {
     })
 }
 
-/// What one would type to remove the programs at the NIC.
+/// The commands that remove the programs at the NIC.
 fn programs(clearway: &Clearway) -> Vec<String> {
     let of_program = |undo: &String| undo.ends_with("handle 0xc1ea bpf");
     let found = clearway.doctor().into_iter().map(|it| it.undo);

@@ -8,6 +8,7 @@
 
 use super::{Leases, locked, slices, try_locked};
 use crate::book::{Basis, Book, Entry, Held};
+use crate::kernel::{Lent, Slots};
 use crate::share::Counts;
 use crate::{Carried, Change, Direction, FlowKey, FlowLease, Out, Said, UNJUDGED};
 use nat::tcp::Side;
@@ -32,7 +33,7 @@ pub struct Flow {
     pub decision: Repeatable,
 }
 
-/// What is noted beside a lease.
+/// Notes beside a lease.
 #[derive(Debug, Clone)]
 pub(super) struct Note {
     decision: Repeatable,
@@ -271,7 +272,7 @@ impl Ledger for Leases {
             frames,
             bytes,
             last,
-        } = crate::kernel::Slots::<FlowLease>::carried(&*self.kernel, slot);
+        } = Slots::<FlowLease>::carried(&*self.kernel, slot);
         let Some(taken) = self.flows.taken.get(slot as usize) else {
             return Repeated::default();
         };
@@ -349,7 +350,6 @@ impl Flow {
     }
 
     fn is_lent_by(&self, entry: &Entry<FlowLease, Note>) -> bool {
-        use crate::kernel::Lent;
         self.lease(Direction::NONE).is_same_way(&entry.lease)
             && self.basis == entry.basis
             && self.decision.session == entry.note.decision.session
