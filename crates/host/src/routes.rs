@@ -60,8 +60,7 @@ impl Links {
     /// # Errors
     /// [`Error::Link`].
     pub fn addresses(&self, ifname: &str) -> Result<Vec<IpNet>, Error> {
-        let unusable = AddressHeaderFlags::Tentative | AddressHeaderFlags::Dadfailed;
-        self.addresses_but(ifname, unusable)
+        self.addresses_but(ifname, UNUSABLE)
     }
 
     /// The addresses that the interface was given, those included that it may use in a moment.
@@ -78,10 +77,21 @@ impl Links {
         unwanted: AddressHeaderFlags,
     ) -> Result<Vec<IpNet>, Error> {
         let messages = self.address_messages("list the addresses of", ifname)?;
-        let wanted = messages
-            .iter()
-            .filter(|message| !message.header.flags.intersects(unwanted));
-        Ok(wanted.filter_map(address_of).collect())
+        Ok(usable(&messages, unwanted))
+    }
+
+    /// The addresses of all interfaces, as [`Links::addresses`] lists those of one. One question, however many
+    /// interfaces there are.
+    ///
+    /// # Errors
+    /// [`Error::Link`].
+    pub fn all_addresses(&self) -> Result<Vec<IpNet>, Error> {
+        let found = self.handle.address().get().execute().try_collect();
+        let found: Vec<_> = self
+            .runtime
+            .block_on(found)
+            .map_err(|error| self.error("list the addresses of", "any", os_error(error)))?;
+        Ok(usable(&found, UNUSABLE))
     }
 
     /// Every route to one place or another, of every table, that leads out by an interface or to
@@ -258,6 +268,17 @@ fn gone_is_fine(removed: Result<(), rtnetlink::Error>) -> io::Result<()> {
         }
         Ok(()) | Err(_) => Ok(()),
     }
+}
+
+/// Addresses that cannot be used yet, or turned out to be somebody else's.
+const UNUSABLE: AddressHeaderFlags =
+    AddressHeaderFlags::Tentative.union(AddressHeaderFlags::Dadfailed);
+
+fn usable(messages: &[AddressMessage], unwanted: AddressHeaderFlags) -> Vec<IpNet> {
+    let wanted = messages
+        .iter()
+        .filter(|message| !message.header.flags.intersects(unwanted));
+    wanted.filter_map(address_of).collect()
 }
 
 fn address_of(message: &AddressMessage) -> Option<IpNet> {

@@ -5,7 +5,6 @@ use super::writer::Writer;
 use control::reconcile::{self, Held, Nic, OpenUplink, Way, is_link_local};
 use control::{Hidden, Observed, State};
 use host::{Error, LinkState, Links, Netns};
-use ipnet::IpNet;
 use offload::Interfaces;
 use pipeline::PortId;
 use std::collections::{BTreeMap, BTreeSet};
@@ -37,7 +36,7 @@ impl Writer {
                 nics: nics(state, links)?,
                 bridges: bridges(state, links)?,
                 addresses: match before.host {
-                    Some(_) => addresses(links)?,
+                    Some(_) => links.all_addresses()?,
                     None => Vec::new(),
                 },
                 uplinks: open.observe_uplinks(links),
@@ -178,16 +177,6 @@ fn nic(told: host::Facts) -> Nic {
         gateways: told.gateways,
         mtu: u16::try_from(told.link.mtu).unwrap_or(u16::MAX),
     }
-}
-
-/// All addresses of this namespace.
-fn addresses(links: &Links) -> Result<Vec<IpNet>, Error> {
-    let all = links.all()?;
-    let each = all.iter().map(|(ifname, _)| {
-        // It may be gone by now.
-        links.addresses(ifname).unwrap_or_default()
-    });
-    Ok(each.flatten().collect())
 }
 
 fn spared(ports: &host::Ports) -> BTreeSet<(IpProtocol, u16)> {
