@@ -2,6 +2,7 @@
 
 use crate::tcp;
 use crate::tuple::Tuple;
+use wire::TcpFlags;
 
 /// A packet, as far as connections are concerned.
 #[derive(Debug, Clone, Copy)]
@@ -21,4 +22,11 @@ pub enum Segment {
     Tcp(tcp::Segment),
     /// No other protocol does.
     Other,
+}
+
+impl Flow {
+    /// Returns whether it is a SYN of TCP, the first of its side or the answer to one.
+    pub(crate) const fn opens(&self) -> bool {
+        matches!(&self.segment, Segment::Tcp(segment) if segment.flags.contains(TcpFlags::SYN))
+    }
 }

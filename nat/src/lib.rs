@@ -65,7 +65,7 @@ pub use model::{
 pub use nptv6::{PrefixError, PrefixPair};
 pub use outbox::{Origin, Outbox, Post};
 pub use published::{PublishError, Published};
-pub use repeat::{Barrier, Direction, NextHop, Repeatable, repeatable};
+pub use repeat::{Barrier, Direction, NextHop, Repeatable, begun, repeatable};
 pub use rewrite::{Rewrite, Translation};
 pub use route::route;
 pub use router::{ConfigError, Live, Router};

@@ -6,6 +6,7 @@
 //! repeated; [`Barrier`] says why.
 
 use crate::arrival::Arrival;
+use crate::interface::Interface;
 use crate::leave::{prefixed, translator};
 use crate::outbox::Outbox;
 use crate::rewrite::{Rewrite, Translation};
@@ -32,6 +33,9 @@ pub struct Repeatable {
     pub next_hop: Option<NextHop>,
     /// The session's packets until now, of both sides.
     pub packets: u64,
+    /// Whether any other session that the initiator begins at the same address and port would go the same way,
+    /// by the ports that its packets have.
+    pub alike: bool,
 }
 
 /// A direction of a TCP connection.
@@ -84,14 +88,13 @@ pub fn repeatable(
     now: Instant,
 ) -> Result<Repeatable, Barrier> {
     let tuple = flow_of(arrival)?;
-    let rewrite = routed.map(|(_, rewrite)| rewrite);
-    if rewrite.is_some_and(|r| r.quoted.is_some() || r.mss.is_some() || r.fragment.is_some()) {
+    if is_syn(arrival) {
+        return Err(Barrier::Control);
+    }
+    if routed.is_some_and(|(_, rewrite)| rewrite.mss.is_some()) {
         return Err(Barrier::Rewrite);
     }
-    let into = routed.map_or(arrival.network, |(into, _)| into);
-    let outer = rewrite.and_then(|rewrite| rewrite.outer);
-    let known = router.session_of(arrival.network, into, &tuple, outer, now);
-    let known = known.ok_or(Barrier::Session)?;
+    let known = known(router, arrival, &tuple, routed, now)?;
     let is_open = match known.class {
         Class::Established => true,
         // A datagram's session needs no answer.
@@ -101,9 +104,60 @@ pub fn repeatable(
     if !is_open {
         return Err(Barrier::Opening);
     }
-    let to = outer.map_or(tuple.dst.ip, |outer| outer.dst.ip);
-    let next_hop = match rewrite {
-        Some(rewrite) => router.next_hop(into, to, rewrite.dst_mac)?,
+    decision(router, arrival.network, &tuple, routed, known)
+}
+
+/// Says what decided about a packet that has just begun a session, or tried to once more, as [`repeatable`] does of
+/// those that follow.
+///
+/// # Errors
+/// The first [`Barrier`].
+pub fn begun(
+    router: &Router,
+    arrival: &Arrival<'_>,
+    routed: Option<(NetworkId, &Rewrite)>,
+    now: Instant,
+) -> Result<Repeatable, Barrier> {
+    let tuple = flow_of(arrival)?;
+    let known = known(router, arrival, &tuple, routed, now)?;
+    // What was said of TCP before is not known where this packet was carried.
+    if tuple.protocol == IpProtocol::TCP && known.answers > 0 {
+        return Err(Barrier::Session);
+    }
+    decision(router, arrival.network, &tuple, routed, known)
+}
+
+/// The session of a packet, if its rewrite is one that can be repeated.
+fn known(
+    router: &Router,
+    arrival: &Arrival<'_>,
+    tuple: &Tuple,
+    routed: Option<(NetworkId, &Rewrite)>,
+    now: Instant,
+) -> Result<Known, Barrier> {
+    let rewrite = routed.map(|(_, rewrite)| rewrite);
+    if rewrite.is_some_and(|r| r.quoted.is_some() || r.fragment.is_some()) {
+        return Err(Barrier::Rewrite);
+    }
+    let into = routed.map_or(arrival.network, |(into, _)| into);
+    let outer = rewrite.and_then(|rewrite| rewrite.outer);
+    let known = router.session_of(arrival.network, into, tuple, outer, now);
+    known.ok_or(Barrier::Session)
+}
+
+fn decision(
+    router: &Router,
+    from: NetworkId,
+    tuple: &Tuple,
+    routed: Option<(NetworkId, &Rewrite)>,
+    known: Known,
+) -> Result<Repeatable, Barrier> {
+    let into = routed.map(|(into, _)| into);
+    let next_hop = match routed {
+        Some((into, rewrite)) => {
+            let to = rewrite.outer.map_or(tuple.dst.ip, |outer| outer.dst.ip);
+            router.next_hop(into, to, rewrite.dst_mac)?
+        }
         None => None,
     };
     Ok(Repeatable {
@@ -115,7 +169,12 @@ pub fn repeatable(
         }),
         next_hop,
         packets: known.packets,
+        alike: known.alike && into.into_iter().chain([from]).all(|it| router.grants(it)),
     })
+}
+
+fn is_syn(arrival: &Arrival<'_>) -> bool {
+    matches!(arrival.headers.transport, Transport::Tcp(tcp) if tcp.flags.contains(TcpFlags::SYN))
 }
 
 /// The ends of a packet of which others like it may follow.
@@ -127,9 +186,7 @@ fn flow_of(arrival: &Arrival<'_>) -> Result<Tuple, Barrier> {
     };
     match (classify(arrival.headers), arrival.headers.transport) {
         (Some(_), _) if fragment.is_some() => Err(Barrier::Protocol),
-        (Some(Kind::Flow(_)), Transport::Tcp(tcp))
-            if tcp.flags.contains(TcpFlags::SYN) || tcp.flags.contains(TcpFlags::RST) =>
-        {
+        (Some(Kind::Flow(_)), Transport::Tcp(tcp)) if tcp.flags.contains(TcpFlags::RST) => {
             Err(Barrier::Control)
         }
         (Some(Kind::Flow(tuple)), Transport::Tcp(_) | Transport::Udp(_)) => Ok(tuple),
@@ -175,6 +232,21 @@ impl Router {
         self.interface(hop.network).is_some_and(|interface| {
             let neighbours = &self.live.gateway.neighbours;
             neighbours.use_of(interface.network, hop.ip, now, outbox) == Some(hop.mac)
+        })
+    }
+
+    /// Returns whether connections of a network may be begun elsewhere, too.
+    fn grants(&self, network: NetworkId) -> bool {
+        let inside = self.interface(network).and_then(Interface::inside);
+        inside.is_none_or(|role| role.settings.grants)
+    }
+
+    /// Returns whether a next hop is still where packets are sent to, as far as is known without asking it.
+    #[must_use]
+    pub fn knows_hop(&self, hop: &NextHop) -> bool {
+        self.interface(hop.network).is_some_and(|interface| {
+            let neighbours = &self.live.gateway.neighbours;
+            neighbours.known(interface.network, hop.ip) == Some(hop.mac)
         })
     }
 

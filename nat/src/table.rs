@@ -67,7 +67,7 @@ pub(crate) use key::{Addr, Key, OURS};
 pub(crate) use leases::UNLEASED;
 pub(crate) use mapping::pool_of;
 pub(crate) use owners::{Endpoint, Tally};
-pub(crate) use session::{Class, End, External, Link, Session, other};
+pub(crate) use session::{Class, End, External, Externals, Link, Session, other};
 pub(crate) use shard::{SessionLookup, Shard, View};
 
 use crate::ports::SHARD_BITS;

@@ -384,11 +384,16 @@ impl Peer {
     /// Windows are scaled when both SYNs say so (RFC 7323, 2.2).
     #[inline]
     const fn scale_with(&self, other: &Self) -> u8 {
-        if self.facts & other.facts & SCALES != 0 {
+        if self.scales_with(other) {
             self.scale
         } else {
             0
         }
+    }
+
+    #[inline]
+    const fn scales_with(&self, other: &Self) -> bool {
+        self.facts & other.facts & SCALES != 0
     }
 
     /// How far it may send to `rx`.

@@ -5,7 +5,8 @@ use bpf::{MapId, Program, verdict};
 use dataplane::{Hook, Outlet};
 use lease::program::{Room, map, program};
 use lease::{
-    Carried, FlowKey, FlowLease, Kernel, Key, Lease, Leases, Port, PortTerms, Said, Slots, Terms,
+    Begun, Carried, FlowKey, FlowLease, Grant, Kernel, Key, Lease, Leases, Port, PortTerms, Said,
+    Slots, Spares, Terms,
 };
 use pipeline::{Instant, PortId};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -15,7 +16,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 static PROGRAM: LazyLock<Program> = LazyLock::new(|| program(ROOM));
 const ROOM: Room = Room {
     leases: 64,
-    flows: 64,
+    flows: 256,
+    grants: 16,
     ports: 64,
 };
 const ONLY: u32 = 0;
@@ -30,6 +32,8 @@ pub(crate) struct Repeater {
 #[derive(Debug)]
 struct Simulated {
     machine: Mutex<Interpreter<'static>>,
+    /// What the program told and nobody has read.
+    begun: Mutex<Vec<Begun>>,
 }
 
 impl Repeater {
@@ -38,13 +42,17 @@ impl Repeater {
         let terms = Terms {
             generation: 0,
             until: u64::MAX,
+            begins: u64::MAX,
         };
         machine.insert(map::TERMS, &ONLY, &terms);
         let kernel = Arc::new(Simulated {
             machine: Mutex::new(machine),
+            begun: Mutex::default(),
         });
-        // The first packet is worth it: as much as can be is repeated.
-        let leases = Leases::new(kernel.clone(), ROOM).with_worth(0);
+        // The first packet and the first connection are worth it: as much as can be is repeated.
+        let leases = Leases::new(kernel.clone(), ROOM)
+            .with_worth(0)
+            .with_grants(1);
         leases.set_clock(-AHEAD);
         Self {
             leases: Arc::new(leases),
@@ -160,6 +168,10 @@ impl Slots<Lease> for Simulated {
         }
     }
 
+    fn read(&self, slot: u32) -> Lease {
+        self.slot(map::LEASES, slot)
+    }
+
     fn insert(&self, key: &Key, slot: u32) -> bool {
         self.machine().insert(map::KEYS, key, &slot);
         true
@@ -190,6 +202,10 @@ impl Slots<FlowLease> for Simulated {
         }
     }
 
+    fn read(&self, slot: u32) -> FlowLease {
+        self.slot(map::FLOWS, slot)
+    }
+
     fn insert(&self, key: &FlowKey, slot: u32) -> bool {
         self.machine().insert(map::FLOW_KEYS, key, &slot);
         true
@@ -200,10 +216,65 @@ impl Slots<FlowLease> for Simulated {
     }
 }
 
+impl Slots<Grant> for Simulated {
+    fn fill(&self, slot: u32, grant: &Grant) {
+        assert_eq!(self.slot::<Grant>(map::GRANTS, slot).open, 0);
+        self.fill(map::GRANTS, slot, grant);
+    }
+
+    fn close(&self, slot: u32) {
+        let grant: Grant = self.slot(map::GRANTS, slot);
+        self.fill(map::GRANTS, slot, &Grant { open: 0, ..grant });
+    }
+
+    fn carried(&self, slot: u32) -> Carried {
+        let grant: Grant = self.slot(map::GRANTS, slot);
+        Carried {
+            frames: grant.begun,
+            bytes: 0,
+            last: grant.last,
+        }
+    }
+
+    fn read(&self, slot: u32) -> Grant {
+        self.slot(map::GRANTS, slot)
+    }
+
+    fn insert(&self, key: &FlowKey, slot: u32) -> bool {
+        self.machine().insert(map::GRANT_KEYS, key, &slot);
+        true
+    }
+
+    fn remove(&self, key: &FlowKey) {
+        assert!(self.machine().remove(map::GRANT_KEYS, key));
+    }
+}
+
 impl Kernel for Simulated {
-    fn said(&self, slot: u32) -> Option<Said> {
+    fn said(&self, slot: u32) -> Option<(Said, u32)> {
         let lease: FlowLease = self.slot(map::FLOWS, slot);
-        (lease.key.protocol == 6).then_some(lease.said)
+        (lease.key.protocol == 6).then_some((lease.said, lease.scale))
+    }
+
+    fn set_aside(&self, next: &mut dyn FnMut() -> Option<[u32; 2]>) {
+        let mut spares: Spares = self.machine().lookup(map::SPARES, &ONLY).unwrap();
+        for place in spares.pairs.iter_mut().filter(|it| **it == 0) {
+            let Some(pair) = next() else { break };
+            *place = Spares::pair(pair);
+        }
+        self.machine().insert(map::SPARES, &ONLY, &spares);
+    }
+
+    fn has_begun(&self) -> bool {
+        let records = self.machine().records(map::BEGUN);
+        let mut begun = self.begun.lock().unwrap();
+        begun.extend(records.iter().map(|it| Begun::read_from_bytes(it).unwrap()));
+        !begun.is_empty()
+    }
+
+    fn begun(&self, flows: &mut Vec<Begun>) {
+        self.has_begun();
+        flows.append(&mut self.begun.lock().unwrap());
     }
 
     fn say(&self, slot: u32, said: Said) {

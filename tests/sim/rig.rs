@@ -2,7 +2,7 @@
 
 use crate::repeater::Repeater;
 use dataplane::{
-    Explanation, Forwarder, Outlet, Reply, View, explain, explain_reply, sweep_leases,
+    Explanation, Forwarder, Outlet, Reply, View, explain, explain_reply, sweep_leases, take_begun,
 };
 use nat::{Outbox, Router};
 use pipeline::{BatchLimits, DropReason, Instant, PortId, PortTotals, Tunnel, WorkerId};
@@ -125,8 +125,18 @@ impl Rig {
         self.replace(self.view.clone());
     }
 
+    /// Takes in what the kernel has begun, as is done before anybody looks.
+    pub(crate) fn take_begun(&mut self, now: Instant) {
+        if let Some(repeater) = &self.repeater {
+            let mut letters = Outbox::default();
+            take_begun(&repeater.leases, &self.view, now, &mut letters);
+            self.forwarder.post(&self.view, now, letters);
+        }
+    }
+
     /// Looks after what the kernel repeats, as is done every second.
     pub(crate) fn sweep(&mut self, now: Instant) {
+        self.take_begun(now);
         if let Some(repeater) = &self.repeater {
             let mut letters = Outbox::default();
             let View {

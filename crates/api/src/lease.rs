@@ -5,8 +5,8 @@ use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use utoipa::ToSchema;
 
-/// A decision that the kernel repeats, until it is taken back: about switched frames, or about one direction of
-/// a connection.
+/// A decision that the kernel repeats, until it is taken back: about switched frames, about one direction of a
+/// connection, or about connections that it may begin (a grant).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Lease {
     /// The network.
@@ -26,6 +26,8 @@ pub struct Lease {
     pub to: Name,
     /// The connection, where they are routed, translated or asked of rules.
     pub flow: Option<LeasedFlow>,
+    /// Connections that the kernel has begun by it, from any port of the sender's; `null` of what is no grant.
+    pub begun: Option<u64>,
     /// Their ethertype.
     pub ethertype: u16,
     /// Frames that the kernel carried by it. A superframe is one.
@@ -40,7 +42,7 @@ pub struct LeasedFlow {
     /// The protocol's number.
     #[schema(value_type = u8)]
     pub protocol: IpProtocol,
-    /// The addresses of its packets as they come.
+    /// The addresses of its packets as they come. The source port of a grant is 0 and stands for any.
     pub arrives: NatTuple,
     /// The addresses as they leave.
     pub leaves: NatTuple,

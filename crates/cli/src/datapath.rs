@@ -4,7 +4,7 @@ use crate::failure::Failure;
 use crate::output::{Output, table, word};
 use api::{Client, Lease};
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 /// Decisions that the kernel repeats.
 #[derive(Debug, Clone, clap::Subcommand)]
@@ -49,6 +49,7 @@ fn shown(leases: &[Lease]) -> String {
             ),
             lease.to.to_string(),
             protocol(lease),
+            word(lease.begun),
             lease.frames.to_string(),
             lease.bytes.to_string(),
         ]
@@ -63,6 +64,7 @@ fn shown(leases: &[Lease]) -> String {
         "DESTINATION",
         "TO",
         "PROTOCOL",
+        "BEGUN",
         "FRAMES",
         "BYTES",
     ];
@@ -71,8 +73,17 @@ fn shown(leases: &[Lease]) -> String {
 
 fn source(lease: &Lease) -> String {
     match &lease.flow {
+        Some(flow) if lease.begun.is_some() => format!("{}:*", host(flow.arrives.src)),
         Some(flow) => changed(flow.arrives.src, flow.leaves.src),
         None => word(lease.source),
+    }
+}
+
+/// An address without its port, as one with a port is written.
+fn host(address: SocketAddr) -> String {
+    match address.ip() {
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
     }
 }
 
@@ -111,6 +122,7 @@ mod tests {
             receiver: "02:00:00:00:00:0b".parse().unwrap(),
             to: "db".parse().unwrap(),
             flow: None,
+            begun: None,
             ethertype,
             frames: 3,
             bytes: 180,
@@ -130,14 +142,23 @@ mod tests {
         };
         assert_eq!(
             shown(&[lease(0x0800, Some("10.1.0.2")), lease(0x88b5, None)]),
-            "NETWORK  VLAN  FROM  SENDER             SOURCE    RECEIVER           DESTINATION  TO  PROTOCOL  FRAMES  BYTES\n\
-             blue     1     web   02:00:00:00:00:0a  10.1.0.2  02:00:00:00:00:0b  -            db  ipv4      3       180\n\
-             blue     1     web   02:00:00:00:00:0a  -         02:00:00:00:00:0b  -            db  0x88b5    3       180\n"
+            "NETWORK  VLAN  FROM  SENDER             SOURCE    RECEIVER           DESTINATION  TO  PROTOCOL  BEGUN  FRAMES  BYTES\n\
+             blue     1     web   02:00:00:00:00:0a  10.1.0.2  02:00:00:00:00:0b  -            db  ipv4      -      3       180\n\
+             blue     1     web   02:00:00:00:00:0a  -         02:00:00:00:00:0b  -            db  0x88b5    -      3       180\n"
+        );
+        let granted = Lease {
+            begun: Some(12),
+            ..translated.clone()
+        };
+        let line = shown(&[granted]);
+        assert!(
+            line.contains("10.1.0.2:*  02:") && line.ends_with("tcp       12     3       180\n"),
+            "{line}"
         );
         let shown = shown(&[translated]);
         assert!(
             shown.ends_with(
-                "10.1.0.2:4000 as 198.51.100.1:5000  02:00:00:00:00:0b  198.51.100.9:80  db  tcp       3       180\n"
+                "10.1.0.2:4000 as 198.51.100.1:5000  02:00:00:00:00:0b  198.51.100.9:80  db  tcp       -      3       180\n"
             ),
             "{shown}"
         );

@@ -8,7 +8,7 @@ use serde::de::{DeserializeOwned, Deserializer};
 use serde_json::Value;
 
 /// The form that is written. It is raised when an older daemon would misunderstand what is new.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 5;
 
 /// Why a file's state is not read.
 #[derive(Debug, thiserror::Error)]

@@ -16,7 +16,8 @@ fn read(file: &str) -> State {
 const EVERYTHING: &str = include_str!("state/version-1.json");
 const BEFORE: &str = include_str!("state/version-2.json");
 const WITHOUT_DATAPATHS: &str = include_str!("state/version-3.json");
-const TODAY: &str = include_str!("state/version-4.json");
+const WITHOUT_GRANTS: &str = include_str!("state/version-4.json");
+const TODAY: &str = include_str!("state/version-5.json");
 const EARLY: &str = include_str!("state/version-1-early.json");
 
 #[test]
@@ -49,7 +50,14 @@ fn what_the_first_files_did_not_say_is_the_default() {
 
 #[test]
 fn what_is_read_is_written_and_read_again() {
-    for file in [EVERYTHING, BEFORE, WITHOUT_DATAPATHS, TODAY, EARLY] {
+    for file in [
+        EVERYTHING,
+        BEFORE,
+        WITHOUT_DATAPATHS,
+        WITHOUT_GRANTS,
+        TODAY,
+        EARLY,
+    ] {
         let state = read(file);
         let written = serde_json::to_value(&state).unwrap();
         assert_eq!(State::read(VERSION, written).unwrap(), state);
@@ -58,12 +66,13 @@ fn what_is_read_is_written_and_read_again() {
 
 /// What reads a file may change; what stands in it does so with its version only.
 #[test]
-fn a_file_of_version_4_is_written_as_it_was_read() {
+fn a_file_of_version_5_is_written_as_it_was_read() {
     let state = read(TODAY);
     let file: Value = serde_json::from_str(TODAY).unwrap();
     assert_eq!(serde_json::to_value(&state).unwrap(), file["state"]);
     assert_eq!(state, read(EVERYTHING), "it says what version 1 said");
     assert_eq!(state, read(BEFORE), "it says what version 2 said");
+    assert_eq!(state, read(WITHOUT_GRANTS), "it says what version 4 said");
     assert_eq!(
         state,
         read(WITHOUT_DATAPATHS),
@@ -99,7 +108,7 @@ fn another_version_and_an_unknown_key_are_refused() {
     let good = serde_json::to_value(read(EARLY)).unwrap();
     assert_eq!(
         refused(VERSION + 1, good.clone()),
-        "it has version 5, this daemon reads versions 1 to 4"
+        "it has version 6, this daemon reads versions 1 to 5"
     );
     let mut unknown = good;
     unknown["desired"]["networks"][0]["routing"]["mtv"] = 9.into();

@@ -4,6 +4,7 @@
 //! buffers that are used again for every batch, and knows neither threads nor clocks nor how to
 //! wait. It asks once a batch whether anybody watches: where nobody does, no record is made.
 
+use crate::begun;
 use crate::finish::{self, Scratch};
 use crate::offers::{Carried, Offers, vlan};
 use crate::process::Outcome;
@@ -102,12 +103,24 @@ impl Forwarder {
         let frames = self.batch.len();
         if frames > 0 {
             let (now, view) = begin();
+            self.take_begun(view, now);
             if let Some(inlet) = view.outlet(from) {
                 self.carry(from, inlet, Moment::new(view, now));
                 self.lane.offers.served(from);
             }
         }
         end.map(|()| frames)
+    }
+
+    /// Takes in flows that the kernel has begun, before packets of theirs are carried.
+    #[inline]
+    fn take_begun(&mut self, view: &View, now: Instant) {
+        if let Some(leases) = view.leases()
+            && leases.has_begun()
+        {
+            begun::take_begun(leases, view, now, &mut self.lane.outbox);
+            self.deliver(Moment::new(view, now));
+        }
     }
 
     /// The time at which this forwarder is to poll, if others do not until then. What others

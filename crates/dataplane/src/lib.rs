@@ -13,9 +13,11 @@
 //! [`Dataplane`] may be used from any thread.
 
 mod answer;
+mod begun;
 mod explain;
 mod finish;
 mod forwarder;
+mod listener;
 mod offers;
 mod parse;
 mod process;
@@ -25,6 +27,7 @@ mod sys;
 mod view;
 mod worker;
 
+pub use begun::take_begun;
 pub use explain::{Explanation, Reply, explain, explain_reply};
 pub use forwarder::Forwarder;
 pub use process::{Line, Outcome};
@@ -35,11 +38,13 @@ pub use view::{Counted, Hook, Outlet, View};
 use arc_swap::ArcSwap;
 use crossbeam::channel::{Receiver, Sender, bounded, unbounded};
 use lease::Leases;
+use listener::Listener;
 use nat::{Outbox, Router};
 use nix::sys::eventfd::EventFd;
 use observe::Watch;
 use pipeline::{BatchLimits, Instant, PortId, PortTotals, Tunnel, WorkerId};
 use port::{Gone, Port};
+use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::thread::JoinHandle;
@@ -144,6 +149,7 @@ pub struct Dataplane {
     workers: Vec<Handle>,
     events: Receiver<Event>,
     leases: OnceLock<Arc<Leases>>,
+    listener: OnceLock<Listener>,
     /// Whether what the kernel repeats is its own by now.
     left: AtomicBool,
     /// Held while the view is replaced, so that no two replacements are made from the same one.
@@ -153,10 +159,16 @@ pub struct Dataplane {
 
 #[derive(Debug)]
 struct Handle {
-    commands: Sender<Command>,
-    wake: Arc<EventFd>,
+    sending: Sending,
     activity: Arc<Activity>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// The way to a worker.
+#[derive(Debug, Clone)]
+struct Sending {
+    commands: Sender<Command>,
+    wake: Arc<EventFd>,
 }
 
 impl Dataplane {
@@ -179,6 +191,7 @@ impl Dataplane {
             workers,
             events,
             leases: OnceLock::new(),
+            listener: OnceLock::new(),
             left: AtomicBool::new(false),
             replacing: Mutex::default(),
             origin,
@@ -250,17 +263,30 @@ impl Dataplane {
         }
         if is_new {
             live.due.now();
-            self.workers[0].wake();
+            self.workers[0].sending.wake();
         }
     }
 
     /// Lends the kernel what is decided about frames of ports with hooks, from now on. To be called before the
-    /// first of them is added; what is given later is not used.
-    pub fn lend_by(&self, leases: Arc<Leases>) {
+    /// first of them is added; what is given later is not used. `begun` is readable when the kernel has begun flows
+    /// by itself, if it does.
+    pub fn lend_by(&self, leases: &Arc<Leases>, begun: Option<OwnedFd>) {
         let _replacing = self.replacing();
-        if self.leases.set(Arc::clone(&leases)).is_ok() {
-            self.replace(|view| view.clone().with_leases(Some(leases)));
+        if self.leases.set(Arc::clone(leases)).is_ok() {
+            self.replace(|view| view.clone().with_leases(Some(Arc::clone(leases))));
             self.published.load().keep_ledger();
+            if let Some(begun) = begun {
+                self.listen((leases, begun));
+            }
+        }
+    }
+
+    /// Hears of what the kernel begins by itself, from now on.
+    fn listen(&self, leases: (&Arc<Leases>, OwnedFd)) {
+        let letters = self.workers[0].sending.clone();
+        match Listener::start(leases, &self.published, letters, self.origin) {
+            Ok(listener) => drop(self.listener.set(listener)),
+            Err(error) => tracing::error!(%error, "flows that the kernel begins are heard of late"),
         }
     }
 
@@ -285,20 +311,40 @@ impl Dataplane {
         self.published.load().take_back();
     }
 
+    /// Takes in the flows that the kernel has begun, if there are any: see [`take_begun()`].
+    pub fn take_begun(&self) {
+        if let Some(leases) = self.leases().filter(|leases| leases.has_begun()) {
+            let mut letters = Outbox::default();
+            take_begun(leases, &self.view(), self.now(), &mut letters);
+            self.post(letters);
+        }
+    }
+
+    /// Sends what the router had to say.
+    fn post(&self, letters: Outbox) {
+        if !letters.is_empty() {
+            self.workers[0].tell(Command::Post(letters));
+        }
+    }
+
     /// Looks after what the kernel repeats: see [`sweep_leases`].
     pub fn sweep_leases(&self) {
+        self.take_begun();
         if let Some(leases) = self.leases() {
             let mut letters = Outbox::default();
             let (topology, router) = (self.topology(), self.router());
             sweep_leases(leases, &topology, &router, self.now(), &mut letters);
-            if !letters.is_empty() {
-                self.workers[0].tell(Command::Post(letters));
-            }
+            self.post(letters);
         }
     }
 
-    /// Leaves to the kernel what it repeats, for as long as it was lent: nothing takes it back any more.
+    /// Leaves to the kernel what it repeats, for as long as it was lent: nothing takes it back any more. It begins
+    /// nothing from now on, since nobody would hear of it.
     pub fn leave_leases(&self) {
+        if let Some(leases) = self.leases() {
+            leases.end_grants();
+        }
+        self.take_begun();
         self.left.store(true, Relaxed);
     }
 
@@ -467,6 +513,8 @@ impl Dataplane {
 
     /// Publishes what `change` makes of the current view. The caller holds `replacing`.
     fn replace(&self, change: impl FnOnce(&View) -> View) {
+        // What the kernel has begun until now was begun by the view until now.
+        self.take_begun();
         let mut next = change(&self.published.load());
         next.generation += 1;
         let generation = next.lease_generation();
@@ -490,6 +538,8 @@ impl Dataplane {
 
 impl Drop for Dataplane {
     fn drop(&mut self) {
+        // Before the workers: it tells them.
+        self.listener.take();
         self.end();
     }
 }
@@ -519,13 +569,18 @@ impl Handle {
             .spawn(move || worker.run())
             .map_err(Error::Thread)?;
         Ok(Self {
-            commands,
-            wake,
+            sending: Sending { commands, wake },
             activity,
             thread: Some(thread),
         })
     }
 
+    fn tell(&self, command: Command) {
+        self.sending.tell(command);
+    }
+}
+
+impl Sending {
     fn tell(&self, command: Command) {
         // A worker that ended early said so in the log; there is nobody to tell.
         let _ = self.commands.send(command);

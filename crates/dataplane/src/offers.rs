@@ -8,7 +8,7 @@ use crate::process::Outcome;
 use crate::sweep::is_at;
 use crate::view::{Hook, View};
 use lease::{Basis, Change, Flow, FlowKey, Key, Lease, Leases, Out, Station, ends};
-use nat::{Arrival, Rewrite};
+use nat::{Arrival, Repeatable, Rewrite};
 use pipeline::{Frame, Instant, Location, NetworkId, PortId};
 use switch::{Forward, Ingress, Outputs, VlanMode};
 use wire::{Headers, MacAddr, VlanId, VlanTag};
@@ -162,6 +162,20 @@ struct Path<'a> {
 }
 
 impl<'a> Carried<'a> {
+    /// The lease for the packet that began a connection, with this frame.
+    pub(crate) fn begun(
+        self,
+        to: Location,
+        headers: &Headers,
+        routed: Option<(NetworkId, &Rewrite)>,
+    ) -> Option<Flow> {
+        let path = self.path(to)?;
+        let key = path.flow_key(headers)?;
+        let arrival = path.arrival(headers);
+        let decision = nat::begun(&self.view.router, &arrival, routed, self.now).ok()?;
+        path.lease_of(key, headers, routed, decision)
+    }
+
     /// `None` where the kernel could do less, or another thing, than was done.
     fn path(self, to: Location) -> Option<Path<'a>> {
         let Carried { view, out, .. } = self;
@@ -226,29 +240,40 @@ impl Path<'_> {
         FlowKey::of(view.lease_generation(), hook.interface, headers)
     }
 
+    /// The lease for a packet in the midst of a connection, if that is worth it or tells of a grant.
     fn flow(
         &self,
         key: FlowKey,
         headers: &Headers,
         routed: Option<(NetworkId, &Rewrite)>,
     ) -> Option<Flow> {
-        let Carried {
-            view,
-            from,
-            frame,
-            now,
-            ..
-        } = self.carried;
-        let arrival = Arrival {
-            network: self.ingress.network.id,
-            from,
-            frame,
-            headers,
-        };
+        let Carried { view, now, .. } = self.carried;
+        let arrival = self.arrival(headers);
         let decision = nat::repeatable(&view.router, &arrival, routed, now).ok()?;
-        if !view.leases()?.is_worth(decision.packets) {
+        let leases = view.leases()?;
+        if !leases.is_worth(decision.packets) && !leases.may_grant(&key, &decision) {
             return None;
         }
+        self.lease_of(key, headers, routed, decision)
+    }
+
+    fn arrival<'b>(&'b self, headers: &'b Headers) -> Arrival<'b> {
+        Arrival {
+            network: self.ingress.network.id,
+            from: self.carried.from,
+            frame: self.carried.frame,
+            headers,
+        }
+    }
+
+    fn lease_of(
+        &self,
+        key: FlowKey,
+        headers: &Headers,
+        routed: Option<(NetworkId, &Rewrite)>,
+        decision: Repeatable,
+    ) -> Option<Flow> {
+        let view = self.carried.view;
         let tag = headers.outer.map_or([0; 4], VlanTag::to_bytes);
         let vlan = vlan(&self.ingress.port.vlan, tag)?;
         let sender = self.sender(vlan, headers.src);

@@ -20,6 +20,11 @@ pub fn sweep(
     let tables = &router.live.tables;
     leases.sweep(|held, is_used| holds(topology, &held.basis, is_used, now));
     let mut reached: HashMap<NextHop, bool> = HashMap::new();
+    leases.sweep_grants(|basis, decision| {
+        // Nobody is asked for what may never be used.
+        let reaches = |hop: NextHop| router.knows_hop(&hop);
+        holds(topology, basis, false, now) && decision.next_hop.is_none_or(reaches)
+    });
     leases.sweep_flows(tables, now, |held, decision, is_used| {
         let mut reaches = |hop: NextHop| {
             let ask = || router.reaches(&hop, now, outbox);

@@ -144,6 +144,17 @@ impl<L: Lent, N: Clone> Book<L, N> {
         self.keys.get(key).copied()
     }
 
+    /// Returns whether less than half of the slots are free.
+    pub(crate) fn is_scarce(&self) -> bool {
+        let free = self.free.len() + (self.room as usize - self.slots.len());
+        free < self.room as usize / 2 + 2
+    }
+
+    /// Returns whether an eighth of the room is held by leases that ended.
+    pub(crate) fn has_many_ended(&self) -> bool {
+        self.ended.len() > self.room as usize / 8
+    }
+
     /// Takes a free slot. To be filled by [`Book::put`], or given back.
     pub(crate) fn take_free(&mut self) -> Option<u32> {
         let unused = number(self.slots.len());
@@ -165,6 +176,11 @@ impl<L: Lent, N: Clone> Book<L, N> {
     /// Puts a lease into a slot that is free. No frame finds it before [`Book::lead`].
     pub(crate) fn put(&mut self, kernel: &dyn Slots<L>, slot: u32, entry: Entry<L, N>) {
         kernel.fill(slot, &entry.lease);
+        self.enter(slot, entry);
+    }
+
+    /// Takes in a lease that the program has put into a slot by itself, where frames find it.
+    pub(crate) fn enter(&mut self, slot: u32, entry: Entry<L, N>) {
         self.keys.insert(*entry.lease.key(), slot);
         for station in entry.basis.stations() {
             self.stations.entry(station.mac).or_default().insert(slot);
@@ -205,23 +221,34 @@ impl<L: Lent, N: Clone> Book<L, N> {
         self.ended.push(slot);
     }
 
-    /// The slots of leases that ended since the last call. Each is to be [freed](Book::free).
+    /// Takes back a slot that was [taken](Book::take_free) and holds no lease, but may have held one.
+    pub(crate) fn retire(&mut self, kernel: &dyn Slots<L>, slot: u32) {
+        kernel.close(slot);
+        self.ended.push(slot);
+    }
+
+    /// The slots of leases that ended since the last call, and those that retired. Each is to be [freed](Book::free).
     pub(crate) fn take_ended(&mut self) -> Vec<u32> {
         std::mem::take(&mut self.ended)
     }
 
     /// Puts what an ended lease carried to its ports, and frees its slot.
     pub(crate) fn free(&mut self, kernel: &dyn Slots<L>, slot: u32) {
-        let Some(Entry { counts, .. }) = self.ended(slot) else {
-            return;
-        };
-        counts.add(kernel.carried(slot));
-        for share in [counts.from.id, counts.to.id] {
-            leave(&mut self.counting, &share, slot);
+        if let Some(Entry { counts, .. }) = self.ended(slot).cloned() {
+            counts.add(kernel.carried(slot));
+            for share in [counts.from.id, counts.to.id] {
+                leave(&mut self.counting, &share, slot);
+            }
         }
         kernel.fill(slot, &L::new_zeroed());
         self.slots[slot as usize] = Slot::Free;
         self.free.push(slot);
+    }
+
+    /// The leases that are out, by their slots.
+    pub(crate) fn all_out(&self) -> impl Iterator<Item = (u32, &Entry<L, N>)> {
+        let slots = (0..self.slots.len()).map(number);
+        slots.filter_map(|slot| Some((slot, self.out(slot)?)))
     }
 
     /// The slots from and to a station.
@@ -250,6 +277,11 @@ impl<L: Lent, N: Clone> Book<L, N> {
                 all.sent(carried);
             }
         }
+    }
+
+    /// Returns whether more than half of the room is in use.
+    pub(crate) fn is_crowded(&self) -> bool {
+        self.keys.len() > self.room as usize / 2
     }
 
     /// The slots that there are to look at.
@@ -284,9 +316,7 @@ impl<L: Lent, N: Clone> Book<L, N> {
 
     /// Returns all leases of a generation that are out.
     pub(crate) fn list(&self, kernel: &dyn Slots<L>, generation: u32) -> Vec<Held<L>> {
-        let slots = (0..self.slots.len()).map(number);
-        let entries = slots.filter_map(|slot| Some((slot, self.out(slot)?)));
-        entries
+        self.all_out()
             .filter(|(_, entry)| entry.lease.generation() == generation)
             .map(|(slot, entry)| entry.held(kernel.carried(slot)))
             .collect()

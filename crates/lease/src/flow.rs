@@ -162,7 +162,7 @@ pub struct FlowLease {
     /// Of TCP: the slot of what the other side sends, by whose words this side's segments are judged;
     /// [`UNJUDGED`] where any segment passes.
     pub twin: u32,
-    /// Of TCP: by how many bits the sender's windows are scaled.
+    /// Of TCP: by how many bits the sender's windows are scaled, and one or more of [`scale`].
     pub scale: u32,
     /// Of TCP: what the sender has said.
     pub said: Said,
@@ -172,6 +172,18 @@ pub struct FlowLease {
     pub bytes: u64,
     /// The time of the last one, nanoseconds of `CLOCK_MONOTONIC_COARSE`.
     pub last: u64,
+}
+
+/// Marks of [`FlowLease::scale`], of a connection that the program has begun.
+pub mod scale {
+    /// The bits that say by how much windows are scaled.
+    pub const BITS: u32 = 0x0f;
+    /// The sender's SYN offers to scale; once both were seen: both do.
+    pub const OFFERED: u32 = 0x100;
+    /// The sender has not answered yet.
+    pub const UNHEARD: u32 = 0x200;
+    /// The sender has sent its SYN and nothing else.
+    pub const UNACKED: u32 = 0x400;
 }
 
 /// A [`FlowLease::twin`] that is none.
@@ -242,6 +254,21 @@ pub struct Change {
 }
 
 impl FlowLease {
+    /// The lease that those of flows from any port are made of: closed, and with port 0 for the initiator's, which
+    /// is the source port or the destination port of this direction.
+    pub(crate) fn as_pattern(self, initiator: End) -> Self {
+        let mut pattern = Self {
+            open: 0,
+            scale: 0,
+            said: Direction::NONE.said,
+            ..self
+        };
+        let at = self.key.port_at(initiator);
+        pattern.key = self.key.without_port(initiator);
+        pattern.ends[at..at + 2].fill(0);
+        pattern
+    }
+
     /// The source and the destination of its packets as they come.
     #[must_use]
     pub fn arrives(&self) -> [TransportAddr; 2] {
@@ -304,7 +331,33 @@ pub struct Out {
     pub mtu: u32,
 }
 
+/// An end of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The sender.
+    Source,
+    /// The receiver.
+    Destination,
+}
+
 impl FlowKey {
+    /// The same key with port 0 at an end.
+    pub(crate) fn without_port(mut self, end: End) -> Self {
+        let at = self.port_at(end);
+        self.ends[at..at + 2].fill(0);
+        self
+    }
+
+    /// The place of a port in [`FlowKey::ends`].
+    const fn port_at(&self, end: End) -> usize {
+        let addresses = if matches!(self.ethertype, [0x08, 0x00]) {
+            8
+        } else {
+            32
+        };
+        addresses + 2 * end as usize
+    }
+
     /// The sums that new ends add to the pseudo-header and to the ports (RFC 1624, equation 3).
     fn difference(&self, new: &Ends) -> (u32, u32) {
         let addresses = if self.ethertype == [0x08, 0x00] {

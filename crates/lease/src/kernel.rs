@@ -1,6 +1,6 @@
 //! Requests to the kernel, or to whoever stands for it in a test.
 
-use crate::{FlowKey, FlowLease, Key, Lease, Said};
+use crate::{Begun, FlowKey, FlowLease, Grant, Key, Lease, Said};
 use std::fmt::Debug;
 use std::hash::Hash;
 use wire::MacAddr;
@@ -67,6 +67,23 @@ impl Lent for FlowLease {
     }
 }
 
+impl Lent for Grant {
+    type Key = FlowKey;
+
+    fn key(&self) -> &FlowKey {
+        &self.key
+    }
+
+    fn generation(&self) -> u32 {
+        self.key.generation
+    }
+
+    fn is_same_way(&self, other: &Self) -> bool {
+        let mut both = self.flows.iter().zip(&other.flows);
+        self.mss == other.mss && both.all(|(a, b)| a.key == b.key && a.is_same_way(b))
+    }
+}
+
 /// The slots of a kind of lease, and the keys that lead to them. Any thread may call.
 pub trait Slots<L: Lent>: Debug + Send + Sync {
     /// Fills a closed slot, which opens with the lease.
@@ -75,8 +92,11 @@ pub trait Slots<L: Lent>: Debug + Send + Sync {
     /// Closes a slot: its lease is taken back at once. Its counters stay.
     fn close(&self, slot: u32);
 
-    /// Returns what the lease in a slot carried.
+    /// Returns what the lease in a slot carried; a grant's frames are flows, without bytes.
     fn carried(&self, slot: u32) -> Carried;
+
+    /// Returns the lease in a slot as it is now.
+    fn read(&self, slot: u32) -> L;
 
     /// Leads a key to a slot. Returns false where there is no room.
     fn insert(&self, key: &L::Key, slot: u32) -> bool;
@@ -97,15 +117,26 @@ pub struct PortTerms {
 }
 
 /// The maps of the [`program`](crate::program::program). Any thread may call.
-pub trait Kernel: Slots<Lease> + Slots<FlowLease> {
-    /// Returns the figures that the sender of a flow of TCP has said; `None` where it is none.
-    fn said(&self, slot: u32) -> Option<Said>;
+pub trait Kernel: Slots<Lease> + Slots<FlowLease> + Slots<Grant> {
+    /// Returns the figures that the sender of a flow of TCP has said, and its [`scale`](FlowLease::scale); `None`
+    /// where it is none.
+    fn said(&self, slot: u32) -> Option<(Said, u32)>;
 
     /// Notes figures that the sender of a flow of TCP has said in a packet that was not repeated.
     fn say(&self, slot: u32, said: Said);
 
     /// Adds the slots of flows whose sender finished since the last call.
     fn finished(&self, slots: &mut Vec<u32>);
+
+    /// Sets pairs of slots aside for flows that the program begins, until `next` has no more or there is no place.
+    fn set_aside(&self, next: &mut dyn FnMut() -> Option<[u32; 2]>);
+
+    /// Returns whether the program has begun flows of which [`Kernel::begun`] has not told. To be asked for each
+    /// batch.
+    fn has_begun(&self) -> bool;
+
+    /// Adds the flows that the program has begun since the last call, in their order.
+    fn begun(&self, flows: &mut Vec<Begun>);
 
     /// Says what the port at an interface is like. While that differs from what a lease was lent by, the lease
     /// is not found.

@@ -201,6 +201,8 @@ pub struct Terms {
     pub generation: u64,
     /// The time at which all leases end, nanoseconds of `CLOCK_MONOTONIC_COARSE`.
     pub until: u64,
+    /// The time from which on the program begins no flow, on the same clock: userspace has to hear of it soon.
+    pub begins: u64,
 }
 
 impl Terms {
@@ -208,4 +210,6 @@ impl Terms {
     pub const GENERATION: usize = offset_of!(Self, generation) / size_of::<u64>();
     /// The place of [`Terms::until`] among the numbers.
     pub const UNTIL: usize = offset_of!(Self, until) / size_of::<u64>();
+    /// The place of [`Terms::begins`] among the numbers.
+    pub const BEGINS: usize = offset_of!(Self, begins) / size_of::<u64>();
 }

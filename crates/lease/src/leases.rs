@@ -1,8 +1,10 @@
-//! The leases of one daemon: switched unicast here, flows in `flows.rs`.
+//! The leases of one daemon: switched unicast here, flows in `flows.rs`, grants in `grants.rs`.
 
 mod flows;
+mod grants;
 
 pub use flows::Flow;
+pub use grants::Decided;
 
 use crate::Lease;
 use crate::book::{Basis, Book, Entry, Held};
@@ -10,6 +12,7 @@ use crate::kernel::{Kernel, Lent, PortTerms};
 use crate::program::Room;
 use crate::share::{Ports, Repeated, Share};
 use flows::Flows;
+use grants::Grants;
 use nat::Tables;
 use pipeline::{Instant, PortId};
 use std::ops::Range;
@@ -27,8 +30,10 @@ pub struct Leases {
     settling: Mutex<()>,
     switched: Mutex<Book<Lease, ()>>,
     flows: Flows,
+    grants: Grants,
     ports: Mutex<Ports>,
     worth: u64,
+    room: Room,
 }
 
 /// Slots that are looked at under one lock.
@@ -44,8 +49,10 @@ impl Leases {
             settling: Mutex::default(),
             switched: Mutex::new(Book::new(room.leases)),
             flows: Flows::new(room.flows),
+            grants: Grants::new(room.grants, Grants::AFTER),
             ports: Mutex::default(),
             worth: Self::WORTH,
+            room,
         }
     }
 
@@ -57,6 +64,13 @@ impl Leases {
     #[must_use]
     pub fn with_worth(self, worth: u64) -> Self {
         Self { worth, ..self }
+    }
+
+    /// The same, where what is like the connection number `after` is granted.
+    #[must_use]
+    pub fn with_grants(self, after: u32) -> Self {
+        let grants = Grants::new(self.room.grants, after);
+        Self { grants, ..self }
     }
 
     /// Returns whether a connection that has had so many packets is worth a lease.
@@ -72,6 +86,7 @@ impl Leases {
 
     /// Takes back the leases of a port and forgets it. Its share goes on counting until they are settled.
     pub fn close_port(&self, port: PortId) {
+        self.end_grants_of(|basis| basis.sender.port == port || basis.receiver.port == port);
         // Whoever has a book locked by now, and the share, is waited for.
         let Some(share) = locked(&self.ports).close(port) else {
             return;
@@ -122,6 +137,7 @@ impl Leases {
 
     /// Takes back the leases from and to a station.
     pub fn revoke_station(&self, mac: MacAddr) {
+        self.end_grants_of(|basis| basis.sender.mac == mac || basis.receiver.mac == mac);
         let mut book = locked(&self.switched);
         for slot in book.of_station(mac) {
             book.end(&*self.kernel, slot);
@@ -157,8 +173,8 @@ impl Leases {
     pub fn settle(&self, tables: &Tables, now: Instant) {
         let _settling = locked(&self.settling);
         let switched = locked(&self.switched).take_ended();
-        let flows = self.flows.take_ended();
-        if switched.is_empty() && flows.is_empty() {
+        let (flows, grants) = (self.flows.take_ended(), self.take_ended_grants());
+        if switched.is_empty() && flows.is_empty() && grants.is_empty() {
             return;
         }
         self.kernel.wait();
@@ -171,6 +187,7 @@ impl Leases {
         for slots in flows.chunks(SLICE) {
             self.free_flows(slots, tables, now);
         }
+        self.free_grants(&grants);
     }
 
     /// Returns what the kernel carried at a port since it was opened, also when it is closed by now.

@@ -16,6 +16,7 @@
 mod book;
 pub mod deliver;
 mod flow;
+mod grant;
 mod kernel;
 mod layout;
 mod leases;
@@ -23,8 +24,11 @@ pub mod program;
 mod share;
 
 pub use book::{Basis, Held, Station};
-pub use flow::{Change, Changes, Direction, Ends, FlowKey, FlowLease, Out, Said, UNJUDGED, ends};
+pub use flow::{
+    Change, Changes, Direction, Ends, FlowKey, FlowLease, Out, Said, UNJUDGED, ends, scale,
+};
+pub use grant::{Begun, Grant, Spares};
 pub use kernel::{Carried, Kernel, Lent, PortTerms, Slots};
 pub use layout::{Key, Lease, Port, TAGGED, Terms, Way, source};
-pub use leases::{Flow, Leases};
+pub use leases::{Decided, Flow, Leases};
 pub use share::{Repeated, Share};

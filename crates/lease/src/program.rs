@@ -2,9 +2,11 @@
 //! up by flow is in `flow.rs`.
 
 mod flow;
+mod grant;
 mod headers;
+mod options;
 
-use crate::{FlowKey, FlowLease, Key, Lease, Port, TAGGED, Terms, Way};
+use crate::{FlowKey, FlowLease, Grant, Key, Lease, Port, Spares, TAGGED, Terms, Way};
 use bpf::Register::{R0, R1, R2, R3, R6, R7, R8, R9};
 use bpf::{
     Assembler, AtomicOp, Field, Helper, Label, Local, MapId, MapKind, MapSpec, Place, Program,
@@ -32,6 +34,14 @@ pub mod map {
     /// The slots of flows whose sender sent its first FIN, each a `u32`. Nobody is woken for them, and one for
     /// which there is no room is not told: the slot says it, too.
     pub const FINISHED: MapId = MapId(6);
+    /// [`FlowKey`](crate::FlowKey) with source port 0 to the number of the slot of its grant.
+    pub const GRANT_KEYS: MapId = MapId(7);
+    /// Their slots: one [`Grant`](crate::Grant) each.
+    pub const GRANTS: MapId = MapId(8);
+    /// One [`Spares`](crate::Spares).
+    pub const SPARES: MapId = MapId(9);
+    /// A [`Begun`](crate::Begun) for each flow that the program began. A reader who has read all is woken.
+    pub const BEGUN: MapId = MapId(10);
 }
 
 /// Room in the program's maps.
@@ -41,6 +51,8 @@ pub struct Room {
     pub leases: u32,
     /// Leases of flows.
     pub flows: u32,
+    /// Grants. With none the program begins nothing, and runs before Linux 5.12, too.
+    pub grants: u32,
     /// Ports.
     pub ports: u32,
 }
@@ -50,6 +62,7 @@ impl Default for Room {
         Self {
             leases: 65_536,
             flows: 65_536,
+            grants: 1024,
             ports: 4096,
         }
     }
@@ -58,6 +71,8 @@ impl Default for Room {
 const PACKET_HOST: i32 = 0;
 /// The ring's bytes: some 4,000 connections that finish between two looks.
 const FINISHED_BYTES: u32 = 1 << 16;
+/// Some 1,700 flows that begin between two looks: more than there are pairs of slots set aside.
+const BEGUN_BYTES: u32 = 1 << 18;
 
 /// The program, with so much room.
 ///
@@ -73,6 +88,12 @@ pub fn program(room: Room) -> Program {
     it.map(MapSpec::hash::<FlowKey, u32>("flow_keys", room.flows));
     it.map(MapSpec::array::<FlowLease>("flows", room.flows).of_kind(MapKind::MappedArray));
     it.map(MapSpec::ring("finished", FINISHED_BYTES));
+    if room.grants > 0 {
+        it.map(MapSpec::hash::<FlowKey, u32>("grant_keys", room.grants));
+        it.map(MapSpec::array::<Grant>("grants", room.grants).of_kind(MapKind::MappedArray));
+        it.map(MapSpec::array::<Spares>("spares", 1).of_kind(MapKind::MappedArray));
+        it.map(MapSpec::ring("begun", BEGUN_BYTES));
+    }
     let [by_flow, miss] = [it.label("by flow"), it.label("miss")];
     find_port(&mut it);
     let key = read_head(&mut it, miss);
@@ -82,7 +103,7 @@ pub fn program(room: Room) -> Program {
     headers::check_length(&mut it, R8.field(field!(Lease.mtu)), miss);
     repeat(&mut it);
     it.bind(by_flow);
-    flow::repeat(&mut it, key, miss);
+    flow::repeat(&mut it, key, room.grants > 0, miss);
     it.bind(miss);
     pass_on(&mut it);
     it.finish().expect("the program is whole")
@@ -207,7 +228,8 @@ fn read_source(it: &mut Assembler, key: Local<Key>, miss: Label) {
 
 /// Leaves the lease in r8 and the time in r9.
 fn find_lease(it: &mut Assembler, key: Local<Key>, miss: Label) {
-    find_slot(it, [map::KEYS, map::LEASES], key, miss);
+    let slot = it.local("slot");
+    find_slot(it, [map::KEYS, map::LEASES], (key, slot), [miss, miss]);
     it.load(R1, R8.field(field!(Lease.open)));
     check_terms(it, key, miss);
 }
@@ -216,18 +238,16 @@ fn find_lease(it: &mut Assembler, key: Local<Key>, miss: Label) {
 fn find_slot<K>(
     it: &mut Assembler,
     [keys, slots]: [MapId; 2],
-    key: Local<K>,
-    miss: Label,
-) -> Local<u32> {
-    let slot = it.local::<u32>("slot");
+    (key, slot): (Local<K>, Local<u32>),
+    [unknown, miss]: [Label; 2],
+) {
     lookup(it, keys, key);
-    it.note("no lease").jump_if(R0.is(0), miss);
+    it.note("no lease").jump_if(R0.is(0), unknown);
     it.load(R1, R0.at(0, Size::U32));
     it.store(slot.value(), R1);
     lookup(it, slots, slot);
     it.note("no such slot").jump_if(R0.is(0), miss);
     it.mov(R8, R0);
-    slot
 }
 
 /// Goes on if the lease in r8, whether it is open is in r1, holds now. Leaves the time in r9.
@@ -247,6 +267,7 @@ fn check_terms<K>(it: &mut Assembler, key: Local<K>, miss: Label) {
 fn compare_key<K>(it: &mut Assembler, key: Local<K>, miss: Label) {
     const { assert!(size_of::<K>().is_multiple_of(8)) };
     const { assert!(offset_of!(Lease, key) == 0 && offset_of!(FlowLease, key) == 0) };
+    const { assert!(offset_of!(Grant, key) == 0) };
     for (at, place) in (0..size_of::<K>()).step_by(8).zip((0..).step_by(8)) {
         it.load(R1, R8.at(place, Size::U64));
         it.load(R2, key.part(at, Size::U64));

@@ -66,7 +66,7 @@ impl Share {
 }
 
 /// Where a lease's frames are counted: the port that they come from, and the one that they go to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Counts {
     pub(crate) from: Arc<Share>,
     pub(crate) to: Arc<Share>,

@@ -54,6 +54,10 @@ pub struct Routing {
     /// Where frames of endpoints that are joined afterwards are carried.
     #[cfg_attr(feature = "schema", schema(default = "auto"))]
     pub datapath: Datapath,
+    /// Whether the kernel may begin connections that are like earlier ones. Without it the first packet of each is
+    /// decided in userspace before it goes on.
+    #[cfg_attr(feature = "schema", schema(default = true))]
+    pub grants: bool,
 }
 
 impl Default for Routing {
@@ -71,6 +75,7 @@ impl Default for Routing {
             dhcp: false,
             search_domain: SearchDomain::default(),
             datapath: Datapath::Auto,
+            grants: true,
         }
     }
 }
@@ -203,6 +208,9 @@ pub struct NetworkSet {
     /// Where frames of endpoints that are joined afterwards are carried.
     #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
     pub datapath: Option<Datapath>,
+    /// Whether the kernel may begin connections that are like earlier ones.
+    #[cfg_attr(feature = "serde", serde(skip_serializing_if = "Option::is_none"))]
+    pub grants: Option<bool>,
 }
 
 impl NetworkSet {
@@ -240,6 +248,7 @@ impl NetworkSet {
                 .unwrap_or(&old.search_domain)
                 .clone(),
             datapath: self.datapath.unwrap_or(old.datapath),
+            grants: self.grants.unwrap_or(old.grants),
         }
     }
 
@@ -447,6 +456,12 @@ pub const SETTINGS: &[Setting] = &[
         |set, text| put(&mut set.datapath, text.parse()),
         |routing| routing.datapath.to_string(),
     ),
+    switch(
+        "grants",
+        "Let the kernel begin connections that are like earlier ones",
+        |set| &mut set.grants,
+        |routing| routing.grants,
+    ),
 ];
 
 /// Reads a switch: `on` and `off`, or what Go's `strconv.ParseBool` reads, which Docker's users
@@ -598,6 +613,7 @@ mod tests {
             ("dhcp", "on"),
             ("search-domain", "corp.example"),
             ("datapath", "kernel"),
+            ("grants", "off"),
         ] {
             assert_eq!(set(key, value).as_deref(), Ok(value), "{key}");
         }

@@ -17,6 +17,7 @@ pub use lease::program::Room;
 use lease::{Kernel, deliver, program};
 use loader::clsact::{self, Slot};
 use loader::{LoadError, Loaded, Maps, Side};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 use tables::Tables;
@@ -86,6 +87,16 @@ impl Offload {
     /// # Errors
     /// Why the kernel cannot repeat decisions here.
     pub fn open(room: Room) -> Result<Self, OffloadError> {
+        match Self::try_open(room) {
+            Err(error) if room.grants > 0 => {
+                tracing::info!(%error, "the kernel's datapath is tried without grants");
+                Self::try_open(Room { grants: 0, ..room })
+            }
+            opened => opened,
+        }
+    }
+
+    fn try_open(room: Room) -> Result<Self, OffloadError> {
         let program = program::program(room);
         let maps = Maps::create(&program)?;
         let lease = Loaded::load(&program, &maps)?;
@@ -96,7 +107,7 @@ impl Offload {
             lease,
             deliver,
             taps,
-            tables: Arc::new(Tables::new(maps)?),
+            tables: Arc::new(Tables::new(maps, room.grants > 0)?),
             room,
         };
         offload.try_out()?;
@@ -211,6 +222,13 @@ impl Offload {
     #[must_use]
     pub fn now(&self) -> Duration {
         tables::now()
+    }
+
+    /// Returns a descriptor that is readable when there are begun flows that [`Kernel::begun`] has not told of, and
+    /// there were none before; `None` where the kernel begins none.
+    #[must_use]
+    pub fn begun_fd(&self) -> Option<OwnedFd> {
+        self.tables.begun_fd()
     }
 
     /// Lets all leases hold for so long from now on.

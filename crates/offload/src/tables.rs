@@ -3,14 +3,16 @@
 use crate::Interfaces;
 use lease::program::map;
 use lease::{
-    Carried, FlowKey, FlowLease, Kernel, Key, Lease, Lent, Port, PortTerms, Said, Slots, Terms,
+    Begun, Carried, FlowKey, FlowLease, Grant, Kernel, Key, Lease, Lent, Port, PortTerms, Said,
+    Slots, Spares, Terms,
 };
 use loader::{LoadError, Map, Maps, Ring, Words};
 use rustix::thread::{MembarrierCommand, membarrier};
 use rustix::time::{ClockId, clock_gettime};
 use std::marker::PhantomData;
 use std::mem::offset_of;
-use std::sync::Mutex;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -22,6 +24,15 @@ pub(crate) struct Tables {
     switched: Array<Lease>,
     flows: Array<FlowLease>,
     finished: Mutex<Ring>,
+    /// What flows are begun by, where the program begins any.
+    begins: Option<Begins>,
+}
+
+#[derive(Debug)]
+struct Begins {
+    grants: Array<Grant>,
+    spares: Words,
+    begun: Mutex<Ring>,
 }
 
 /// The slots of a kind of lease.
@@ -52,6 +63,14 @@ const FLOWS: Places = Places {
     frames: word(offset_of!(FlowLease, frames)),
     bytes: word(offset_of!(FlowLease, bytes)),
     last: word(offset_of!(FlowLease, last)),
+};
+
+const GRANTS: Places = Places {
+    open: word(offset_of!(Grant, open)),
+    frames: word(offset_of!(Grant, begun)),
+    // Of a grant nobody counts any.
+    bytes: word(offset_of!(Grant, begun)),
+    last: word(offset_of!(Grant, last)),
 };
 
 /// The place of what a flow's sender has said.
@@ -95,6 +114,12 @@ impl<L: Lent + FromBytes + IntoBytes + Immutable> Array<L> {
         self.words.store(at, zerocopy::transmute!([0, out]));
     }
 
+    fn read(&self, slot: u32) -> L {
+        let words = (0..Self::WORDS).map(|at| self.words.load(Self::at(slot, at)));
+        let bytes: Vec<u8> = words.flat_map(u64::to_ne_bytes).collect();
+        L::read_from_bytes(&bytes).expect("so many words are a lease")
+    }
+
     fn carried(&self, slot: u32) -> Carried {
         let load = |place| self.words.load(Self::at(slot, place));
         let Places {
@@ -111,13 +136,28 @@ impl<L: Lent + FromBytes + IntoBytes + Immutable> Array<L> {
     }
 }
 
+impl Begins {
+    fn open(maps: &Maps) -> Result<Self, LoadError> {
+        Ok(Self {
+            grants: Array::open(&maps[map::GRANTS], GRANTS)?,
+            spares: Words::open(&maps[map::SPARES])?,
+            begun: Mutex::new(Ring::open(&maps[map::BEGUN])?),
+        })
+    }
+}
+
 impl Tables {
-    pub(crate) fn new(maps: Maps) -> Result<Self, LoadError> {
+    pub(crate) fn new(maps: Maps, has_grants: bool) -> Result<Self, LoadError> {
         Ok(Self {
             terms: Words::open(&maps[map::TERMS])?,
             switched: Array::open(&maps[map::LEASES], SWITCHED)?,
             flows: Array::open(&maps[map::FLOWS], FLOWS)?,
             finished: Mutex::new(Ring::open(&maps[map::FINISHED])?),
+            begins: if has_grants {
+                Some(Begins::open(&maps)?)
+            } else {
+                None
+            },
             maps,
         })
     }
@@ -140,10 +180,15 @@ impl Tables {
     }
 
     pub(crate) fn extend(&self, by: Duration) {
-        let until = u64::try_from((now() + by).as_nanos()).unwrap_or(u64::MAX);
-        self.terms.store(Terms::UNTIL, until);
+        let after = |time| u64::try_from((now() + time).as_nanos()).unwrap_or(u64::MAX);
+        self.terms.store(Terms::UNTIL, after(by));
+        self.terms.store(Terms::BEGINS, after(by.min(ATTENTION)));
     }
 }
+
+/// How long the program begins flows when nobody is there any more to be told: a little longer than a daemon lets
+/// pass between two extensions.
+const ATTENTION: Duration = Duration::from_secs(3);
 
 /// The clock that the program reads, which lags behind the exact one.
 pub(crate) fn now() -> Duration {
@@ -185,6 +230,10 @@ impl Slots<Lease> for Tables {
         self.switched.carried(slot)
     }
 
+    fn read(&self, slot: u32) -> Lease {
+        self.switched.read(slot)
+    }
+
     fn insert(&self, key: &Key, slot: u32) -> bool {
         insert(&self.maps[map::KEYS], key, slot)
     }
@@ -207,6 +256,10 @@ impl Slots<FlowLease> for Tables {
         self.flows.carried(slot)
     }
 
+    fn read(&self, slot: u32) -> FlowLease {
+        self.flows.read(slot)
+    }
+
     fn insert(&self, key: &FlowKey, slot: u32) -> bool {
         insert(&self.maps[map::FLOW_KEYS], key, slot)
     }
@@ -216,15 +269,68 @@ impl Slots<FlowLease> for Tables {
     }
 }
 
+/// Without grants there is no room for any, and no slot of one.
+impl Slots<Grant> for Tables {
+    fn fill(&self, slot: u32, grant: &Grant) {
+        self.grants().fill(slot, grant);
+    }
+
+    fn close(&self, slot: u32) {
+        self.grants().close(slot);
+    }
+
+    fn carried(&self, slot: u32) -> Carried {
+        let carried = self.grants().carried(slot);
+        Carried {
+            bytes: 0,
+            ..carried
+        }
+    }
+
+    fn read(&self, slot: u32) -> Grant {
+        self.grants().read(slot)
+    }
+
+    fn insert(&self, key: &FlowKey, slot: u32) -> bool {
+        insert(&self.maps[map::GRANT_KEYS], key, slot)
+    }
+
+    fn remove(&self, key: &FlowKey) {
+        remove(&self.maps[map::GRANT_KEYS], key);
+    }
+}
+
+impl Tables {
+    /// A descriptor that is readable when the program has begun a flow and whoever reads had read all.
+    pub(crate) fn begun_fd(&self) -> Option<OwnedFd> {
+        // The descriptor of a ring stays, whoever reads it meanwhile.
+        let ring = self.begins.as_ref()?.lock_ring();
+        ring.as_fd().try_clone_to_owned().ok()
+    }
+
+    fn grants(&self) -> &Array<Grant> {
+        let begins = self.begins.as_ref();
+        &begins.expect("there is room for grants").grants
+    }
+}
+
+impl Begins {
+    fn lock_ring(&self) -> MutexGuard<'_, Ring> {
+        self.begun.lock().expect("no code that holds it panics")
+    }
+}
+
 impl Kernel for Tables {
-    fn said(&self, slot: u32) -> Option<Said> {
+    fn said(&self, slot: u32) -> Option<(Said, u32)> {
         const PROTOCOL: usize = offset_of!(FlowLease, key) + offset_of!(FlowKey, protocol);
         const TCP: u32 = 6;
         let load = |place| self.flows.words.load(Array::<FlowLease>::at(slot, place));
         let protocol: [u32; 2] = zerocopy::transmute!(load(PROTOCOL / size_of::<u64>()));
         let said = [load(SAID), load(SAID + 1)];
+        let [_, marks]: [u32; 2] = zerocopy::transmute!(load(SAID - 1));
+        const { assert!(offset_of!(FlowLease, scale) + 4 == offset_of!(FlowLease, said)) };
         (protocol[PROTOCOL % size_of::<u64>() / size_of::<u32>()] == TCP)
-            .then(|| zerocopy::transmute!(said))
+            .then(|| (zerocopy::transmute!(said), marks))
     }
 
     fn say(&self, slot: u32, said: Said) {
@@ -238,6 +344,32 @@ impl Kernel for Tables {
     fn finished(&self, slots: &mut Vec<u32>) {
         let mut ring = self.finished.lock().expect("no code that holds it panics");
         ring.read(|record| slots.extend(record.first_chunk().map(|it| u32::from_ne_bytes(*it))));
+    }
+
+    fn set_aside(&self, next: &mut dyn FnMut() -> Option<[u32; 2]>) {
+        let Some(begins) = &self.begins else {
+            return;
+        };
+        let first = word(offset_of!(Spares, pairs));
+        for place in first..first + Spares::PAIRS {
+            if begins.spares.load(place) == 0 {
+                let Some(pair) = next() else { return };
+                begins.spares.store(place, Spares::pair(pair));
+            }
+        }
+    }
+
+    fn has_begun(&self) -> bool {
+        self.begins
+            .as_ref()
+            .is_some_and(|it| it.lock_ring().taken() > 0)
+    }
+
+    fn begun(&self, flows: &mut Vec<Begun>) {
+        if let Some(begins) = &self.begins {
+            let mut ring = begins.lock_ring();
+            ring.read(|record| flows.extend(Begun::read_from_bytes(record).ok()));
+        }
     }
 
     fn set_port(&self, interface: u32, terms: PortTerms) {

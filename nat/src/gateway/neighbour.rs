@@ -124,6 +124,11 @@ impl Neighbours {
         }
     }
 
+    /// Returns where `ip` is, as far as is known; this does not count as a use.
+    pub(crate) fn known(&self, network: NetworkId, ip: IpAddr) -> Option<MacAddr> {
+        self.read(network).get(&network)?.get(ip)?.phase.mac()
+    }
+
     /// Returns where `ip` is, and notes that packets go there that nobody saw here.
     pub(crate) fn use_of(
         &self,

@@ -16,7 +16,7 @@ pub struct Repeated {
     pub bytes: u64,
     /// The time of the last one.
     pub last: Instant,
-    /// The figures that its sender has said by now, if it is TCP.
+    /// The figures that its sender has said by now, if it is TCP and has said any.
     pub said: Option<Said>,
 }
 
@@ -37,6 +37,15 @@ pub struct SessionId {
     pub(super) shard: u32,
     pub(super) at: u32,
     pub(super) serial: u32,
+}
+
+impl SessionId {
+    /// The identity of no session.
+    pub const NONE: Self = Self {
+        shard: 0,
+        at: u32::MAX,
+        serial: 0,
+    };
 }
 
 /// A lease that is to be taken back.

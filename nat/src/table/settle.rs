@@ -120,9 +120,9 @@ impl Shard {
                 continue;
             }
             let repeated = ledger.take(slot);
+            said[index(side)] = repeated.said;
             if repeated.packets > 0 {
                 session.pass_elsewhere(side, &repeated);
-                said[index(side)] = repeated.said;
                 far |= repeated.bytes >= FAR;
             }
         }

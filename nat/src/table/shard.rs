@@ -170,7 +170,12 @@ impl Shard {
         let class = session.state();
         let (is_other, is_leased) = (class != session.class, session.is_leased());
         if is_leased {
-            self.say(at, side);
+            if side == Side::Responder && flow.opens() {
+                // Its leases began without this answer, and would wait for it.
+                self.give_leases_back(at);
+            } else {
+                self.say(at, side);
+            }
         }
         if is_other {
             self.reclass(at, class, view.now);

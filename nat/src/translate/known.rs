@@ -1,7 +1,7 @@
 //! The session of a packet that has passed, found again.
 
 use super::{External, Translator, Turn, caller};
-use crate::table::{Class, Key, OURS, SessionId};
+use crate::table::{Class, Externals, Key, OURS, Session, SessionId};
 use crate::tcp::Side;
 use crate::{Translation, Tuple};
 use pipeline::NetworkId;
@@ -19,6 +19,10 @@ pub(crate) struct Known {
     pub(crate) liberal: bool,
     /// Its packets, of both sides.
     pub(crate) packets: u64,
+    /// Those of the responder.
+    pub(crate) answers: u64,
+    /// As [`Repeatable::alike`](crate::Repeatable::alike).
+    pub(crate) alike: bool,
 }
 
 impl Translator<'_> {
@@ -87,6 +91,22 @@ impl Translator<'_> {
             scale: session.tracker.map(|tracker| tracker.scale(side)),
             liberal: rules.behaviour.tcp_liberal,
             packets: session.traffic.iter().map(|it| it.packets).sum(),
+            answers: session.traffic[1].packets,
+            alike: self.is_alike(session, &shard.externals),
         })
+    }
+
+    /// Whether others from any port of the initiator go the same way: those of a port that is published for one
+    /// endpoint, and those that keep their ends. Those that leave by a port of their own do not.
+    fn is_alike(&self, session: &Session, externals: &Externals) -> bool {
+        let called = session.seen_as(Side::Responder, externals);
+        match (session.seen_as(Side::Initiator, externals), called) {
+            (None, None) => true,
+            (None, Some(called)) => {
+                let mut backends = self.published.backends_of(session.protocol, called);
+                backends.next().is_some() && backends.next().is_none()
+            }
+            (Some(_), _) => false,
+        }
     }
 }

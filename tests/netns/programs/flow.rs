@@ -108,7 +108,7 @@ proptest! {
         let direction = Direction { twin, scale, said: said(0, 1, &near[..2]) };
         let lease = FlowLease::new(key, Out { interface: 9, way: Way::Peer, mtu }, change, direction);
         let other = FlowLease { said: said(1, 0, &near[2..]), ..lease };
-        let terms = Terms { generation: 0, until };
+        let terms = Terms { generation: 0, until, begins: 0 };
         let port = Port { tap: 8, locked: 0, gateway: ROUTER.0, flows: 0, missed: 0 };
         let program = program(ROOM);
 

@@ -15,6 +15,7 @@ use testbed::link;
 pub(super) const ROOM: Room = Room {
     leases: 64,
     flows: 64,
+    grants: 16,
     ports: 64,
 };
 
@@ -88,7 +89,7 @@ proptest! {
             _ => 15,
         };
         frame.truncate(cut.max(least));
-        let (lease, terms) = (Lease::new(key, 9, Way::Peer, mtu), Terms { generation: 0, until });
+        let (lease, terms) = (Lease::new(key, 9, Way::Peer, mtu), Terms { generation: 0, until, begins: 0 });
         let port = Port { tap: 8, locked: locked.into(), gateway: [0; 6], flows: 0, missed: 0 };
         let program = program(ROOM);
 

@@ -13,6 +13,7 @@ const PORTS: [PortId; 2] = [PortId(0), PortId(1)];
 const ROOM: Room = Room {
     leases: 64,
     flows: 64,
+    grants: 16,
     ports: 16,
 };
 

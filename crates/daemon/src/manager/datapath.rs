@@ -169,7 +169,8 @@ impl Writer {
     /// Lets the workers lend what they decide. Before a port with programs is opened.
     fn lend_by(&self, programs: &Programs) {
         programs.keep_time(self.dataplane.now());
-        self.dataplane.lend_by(Arc::clone(&programs.leases));
+        let begun = programs.offload.begun_fd();
+        self.dataplane.lend_by(&programs.leases, begun);
     }
 
     /// Puts the program of an uplink that was opened at its NIC, if it is to have one; else takes away one that an

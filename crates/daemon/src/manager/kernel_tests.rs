@@ -14,6 +14,7 @@ use api::{
 mod adoption;
 mod datapath;
 mod flows;
+mod grants;
 mod joining;
 mod leases;
 mod nic;

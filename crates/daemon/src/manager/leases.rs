@@ -31,7 +31,9 @@ impl Snapshot {
         let switched = switched.iter().filter_map(|held| self.shown_switched(held));
         let flows = leases.list_flows();
         let flows = flows.iter().filter_map(|held| self.shown_flow(held));
-        let mut shown: Vec<_> = switched.chain(flows).collect();
+        let grants = leases.list_grants();
+        let grants = grants.iter().filter_map(|held| self.shown_grant(held));
+        let mut shown: Vec<_> = switched.chain(flows).chain(grants).collect();
         let order = |it: &Lease| (it.network.clone(), it.vlan, it.from.clone(), it.receiver);
         shown.sort_by_cached_key(order);
         shown
@@ -42,6 +44,19 @@ impl Snapshot {
         Some(Lease {
             source: key.address(),
             ..self.shown_lease(held, key.ethertype)?
+        })
+    }
+
+    /// What a grant begins; the frames are counted where each flow is shown.
+    fn shown_grant(&self, held: &Held<lease::Grant>) -> Option<Lease> {
+        let asks = Held {
+            lease: held.lease.flows[0],
+            basis: held.basis,
+            carried: lease::Carried::default(),
+        };
+        Some(Lease {
+            begun: Some(held.carried.frames),
+            ..self.shown_flow(&asks)?
         })
     }
 
@@ -76,6 +91,7 @@ impl Snapshot {
             receiver: receiver.mac,
             to: port(receiver.port)?,
             flow: None,
+            begun: None,
             ethertype: u16::from_be_bytes(ethertype),
             frames: held.carried.frames,
             bytes: held.carried.bytes,

@@ -118,7 +118,10 @@ impl Manager {
 
     /// The newest snapshot: whoever reads takes it, whatever is being changed meanwhile.
     fn now(&self) -> Arc<Snapshot> {
-        self.shown.load_full()
+        let shown = self.shown.load_full();
+        // Whoever looks sees what the kernel has begun until now.
+        shown.dataplane.take_begun();
+        shown
     }
 
     /// Changes something, alone with the state, and shows the outcome to readers. To be called on a

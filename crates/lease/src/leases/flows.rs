@@ -10,7 +10,7 @@ use super::{Leases, locked, slices, try_locked};
 use crate::book::{Basis, Book, Entry, Held};
 use crate::kernel::{Lent, Slots};
 use crate::share::Counts;
-use crate::{Carried, Change, Direction, FlowKey, FlowLease, Out, Said, UNJUDGED};
+use crate::{Carried, Change, Direction, FlowKey, FlowLease, Out, Said, UNJUDGED, scale};
 use nat::tcp::Side;
 use nat::{Ledger, Over, Repeatable, Repeated, SessionId, Tables};
 use pipeline::Instant;
@@ -36,9 +36,9 @@ pub struct Flow {
 /// Notes beside a lease.
 #[derive(Debug, Clone)]
 pub(super) struct Note {
-    decision: Repeatable,
+    pub(super) decision: Repeatable,
     /// The slot of the other direction, with which it ends.
-    twin: Option<u32>,
+    pub(super) twin: Option<u32>,
 }
 
 pub(super) type FlowBook = Book<FlowLease, Note>;
@@ -81,12 +81,21 @@ impl Flows {
         self.books().take_ended()
     }
 
-    /// The directions to lend now that one is offered: none while the other one is not known.
-    fn ready(&self, offered: Flow, generation: u32) -> Vec<Flow> {
-        match offered.decision.direction {
-            Some(direction) if !direction.liberal => {}
-            Some(_) | None => return vec![offered],
-        }
+    /// The dataplane's time of a moment on the kernel's clock.
+    pub(super) fn time(&self, kernel: u64) -> Instant {
+        let ahead = self.ahead.load(Relaxed);
+        Instant::from_nanos(kernel.saturating_add_signed(ahead))
+    }
+
+    /// Notes what the connection has by itself of what its initiator sends: a packet of so many bytes.
+    pub(super) fn took(&self, slot: u32, bytes: u32) {
+        let taken = &self.taken[slot as usize];
+        taken.frames.store(1, Relaxed);
+        taken.bytes.store(bytes.into(), Relaxed);
+    }
+
+    /// Both directions now that one is offered; `None` while the other one is not known.
+    fn pair(&self, offered: Flow, generation: u32) -> Option<[Flow; 2]> {
         let mut waiting = locked(&self.waiting);
         let session = offered.decision.session;
         match waiting.remove(&session) {
@@ -94,14 +103,14 @@ impl Flows {
                 if other.decision.side != offered.decision.side
                     && other.key.generation == generation =>
             {
-                vec![other, offered]
+                Some([other, offered])
             }
             Some(_) | None => {
                 if waiting.len() >= WAITING {
                     waiting.clear();
                 }
                 waiting.insert(session, offered);
-                Vec::new()
+                None
             }
         }
     }
@@ -113,8 +122,9 @@ impl Leases {
         self.flows.ahead.store(ahead, Relaxed);
     }
 
-    /// Lends a flow, unless it is out already, both its ports are not open, its connection is over, or `holds`
-    /// says no; see [`Leases::lend`]. A direction of TCP waits for the other one.
+    /// Lends a flow, unless it is out already, both its ports are not open, its connection is over or not worth it,
+    /// or `holds` says no; see [`Leases::lend`]. A direction of TCP waits for the other one, and so does one of
+    /// which a grant can be made.
     pub fn lend_flow(
         &self,
         offered: &Flow,
@@ -134,9 +144,23 @@ impl Leases {
             }
             self.end_pair(&mut book, slot);
         }
-        let ready = self.flows.ready(*offered, self.generation());
-        let is_ready = !ready.is_empty() && ready.iter().all(|flow| holds(&flow.basis));
-        is_ready && self.lend_together(&mut book, &ready, tables, now)
+        let is_granting = self.may_grant(&offered.key, &offered.decision);
+        let is_judged = offered.is_judged();
+        let pair = (is_granting || is_judged)
+            .then(|| self.flows.pair(*offered, self.generation()))
+            .flatten()
+            .filter(|pair| pair.iter().all(|flow| holds(&flow.basis)));
+        let is_lent = self.is_worth(offered.decision.packets)
+            && match &pair {
+                Some(pair) if is_judged => self.lend_together(&mut book, pair, tables, now),
+                None if is_judged => false,
+                Some(_) | None => self.lend_together(&mut book, &[*offered], tables, now),
+            };
+        drop(book);
+        if let (Some([one, other]), true) = (&pair, is_granting) {
+            self.grant([one, other]);
+        }
+        is_lent
     }
 
     /// Lends one direction, or both of a connection: all or none.
@@ -218,7 +242,7 @@ impl Leases {
     }
 
     /// Lets the table know of connections one side of which has finished.
-    fn settle_finished(&self, tables: &Tables, now: Instant) {
+    pub fn settle_finished(&self, tables: &Tables, now: Instant) {
         let mut finished = Vec::new();
         self.kernel.finished(&mut finished);
         let book = self.flows.books();
@@ -242,7 +266,7 @@ impl Leases {
         }
     }
 
-    fn end_pair(&self, book: &mut FlowBook, slot: u32) {
+    pub(super) fn end_pair(&self, book: &mut FlowBook, slot: u32) {
         let twin = book.out(slot).and_then(|it| it.note.twin);
         for slot in [Some(slot), twin].into_iter().flatten() {
             book.end(&*self.kernel, slot);
@@ -253,11 +277,10 @@ impl Leases {
     pub(super) fn free_flows(&self, slots: &[u32], tables: &Tables, now: Instant) {
         let mut book = self.flows.books();
         for &slot in slots {
-            let Some(Entry { note, .. }) = book.ended(slot) else {
-                continue;
-            };
-            let Repeatable { session, side, .. } = note.decision;
-            tables.release(session, side, now);
+            if let Some(Entry { note, .. }) = book.ended(slot) {
+                let Repeatable { session, side, .. } = note.decision;
+                tables.release(session, side, now);
+            }
             let taken = &self.flows.taken[slot as usize];
             taken.frames.store(0, Relaxed);
             taken.bytes.store(0, Relaxed);
@@ -278,23 +301,31 @@ impl Ledger for Leases {
         };
         // One asks at a time: the table has the connection locked.
         let packets = frames - taken.frames.swap(frames, Relaxed);
-        let ahead = self.flows.ahead.load(Relaxed);
         Repeated {
             packets,
             bytes: bytes - taken.bytes.swap(bytes, Relaxed),
-            last: Instant::from_nanos(last.saturating_add_signed(ahead)),
-            said: self.kernel.said(slot).map(|said| nat::tcp::Said {
-                end: said.end,
-                ack: said.ack,
-                window: said.window,
-                finished: said.finished != 0,
-            }),
+            last: self.flows.time(last),
+            said: self.kernel.said(slot).and_then(said_by),
         }
     }
 
     fn say(&self, slot: u32, said: nat::tcp::Said) {
         self.kernel.say(slot, shared(said));
     }
+}
+
+/// Figures as the table has them; `None` of a side that was not heard.
+fn said_by((said, marks): (Said, u32)) -> Option<nat::tcp::Said> {
+    let is = |mark| marks & mark != 0;
+    let bits = u8::try_from(marks & scale::BITS).ok()?;
+    (!is(scale::UNHEARD)).then_some(nat::tcp::Said {
+        end: said.end,
+        ack: said.ack,
+        window: said.window,
+        finished: said.finished != 0,
+        scale: is(scale::OFFERED).then_some(bits),
+        acks: !is(scale::UNACKED),
+    })
 }
 
 /// Figures as the program has them.
@@ -326,6 +357,12 @@ fn begin(flows: &[Flow], slots: &[u32], tables: &Tables, now: Instant) -> Option
 }
 
 impl Flow {
+    /// Whether its packets are judged by what the other side said.
+    fn is_judged(&self) -> bool {
+        let direction = self.decision.direction;
+        direction.is_some_and(|direction| !direction.liberal)
+    }
+
     fn direction(&self, said: Option<nat::tcp::Said>, twin: Option<u32>) -> Direction {
         match (said, self.decision.direction) {
             (Some(said), Some(direction)) => Direction {

@@ -1,7 +1,7 @@
 //! Leases beside a kernel that keeps what it is told, and a program that may hold a slot for a while.
 
 use super::*;
-use crate::{Carried, FlowKey, FlowLease, Key, Said, Slots, Station, Way};
+use crate::{Begun, Carried, FlowKey, FlowLease, Grant, Key, Said, Slots, Station, Way};
 use pipeline::NetworkId;
 use std::collections::HashMap;
 use wire::VlanId;
@@ -66,6 +66,10 @@ impl Slots<Lease> for Maps {
         self.state().slots.get_mut(&slot).unwrap().open = 0;
     }
 
+    fn read(&self, slot: u32) -> Lease {
+        self.state().slots[&slot]
+    }
+
     fn carried(&self, slot: u32) -> Carried {
         let Lease {
             frames,
@@ -94,33 +98,52 @@ impl Slots<Lease> for Maps {
     }
 }
 
-/// There is no room for flows: `tests/sim` lends them.
-impl Slots<FlowLease> for Maps {
-    fn fill(&self, _: u32, _: &FlowLease) {
-        unreachable!()
-    }
+/// There is no room for flows and grants: `tests/sim` lends them.
+macro_rules! no_room {
+    ($lease:ty) => {
+        impl Slots<$lease> for Maps {
+            fn fill(&self, _: u32, _: &$lease) {
+                unreachable!()
+            }
 
-    fn close(&self, _: u32) {
-        unreachable!()
-    }
+            fn close(&self, _: u32) {
+                unreachable!()
+            }
 
-    fn carried(&self, _: u32) -> Carried {
-        unreachable!()
-    }
+            fn carried(&self, _: u32) -> Carried {
+                unreachable!()
+            }
 
-    fn insert(&self, _: &FlowKey, _: u32) -> bool {
-        unreachable!()
-    }
+            fn read(&self, _: u32) -> $lease {
+                unreachable!()
+            }
 
-    fn remove(&self, _: &FlowKey) {
-        unreachable!()
-    }
+            fn insert(&self, _: &FlowKey, _: u32) -> bool {
+                unreachable!()
+            }
+
+            fn remove(&self, _: &FlowKey) {
+                unreachable!()
+            }
+        }
+    };
 }
 
+no_room!(FlowLease);
+no_room!(Grant);
+
 impl Kernel for Maps {
-    fn said(&self, _: u32) -> Option<Said> {
+    fn said(&self, _: u32) -> Option<(Said, u32)> {
         None
     }
+
+    fn set_aside(&self, _: &mut dyn FnMut() -> Option<[u32; 2]>) {}
+
+    fn has_begun(&self) -> bool {
+        false
+    }
+
+    fn begun(&self, _: &mut Vec<Begun>) {}
 
     fn say(&self, _: u32, _: Said) {}
 
@@ -189,6 +212,7 @@ impl World {
         let room = Room {
             leases: slots,
             flows: 0,
+            grants: 0,
             ports: 3,
         };
         let leases = Leases::new(maps.clone(), room);

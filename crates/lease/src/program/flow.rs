@@ -2,30 +2,34 @@
 //!
 //! What is not as it was when the decision was made, or might be decided otherwise, goes to userspace: a
 //! fragment, options, extension headers, a packet without hops left, a wrong header checksum, lengths that
-//! cannot be, and of TCP all that opens or resets a connection, and what lies outside of the window. Of that the
+//! cannot be, and of TCP all that resets a connection, and what lies outside of the window. Of that the
 //! two directions' leases know as much as userspace would, because each keeps what its sender said. A FIN is
-//! repeated, and told.
+//! repeated, and told. A SYN is carried only where a grant lets it begin a connection (`grant.rs`), and the answer to
+//! one only if that one was.
 //!
 //! The frame is changed by helpers and never written to directly: for a program with a direct write the kernel
 //! would copy the headers of every frame that somebody else may still read, the switched ones included. A
 //! transport checksum is moved by what changed, in whichever state it is; the helper knows which.
 
 use super::headers::{
-    IPV4_END, IPV6, IPV6_END, TCP, TCP_HEADER, UDP, UDP_HEADER, at, check_ipv4, check_ipv6,
-    check_length, check_transport,
+    ETHERNET, IPV4_END, IPV6, IPV6_END, TCP, TCP_HEADER, UDP, UDP_HEADER, at, check_ipv4,
+    check_ipv6, check_length, check_transport,
 };
-use super::{big_endian, check_terms, copy, count, find_slot, lookup, map, send};
-use crate::{Changes, FlowKey, FlowLease, Key, Said};
+use super::options::{self, Offers};
+use super::{big_endian, check_terms, copy, count, find_slot, grant, lookup, map, send};
+use crate::{Changes, FlowKey, FlowLease, Key, Said, scale};
 use bpf::Register::{R0, R1, R2, R3, R4, R5, R6, R8, R9};
 use bpf::{Assembler, Field, Helper, Label, Local, Place, Register, Size, field};
 use std::mem::offset_of;
 
 /// Of an IPv4 header: more fragments, and the offset.
 const FRAGMENT: u16 = 0x3fff;
-/// FIN; ACK; both and SYN and RST.
 const FIN: i32 = 0x01;
+pub(super) const SYN: i32 = 0x02;
+const RST: i32 = 0x04;
 const ACK: i32 = 0x10;
-const CONTROL: i32 = 0x17;
+/// The flags that are kept.
+const CONTROL: i32 = FIN | SYN | ACK;
 /// A window that every side is thought to have offered when it comes to old segments, as in userspace.
 const MIN_BACKLOG: i32 = 0xffff;
 /// Of `ringbuf_output`.
@@ -47,42 +51,141 @@ const MARK_MANGLED_0: i32 = 0x20;
 
 /// The parts of a frame that are read before its lease is found.
 #[derive(Clone, Copy)]
-struct Read {
-    key: Local<FlowKey>,
-    said: Local<Said>,
+pub(super) struct Read {
+    pub(super) key: Local<FlowKey>,
+    /// Of TCP: SYN, FIN and ACK; 0 of a datagram.
+    pub(super) control: Local<u32>,
+    pub(super) said: Local<Said>,
+    /// Of a SYN.
+    pub(super) offers: Offers,
     /// One hop less.
     hops: Local<u8>,
+    /// The slot of its lease.
+    pub(super) slot: Local<u32>,
 }
 
-/// Carries a frame whose key begins as `head`; its start is in r8, its ethertype in r9.
-pub(super) fn repeat(it: &mut Assembler, head: Local<Key>, miss: Label) {
+/// Carries a frame whose key begins as `head`; its start is in r8, its ethertype in r9. With `grants` it may begin
+/// a flow.
+pub(super) fn repeat(it: &mut Assembler, head: Local<Key>, grants: bool, miss: Label) {
     let read = Read {
         key: it.local("flow key"),
+        control: it.local("control"),
         said: it.local("said"),
+        offers: Offers {
+            mss: it.local("largest segment"),
+            scale: it.local("offered scale"),
+        },
         hops: it.local("hops"),
+        slot: it.local("slot of a flow"),
     };
     read_packet(it, read, head, miss);
-    let slot = find_slot(it, [map::FLOW_KEYS, map::FLOWS], read.key, miss);
+    let [unknown, found] = [it.label("no lease of a flow"), it.label("lease of a flow")];
+    find_slot(
+        it,
+        [map::FLOW_KEYS, map::FLOWS],
+        (read.key, read.slot),
+        [unknown, miss],
+    );
     it.load(R1, R8.field(field!(FlowLease.open)));
     check_terms(it, read.key, miss);
     check_length(it, R8.field(field!(FlowLease.mtu)), miss);
-    it.load(R1, read.key.field(field!(FlowKey.protocol)));
-    it.when(R1.is(TCP), |it| {
-        scale_window(it, read.said);
-        check_window(it, read.said, miss);
-    });
+    judge(it, read, miss);
+    it.jump(found);
+    it.bind(unknown);
+    if grants {
+        grant::begin(it, read, miss);
+    } else {
+        it.jump(miss);
+    }
+    it.bind(found);
     make_writable(it, read.key, miss);
     let [frames, bytes] = [field!(FlowLease.frames), field!(FlowLease.bytes)];
     count(
         it,
         [frames, bytes, field!(FlowLease.last)].map(|it| R8.field(it)),
     );
-    it.load(R1, read.key.field(field!(FlowKey.protocol)));
-    it.when(R1.is(TCP), |it| take_in(it, read.said, slot));
+    let carried = it.label("nothing to take in");
+    it.load(R1, read.control.value());
+    it.note("a datagram").jump_if(R1.is(0), carried);
+    it.note("a SYN").jump_if(R1.any_bit(SYN), carried);
+    take_in(it, read);
+    it.bind(carried);
     it.load(R1, R8.field(field!(FlowLease.changes)));
     it.when(R1.is_not(Changes::Nothing as i32), |it| change(it, read));
     let way = [field!(FlowLease.out), field!(FlowLease.way)];
     send(it, way.map(|it| R8.field(it)));
+}
+
+/// Goes on if a segment with a lease, in r8, is what comes next of its connection.
+fn judge(it: &mut Assembler, read: Read, miss: Label) {
+    let judged = it.label("judged");
+    it.load(R1, read.control.value());
+    it.note("a datagram").jump_if(R1.is(0), judged);
+    it.note("a connection that is begun anew")
+        .jump_if(R1.is(SYN), miss);
+    it.when_else(
+        R1.is(SYN | ACK),
+        |it| answer(it, read, miss),
+        |it| {
+            it.load(R1, R8.field(field!(FlowLease.scale)));
+            it.note("goes on before it answered");
+            it.jump_if(R1.any_bit(scale::UNHEARD.cast_signed()), miss);
+            scale_window(it, read.said);
+            check_window(it, read.said, miss);
+        },
+    );
+    it.bind(judged);
+}
+
+/// Takes in the answer to a SYN that the program let begin a connection: it acknowledges that SYN, and nothing was
+/// heard of its sender before. From then on its window is known, and by how much both are scaled.
+fn answer(it: &mut Assembler, read: Read, miss: Label) {
+    let (Read { said, offers, .. }, [end, ack, window]) = (read, FIGURES);
+    let scaling = field!(FlowLease.scale);
+    it.load(R1, R8.field(scaling));
+    it.and(R1, scale::UNHEARD.cast_signed());
+    it.note("was heard before").jump_if(R1.is(0), miss);
+    find_twin(it);
+    it.note("of no connection of the program's")
+        .jump_if(R0.is(0), miss);
+    it.load(R1, figure(R0, end));
+    it.load(R2, said.field(ack));
+    it.note("answers another SYN").jump_if(R1.is_not(R2), miss);
+    check_mss(it, read, miss);
+    it.load(R1, offers.scale.value());
+    it.load(R2, R0.field(scaling));
+    let both = it.label("both scale");
+    it.mov(R3, R1);
+    it.and(R3, R2);
+    it.jump_if(R3.any_bit(scale::OFFERED.cast_signed()), both);
+    it.mov(R1, 0);
+    it.store(R0.field(scaling), scale::UNACKED.cast_signed());
+    it.bind(both);
+    for field in [end, ack, window] {
+        it.load(R2, said.field(field));
+        it.store(figure(R8, field), R2);
+    }
+    // The initiator may acknowledge this number, and none before it.
+    it.load(R2, said.field(end));
+    it.store(figure(R0, ack), R2);
+    it.store(R8.field(scaling), R1);
+}
+
+/// Goes on if a SYN takes no larger segments than fit both links, of the lease in r8 and its twin in r0.
+fn check_mss(it: &mut Assembler, read: Read, miss: Label) {
+    it.load(R1, R8.field(field!(FlowLease.mtu)));
+    it.load(R2, R0.field(field!(FlowLease.mtu)));
+    it.when(R1.above(R2), |it| it.mov(R1, R2));
+    it.load(R2, read.offers.mss.value());
+    it.add(R2, IPV4_END - ETHERNET + TCP_HEADER);
+    it.load(
+        R3,
+        read.key.field(field!(FlowKey.ethertype).part(0, Size::U16)),
+    );
+    it.when(R3.is(big_endian(IPV6)), |it| {
+        it.add(R2, IPV6_END - IPV4_END);
+    });
+    it.note("an MSS to be lowered").jump_if(R2.above(R1), miss);
 }
 
 /// Writes the key and what else is needed of the packet.
@@ -94,6 +197,7 @@ fn read_packet(it: &mut Assembler, read: Read, head: Local<Key>, miss: Label) {
         it.store(key.part(at, Size::U64), R1);
     }
     // Datagrams say nothing.
+    it.store(read.control.value(), 0);
     let [end, ack, window] = FIGURES;
     for field in [end, ack, window, field!(Said.finished)] {
         it.store(read.said.field(field), 0);
@@ -107,7 +211,7 @@ fn read_packet(it: &mut Assembler, read: Read, head: Local<Key>, miss: Label) {
             check_transport(
                 it,
                 IPV6_END,
-                |it| read_segment(it, read.said, IPV6_END, miss),
+                |it| read_segment(it, read, IPV6_END, miss),
                 miss,
             );
             read_hops(it, read.hops, HOP_LIMIT, miss);
@@ -124,7 +228,7 @@ fn read_packet(it: &mut Assembler, read: Read, head: Local<Key>, miss: Label) {
             check_transport(
                 it,
                 IPV4_END,
-                |it| read_segment(it, read.said, IPV4_END, miss),
+                |it| read_segment(it, read, IPV4_END, miss),
                 miss,
             );
             read_hops(it, read.hops, TTL, miss);
@@ -137,23 +241,36 @@ fn read_packet(it: &mut Assembler, read: Read, head: Local<Key>, miss: Label) {
     );
 }
 
-/// Goes on with a TCP segment in the midst of a connection or at its end, and keeps what its sender says. The
-/// payload's length is in r3, that of TCP's header in r4.
-fn read_segment(it: &mut Assembler, said: Local<Said>, start: i32, miss: Label) {
+/// Goes on with a TCP segment that begins a connection, or in the midst of it, or at its end, and keeps what its
+/// sender says. The payload's length is in r3, that of TCP's header in r4.
+fn read_segment(it: &mut Assembler, read: Read, start: i32, miss: Label) {
     let [end, ack, window] = FIGURES;
+    let Read { said, control, .. } = read;
     it.load(R2, at(start + FLAGS, Size::U8));
+    it.note("resets").jump_if(R2.any_bit(RST), miss);
     it.and(R2, CONTROL);
+    it.store(control.value(), R2);
+    let sound = it.label("flags that go together");
+    it.jump_if(R2.is(ACK), sound);
+    it.jump_if(R2.is(FIN | ACK), sound);
+    it.note("neither opens nor goes on");
     it.mov(R1, R2);
-    it.or(R1, FIN);
-    it.note("opens or resets");
-    it.jump_if(R1.is_not(FIN | ACK), miss);
+    it.or(R1, ACK);
+    it.jump_if(R1.is_not(SYN | ACK), miss);
+    it.note("a SYN with data").jump_if(R3.is_not(R4), miss);
+    options::read(it, read.offers, start, miss);
+    it.bind(sound);
+    it.load(R2, control.value());
     it.and(R2, FIN);
     it.store(said.field(field!(Said.finished)), R2);
     it.load(R1, at(start + SEQUENCE, Size::U32));
     it.big_endian(R1, Size::U32);
     it.add(R1, R3);
     it.sub(R1, R4);
-    it.note("a FIN has a number").add(R1, R2);
+    it.load(R2, control.value());
+    it.and(R2, FIN | SYN);
+    it.note("a SYN and a FIN have a number");
+    it.when(R2.is_not(0), |it| it.add(R1, 1));
     it.store(said.field(end), R1);
     it.load(R1, at(start + ACKNOWLEDGEMENT, Size::U32));
     it.big_endian(R1, Size::U32);
@@ -211,10 +328,11 @@ fn headers_end(it: &mut Assembler, key: Local<FlowKey>, into: Register) {
 }
 
 /// The figures of a sender that are compared.
-const FIGURES: [Field<Said>; 3] = [field!(Said.end), field!(Said.ack), field!(Said.window)];
+pub(super) const FIGURES: [Field<Said>; 3] =
+    [field!(Said.end), field!(Said.ack), field!(Said.window)];
 
 /// A figure of the lease that the register points to.
-fn figure(lease: Register, figure: Field<Said>) -> Place {
+pub(super) fn figure(lease: Register, figure: Field<Said>) -> Place {
     lease.field(field!(FlowLease.said).part(figure.offset, Size::U32))
 }
 
@@ -222,7 +340,7 @@ fn figure(lease: Register, figure: Field<Said>) -> Place {
 fn scale_window(it: &mut Assembler, said: Local<Said>) {
     it.load(R1, said.field(field!(Said.window)));
     it.load(R2, R8.field(field!(FlowLease.scale)));
-    it.note("at most 14, said so for the verifier").and(R2, 15);
+    it.note("at most 14").and(R2, scale::BITS.cast_signed());
     it.shift_left(R1, R2);
     it.store(said.field(field!(Said.window)), R1);
 }
@@ -231,11 +349,11 @@ fn scale_window(it: &mut Assembler, said: Local<Said>) {
 /// `nat::tcp`, where the picture of the window is.
 fn check_window(it: &mut Assembler, said: Local<Said>, miss: Label) {
     let [end, ack, window] = FIGURES;
-    let twin = it.local::<u32>("twin");
-    it.load(R1, R8.field(field!(FlowLease.twin)));
-    it.store(twin.value(), R1);
-    lookup(it, map::FLOWS, twin);
+    find_twin(it);
     it.when(R0.is_not(0), |it| {
+        it.load(R1, R0.field(field!(FlowLease.scale)));
+        it.note("the other side has not answered");
+        it.jump_if(R1.any_bit(scale::UNHEARD.cast_signed()), miss);
         // Up to two bytes more: a probe of a closed window, and a FIN.
         it.load(R1, figure(R0, ack));
         it.load(R2, figure(R0, window));
@@ -254,10 +372,22 @@ fn check_window(it: &mut Assembler, said: Local<Said>, miss: Label) {
         miss_if_before(it, R1, R3, miss);
         it.load(R1, figure(R8, ack));
         it.load(R2, figure(R8, window));
+        it.load(R4, R8.field(field!(FlowLease.scale)));
+        let oldest_known = it.label("nothing acknowledged yet");
+        it.jump_if(R4.any_bit(scale::UNACKED.cast_signed()), oldest_known);
         oldest(it, [R1, R2]);
+        it.bind(oldest_known);
         it.note("long acknowledged");
         miss_if_before(it, R3, R1, miss);
     });
+}
+
+/// Leaves the lease of the other direction in r0; 0 where there is none.
+fn find_twin(it: &mut Assembler) {
+    let twin = it.local::<u32>("twin");
+    it.load(R1, R8.field(field!(FlowLease.twin)));
+    it.store(twin.value(), R1);
+    lookup(it, map::FLOWS, twin);
 }
 
 /// Misses if `a` comes before `b` (RFC 9293, 3.4); `a` is lost.
@@ -273,8 +403,14 @@ fn oldest(it: &mut Assembler, [number, window]: [Register; 2]) {
 }
 
 /// Keeps what a TCP sender said, where it goes further than what it said before, and tells of its first FIN.
-fn take_in(it: &mut Assembler, said: Local<Said>, slot: Local<u32>) {
+fn take_in(it: &mut Assembler, Read { said, slot, .. }: Read) {
     let ([end, ..], finished) = (FIGURES, field!(Said.finished));
+    let scaling = R8.field(field!(FlowLease.scale));
+    it.load(R1, scaling);
+    it.when(R1.any_bit(scale::UNACKED.cast_signed()), |it| {
+        it.and(R1, !scale::UNACKED.cast_signed());
+        it.store(scaling, R1);
+    });
     for field in FIGURES {
         let known = it.label("known");
         it.load(R1, said.field(field));

@@ -6,7 +6,7 @@ use bpf::{Assembler, Label, Place, Size, SkBuff, field};
 
 /// Bytes that every frame with a lease has: to the end of an IPv6 source address.
 pub(super) const LEAST: i32 = 38;
-const ETHERNET: i32 = 14;
+pub(super) const ETHERNET: i32 = 14;
 pub(super) const ETHERTYPE: i16 = 12;
 /// Ethertypes, tags and protocols.
 pub(super) const IPV4: u16 = 0x0800;

@@ -10,6 +10,7 @@ use wire::{Headers, Net, Transport};
 pub(super) const ROOM: Room = Room {
     leases: 16,
     flows: 16,
+    grants: 4,
     ports: 16,
 };
 const PORT: u32 = 4;
@@ -215,6 +216,7 @@ impl Host {
         let terms = Terms {
             generation: GENERATION,
             until: self.until,
+            begins: 0,
         };
         it.insert(map::TERMS, &0_u32, &terms);
         it
@@ -461,9 +463,11 @@ fn a_key_has_the_address_as_the_frame_has_it() {
 }
 
 #[test]
-fn every_kernel_from_5_11_on_has_what_it_uses() {
+fn every_kernel_from_5_11_on_has_what_it_uses_and_from_5_12_on_what_begins_flows() {
     let program = program(ROOM);
-    assert_eq!(program.since(), bpf::KernelVersion(5, 11));
+    assert_eq!(program.since(), bpf::KernelVersion(5, 12));
+    let without = super::program(Room { grants: 0, ..ROOM });
+    assert_eq!(without.since(), bpf::KernelVersion(5, 11));
     let listing = program.to_string();
     assert!(
         listing.contains("; Key.vlan") && listing.contains("miss:"),

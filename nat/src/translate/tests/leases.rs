@@ -52,6 +52,8 @@ fn said(end: u32, ack: u32) -> Option<Said> {
         ack,
         window: 65_535,
         finished: false,
+        scale: None,
+        acks: true,
     })
 }
 

@@ -7,10 +7,10 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 
 /// A daemon and two containers that have the kernel's datapath.
-struct Pair {
-    core: Writer,
-    containers: [Namespace; 2],
-    addresses: [&'static str; 2],
+pub(super) struct Pair {
+    pub(super) core: Writer,
+    pub(super) containers: [Namespace; 2],
+    pub(super) addresses: [&'static str; 2],
 }
 
 /// More than a lease is worth.
@@ -18,7 +18,7 @@ const ROUNDS: usize = 200;
 
 impl Pair {
     /// Each in a network of its own, which exchange packets.
-    fn of_peers(dir: &Path) -> Self {
+    pub(super) fn of_peers(dir: &Path) -> Self {
         let mut core = start(dir);
         let containers = [(); 2].map(|()| Namespace::new().unwrap());
         for (name, subnets, peer) in [
@@ -89,7 +89,7 @@ impl Pair {
     }
 
     /// Frames that workers carried, and that ports received.
-    fn carried(&self) -> [u64; 2] {
+    pub(super) fn carried(&self) -> [u64; 2] {
         let workers = self.core.dataplane.workers();
         let ports = self.core.show().ports();
         [

@@ -166,7 +166,7 @@ fn what_is_not_understood_is_kept_and_told() {
     written(dir.path(), 2);
     let [snapshot, journal] =
         [SNAPSHOT, JOURNAL].map(|name| fs::read_to_string(path(dir.path(), name)).unwrap());
-    let newer = snapshot.replacen("\"version\":4", "\"version\":5", 1);
+    let newer = snapshot.replacen("\"version\":5", "\"version\":6", 1);
     let extra = snapshot.replacen("\"boot\"", "\"colour\":1,\"boot\"", 1);
     let deep = snapshot.replacen("\"mtu\"", "\"colour\":1,\"mtu\"", 1);
     let record = journal.replacen("\"mtu\"", "\"colour\":1,\"mtu\"", 1);
@@ -176,7 +176,7 @@ fn what_is_not_understood_is_kept_and_told() {
         (
             &newer,
             &journal,
-            "it has version 5, this daemon reads versions 1 to 4",
+            "it has version 6, this daemon reads versions 1 to 5",
         ),
         (&extra, &journal, "the key colour is not known"),
         (
@@ -221,7 +221,7 @@ fn a_file_of_the_version_before_is_read() {
     owner.add_network("blue").unwrap();
     // An older daemon must not take the file for the whole: it looks for no journal.
     let snapshot = fs::read_to_string(path(dir.path(), SNAPSHOT)).unwrap();
-    assert!(snapshot.contains("\"version\":4") && snapshot.contains("blue"));
+    assert!(snapshot.contains("\"version\":5") && snapshot.contains("blue"));
     let state = owner.state.clone();
     drop(owner);
     assert_eq!(Owner::open(dir.path()).state, state);

@@ -200,6 +200,7 @@ impl Host {
         let terms = Terms {
             generation: 0x1_0000_0003,
             until: self.until,
+            begins: 0,
         };
         it.insert(map::TERMS, &0_u32, &terms);
         let outcome = it.run(arrival.packet()).unwrap();
