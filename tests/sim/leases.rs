@@ -325,7 +325,9 @@ fn run(steps: &[Step]) -> u64 {
         let speaker = talk.ends[by].unwrap();
         let (bytes, vnet) = frame(talk, &step, speaker);
         both.split.under_way = step.under_way;
+        let hits = both.split.hits;
         let left = both.carry(speaker.guest.port, &bytes, vnet);
+        let is_repeated = both.split.hits > hits;
         // What is begun in the midst of a connection is taken back when it is told: at once. What is new is told
         // some time.
         if step.act == Act::Syn {
@@ -336,6 +338,9 @@ fn run(steps: &[Step]) -> u64 {
         }
         // Whoever looks takes in what was repeated, so nobody looks after each frame.
         if step.jump.is_multiple_of(16) {
+            let told = (both.split).explain(speaker.guest.port, &bytes, vnet, both.now);
+            let repeated = told.leased.map_or(0, |carried| carried.frames);
+            assert!(repeated > 0 || !is_repeated, "{step:?}: {:?}", told.steps);
             both.check();
         }
     }

@@ -237,9 +237,12 @@ impl Both {
             .real
             .explain_through(from, tunnel, &bytes, vnet, self.now);
         prop_assert_eq!(self.live_state(), before, "asking changed something");
+        let hits = self.real.hits;
         let left = self
             .real
             .carry_through(from, tunnel, &bytes, vnet, self.now);
+        let is_repeated = self.real.hits > hits;
+        prop_assert!(told.leased.is_some() || !is_repeated, "{:?}", told.steps);
         let verdict = self.dumb.carry(spec, from, tunnel, self.now);
         prop_assert_eq!(told.verdict.err(), verdict.dropped, "{:?}", told.steps);
         prop_assert_eq!(

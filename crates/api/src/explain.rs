@@ -1,6 +1,6 @@
 //! Explanations of a frame's way, stage by stage, without sending it.
 
-use crate::{ApiError, Invalid, Mac, Name, VlanId};
+use crate::{ApiError, Invalid, Leased, Mac, Name, VlanId};
 use serde::de::{DeserializeOwned, Error};
 use serde::{Deserialize, Deserializer, Serialize};
 use std::net::IpAddr;
@@ -239,6 +239,9 @@ pub struct Explanation {
     pub leaves_as: Option<String>,
     /// The frame as it was understood, hexadecimal.
     pub frame: String,
+    /// What the kernel carried of frames like it by the lease that is out for them; `null` where none is.
+    /// A segment that opens or resets a connection goes to the workers all the same.
+    pub leased: Option<Leased>,
     /// The way of the answer, as if the frame had passed and its receiver answered: SYN
     /// with SYN and ACK, other segments with ACK, an echo request with its reply, a datagram with an
     /// empty one. Absent where the frame reaches nobody or many, or is not answered so.

@@ -20,6 +20,8 @@ pub struct FdbEntry {
     pub kind: FdbKind,
     /// Seconds since a frame came from it; `null` for a static entry.
     pub age_seconds: Option<u64>,
+    /// Decisions about its frames, and about frames to it, that the kernel repeats.
+    pub leases: u64,
 }
 
 /// How an address came into the table.

@@ -36,6 +36,15 @@ pub struct Lease {
     pub bytes: u64,
 }
 
+/// Frames that the kernel carried by a lease.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Leased {
+    /// Frames. A superframe is one.
+    pub frames: u64,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
 /// One direction of a connection that the kernel repeats.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct LeasedFlow {

@@ -53,7 +53,7 @@ pub use explain::{
 };
 pub use fdb::{FdbAdd, FdbEntry, FdbFlush, FdbKey, FdbKind, Flushed};
 pub use filter::Filter;
-pub use lease::{Lease, LeasedFlow};
+pub use lease::{Lease, Leased, LeasedFlow};
 pub use model::{
     Action, AddressRange, AdminState, Attach, Datapath, DatapathKind, Dependence, Direction,
     EndpointSet, ExternalPrefix, FdbLimits, Invalid, IpProtocol, Join, Listener, Lock,

@@ -27,6 +27,8 @@ pub struct NatEntry {
     pub received: NatCount,
     /// Seconds until it is forgotten if it stays silent.
     pub expires_seconds: u64,
+    /// Whether the kernel repeats its packets, of one direction or of both.
+    pub leased: bool,
 }
 
 /// Source and destination.

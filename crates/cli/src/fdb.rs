@@ -10,7 +10,7 @@ use std::io::Write;
 #[derive(Debug, Clone, clap::Subcommand)]
 #[command(defer = true)]
 pub enum FdbCommand {
-    /// Show entries
+    /// Show entries. LEASES: decisions about frames from or to the address that the kernel repeats
     Show {
         /// The words of a filter, as `clearway trace` has them: `02:00:00:00:00:0a`, `endpoint web-1`,
         /// `port p1 and not vlan 7`. The options below stand for words, and narrow the filter
@@ -144,10 +144,11 @@ fn shown(entries: &[FdbEntry]) -> String {
             entry.port.to_string(),
             kind.to_owned(),
             age,
+            entry.leases.to_string(),
         ]
     };
     table(
-        ["MAC", "NETWORK", "VLAN", "PORT", "KIND", "AGE"],
+        ["MAC", "NETWORK", "VLAN", "PORT", "KIND", "AGE", "LEASES"],
         entries.iter().map(row),
     )
 }
@@ -165,15 +166,16 @@ mod tests {
             port: "web".parse().unwrap(),
             kind,
             age_seconds,
+            leases: 2,
         };
         assert_eq!(
             shown(&[
                 entry(FdbKind::Learned, Some(12)),
                 entry(FdbKind::Static, None)
             ]),
-            "MAC                NETWORK  VLAN  PORT  KIND     AGE\n\
-             02:00:00:00:00:0a  blue     1     web   learned  12s\n\
-             02:00:00:00:00:0a  blue     1     web   static   -\n"
+            "MAC                NETWORK  VLAN  PORT  KIND     AGE  LEASES\n\
+             02:00:00:00:00:0a  blue     1     web   learned  12s  2\n\
+             02:00:00:00:00:0a  blue     1     web   static   -    2\n"
         );
     }
 }

@@ -12,7 +12,7 @@ use std::net::IpAddr;
 #[derive(Debug, Clone, clap::Subcommand)]
 #[command(defer = true)]
 pub enum NatCommand {
-    /// List connections
+    /// List connections. LEASED: the kernel repeats packets of it
     Ls {
         /// Which
         #[command(flatten)]
@@ -185,6 +185,7 @@ fn listed(entries: &[NatEntry]) -> String {
             count(e.sent),
             count(e.received),
             format!("{}s", e.expires_seconds),
+            if e.leased { "yes" } else { "-" }.to_owned(),
             e.network.to_string(),
             word(e.endpoint.as_ref()),
         ]
@@ -197,6 +198,7 @@ fn listed(entries: &[NatEntry]) -> String {
         "SENT",
         "RECEIVED",
         "EXPIRES",
+        "LEASED",
         "NETWORK",
         "ENDPOINT",
     ];
@@ -233,6 +235,7 @@ mod tests {
             },
             received: NatCount::default(),
             expires_seconds: 7440,
+            leased: true,
         }
     }
 
@@ -240,8 +243,8 @@ mod tests {
     fn a_connection_is_a_line() {
         assert_eq!(
             listed(&[entry()]),
-            "PROTOCOL  STATE        ORIGINAL                            TRANSLATED                              SENT   RECEIVED  EXPIRES  NETWORK  ENDPOINT\n\
-             tcp       established  10.1.0.2:40000 -> 198.51.100.7:443  198.51.100.1:50000 -> 198.51.100.7:443  3/180  0/0       7440s    blue     -\n"
+            "PROTOCOL  STATE        ORIGINAL                            TRANSLATED                              SENT   RECEIVED  EXPIRES  LEASED  NETWORK  ENDPOINT\n\
+             tcp       established  10.1.0.2:40000 -> 198.51.100.7:443  198.51.100.1:50000 -> 198.51.100.7:443  3/180  0/0       7440s    yes     blue     -\n"
         );
     }
 

@@ -5,6 +5,7 @@
 use crate::answer::answer;
 use crate::process::Outcome;
 use crate::view::View;
+use lease::{Carried, FlowKey, Key};
 use nat::{Arrival, Outbox};
 use pipeline::{
     Context, Decision, DropReason, Frame, HEADROOM, Instant, Location, MAX_FRAME, PortId, Recorder,
@@ -25,6 +26,8 @@ pub struct Explanation {
     pub outputs: Vec<Transmit>,
     /// The frame as it would leave, where the router changes it.
     pub rewritten: Option<Vec<u8>>,
+    /// What the kernel carried by the lease that has this frame's key, if one is out.
+    pub leased: Option<Carried>,
 }
 
 /// Explains what would become of a frame of these bytes from the port `from`, through `tunnel`, at `now`.
@@ -45,6 +48,7 @@ pub fn explain(
             steps: vec![Decision::Dropped { reason }],
             outputs: Vec::new(),
             rewritten: None,
+            leased: None,
         };
     }
     let mut room = vec![0; HEADROOM + bytes.len()];
@@ -75,6 +79,20 @@ pub fn explain(
         steps: trace.decisions,
         outputs: out.transmits,
         rewritten,
+        leased: leased(view, from, bytes),
+    }
+}
+
+/// Returns what was carried by the lease that the program would find for a frame.
+fn leased(view: &View, from: PortId, bytes: &[u8]) -> Option<Carried> {
+    let (leases, terms) = (view.leases()?, view.terms(from)?);
+    let port = view.outlet(from)?.hook()?.interface;
+    let generation = view.lease_generation();
+    let headers = Headers::parse(bytes).ok()?;
+    if terms.flows || headers.dst == terms.gateway {
+        leases.carried_flow(&FlowKey::of(generation, port, &headers)?)
+    } else {
+        leases.carried(&Key::of(bytes, port, generation, terms.locked)?)
     }
 }
 

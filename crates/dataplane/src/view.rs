@@ -265,7 +265,7 @@ impl View {
         }
     }
 
-    fn terms(&self, id: PortId) -> Option<PortTerms> {
+    pub(crate) fn terms(&self, id: PortId) -> Option<PortTerms> {
         let Ingress { port, network, .. } = self.topology.ingress(id, Tunnel::default()).ok()?;
         Some(PortTerms {
             locked: port.lock.is_some(),

@@ -14,7 +14,7 @@ use std::ops::Range;
 use wire::{MacAddr, VlanId};
 
 /// A MAC address, and where it was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Station {
     /// The network.
     pub network: NetworkId,
@@ -36,7 +36,9 @@ pub struct Basis {
 }
 
 impl Basis {
-    const fn stations(&self) -> [Station; 2] {
+    /// Both of them.
+    #[must_use]
+    pub const fn stations(&self) -> [Station; 2] {
         [self.sender, self.receiver]
     }
 }
@@ -153,6 +155,11 @@ impl<L: Lent, N: Clone> Book<L, N> {
     /// Returns whether an eighth of the room is held by leases that ended.
     pub(crate) fn has_many_ended(&self) -> bool {
         self.ended.len() > self.room as usize / 8
+    }
+
+    /// Returns what was carried by the lease that is out for a key.
+    pub(crate) fn carried(&self, kernel: &dyn Slots<L>, key: &L::Key) -> Option<Carried> {
+        self.find(key).map(|slot| kernel.carried(slot))
     }
 
     /// Takes a free slot. To be filled by [`Book::put`], or given back.

@@ -6,11 +6,11 @@ mod grants;
 pub use flows::Flow;
 pub use grants::Decided;
 
-use crate::Lease;
 use crate::book::{Basis, Book, Entry, Held};
 use crate::kernel::{Kernel, Lent, PortTerms};
 use crate::program::Room;
 use crate::share::{Ports, Repeated, Share};
+use crate::{Carried, Key, Lease};
 use flows::Flows;
 use grants::Grants;
 use nat::Tables;
@@ -205,6 +205,14 @@ impl Leases {
     #[must_use]
     pub fn list(&self) -> Vec<Held<Lease>> {
         locked(&self.switched).list(&*self.kernel, self.generation())
+    }
+
+    /// Returns what was carried by the lease of a key, if it is out.
+    #[must_use]
+    pub fn carried(&self, key: &Key) -> Option<Carried> {
+        let is_current = key.generation == self.generation();
+        let book = is_current.then(|| locked(&self.switched))?;
+        book.carried(&*self.kernel, key)
     }
 
     /// Returns how many leases found no room.

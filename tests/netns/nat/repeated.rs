@@ -2,7 +2,7 @@
 
 use super::{HOST, Outside, WORLD, at};
 use crate::fixture::{Clearway, SOON};
-use api::{Lease, NatTuple};
+use api::{Filter, Lease, NatTuple};
 use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream};
 use testbed::{Namespace, wait_until};
@@ -46,6 +46,8 @@ impl Outside {
             flows.iter().all(|lease| lease.frames >= ROUNDS),
             "{flows:?}"
         );
+        let connections = self.clearway.client().nat(&Filter::default()).unwrap();
+        assert!(connections.iter().any(|it| it.leased), "{connections:?}");
         let caller = both[0].local_addr().unwrap();
         let mut changes: Vec<_> = flows
             .into_iter()
@@ -63,6 +65,8 @@ impl Outside {
             self.flows().is_empty()
         })
         .unwrap();
+        let connections = self.clearway.client().nat(&Filter::default()).unwrap();
+        assert!(connections.iter().all(|it| !it.leased), "{connections:?}");
     }
 }
 

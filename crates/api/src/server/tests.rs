@@ -296,6 +296,7 @@ fn answering(asked: &Asked) -> Result<Value, ApiError> {
                 port: name("p1"),
                 kind: FdbKind::Learned,
                 age_seconds: Some(3),
+                leases: 0,
             }]))
         }
         _ => refused(asked),
@@ -339,6 +340,7 @@ fn connection(src: &str) -> NatEntry {
         sent: NatCount::default(),
         received: NatCount::default(),
         expires_seconds: 60,
+        leased: false,
     }
 }
 

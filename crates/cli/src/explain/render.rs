@@ -1,7 +1,7 @@
 //! An explanation as text.
 
 use crate::output::{INFALLIBLE, by_stage};
-use api::{DropInfo, Explanation, Name, Output, TagType, Verdict, VlanTag};
+use api::{DropInfo, Explanation, Leased, Name, Output, TagType, Verdict, VlanTag};
 use std::fmt::Write;
 
 /// The verdict, each stage's decisions, and where the frame would leave.
@@ -33,6 +33,10 @@ fn told(what: &str, port: &Name, explanation: &Explanation) -> String {
     }
     if let Some(bytes) = &explanation.leaves_as {
         writeln!(text, "  as {bytes}").expect(INFALLIBLE);
+    }
+    if let Some(Leased { frames, bytes }) = explanation.leased {
+        let carried = format!("{frames} frames, {bytes} bytes");
+        writeln!(text, "  leased: the kernel carried {carried}").expect(INFALLIBLE);
     }
     text
 }
@@ -119,6 +123,10 @@ mod tests {
                 output("c", Vec::new(), Some(isolated)),
             ],
             frame: String::new(),
+            leased: Some(Leased {
+                frames: 3,
+                bytes: 180,
+            }),
         };
         assert_eq!(
             explained(&"a".parse().unwrap(), &explanation),
@@ -130,7 +138,8 @@ mod tests {
              \n\
              \x20 -> b, untagged\n\
              \x20 -> up, vlan 10\n\
-             \x20 -> c, not sent: isolated (Both ports are protected.)\n"
+             \x20 -> c, not sent: isolated (Both ports are protected.)\n\
+             \x20 leased: the kernel carried 3 frames, 180 bytes\n"
         );
     }
 
@@ -149,6 +158,7 @@ mod tests {
             steps: Vec::new(),
             outputs: Vec::new(),
             frame: String::new(),
+            leased: None,
         };
         assert_eq!(
             explained(&"a".parse().unwrap(), &explanation),

@@ -4,6 +4,7 @@
 //! handed to each watcher; what a watcher has no room for, or the workers had none, it is told as a
 //! number with the next event, so that no loss is silent.
 
+use super::leases::Direction;
 use super::snapshot::Snapshot;
 use super::translate::name;
 use super::{Manager, filter};
@@ -16,7 +17,7 @@ use control::Endpoint;
 use nat::{Change, Entry, Event, Neighbour, Party, Phase, TransportAddr};
 use observe::{Flow, FlowMatch, Subject};
 use pipeline::NetworkId;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -46,6 +47,14 @@ const ROOM: usize = 65_536;
 
 /// The names of endpoints, by network and address.
 type Endpoints = HashMap<(NetworkId, IpAddr), Name>;
+
+/// Facts about connections that the table of connections does not have.
+#[derive(Debug)]
+struct Known {
+    endpoints: Endpoints,
+    /// What the kernel repeats.
+    leased: HashSet<Direction>,
+}
 
 impl NatCalls for Manager {
     fn nat(&self, filter: &Filter) -> Result<Vec<NatEntry>, ApiError> {
@@ -150,10 +159,10 @@ impl Snapshot {
     /// The connections that pass a filter.
     pub(super) fn nat(&self, filter: &Filter) -> Result<Vec<NatEntry>, ApiError> {
         let wanted = self.wanted(filter)?;
-        let (endpoints, now) = (self.endpoints_by_address(), self.dataplane.now());
+        let (known, now) = (self.known(), self.dataplane.now());
         let found = self.dataplane.router();
         let found = found.connections(now, |entry| matches(&wanted, entry));
-        let shown = |entry| self.shown_connection(entry, &endpoints);
+        let shown = |entry| self.shown_connection(entry, &known);
         Ok(found.iter().filter_map(shown).collect())
     }
 
@@ -192,14 +201,24 @@ impl Snapshot {
     }
 
     fn events<'e>(&self, events: &'e [Event]) -> Vec<(&'e Entry, NatEvent)> {
-        let endpoints = self.endpoints_by_address();
-        let named = |event: &'e Event| Some((&event.entry, self.shown_event(event, &endpoints)?));
+        if events.is_empty() {
+            return Vec::new();
+        }
+        let known = self.known();
+        let named = |event: &'e Event| Some((&event.entry, self.shown_event(event, &known)?));
         events.iter().filter_map(named).collect()
     }
 
     /// An endpoint is known to the outside by its port's name.
     fn shown_endpoint(&self, endpoint: &Endpoint) -> Option<Name> {
         self.state.port(endpoint.port).map(|port| name(&port.name))
+    }
+
+    fn known(&self) -> Known {
+        Known {
+            endpoints: self.endpoints_by_address(),
+            leased: self.leased_directions(),
+        }
     }
 
     fn endpoints_by_address(&self) -> Endpoints {
@@ -212,7 +231,7 @@ impl Snapshot {
     }
 
     /// A connection by the names of networks and endpoints; `None` when its network is gone.
-    fn shown_connection(&self, entry: &Entry, endpoints: &Endpoints) -> Option<NatEntry> {
+    fn shown_connection(&self, entry: &Entry, known: &Known) -> Option<NatEntry> {
         let Entry {
             initiator,
             responder,
@@ -220,14 +239,14 @@ impl Snapshot {
         } = entry;
         let holder = entry.inside();
         let network = self.state.network(holder.network)?;
-        let endpoint = endpoints.get(&(holder.network, holder.addr.ip)).cloned();
+        let endpoint = known.endpoints.get(&(holder.network, holder.addr.ip));
         let count = |traffic: nat::Traffic| NatCount {
             packets: traffic.packets,
             bytes: traffic.bytes,
         };
         Some(NatEntry {
             network: name(&network.name),
-            endpoint,
+            endpoint: endpoint.cloned(),
             protocol: entry.protocol,
             state: state(entry.phase),
             original: NatTuple {
@@ -241,17 +260,18 @@ impl Snapshot {
             sent: count(entry.sent),
             received: count(entry.answered),
             expires_seconds: entry.remaining.as_secs(),
+            leased: directions(entry).iter().any(|it| known.leased.contains(it)),
         })
     }
 
-    fn shown_event(&self, event: &Event, endpoints: &Endpoints) -> Option<NatEvent> {
+    fn shown_event(&self, event: &Event, known: &Known) -> Option<NatEvent> {
         Some(NatEvent {
             event: match event.change {
                 Change::Opened => NatChange::New,
                 Change::Established | Change::Closed => NatChange::Update,
                 Change::Ended(_) => NatChange::Destroy,
             },
-            entry: self.shown_connection(&event.entry, endpoints)?,
+            entry: self.shown_connection(&event.entry, known)?,
             lost: 0,
         })
     }
@@ -284,6 +304,16 @@ const fn state(phase: Phase) -> NatState {
         Phase::Established => NatState::Established,
         Phase::Closing => NatState::Closing,
     }
+}
+
+/// Both directions of a connection, by their packets as they come.
+fn directions(entry: &Entry) -> [Direction; 2] {
+    let ends = [&entry.initiator, &entry.responder];
+    [ends, [ends[1], ends[0]]].map(|[from, to]| Direction {
+        network: from.network,
+        protocol: entry.protocol,
+        ends: [from.addr, seen(to)],
+    })
 }
 
 /// The address that the other end knows it by.

@@ -5,8 +5,8 @@ use super::snapshot::Snapshot;
 use super::translate::{drop_info, name, owner};
 use crate::craft;
 use api::{
-    ApiError, ExplainRequest, Explanation, FrameSpec, Mac, Output, Reply, Step, TagType, Verdict,
-    VlanTag,
+    ApiError, ExplainRequest, Explanation, FrameSpec, Leased, Mac, Output, Reply, Step, TagType,
+    Verdict, VlanTag,
 };
 use control::Port;
 use dataplane::{Explanation as Explained, Outcome, Reply as Answered};
@@ -98,6 +98,10 @@ impl Snapshot {
             outputs: left,
             leaves_as: explained.rewritten.as_deref().map(hex::encode),
             frame: hex::encode(bytes),
+            leased: explained.leased.map(|carried| Leased {
+                frames: carried.frames,
+                bytes: carried.bytes,
+            }),
             reply: None,
         }
     }

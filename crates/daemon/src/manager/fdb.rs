@@ -8,8 +8,10 @@ use api::{
     ApiError, FdbAdd, FdbCalls, FdbEntry, FdbFlush, FdbKey, FdbKind, Filter, Flushed, Name, VlanId,
 };
 use control::{Change, PlacedNetwork, State, StaticEntry};
+use lease::Station;
 use observe::{Flow, Subject};
 use pipeline::PortId;
+use std::collections::HashMap;
 use switch::fdb::{Entry, FlushFilter, Kind, Removal};
 
 impl FdbCalls for Manager {
@@ -34,7 +36,7 @@ impl Snapshot {
     /// The addresses that pass the filter, by network, VLAN and address.
     pub(super) fn fdb(&self, filter: &Filter) -> Result<Vec<FdbEntry>, ApiError> {
         let wanted = filter::compile(&filter.filter, Subject::Entries, &self.state)?;
-        let now = self.dataplane.now();
+        let (now, leases) = (self.dataplane.now(), self.leases_by_station());
         let mut shown = Vec::new();
         let networks = self.state.networks();
         for network in networks.filter(|n| wanted.may_match_in(n.id)) {
@@ -45,13 +47,24 @@ impl Snapshot {
             let wanted = entries.iter().filter(|e| {
                 wanted.matches(&Flow::entry(network.id, e.vlan.get(), e.mac, e.at.port))
             });
-            shown.extend(wanted.filter_map(|entry| self.shown_entry(network, entry)));
+            shown.extend(wanted.filter_map(|entry| self.shown_entry(network, entry, &leases)));
         }
         shown.sort_by(|a, b| (&a.network, a.vlan, a.mac).cmp(&(&b.network, b.vlan, b.mac)));
         Ok(shown)
     }
 
-    fn shown_entry(&self, network: PlacedNetwork<'_>, entry: &Entry) -> Option<FdbEntry> {
+    fn shown_entry(
+        &self,
+        network: PlacedNetwork<'_>,
+        entry: &Entry,
+        leases: &HashMap<Station, u64>,
+    ) -> Option<FdbEntry> {
+        let station = Station {
+            network: network.id,
+            vlan: entry.vlan,
+            mac: entry.mac,
+            port: entry.at.port,
+        };
         let (kind, age_seconds) = match entry.kind {
             Kind::Learned => (FdbKind::Learned, Some(entry.age.as_secs())),
             Kind::Static => (FdbKind::Static, None),
@@ -63,6 +76,7 @@ impl Snapshot {
             port: translate::name(&self.state.port(entry.at.port)?.name),
             kind,
             age_seconds,
+            leases: leases.get(&station).copied().unwrap_or(0),
         })
     }
 }
@@ -91,6 +105,7 @@ impl Writer {
             port: translate::name(&port.name),
             kind: FdbKind::Static,
             age_seconds: None,
+            leases: 0,
         };
         let change = self
             .state

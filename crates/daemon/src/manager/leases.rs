@@ -3,10 +3,20 @@
 use super::snapshot::Snapshot;
 use super::{Manager, translate};
 use api::{ApiError, Flushed, IpProtocol, Lease, LeaseCalls, LeasedFlow, Name, NatTuple, VlanId};
-use lease::{Basis, Held};
+use lease::{Basis, Held, Station};
 use nat::TransportAddr;
 use pipeline::{Names, NetworkId};
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
+
+/// One direction of a connection: the network that its packets come from, and their source and destination as
+/// they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Direction {
+    pub(super) network: NetworkId,
+    pub(super) protocol: IpProtocol,
+    pub(super) ends: [TransportAddr; 2],
+}
 
 impl LeaseCalls for Manager {
     fn leases(&self) -> Result<Vec<Lease>, ApiError> {
@@ -37,6 +47,34 @@ impl Snapshot {
         let order = |it: &Lease| (it.network.clone(), it.vlan, it.from.clone(), it.receiver);
         shown.sort_by_cached_key(order);
         shown
+    }
+
+    /// How many of them rest on each station.
+    pub(super) fn leases_by_station(&self) -> HashMap<Station, u64> {
+        let mut stations = HashMap::new();
+        if let Some(leases) = self.dataplane.leases() {
+            let switched = leases.list().into_iter().map(|held| held.basis);
+            let flows = leases.list_flows().into_iter().map(|held| held.basis);
+            for station in switched.chain(flows).flat_map(|basis| basis.stations()) {
+                *stations.entry(station).or_default() += 1;
+            }
+        }
+        stations
+    }
+
+    /// The directions of connections that the kernel repeats.
+    pub(super) fn leased_directions(&self) -> HashSet<Direction> {
+        let flows = self.dataplane.leases().map(lease::Leases::list_flows);
+        let direction = |held: Held<lease::FlowLease>| {
+            let protocol = u8::try_from(held.lease.key.protocol).ok()?;
+            Some(Direction {
+                network: held.basis.sender.network,
+                protocol: IpProtocol(protocol),
+                ends: held.lease.arrives(),
+            })
+        };
+        let flows = flows.unwrap_or_default().into_iter();
+        flows.filter_map(direction).collect()
     }
 
     fn shown_switched(&self, held: &Held<lease::Lease>) -> Option<Lease> {

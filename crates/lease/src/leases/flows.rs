@@ -259,6 +259,14 @@ impl Leases {
         self.flows.books().list(&*self.kernel, self.generation())
     }
 
+    /// Returns what was carried by the lease of a flow's key, if it is out.
+    #[must_use]
+    pub fn carried_flow(&self, key: &FlowKey) -> Option<Carried> {
+        let is_current = key.generation == self.generation();
+        let book = is_current.then(|| self.flows.books())?;
+        book.carried(&*self.kernel, key)
+    }
+
     pub(super) fn end_flows(&self, which: impl FnOnce(&FlowBook) -> Vec<u32>) {
         let mut book = self.flows.books();
         for slot in which(&book) {

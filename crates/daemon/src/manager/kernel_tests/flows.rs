@@ -139,6 +139,7 @@ fn a_connection_between_networks_is_repeated_and_all_of_it_is_counted() {
             (2 * ROUNDS as u64..=after[1]).contains(&counted),
             "{entry:?}"
         );
+        assert!(entry.leased);
         let flow = it.flows()[0].flow.clone().unwrap();
         assert_eq!(flow.arrives, flow.leaves, "routed, not translated");
 
@@ -150,6 +151,8 @@ fn a_connection_between_networks_is_repeated_and_all_of_it_is_counted() {
         })
         .unwrap();
         assert!(it.carried()[1] >= after[1] + 2, "nothing is counted less");
+        let entries = it.core.show().nat(&Filter::default()).unwrap();
+        assert!(entries.iter().all(|entry| !entry.leased), "{entries:?}");
     }
 }
 

@@ -51,6 +51,31 @@ impl Pair {
         .unwrap();
     }
 
+    /// Frames that the kernel carried, as the explanation of one from the first container to the second says.
+    fn explained(&self) -> Option<u64> {
+        let [src_ip, dst_ip] = ADDRESSES.map(|ip| ip.parse().unwrap());
+        let fields = IcmpFields {
+            link: LinkFields::default(),
+            src_ip,
+            dst_ip,
+            reply: false,
+            id: 1,
+            payload: 0,
+        };
+        let request = ExplainRequest {
+            port: "ep-1".parse().unwrap(),
+            frame: FrameSpec::Icmp(fields),
+        };
+        let told = self.core.show().explain(&request).unwrap();
+        told.leased.map(|leased| leased.frames)
+    }
+
+    /// The leases that rest on each station, as the table of MAC addresses says.
+    fn resting(&self) -> Vec<u64> {
+        let entries = self.core.show().fdb(&Filter::default()).unwrap();
+        entries.iter().map(|entry| entry.leases).collect()
+    }
+
     /// Frames that workers carried, that the leases that are out carried, and all that the ports counted; at
     /// one moment, since nothing came between two looks.
     fn carried(&self) -> [u64; 3] {
@@ -94,9 +119,17 @@ fn the_kernel_carries_what_was_decided_and_every_frame_is_counted() {
         );
     }
 
+    // It is said where somebody looks.
+    let mut there = it.leases();
+    there.retain(|lease| lease.from.as_str() == "ep-1");
+    assert_eq!(it.explained(), Some(there[0].frames));
+    let resting = it.resting();
+    assert!(resting.iter().all(|&count| count >= 2), "{resting:?}");
+
     // Taken back, read, and lent again: nothing is counted twice or lost.
     it.core.dataplane.recall();
     assert_eq!(it.leases(), []);
+    assert_eq!((it.explained(), it.resting()), (None, vec![0, 0]));
     it.core.dataplane.sweep_leases();
     let last = it.carried();
     let [others, ports] = [last[0] - after[0], last[2] - after[2]];
