@@ -4,6 +4,8 @@
 //! One rig sees every frame. The other one sees what the program of leases, run by the interpreter, has no
 //! lease for, and lends leases as the daemon would.
 
+mod changes;
+
 use crate::rig::{Left, Rig};
 use crate::site::{A, B, DB, Guest, HOP, OURS, Site, WEB, WORLD, WORLD6, packet};
 use nat::Entry;
@@ -56,13 +58,16 @@ impl Both {
 
     fn check(&mut self) {
         self.split.take_begun(self.now);
-        let connections = |rig: &Rig| -> Vec<Entry> {
-            let mut all = rig.router().connections(self.now, |_| true);
-            all.sort_by_key(|it| (it.protocol.0, it.initiator, it.responder));
-            all
-        };
-        assert_eq!(connections(&self.split), connections(&self.all));
+        let [all, split] = [&self.all, &self.split].map(|rig| connections(rig, self.now));
+        assert_eq!(split, all);
     }
+}
+
+/// All that a rig knows of connections.
+fn connections(rig: &Rig, now: Instant) -> Vec<Entry> {
+    let mut all = rig.router().connections(now, |_| true);
+    all.sort_by_key(|it| (it.protocol.0, it.initiator, it.responder));
+    all
 }
 
 /// Who calls whom: a guest, its address, and whom it calls.
@@ -150,8 +155,8 @@ impl Talk {
             return;
         };
         let headers = Headers::parse(bytes).unwrap();
-        let (src, dst, _) = nat::addresses(&headers).unwrap();
-        let (Some((from, to)), Some(guest)) = (
+        let (Some((src, dst, _)), Some((from, to)), Some(guest)) = (
+            nat::addresses(&headers),
             headers.transport.ports(),
             [A, B, HOP].into_iter().find(|it| it.port == *port),
         ) else {

@@ -175,6 +175,13 @@ impl Rig {
         self.view.router.live.due.now();
     }
 
+    /// Gives the networks another router, and forgets the connections that it would not let begin.
+    pub(crate) fn reroute(&mut self, router: Router, now: Instant) {
+        let before = Arc::clone(&self.view.router);
+        self.route(router);
+        self.view.router.revoke_since(&before, now);
+    }
+
     pub(crate) fn open(&mut self, id: PortId, config: MemoryConfig) {
         let (port, peer) = memory::pair_with(config).unwrap();
         self.plug(id, port, Far::Wire(peer));
