@@ -1,4 +1,5 @@
-//! What is ours in the host's network, and what is not as it should be: ports that died.
+//! What is ours in the host's network, what is not as it should be (ports that died), and whether the kernel can
+//! carry frames.
 //!
 //! A port is dead when its interface was removed from within, or could not be taken up after a
 //! restart. It counts nothing and holds its name and its addresses. What a running daemon has in
@@ -8,7 +9,7 @@ use super::snapshot::Snapshot;
 use super::translate;
 use super::writer::Writer;
 use crate::leftovers;
-use api::{ApiError, Cleaned, Detach, Finding, PortState};
+use api::{ApiError, Cleaned, Datapath, DatapathStatus, Detach, Finding, PortState};
 use control::Port;
 
 impl Snapshot {
@@ -16,12 +17,23 @@ impl Snapshot {
     pub(super) fn doctor(&self) -> Result<Vec<Finding>, ApiError> {
         let mut findings = leftovers::inspect()?;
         findings.extend(self.dead().map(|port| self.finding(port)));
-        findings.extend(self.datapath.why.as_ref().map(|why| Finding {
-            what: format!("the kernel cannot carry frames: {why}"),
+        findings.extend(self.trial());
+        Ok(findings)
+    }
+
+    /// Returns what the trial of the kernel's datapath found, unless nobody wanted one.
+    fn trial(&self) -> Option<Finding> {
+        let DatapathStatus { setting, why, .. } = &self.datapath;
+        let what = match why {
+            Some(why) => format!("the kernel cannot carry frames: {why}"),
+            None if *setting == Datapath::Userspace => return None,
+            None => "the kernel carries frames: it was tried and can".to_owned(),
+        };
+        Some(Finding {
+            what,
             r#where: "datapath".to_owned(),
             undo: "clearway daemon --datapath userspace".to_owned(),
-        }));
-        Ok(findings)
+        })
     }
 
     fn dead(&self) -> impl Iterator<Item = &Port> + '_ {

@@ -121,9 +121,36 @@ fn the_nearest_setting_counts_and_is_told_what_does_not_work() {
     let warning =
         "frames are carried in userspace alone: the kernel cannot: this kernel has no BPF";
     assert_eq!(core.kernel.warning().as_deref(), Some(warning));
-    let found = core.show().doctor().unwrap();
     let told = "the kernel cannot carry frames: this kernel has no BPF";
-    assert!(found.iter().any(|finding| finding.what == told));
+    assert_eq!(trial(&core).as_deref(), Some(told));
+}
+
+/// Returns what the doctor says of the kernel.
+fn trial(core: &Writer) -> Option<String> {
+    let found = core.show().doctor().unwrap().into_iter();
+    let mut found = found.filter(|finding| finding.r#where == "datapath");
+    found.next().map(|finding| finding.what)
+}
+
+#[test]
+fn the_doctor_says_what_the_trial_of_the_kernel_found() {
+    ALONE.with(|_| ());
+    for (datapath, told) in [
+        (
+            Datapath::Kernel,
+            Some("the kernel carries frames: it was tried and can"),
+        ),
+        (Datapath::Userspace, None),
+    ] {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            datapath,
+            ..config(dir.path())
+        };
+        let store = FileStore::open(dir.path()).unwrap();
+        let core = Writer::start(&config, store).unwrap();
+        assert_eq!(trial(&core).as_deref(), told);
+    }
 }
 
 #[test]
