@@ -4,7 +4,7 @@ use crate::fixture::{Clearway, Container, SOON};
 use api::{Datapath, DatapathKind, Name};
 use nix::sys::signal::Signal;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use testbed::traffic::{Ping, ping, tcp_exact};
 use testbed::wait_until;
 
@@ -77,6 +77,58 @@ fn a_killed_daemon_leaves_veths_that_the_next_one_takes_up() {
         Vec::<String>::new()
     );
     assert_eq!(host_sides(&clearway), 4);
+}
+
+/// A daemon renews leases in time, however short they are; without one they hold for as long as the setting says.
+#[test]
+fn what_is_repeated_holds_for_as_long_as_is_set_without_a_daemon() {
+    for (seconds, holds) in [(1, false), (30, true)] {
+        let mut clearway = Clearway::start_with(&format!("lease_seconds = {seconds}"));
+        let net = kernel_network(&clearway);
+        let (a, b) = pair(&clearway, &net);
+        let answered = |count| {
+            let asked = Ping {
+                count,
+                timeout: Duration::from_millis(300),
+                ..Ping::new(b.ip(0))
+            };
+            ping(&a.ns, &asked).unwrap().received
+        };
+        // For longer than the shorter lease; how many were asked.
+        let all_answered = || {
+            let (began, mut asked) = (Instant::now(), 0);
+            while began.elapsed() < Duration::from_secs(3) {
+                assert_eq!(answered(100), 100, "{seconds} s");
+                asked += 100;
+            }
+            asked
+        };
+        wait_until("both ways are lent", SOON, || {
+            answered(1);
+            let leases = clearway.client().leases().unwrap();
+            leases.iter().filter(|it| it.ethertype == 0x0800).count() == 2
+        })
+        .unwrap();
+        let carried = || -> u64 {
+            let status = clearway.client().status().unwrap();
+            status.workers.iter().map(|worker| worker.frames).sum()
+        };
+        let before = carried();
+        let asked = all_answered();
+        let by_workers = carried() - before;
+        assert!(
+            by_workers < asked / 10,
+            "{by_workers} of {asked}, {seconds} s"
+        );
+
+        clearway.daemon.signal(Signal::SIGKILL).unwrap();
+        clearway.daemon.wait_within(SOON).unwrap();
+        if holds {
+            all_answered();
+        } else {
+            wait_until("the end of leases", SOON, || answered(1) == 0).unwrap();
+        }
+    }
 }
 
 /// The host has addresses of its own, and answers for none of them past the router.

@@ -30,6 +30,8 @@ pub struct Config {
     pub nice: Option<i8>,
     /// Where frames are carried, unless a network or an endpoint says otherwise.
     pub datapath: Datapath,
+    /// Seconds for which the kernel goes on repeating what was decided when there is no daemon any more, 1 to 3600.
+    pub lease_seconds: u16,
     /// What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a filter as in `RUST_LOG`,
     /// which wins.
     pub log: String,
@@ -58,6 +60,7 @@ impl Default for Config {
             spin_microseconds: None,
             nice: None,
             datapath: Self::DATAPATH,
+            lease_seconds: 30,
             log: "info".to_owned(),
             uplinks: Vec::new(),
             docker: false,
@@ -107,6 +110,8 @@ impl Config {
     pub const SPIN_MICROSECONDS: RangeInclusive<u16> = 0..=10_000;
     /// Allowed nice values.
     pub const NICE: RangeInclusive<i8> = -20..=19;
+    /// Allowed seconds without a daemon.
+    pub const LEASE_SECONDS: RangeInclusive<u16> = 1..=3600;
 
     /// Reads and checks a file.
     ///
@@ -140,6 +145,8 @@ impl Config {
             &Self::SPIN_MICROSECONDS,
         )?;
         within("nice", self.nice, &Self::NICE)?;
+        let lease = Some(self.lease_seconds);
+        within("lease_seconds", lease, &Self::LEASE_SECONDS)?;
         for (i, dev) in self.uplinks.iter().enumerate() {
             named("uplink", dev, UplinkAdd::new(dev).check())?;
             if self.uplinks[..i].contains(dev) {
@@ -235,6 +242,7 @@ mod tests {
             state_dir = "/tmp/state"
             workers = 2
             datapath = "kernel"
+            lease_seconds = 60
             log = "debug"
             uplinks = ["eth0"]
 
@@ -265,7 +273,10 @@ mod tests {
             (config.networks[0].mtu, config.ports[0].kind.label()),
             (9000, "packet")
         );
-        assert_eq!(config.datapath, Datapath::Kernel);
+        assert_eq!(
+            (config.datapath, config.lease_seconds),
+            (Datapath::Kernel, 60)
+        );
         assert_eq!(config.uplinks, ["eth0"]);
         assert!(!config.networks[0].routing.icc);
     }
@@ -276,6 +287,12 @@ mod tests {
             read("workers = 0").unwrap_err(),
             "workers is 0; allowed are 1 to 64"
         );
+        for seconds in [0, 3601] {
+            assert_eq!(
+                read(&format!("lease_seconds = {seconds}")).unwrap_err(),
+                format!("lease_seconds is {seconds}; allowed are 1 to 3600")
+            );
+        }
         assert_eq!(
             read("[[networks]]\nname = 'blue'\nmtu = 100").unwrap_err(),
             "network blue: mtu is 100; allowed are 576 to 65535"

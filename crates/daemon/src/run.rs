@@ -52,6 +52,9 @@ pub struct Args {
     /// Carry frames so, unless a network or an endpoint says otherwise: auto, userspace or kernel
     #[arg(long, value_name = "DATAPATH", env = "CLEARWAY_DATAPATH")]
     pub datapath: Option<Datapath>,
+    /// Let the kernel repeat what was decided for so long without a daemon, 1 to 3600 [default: 30]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub lease_time: Option<u16>,
     /// Log from this level on: error, warn, info, debug or trace
     #[arg(long, value_name = "LEVEL")]
     pub log: Option<String>,
@@ -147,6 +150,7 @@ fn settings(args: &Args) -> Result<Config, RunError> {
         state_dir: args.state_dir.clone().unwrap_or(file.state_dir),
         workers: args.workers.or(file.workers),
         datapath: args.datapath.unwrap_or(file.datapath),
+        lease_seconds: args.lease_time.unwrap_or(file.lease_seconds),
         docker: args.docker || file.docker,
         docker_plugin_socket: args
             .docker_plugin_socket

@@ -2,6 +2,7 @@
 
 use super::refuse::{KernelError, unavailable};
 use super::writer::Writer;
+use crate::config::Config;
 use api::{ApiError, Datapath, DatapathKind, DatapathStatus};
 use control::Uplink;
 use host::Netns;
@@ -15,6 +16,8 @@ use std::time::Duration;
 #[derive(Debug)]
 pub(super) struct Kernel {
     setting: Datapath,
+    /// How long containers keep talking by what was decided, when the daemon is gone.
+    lease: Duration,
     opened: OnceLock<Result<Programs, String>>,
 }
 
@@ -26,9 +29,9 @@ struct Programs {
 }
 
 impl Programs {
-    fn open() -> Result<Self, OffloadError> {
+    fn open(lease: Duration) -> Result<Self, OffloadError> {
         let offload = Offload::open(Room::default())?;
-        offload.extend(LEASE);
+        offload.extend(lease);
         let leases = Arc::new(Leases::new(offload.kernel(), offload.room()));
         Ok(Self { offload, leases })
     }
@@ -43,14 +46,13 @@ impl Programs {
     }
 }
 
-/// How long containers keep talking by what was decided, when the daemon is gone.
-const LEASE: Duration = Duration::from_secs(30);
-
 impl Kernel {
     /// Tries the programs, unless nobody may want them.
-    pub(super) fn start(setting: Datapath) -> Self {
+    pub(super) fn start(config: &Config) -> Self {
+        let setting = config.datapath;
         let kernel = Self {
             setting,
+            lease: Duration::from_secs(config.lease_seconds.into()),
             opened: OnceLock::new(),
         };
         if setting != Datapath::Userspace {
@@ -65,6 +67,7 @@ impl Kernel {
     pub(super) fn without(setting: Datapath, why: &str) -> Self {
         Self {
             setting,
+            lease: Duration::ZERO,
             opened: OnceLock::from(Err(why.to_owned())),
         }
     }
@@ -75,7 +78,7 @@ impl Kernel {
     }
 
     fn programs(&self) -> Result<&Programs, &str> {
-        let open = || Programs::open().map_err(|error| error.to_string());
+        let open = || Programs::open(self.lease).map_err(|error| error.to_string());
         let opened = self.opened.get_or_init(open);
         opened.as_ref().map_err(String::as_str)
     }
@@ -83,8 +86,13 @@ impl Kernel {
     /// Lets what was decided hold on, while there is a daemon to take it back.
     pub(super) fn extend(&self) {
         if let Some(Ok(programs)) = self.opened.get() {
-            programs.offload.extend(LEASE);
+            programs.offload.extend(self.lease);
         }
+    }
+
+    /// The time after which it is to be extended again, at the latest: most of it is left then.
+    pub(super) fn extended_every(&self) -> Duration {
+        self.lease / 30
     }
 
     /// Whether one more port can have programs, or why not, when so many have them.

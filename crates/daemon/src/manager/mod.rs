@@ -96,8 +96,9 @@ impl Manager {
         let writer = writer.map_err(|panic| ApiError::internal(panic.to_string()))??;
         let (shown, events) = (writer.shown(), writer.dataplane.events());
         let watchers = Arc::new(Watchers::new(Arc::clone(&writer.nat)));
+        let often = writer.kernel.extended_every();
         let writer = Arc::new(Mutex::new(writer));
-        let watcher = Watcher::start(Arc::downgrade(&writer), events)
+        let watcher = Watcher::start(&writer, events, often)
             .map_err(|error| unavailable("cannot start a thread", &error))?;
         let relay = tokio::spawn(Arc::clone(&watchers).relay(Arc::clone(&shown)));
         Ok(Self {

@@ -1,4 +1,5 @@
-//! The watcher: looks after the state once a second, and whenever a port dies.
+//! The watcher: looks after the state once a second, and whenever a port dies. More often, where leases are short,
+//! it moves on the time at which they end.
 //!
 //! A TAP's descriptor keeps its namespace alive, so no event tells of a container's end: its
 //! namespace's path is looked at instead (one stat(2) a port), and the descriptor closed when the
@@ -30,29 +31,41 @@ pub(super) struct Watcher {
 enum Wake {
     Ended,
     Event,
-    Tick,
+    Time,
 }
 
 impl Watcher {
-    /// Looks after the state from now on. What that begins runs in the caller's runtime.
-    pub(super) fn start(writer: Weak<Mutex<Writer>>, events: Receiver<Event>) -> io::Result<Self> {
+    /// Looks after the state from now on. What that begins runs in the caller's runtime. What the kernel repeats
+    /// is let hold on as `often` as that, at least.
+    pub(super) fn start(
+        writer: &Arc<Mutex<Writer>>,
+        events: Receiver<Event>,
+        often: Duration,
+    ) -> io::Result<Self> {
+        let writer = Arc::downgrade(writer);
         let (wanted, until) = bounded(0);
         let runtime = Handle::current();
         std::thread::Builder::new()
             .name("clearway-watch".to_owned())
             .spawn(move || {
                 let _in_runtime = runtime.enter();
-                look_after(&writer, &events, &until);
+                look_after(&writer, &events, &until, often);
             })?;
         Ok(Self { _wanted: wanted })
     }
 }
 
-fn look_after(writer: &Weak<Mutex<Writer>>, events: &Receiver<Event>, until: &Receiver<()>) {
+fn look_after(
+    writer: &Weak<Mutex<Writer>>,
+    events: &Receiver<Event>,
+    until: &Receiver<()>,
+    often: Duration,
+) {
     let mut keeper = Keeper::default();
     let mut due = Instant::now() + PERIOD;
     loop {
-        let wake = wait(due, events, until);
+        let wake = wait(due.min(Instant::now() + often), events, until);
+        let is_tick = wake == Wake::Time && due <= Instant::now();
         let Some(writer) = writer.upgrade().filter(|_| wake != Wake::Ended) else {
             return;
         };
@@ -60,15 +73,19 @@ fn look_after(writer: &Weak<Mutex<Writer>>, events: &Receiver<Event>, until: &Re
             tracing::error!("looking after namespaces and old addresses has ended");
             return;
         };
+        held.kernel.extend();
+        if !is_tick && wake != Wake::Event {
+            continue;
+        }
         held.handle_events();
-        if wake == Wake::Tick {
+        if is_tick {
             held.tick();
             due = Instant::now() + PERIOD;
         }
         held.show();
         let (survival, dataplane) = (Arc::clone(&held.survival), Arc::clone(&held.dataplane));
         drop(held);
-        if wake == Wake::Tick {
+        if is_tick {
             dataplane.sweep_leases();
             keeper.keep(&survival, &dataplane);
         }
@@ -85,10 +102,10 @@ fn wait(due: Instant, events: &Receiver<Event>, until: &Receiver<()>) -> Wake {
         Ok(_) if !events.is_empty() => Wake::Event,
         // Somebody else took it, or there is no worker any more that could tell of another.
         Ok(_) => match until.recv_deadline(due) {
-            Err(RecvTimeoutError::Timeout) => Wake::Tick,
+            Err(RecvTimeoutError::Timeout) => Wake::Time,
             Ok(()) | Err(RecvTimeoutError::Disconnected) => Wake::Ended,
         },
-        Err(_) => Wake::Tick,
+        Err(_) => Wake::Time,
     }
 }
 
@@ -100,7 +117,6 @@ impl Writer {
     /// Retires what is gone and has old addresses forgotten.
     pub(super) fn tick(&mut self) {
         self.retire_gone();
-        self.kernel.extend();
         // Here and by no worker: it takes milliseconds.
         self.dataplane.router().expire(self.dataplane.now());
         self.follow_host();

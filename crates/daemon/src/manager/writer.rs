@@ -126,7 +126,7 @@ impl Writer {
             state: Arc::new(state.unwrap_or_else(|| State::new(seed))),
             live: Live::new(secret),
             facts: UplinkFacts::default(),
-            kernel: Kernel::start(config.datapath),
+            kernel: Kernel::start(config),
             host_links: HostLinks::default(),
             listeners: BTreeMap::new(),
             servers: Servers::start(),
