@@ -522,6 +522,9 @@ impl Dataplane {
         if let Some(leases) = self.leases() {
             leases.begin(generation);
         }
+        if let Some(listener) = self.listener.get() {
+            listener.tidy();
+        }
     }
 
     /// Waits until every worker did what it was told before and uses the newest view.

@@ -1,11 +1,13 @@
-//! The thread that hears of flows that the kernel has begun.
+//! The thread that does at once what no worker may wait for: it hears of flows that the kernel has begun, and tidies up
+//! after a publication, which has taken back all leases. A connection is lent anew once its old leases are settled.
 //!
 //! The first one wakes it. Those that begin while it is not waiting wake nobody, so it lets a little time pass
 //! before it waits anew: many connections a second wake it as often as few. A worker that is about to carry
 //! packets of such flows does not wait for it.
 
 use crate::begun::take_begun;
-use crate::view::Published;
+use crate::sweep::sweep;
+use crate::view::{Published, View};
 use crate::worker::{self, Command};
 use crate::{Error, Sending};
 use lease::Leases;
@@ -21,6 +23,7 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) struct Listener {
     stop: Arc<EventFd>,
+    tidy: Arc<EventFd>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -29,6 +32,8 @@ pub(crate) struct Listener {
 struct Ear {
     /// Readable when the kernel has begun a flow.
     begun: OwnedFd,
+    /// Readable when leases were taken back.
+    tidy: Arc<EventFd>,
     leases: Arc<Leases>,
     published: Published,
     letters: Sending,
@@ -46,9 +51,10 @@ impl Listener {
         letters: Sending,
         origin: Instant,
     ) -> Result<Self, Error> {
-        let stop = worker::new_wake()?;
+        let [stop, tidy] = [worker::new_wake()?, worker::new_wake()?];
         let ear = Ear {
             begun,
+            tidy: Arc::clone(&tidy),
             leases: Arc::clone(leases),
             published: Arc::clone(published),
             letters,
@@ -61,8 +67,16 @@ impl Listener {
             .map_err(Error::Thread)?;
         Ok(Self {
             stop,
+            tidy,
             thread: Some(thread),
         })
+    }
+}
+
+impl Listener {
+    /// Has what was taken back tidied up.
+    pub(crate) fn tidy(&self) {
+        let _ = self.tidy.write(1);
     }
 }
 
@@ -79,21 +93,29 @@ impl Drop for Listener {
 impl Ear {
     fn listen(&self, stop: &EventFd) {
         loop {
-            let [stop, begun] = [stop.as_fd(), self.begun.as_fd()];
-            if is_ready(&[stop, begun], PollTimeout::NONE) {
+            let [stop, begun, tidy] = [stop.as_fd(), self.begun.as_fd(), self.tidy.as_fd()];
+            if is_ready(&[stop, begun, tidy], PollTimeout::NONE) {
                 return;
             }
-            self.take();
+            self.work();
             if is_ready(&[stop], REST.into()) {
                 return;
             }
         }
     }
 
-    fn take(&self) {
+    fn work(&self) {
+        // Before the view is loaded: what is taken back from now on says so anew.
+        let is_taken_back = self.tidy.read().is_ok();
         let (view, now) = (self.published.load_full(), worker::moment(self.origin));
         let mut letters = Outbox::default();
         take_begun(&self.leases, &view, now, &mut letters);
+        if is_taken_back {
+            let View {
+                topology, router, ..
+            } = &*view;
+            sweep(&self.leases, topology, router, now, &mut letters);
+        }
         if !letters.is_empty() {
             self.letters.tell(Command::Post(letters));
         }

@@ -110,6 +110,23 @@ fn talk([client, server]: &mut [TcpStream; 2], rounds: usize) {
     }
 }
 
+/// No tick of the watcher is needed for it.
+#[test]
+fn a_connection_is_repeated_again_at_once_after_a_change_elsewhere() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut it = Pair::of_peers(dir.path());
+    let mut both = it.connect("10.2.0.2");
+    for name in ["green", "yellow"] {
+        wait_until("both directions are lent", PATIENCE, || {
+            talk(&mut both, 10);
+            it.flows().len() == 2
+        })
+        .unwrap();
+        it.core.network_create(&network(name, &[])).unwrap();
+        assert_eq!(it.flows().len(), 0);
+    }
+}
+
 #[test]
 fn a_connection_between_networks_is_repeated_and_all_of_it_is_counted() {
     let dir = tempfile::tempdir().unwrap();
