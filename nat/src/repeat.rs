@@ -107,8 +107,9 @@ pub fn repeatable(
     decision(router, arrival.network, &tuple, routed, known)
 }
 
-/// Says what decided about a packet that has just begun a session, or tried to once more, as [`repeatable`] does of
-/// those that follow.
+/// Says what decided about a packet that has just begun a session, or is of one all the same, as [`repeatable`] does of
+/// those that follow; and whether what follows can be judged by what this packet says: of TCP only if nobody has
+/// answered before it.
 ///
 /// # Errors
 /// The first [`Barrier`].
@@ -117,14 +118,13 @@ pub fn begun(
     arrival: &Arrival<'_>,
     routed: Option<(NetworkId, &Rewrite)>,
     now: Instant,
-) -> Result<Repeatable, Barrier> {
+) -> Result<(Repeatable, bool), Barrier> {
     let tuple = flow_of(arrival)?;
     let known = known(router, arrival, &tuple, routed, now)?;
-    // What was said of TCP before is not known where this packet was carried.
-    if tuple.protocol == IpProtocol::TCP && known.answers > 0 {
-        return Err(Barrier::Session);
-    }
-    decision(router, arrival.network, &tuple, routed, known)
+    let is_asked = known.side == Side::Initiator && known.answers == 0;
+    let is_first = tuple.protocol != IpProtocol::TCP || is_asked;
+    let decision = decision(router, arrival.network, &tuple, routed, known)?;
+    Ok((decision, is_first))
 }
 
 /// The session of a packet, if its rewrite is one that can be repeated.

@@ -332,7 +332,8 @@ fn run(steps: &[Step]) -> u64 {
         both.split.under_way = step.under_way;
         let hits = both.split.hits;
         let left = both.carry(speaker.guest.port, &bytes, vnet);
-        let is_repeated = both.split.hits > hits;
+        // Of what was begun just now nobody knows yet.
+        let is_repeated = both.split.hits > hits && !both.split.has_begun();
         // What is begun in the midst of a connection is taken back when it is told: at once. What is new is told
         // some time.
         if step.act == Act::Syn {

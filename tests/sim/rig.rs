@@ -125,6 +125,12 @@ impl Rig {
         self.replace(self.view.clone());
     }
 
+    /// Returns whether the kernel has begun something that was not taken in.
+    pub(crate) fn has_begun(&self) -> bool {
+        let repeater = self.repeater.as_ref();
+        repeater.is_some_and(|it| it.leases.has_begun())
+    }
+
     /// Takes in what the kernel has begun, as is done before anybody looks.
     pub(crate) fn take_begun(&mut self, now: Instant) {
         if let Some(repeater) = &self.repeater {

@@ -7,7 +7,7 @@
 use crate::offers::Carried;
 use crate::process::Outcome;
 use crate::view::View;
-use lease::{Flow, Leases};
+use lease::{Decided, Leases};
 use nat::Outbox;
 use pipeline::{Context, Frame, HEADROOM, Instant, NoTrace, PortId};
 use switch::{Forward, Outputs};
@@ -49,7 +49,7 @@ fn decided(
     (headers, outcome): (&Headers, &Outcome),
     out: &Outputs,
     now: Instant,
-) -> Option<Flow> {
+) -> Decided {
     let carried = Carried {
         view,
         from,

@@ -162,18 +162,20 @@ struct Path<'a> {
 }
 
 impl<'a> Carried<'a> {
-    /// The lease for the packet that began a connection, with this frame.
+    /// The lease for the packet that began a connection, with this frame, and whether it can be the connection's: see
+    /// [`nat::begun`].
     pub(crate) fn begun(
         self,
         to: Location,
         headers: &Headers,
         routed: Option<(NetworkId, &Rewrite)>,
-    ) -> Option<Flow> {
+    ) -> Option<(Flow, bool)> {
         let path = self.path(to)?;
         let key = path.flow_key(headers)?;
         let arrival = path.arrival(headers);
-        let decision = nat::begun(&self.view.router, &arrival, routed, self.now).ok()?;
-        path.lease_of(key, headers, routed, decision)
+        let (decision, is_first) =
+            nat::begun(&self.view.router, &arrival, routed, self.now).ok()?;
+        Some((path.lease_of(key, headers, routed, decision)?, is_first))
     }
 
     /// `None` where the kernel could do less, or another thing, than was done.

@@ -36,6 +36,14 @@ pub struct Basis {
 }
 
 impl Basis {
+    /// That of the other direction.
+    pub(crate) const fn reversed(&self) -> Self {
+        Self {
+            sender: self.receiver,
+            receiver: self.sender,
+        }
+    }
+
     /// Both of them.
     #[must_use]
     pub const fn stations(&self) -> [Station; 2] {

@@ -17,7 +17,7 @@
 //! When a session closes or is forgotten, its slots are told, once, to be taken back. They go on being asked
 //! until they are released, for what was repeated meanwhile.
 
-use super::leases::{Ledger, NONE, Over, SessionId, UNLEASED};
+use super::leases::{Ledger, NONE, Over, Repeated, SessionId, UNLEASED};
 use super::session::{Class, Session, index};
 use super::shard::Shard;
 use super::{SHARDS, Tables};
@@ -67,6 +67,16 @@ impl Tables {
         let mut shard = self.lock(session.shard as usize);
         if let Some(session) = shard.identified(session) {
             session.leases[index(side)] = NONE;
+        }
+    }
+
+    /// Counts what passed of a session by a lease that is not noted for it.
+    pub fn passed(&self, session: SessionId, side: Side, repeated: &Repeated) {
+        let mut shard = self.lock(session.shard as usize);
+        if repeated.packets > 0
+            && let Some(session) = shard.identified(session)
+        {
+            session.pass_elsewhere(side, repeated);
         }
     }
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 use switch::fdb::FlushFilter;
 use switch::{Limiter, Network};
 use wire::craft::{Link, Packet};
+use wire::{Headers, TcpFlags, Transport};
 use wire::{VlanId, VnetHeader};
 
 const SEED: u64 = 10;
@@ -188,6 +189,8 @@ impl Town {
         self.last.truncate(4);
         self.last.push_front(change.clone());
         self.pass();
+        // As the dataplane does before each publication.
+        self.halves[1].rig.take_begun(self.now);
         self.plan.take(&change);
         for half in &mut self.halves {
             half.take(&change, &self.plan);
@@ -336,6 +339,11 @@ impl Town {
         let [all, split] =
             (self.halves.each_mut()).map(|half| half.rig.carry(port, &sent.bytes, sent.vnet, now));
         assert_eq!(split, all, "{}: {sent:x?}", self.moment());
+        // What is begun in the midst of a connection is taken back when it is told: at once.
+        let headers = Headers::parse(&sent.bytes).unwrap();
+        if matches!(headers.transport, Transport::Tcp(tcp) if tcp.flags.contains(TcpFlags::SYN)) {
+            self.halves[1].rig.take_begun(now);
+        }
         split
     }
 }

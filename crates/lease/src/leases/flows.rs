@@ -39,6 +39,8 @@ pub(super) struct Note {
     pub(super) decision: Repeatable,
     /// The slot of the other direction, with which it ends.
     pub(super) twin: Option<u32>,
+    /// Whether the table of connections knows of it.
+    pub(super) is_noted: bool,
 }
 
 pub(super) type FlowBook = Book<FlowLease, Note>;
@@ -281,11 +283,20 @@ impl Leases {
         }
     }
 
+    /// Puts what was carried by an ended lease of which the table does not know to its connection.
+    pub(super) fn count_apart(&self, book: &FlowBook, slot: u32, tables: &Tables) {
+        if let Some(Entry { note, .. }) = book.ended(slot).filter(|it| !it.note.is_noted) {
+            let Repeatable { session, side, .. } = note.decision;
+            tables.passed(session, side, &self.take(slot));
+        }
+    }
+
     /// Frees slots by which nothing is carried any more.
     pub(super) fn free_flows(&self, slots: &[u32], tables: &Tables, now: Instant) {
         let mut book = self.flows.books();
         for &slot in slots {
-            if let Some(Entry { note, .. }) = book.ended(slot) {
+            self.count_apart(&book, slot, tables);
+            if let Some(Entry { note, .. }) = book.ended(slot).filter(|it| it.note.is_noted) {
                 let Repeatable { session, side, .. } = note.decision;
                 tables.release(session, side, now);
             }
@@ -390,6 +401,7 @@ impl Flow {
         let note = Note {
             decision: self.decision,
             twin,
+            is_noted: true,
         };
         Entry::new(self.lease(begun), self.basis, note, counts)
     }

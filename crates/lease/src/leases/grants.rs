@@ -70,8 +70,9 @@ impl Grants {
     }
 }
 
-/// How a begun flow is decided by userspace: its lease as it would be lent, or `None` where it would not be.
-pub type Decided = Option<Flow>;
+/// How a begun flow is decided by userspace: its lease as it would be lent, and whether the one that the kernel made can
+/// be its connection's; `None` where nothing would be lent.
+pub type Decided = Option<(Flow, bool)>;
 
 impl Leases {
     /// Returns whether a flow may tell of something to be granted.
@@ -92,6 +93,10 @@ impl Leases {
             Side::Initiator => both,
             Side::Responder => [both[1], both[0]],
         };
+        // The answers come from where the questions go to: both were not seen at the same moment.
+        if answers.basis != asks.basis.reversed() {
+            return;
+        }
         let mut granted = locked(&self.grants.granted);
         let grant = Grant::new(
             [asks, answers].map(lease_of),
@@ -198,17 +203,22 @@ impl Leases {
                 && lease_of(flow).is_same_way(&leases[0])
                 && flow.basis == basis
         };
-        let session = decided.filter(same).and_then(|flow| {
-            let session = flow.decision.session;
-            let is_noted = note(session, begun.slots, tables, now);
-            is_noted.then_some(session)
+        let decided = decided.filter(|(flow, _)| same(flow));
+        // The session has its first packet by now.
+        self.flows.took(begun.slots[0], begun.length);
+        // Datagrams may be of a session that the other end began.
+        let (session, sides) = decided.map_or((SessionId::NONE, BOTH), |(flow, _)| {
+            let Repeatable { session, side, .. } = flow.decision;
+            let sides = if side == BOTH[0] {
+                BOTH
+            } else {
+                [BOTH[1], BOTH[0]]
+            };
+            (session, sides)
         });
-        let back = Basis {
-            sender: basis.receiver,
-            receiver: basis.sender,
-        };
-        let of = session.unwrap_or(SessionId::NONE);
-        for (index, basis) in [basis, back].into_iter().enumerate() {
+        let noted = [0, 1].map(|index| (sides[index], begun.slots[index]));
+        let is_noted = decided.is_some_and(|(_, fits)| fits) && note(session, noted, tables, now);
+        for (index, basis) in [basis, basis.reversed()].into_iter().enumerate() {
             let (slot, lease) = (begun.slots[index], leases[index]);
             // Somebody else's for the same frames would be found no more.
             if let Some(other) = book.find(&lease.key) {
@@ -216,21 +226,24 @@ impl Leases {
             }
             let note = Note {
                 decision: Repeatable {
-                    session: of,
+                    session,
+                    side: sides[index],
                     ..decisions[index]
                 },
                 twin: Some(begun.slots[1 - index]),
+                is_noted,
             };
             let counts = self.counts(&basis).unwrap_or_default();
             book.enter(slot, Entry::new(lease, basis, note, counts));
         }
-        // The session has its first packet by now.
-        self.flows.took(begun.slots[0], begun.length);
-        if session.is_none() || leases[0].generation() != self.generation() {
-            self.grants
-                .vetoed
-                .fetch_add(u64::from(session.is_none()), Relaxed);
+        if !is_noted || leases[0].generation() != self.generation() {
             self.end_pair(book, begun.slots[0]);
+        }
+        if !is_noted {
+            self.grants.vetoed.fetch_add(1, Relaxed);
+            for slot in begun.slots {
+                self.count_apart(book, slot, tables);
+            }
         }
     }
 
@@ -377,15 +390,17 @@ fn largest_segment(asks: &Flow, answers: &Flow) -> u16 {
     u16::try_from(smaller.saturating_sub(headers)).unwrap_or(u16::MAX)
 }
 
+const BOTH: [Side; 2] = [Side::Initiator, Side::Responder];
+
 /// Notes both leases in the table of connections: both or none.
-fn note(session: SessionId, slots: [u32; 2], tables: &Tables, now: Instant) -> bool {
-    let [asks, answers] = slots;
-    if tables.lease(session, Side::Initiator, asks).is_none() {
+fn note(session: SessionId, both: [(Side, u32); 2], tables: &Tables, now: Instant) -> bool {
+    let [(one, slot), (other, its)] = both;
+    if tables.lease(session, one, slot).is_none() {
         return false;
     }
-    let both = tables.lease(session, Side::Responder, answers).is_some();
-    if !both {
-        tables.release(session, Side::Initiator, now);
+    let is_noted = tables.lease(session, other, its).is_some();
+    if !is_noted {
+        tables.release(session, one, now);
     }
-    both
+    is_noted
 }

@@ -128,6 +128,7 @@ fn datagrams_to_a_server_begin_flows_in_the_kernel() {
         it.begun().iter().any(|begun| *begun > 0)
     })
     .unwrap();
+    it.core.dataplane.take_begun();
     let entries = it.core.show().nat(&Filter::default()).unwrap();
     let two_way = |entry: &&api::NatEntry| entry.state == NatState::Established;
     assert!(entries.iter().all(|entry| two_way(&entry)), "{entries:?}");
