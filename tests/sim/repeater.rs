@@ -5,8 +5,8 @@ use bpf::{MapId, Program, verdict};
 use dataplane::{Hook, Outlet};
 use lease::program::{Room, map, program};
 use lease::{
-    Begun, Carried, FlowKey, FlowLease, Grant, Kernel, Key, Lease, Leases, Port, PortTerms, Said,
-    Slots, Spares, Terms,
+    Begun, Carried, FlowLease, Grant, Kernel, Lease, Leases, Lent, Port, PortTerms, Said, Slots,
+    Spares, Terms,
 };
 use pipeline::{Instant, PortId};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
@@ -32,7 +32,7 @@ pub(crate) struct Repeater {
 #[derive(Debug)]
 struct Simulated {
     machine: Mutex<Interpreter<'static>>,
-    /// What the program told and nobody has read.
+    /// Records that the program sent and nobody has read.
     begun: Mutex<Vec<Begun>>,
 }
 
@@ -148,105 +148,69 @@ impl Simulated {
     }
 }
 
-impl Slots<Lease> for Simulated {
-    fn fill(&self, slot: u32, lease: &Lease) {
-        assert_eq!(self.slot::<Lease>(map::LEASES, slot).open, 0);
-        self.fill(map::LEASES, slot, lease);
-    }
+/// A kind of lease, as it stands in the maps.
+trait Stored: Lent<Key: IntoBytes + Immutable> + FromBytes + IntoBytes + Immutable {
+    const KEYS: MapId;
+    const SLOTS: MapId;
 
-    fn close(&self, slot: u32) {
-        let lease: Lease = self.slot(map::LEASES, slot);
-        self.fill(map::LEASES, slot, &Lease { open: 0, ..lease });
-    }
+    fn open(&mut self) -> &mut u32;
 
-    fn carried(&self, slot: u32) -> Carried {
-        let lease: Lease = self.slot(map::LEASES, slot);
-        Carried {
-            frames: lease.frames,
-            bytes: lease.bytes,
-            last: lease.last,
-        }
-    }
-
-    fn read(&self, slot: u32) -> Lease {
-        self.slot(map::LEASES, slot)
-    }
-
-    fn insert(&self, key: &Key, slot: u32) -> bool {
-        self.machine().insert(map::KEYS, key, &slot);
-        true
-    }
-
-    fn remove(&self, key: &Key) {
-        assert!(self.machine().remove(map::KEYS, key));
-    }
+    fn carried(&self) -> Carried;
 }
 
-impl Slots<FlowLease> for Simulated {
-    fn fill(&self, slot: u32, lease: &FlowLease) {
-        assert_eq!(self.slot::<FlowLease>(map::FLOWS, slot).open, 0);
-        self.fill(map::FLOWS, slot, lease);
-    }
+macro_rules! stored {
+    ($lease:ty, $keys:ident, $slots:ident, $frames:ident, $bytes:expr) => {
+        impl Stored for $lease {
+            const KEYS: MapId = map::$keys;
+            const SLOTS: MapId = map::$slots;
 
-    fn close(&self, slot: u32) {
-        let lease: FlowLease = self.slot(map::FLOWS, slot);
-        self.fill(map::FLOWS, slot, &FlowLease { open: 0, ..lease });
-    }
+            fn open(&mut self) -> &mut u32 {
+                &mut self.open
+            }
 
-    fn carried(&self, slot: u32) -> Carried {
-        let lease: FlowLease = self.slot(map::FLOWS, slot);
-        Carried {
-            frames: lease.frames,
-            bytes: lease.bytes,
-            last: lease.last,
+            fn carried(&self) -> Carried {
+                let bytes: fn(&Self) -> u64 = $bytes;
+                Carried {
+                    frames: self.$frames,
+                    bytes: bytes(self),
+                    last: self.last,
+                }
+            }
         }
-    }
-
-    fn read(&self, slot: u32) -> FlowLease {
-        self.slot(map::FLOWS, slot)
-    }
-
-    fn insert(&self, key: &FlowKey, slot: u32) -> bool {
-        self.machine().insert(map::FLOW_KEYS, key, &slot);
-        true
-    }
-
-    fn remove(&self, key: &FlowKey) {
-        assert!(self.machine().remove(map::FLOW_KEYS, key));
-    }
+    };
 }
 
-impl Slots<Grant> for Simulated {
-    fn fill(&self, slot: u32, grant: &Grant) {
-        assert_eq!(self.slot::<Grant>(map::GRANTS, slot).open, 0);
-        self.fill(map::GRANTS, slot, grant);
+stored!(Lease, KEYS, LEASES, frames, |it| it.bytes);
+stored!(FlowLease, FLOW_KEYS, FLOWS, frames, |it| it.bytes);
+stored!(Grant, GRANT_KEYS, GRANTS, begun, |_| 0);
+
+impl<L: Stored> Slots<L> for Simulated {
+    fn fill(&self, slot: u32, lease: &L) {
+        assert_eq!(*self.slot::<L>(L::SLOTS, slot).open(), 0);
+        self.fill(L::SLOTS, slot, lease);
     }
 
     fn close(&self, slot: u32) {
-        let grant: Grant = self.slot(map::GRANTS, slot);
-        self.fill(map::GRANTS, slot, &Grant { open: 0, ..grant });
+        let mut lease: L = self.slot(L::SLOTS, slot);
+        *lease.open() = 0;
+        self.fill(L::SLOTS, slot, &lease);
     }
 
     fn carried(&self, slot: u32) -> Carried {
-        let grant: Grant = self.slot(map::GRANTS, slot);
-        Carried {
-            frames: grant.begun,
-            bytes: 0,
-            last: grant.last,
-        }
+        self.slot::<L>(L::SLOTS, slot).carried()
     }
 
-    fn read(&self, slot: u32) -> Grant {
-        self.slot(map::GRANTS, slot)
+    fn read(&self, slot: u32) -> L {
+        self.slot(L::SLOTS, slot)
     }
 
-    fn insert(&self, key: &FlowKey, slot: u32) -> bool {
-        self.machine().insert(map::GRANT_KEYS, key, &slot);
+    fn insert(&self, key: &L::Key, slot: u32) -> bool {
+        self.machine().insert(L::KEYS, key, &slot);
         true
     }
 
-    fn remove(&self, key: &FlowKey) {
-        assert!(self.machine().remove(map::GRANT_KEYS, key));
+    fn remove(&self, key: &L::Key) {
+        assert!(self.machine().remove(L::KEYS, key));
     }
 }
 

@@ -239,7 +239,7 @@ pub struct Explanation {
     pub leaves_as: Option<String>,
     /// The frame as it was understood, hexadecimal.
     pub frame: String,
-    /// What the kernel carried of frames like it by the lease that is out for them; `null` where none is.
+    /// Frames like it that the kernel carried by the lease that is out for them; `null` where none is.
     /// A segment that opens or resets a connection goes to the workers all the same.
     pub leased: Option<Leased>,
     /// The way of the answer, as if the frame had passed and its receiver answered: SYN

@@ -25,7 +25,7 @@ pub fn take_begun(leases: &Leases, view: &View, now: Instant, outbox: &mut Outbo
         // The payload does not count, but its length does.
         let end = HEADROOM + begun.length as usize;
         bytes.resize(end, 0);
-        let mut frame = Frame::new(&mut bytes, HEADROOM, end, VnetHeader::default());
+        let frame = Frame::new(&mut bytes, HEADROOM, end, VnetHeader::default());
         let context = Context::live(at, NoTrace);
         let outcome = view.line(context, &mut out, outbox).process(&frame, from);
         if out.sender_moved
@@ -33,20 +33,19 @@ pub fn take_begun(leases: &Leases, view: &View, now: Instant, outbox: &mut Outbo
         {
             leases.revoke_station(MacAddr(mac));
         }
-        let headers = Headers::parse(frame.bytes()).ok()?;
-        decided(view, from, &mut frame, (&headers, &outcome.ok()?), &out, at)
+        decided(view, from, &frame, &outcome.ok()?, &out, at)
     });
     // They may have finished by now.
     leases.settle_finished(&view.router.live.tables, now);
     leases.take_back(&view.router.live.tables);
 }
 
-/// What would be lent of a flow that began with this frame.
+/// The lease that a flow which began with this frame would get.
 fn decided(
     view: &View,
     from: PortId,
-    frame: &mut Frame<'_>,
-    (headers, outcome): (&Headers, &Outcome),
+    frame: &Frame<'_>,
+    outcome: &Outcome,
     out: &Outputs,
     now: Instant,
 ) -> Decided {
@@ -59,7 +58,10 @@ fn decided(
         now,
     };
     match outcome {
-        Outcome::Switched(Forward::Unicast(to)) => carried.begun(*to, headers, None),
+        Outcome::Switched(Forward::Unicast(to)) => {
+            let headers = Headers::parse(frame.bytes()).ok()?;
+            carried.begun(*to, &headers, None)
+        }
         Outcome::Routed {
             network,
             forward: Forward::Unicast(to),

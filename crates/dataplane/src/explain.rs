@@ -26,7 +26,7 @@ pub struct Explanation {
     pub outputs: Vec<Transmit>,
     /// The frame as it would leave, where the router changes it.
     pub rewritten: Option<Vec<u8>>,
-    /// What the kernel carried by the lease that has this frame's key, if one is out.
+    /// Frames that the kernel carried by the lease that has this frame's key, if one is out.
     pub leased: Option<Carried>,
 }
 

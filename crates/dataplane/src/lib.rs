@@ -268,14 +268,14 @@ impl Dataplane {
     }
 
     /// Lends the kernel what is decided about frames of ports with hooks, from now on. To be called before the
-    /// first of them is added; what is given later is not used. `begun` is readable when the kernel has begun flows
-    /// by itself, if it does.
-    pub fn lend_by(&self, leases: &Arc<Leases>, begun: Option<OwnedFd>) {
+    /// first of them is added; what is given later is not used. `begun` returns a descriptor that is readable when
+    /// the kernel has begun flows by itself, if it does.
+    pub fn lend_by(&self, leases: &Arc<Leases>, begun: impl FnOnce() -> Option<OwnedFd>) {
         let _replacing = self.replacing();
         if self.leases.set(Arc::clone(leases)).is_ok() {
             self.replace(|view| view.clone().with_leases(Some(Arc::clone(leases))));
             self.published.load().keep_ledger();
-            if let Some(begun) = begun {
+            if let Some(begun) = begun() {
                 self.listen((leases, begun));
             }
         }

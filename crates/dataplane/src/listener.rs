@@ -27,7 +27,7 @@ pub(crate) struct Listener {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What it works with.
+/// The things it works with.
 #[derive(Debug)]
 struct Ear {
     /// Readable when the kernel has begun a flow.
@@ -71,9 +71,7 @@ impl Listener {
             thread: Some(thread),
         })
     }
-}
 
-impl Listener {
     /// Has what was taken back tidied up.
     pub(crate) fn tidy(&self) {
         let _ = self.tidy.write(1);

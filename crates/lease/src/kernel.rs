@@ -17,16 +17,36 @@ pub struct Carried {
     pub last: u64,
 }
 
+/// The key of a kind of lease.
+pub trait LentKey: Debug + Copy + Eq + Hash {
+    /// The generation of decisions that it is of.
+    fn generation(&self) -> u32;
+}
+
+impl LentKey for Key {
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+}
+
+impl LentKey for FlowKey {
+    fn generation(&self) -> u32 {
+        self.generation
+    }
+}
+
 /// A kind of lease: what fills a slot. All zeroes are a closed one.
 pub trait Lent: Debug + Copy + FromZeros {
     /// That by which it is found.
-    type Key: Debug + Copy + Eq + Hash;
+    type Key: LentKey;
 
     /// Its key.
     fn key(&self) -> &Self::Key;
 
     /// The generation of decisions that it is of.
-    fn generation(&self) -> u32;
+    fn generation(&self) -> u32 {
+        self.key().generation()
+    }
 
     /// Returns whether a frame goes the same way by both.
     fn is_same_way(&self, other: &Self) -> bool;
@@ -39,10 +59,6 @@ impl Lent for Lease {
         &self.key
     }
 
-    fn generation(&self) -> u32 {
-        self.key.generation
-    }
-
     fn is_same_way(&self, other: &Self) -> bool {
         [self.out, self.way, self.mtu] == [other.out, other.way, other.mtu]
     }
@@ -53,10 +69,6 @@ impl Lent for FlowLease {
 
     fn key(&self) -> &FlowKey {
         &self.key
-    }
-
-    fn generation(&self) -> u32 {
-        self.key.generation
     }
 
     fn is_same_way(&self, other: &Self) -> bool {
@@ -72,10 +84,6 @@ impl Lent for Grant {
 
     fn key(&self) -> &FlowKey {
         &self.key
-    }
-
-    fn generation(&self) -> u32 {
-        self.key.generation
     }
 
     fn is_same_way(&self, other: &Self) -> bool {

@@ -28,7 +28,7 @@ pub use flow::{
     Change, Changes, Direction, Ends, FlowKey, FlowLease, Out, Said, UNJUDGED, ends, scale,
 };
 pub use grant::{Begun, Grant, Spares};
-pub use kernel::{Carried, Kernel, Lent, PortTerms, Slots};
+pub use kernel::{Carried, Kernel, Lent, LentKey, PortTerms, Slots};
 pub use layout::{Key, Lease, Port, TAGGED, Terms, Way, source};
 pub use leases::{Decided, Flow, Leases};
 pub use share::{Repeated, Share};

@@ -1,10 +1,11 @@
 //! The maps of the program of leases.
 
 use crate::Interfaces;
+use bpf::MapId;
 use lease::program::map;
 use lease::{
-    Begun, Carried, FlowKey, FlowLease, Grant, Kernel, Key, Lease, Lent, Port, PortTerms, Said,
-    Slots, Spares, Terms,
+    Begun, Carried, FlowKey, FlowLease, Grant, Kernel, Lease, Lent, Port, PortTerms, Said, Slots,
+    Spares, Terms,
 };
 use loader::{LoadError, Map, Maps, Ring, Words};
 use rustix::thread::{MembarrierCommand, membarrier};
@@ -24,7 +25,7 @@ pub(crate) struct Tables {
     switched: Array<Lease>,
     flows: Array<FlowLease>,
     finished: Mutex<Ring>,
-    /// What flows are begun by, where the program begins any.
+    /// The means to begin flows, where the program begins any.
     begins: Option<Begins>,
 }
 
@@ -48,28 +49,28 @@ struct Array<L> {
 struct Places {
     open: usize,
     frames: usize,
-    bytes: usize,
+    /// Flows that begin have none.
+    bytes: Option<usize>,
     last: usize,
 }
 
 const SWITCHED: Places = Places {
     open: word(offset_of!(Lease, open)),
     frames: word(offset_of!(Lease, frames)),
-    bytes: word(offset_of!(Lease, bytes)),
+    bytes: Some(word(offset_of!(Lease, bytes))),
     last: word(offset_of!(Lease, last)),
 };
 const FLOWS: Places = Places {
     open: word(offset_of!(FlowLease, open)),
     frames: word(offset_of!(FlowLease, frames)),
-    bytes: word(offset_of!(FlowLease, bytes)),
+    bytes: Some(word(offset_of!(FlowLease, bytes))),
     last: word(offset_of!(FlowLease, last)),
 };
 
 const GRANTS: Places = Places {
     open: word(offset_of!(Grant, open)),
     frames: word(offset_of!(Grant, begun)),
-    // Of a grant nobody counts any.
-    bytes: word(offset_of!(Grant, begun)),
+    bytes: None,
     last: word(offset_of!(Grant, last)),
 };
 
@@ -130,7 +131,7 @@ impl<L: Lent + FromBytes + IntoBytes + Immutable> Array<L> {
         } = self.places;
         Carried {
             frames: load(frames),
-            bytes: load(bytes),
+            bytes: bytes.map_or(0, load),
             last: load(last),
         }
     }
@@ -199,104 +200,73 @@ pub(crate) fn now() -> Duration {
     )
 }
 
-/// Leads a key to a slot.
-fn insert<K: IntoBytes + Immutable>(keys: &Map, key: &K, slot: u32) -> bool {
-    match keys.insert(key, &slot) {
-        Ok(()) => true,
-        Err(error) => {
-            tracing::debug!(%error, "a lease found no room");
-            false
-        }
+/// A kind of lease, as it stands in the maps.
+trait Stored: Lent<Key: IntoBytes + Immutable> + FromBytes + IntoBytes + Immutable {
+    /// The map that leads keys to slots.
+    const KEYS: MapId;
+
+    /// The slots.
+    fn array(tables: &Tables) -> &Array<Self>;
+}
+
+impl Stored for Lease {
+    const KEYS: MapId = map::KEYS;
+
+    fn array(tables: &Tables) -> &Array<Self> {
+        &tables.switched
     }
 }
 
-fn remove<K: IntoBytes + Immutable>(keys: &Map, key: &K) {
-    // A key that stays leads to a closed slot, or to one of another key.
-    if let Err(error) = keys.remove(key) {
-        tracing::warn!(%error, "a lease's key was left behind");
-    }
-}
+impl Stored for FlowLease {
+    const KEYS: MapId = map::FLOW_KEYS;
 
-impl Slots<Lease> for Tables {
-    fn fill(&self, slot: u32, lease: &Lease) {
-        self.switched.fill(slot, lease);
-    }
-
-    fn close(&self, slot: u32) {
-        self.switched.close(slot);
-    }
-
-    fn carried(&self, slot: u32) -> Carried {
-        self.switched.carried(slot)
-    }
-
-    fn read(&self, slot: u32) -> Lease {
-        self.switched.read(slot)
-    }
-
-    fn insert(&self, key: &Key, slot: u32) -> bool {
-        insert(&self.maps[map::KEYS], key, slot)
-    }
-
-    fn remove(&self, key: &Key) {
-        remove(&self.maps[map::KEYS], key);
-    }
-}
-
-impl Slots<FlowLease> for Tables {
-    fn fill(&self, slot: u32, lease: &FlowLease) {
-        self.flows.fill(slot, lease);
-    }
-
-    fn close(&self, slot: u32) {
-        self.flows.close(slot);
-    }
-
-    fn carried(&self, slot: u32) -> Carried {
-        self.flows.carried(slot)
-    }
-
-    fn read(&self, slot: u32) -> FlowLease {
-        self.flows.read(slot)
-    }
-
-    fn insert(&self, key: &FlowKey, slot: u32) -> bool {
-        insert(&self.maps[map::FLOW_KEYS], key, slot)
-    }
-
-    fn remove(&self, key: &FlowKey) {
-        remove(&self.maps[map::FLOW_KEYS], key);
+    fn array(tables: &Tables) -> &Array<Self> {
+        &tables.flows
     }
 }
 
 /// Without grants there is no room for any, and no slot of one.
-impl Slots<Grant> for Tables {
-    fn fill(&self, slot: u32, grant: &Grant) {
-        self.grants().fill(slot, grant);
+impl Stored for Grant {
+    const KEYS: MapId = map::GRANT_KEYS;
+
+    fn array(tables: &Tables) -> &Array<Self> {
+        let begins = tables.begins.as_ref();
+        &begins.expect("there is room for grants").grants
+    }
+}
+
+impl<L: Stored> Slots<L> for Tables {
+    fn fill(&self, slot: u32, lease: &L) {
+        L::array(self).fill(slot, lease);
     }
 
     fn close(&self, slot: u32) {
-        self.grants().close(slot);
+        L::array(self).close(slot);
     }
 
     fn carried(&self, slot: u32) -> Carried {
-        let carried = self.grants().carried(slot);
-        Carried {
-            bytes: 0,
-            ..carried
+        L::array(self).carried(slot)
+    }
+
+    fn read(&self, slot: u32) -> L {
+        L::array(self).read(slot)
+    }
+
+    fn insert(&self, key: &L::Key, slot: u32) -> bool {
+        match self.maps[L::KEYS].insert(key, &slot) {
+            Ok(()) => true,
+            Err(error) => {
+                tracing::debug!(%error, "a lease found no room");
+                false
+            }
         }
     }
 
-    fn read(&self, slot: u32) -> Grant {
-        self.grants().read(slot)
-    }
-
-    fn insert(&self, key: &FlowKey, slot: u32) -> bool {
-        insert(&self.maps[map::GRANT_KEYS], key, slot)
-    }
-
-    fn remove(&self, key: &FlowKey) {
-        remove(&self.maps[map::GRANT_KEYS], key);
+    fn remove(&self, key: &L::Key) {
+        // A key that stays leads to a closed slot, or to one of another key.
+        if let Err(error) = self.maps[L::KEYS].remove(key) {
+            tracing::warn!(%error, "a lease's key was left behind");
+        }
     }
 }
 
@@ -306,11 +276,6 @@ impl Tables {
         // The descriptor of a ring stays, whoever reads it meanwhile.
         let ring = self.begins.as_ref()?.lock_ring();
         ring.as_fd().try_clone_to_owned().ok()
-    }
-
-    fn grants(&self) -> &Array<Grant> {
-        let begins = self.begins.as_ref();
-        &begins.expect("there is room for grants").grants
     }
 }
 

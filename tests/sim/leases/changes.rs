@@ -1,7 +1,7 @@
 //! Ten thousand changes of the configuration while frames flow: after each one, what leaves is what the pipeline of
 //! that configuration lets leave, and nothing goes by what was decided before.
 //!
-//! What was sent before a change is sent again after it: that is what leases were out for.
+//! Frames from before a change are sent again after it: leases were out for them.
 
 mod plan;
 
@@ -240,7 +240,7 @@ impl Town {
         format!("seed {SEED}, after change {changes}; the last ones, newest first: {last:?}")
     }
 
-    /// What flowed before, a conversation, and switched frames; each of them more than once.
+    /// Frames that flowed before, a conversation, and switched frames; each of them more than once.
     fn traffic(&mut self) {
         for _ in 0..4 {
             if !self.recent.is_empty() {

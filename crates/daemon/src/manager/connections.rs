@@ -52,7 +52,7 @@ type Endpoints = HashMap<(NetworkId, IpAddr), Name>;
 #[derive(Debug)]
 struct Known {
     endpoints: Endpoints,
-    /// What the kernel repeats.
+    /// Directions that the kernel repeats.
     leased: HashSet<Direction>,
 }
 

@@ -177,7 +177,7 @@ impl Writer {
     /// Lets the workers lend what they decide. Before a port with programs is opened.
     fn lend_by(&self, programs: &Programs) {
         programs.keep_time(self.dataplane.now());
-        let begun = programs.offload.begun_fd();
+        let begun = || programs.offload.begun_fd();
         self.dataplane.lend_by(&programs.leases, begun);
     }
 

@@ -1,4 +1,4 @@
-//! What is ours in the host's network, what is not as it should be (ports that died), and whether the kernel can
+//! Findings: interfaces of ours in the host's network, ports that died, and whether the kernel can
 //! carry frames.
 //!
 //! A port is dead when its interface was removed from within, or could not be taken up after a

@@ -85,7 +85,7 @@ impl Snapshot {
         })
     }
 
-    /// What a grant begins; the frames are counted where each flow is shown.
+    /// A grant as the first direction of what it begins; frames are counted where each flow is shown.
     fn shown_grant(&self, held: &Held<lease::Grant>) -> Option<Lease> {
         let asks = Held {
             lease: held.lease.flows[0],

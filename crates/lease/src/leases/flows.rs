@@ -283,22 +283,17 @@ impl Leases {
         }
     }
 
-    /// Puts what was carried by an ended lease of which the table does not know to its connection.
-    pub(super) fn count_apart(&self, book: &FlowBook, slot: u32, tables: &Tables) {
-        if let Some(Entry { note, .. }) = book.ended(slot).filter(|it| !it.note.is_noted) {
-            let Repeatable { session, side, .. } = note.decision;
-            tables.passed(session, side, &self.take(slot));
-        }
-    }
-
     /// Frees slots by which nothing is carried any more.
     pub(super) fn free_flows(&self, slots: &[u32], tables: &Tables, now: Instant) {
         let mut book = self.flows.books();
         for &slot in slots {
-            self.count_apart(&book, slot, tables);
-            if let Some(Entry { note, .. }) = book.ended(slot).filter(|it| it.note.is_noted) {
+            if let Some(Entry { note, .. }) = book.ended(slot) {
                 let Repeatable { session, side, .. } = note.decision;
-                tables.release(session, side, now);
+                if note.is_noted {
+                    tables.release(session, side, now);
+                } else {
+                    tables.passed(session, side, &self.take(slot));
+                }
             }
             let taken = &self.flows.taken[slot as usize];
             taken.frames.store(0, Relaxed);

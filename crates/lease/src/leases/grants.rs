@@ -12,13 +12,13 @@ use crate::kernel::{Lent, Slots};
 use crate::share::Counts;
 use crate::{Begun, Direction, Flow, FlowKey, FlowLease, Grant, UNJUDGED};
 use nat::tcp::Side;
-use nat::{Repeatable, SessionId, Tables};
+use nat::{Ledger, Repeatable, SessionId, Tables};
 use pipeline::{Instant, PortId};
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-/// What decided about both directions, the initiator's first.
+/// The decisions about both directions, the initiator's first.
 type Decisions = [Repeatable; 2];
 
 #[derive(Debug)]
@@ -216,8 +216,8 @@ impl Leases {
             };
             (session, sides)
         });
-        let noted = [0, 1].map(|index| (sides[index], begun.slots[index]));
-        let is_noted = decided.is_some_and(|(_, fits)| fits) && note(session, noted, tables, now);
+        let both = [0, 1].map(|index| (sides[index], begun.slots[index]));
+        let is_noted = decided.is_some_and(|(_, fits)| fits) && note(session, both, tables, now);
         for (index, basis) in [basis, basis.reversed()].into_iter().enumerate() {
             let (slot, lease) = (begun.slots[index], leases[index]);
             // Somebody else's for the same frames would be found no more.
@@ -241,8 +241,9 @@ impl Leases {
         }
         if !is_noted {
             self.grants.vetoed.fetch_add(1, Relaxed);
-            for slot in begun.slots {
-                self.count_apart(book, slot, tables);
+            // What is still on its way is counted when the slots are freed.
+            for (side, slot) in both {
+                tables.passed(session, side, &self.take(slot));
             }
         }
     }
@@ -334,7 +335,7 @@ impl Granted {
         is_time
     }
 
-    /// What the grant in a slot rests on, also of one that has ended since.
+    /// The basis of the grant in a slot, also of one that has ended since.
     fn granted(&self, slot: u32) -> Option<(Basis, Decisions)> {
         let entry = self.book.out(slot).or_else(|| self.book.ended(slot))?;
         Some((entry.basis, entry.note))

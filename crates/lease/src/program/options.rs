@@ -43,7 +43,7 @@ const LAYOUTS: [Layout; 7] = [
     &[Mss],
 ];
 
-/// What a SYN offers.
+/// The offers of a SYN.
 #[derive(Clone, Copy)]
 pub(super) struct Offers {
     /// The largest segment; 0 where none is named.

@@ -1,4 +1,4 @@
-//! What may change of a site, at random, and the configuration that comes of it.
+//! The things that may change of a site, at random, and the configuration that comes of it.
 
 use crate::site::{A, B, C, DB, GUESTS, Guest, OURS, Site, UP, WEB, bare_network};
 use nat::config::{EndpointRules, InsideRole};
